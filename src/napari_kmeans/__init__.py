@@ -1,0 +1,21 @@
+"""Compress images by k-means on their colors."""
+
+from importlib.metadata import version
+
+from napari_kmeans._quantize import (
+    IterationState,
+    PaletteResult,
+    kmeans_palette,
+    map_to_palette,
+    quantize_kmeans,
+)
+
+__all__ = [
+    "IterationState",
+    "PaletteResult",
+    "kmeans_palette",
+    "map_to_palette",
+    "quantize_kmeans",
+]
+
+__version__ = version("napari-kmeans")
