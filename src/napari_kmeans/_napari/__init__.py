@@ -1,0 +1,5 @@
+"""The napari plugin."""
+
+from napari_kmeans._napari._widget import QuantizeWidget
+
+__all__ = ["QuantizeWidget"]

@@ -1,0 +1,496 @@
+import gc
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.layers import Image, Layer
+from napari.qt.threading import WorkerBase
+from napari.utils.notifications import notification_manager
+from numpy.testing import assert_allclose, assert_array_equal
+from skimage import data
+
+from napari_kmeans import kmeans_palette, quantize_kmeans
+from napari_kmeans._napari import _widget
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    yield viewer
+    # Threads must not outlive the window that they report to.
+    WorkerBase.await_workers(10_000)
+
+
+@pytest.fixture
+def dock(viewer):
+    """Dock the widget as the Plugins menu does."""
+
+    def dock():
+        _, widget = viewer.window.add_plugin_dock_widget(
+            "napari-kmeans", "K-means colors"
+        )
+        return widget
+
+    return dock
+
+
+@pytest.fixture
+def finish(qtbot):
+    """Wait until a widget is ready for the next computation."""
+
+    def finish(widget):
+        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+
+    return finish
+
+
+class _Paused:
+    """Holds the computation after each iteration until it may go on."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self.may_go_on = threading.Event()
+        self.n_iterations = 0
+
+    def quantize_kmeans(self, image, k, iters, *, channel_axis, callback):
+        def pausing(state):
+            self.n_iterations += 1
+            self.reached.set()
+            assert self.may_go_on.wait(20)
+            callback(state)
+
+        return quantize_kmeans(
+            image, k, iters, channel_axis=channel_axis, callback=pausing
+        )
+
+
+@pytest.fixture
+def paused(monkeypatch):
+    paused = _Paused()
+    monkeypatch.setattr(_widget, "quantize_kmeans", paused.quantize_kmeans)
+    yield paused
+    paused.may_go_on.set()
+
+
+def messages():
+    return [notification.message for notification in notification_manager.records]
+
+
+def press(button):
+    button.native.click()
+
+
+# The layer that is described, without a viewer.
+
+
+def test_result_lies_on_its_source():
+    source = Image(
+        np.zeros((4, 5, 6), dtype=np.uint8),
+        name="cells",
+        scale=(3, 0.5, 0.25),
+        translate=(1, 2, 3),
+        rotate=30,
+        shear=(0.1, 0.2, 0.3),
+        affine=np.diag([2, 3, 4, 1]),
+        units=("um", "nm", "nm"),
+        axis_labels=("z", "y", "x"),
+    )
+
+    result = Layer.create(*_widget.describe_result(source, source.data, 4))
+
+    corners = np.array(np.meshgrid([0, 3], [0, 4], [0, 5])).reshape(3, -1).T
+    assert_allclose(
+        [result.data_to_world(corner) for corner in corners],
+        [source.data_to_world(corner) for corner in corners],
+    )
+    assert result.units == source.units
+    assert result.axis_labels == source.axis_labels
+
+
+def test_result_does_not_move_with_its_source():
+    source = Image(np.zeros((4, 5)), affine=np.diag([2, 3, 1]))
+    result = Layer.create(*_widget.describe_result(source, source.data, 4))
+
+    source.affine.translate = (7, 7)
+
+    assert_array_equal(result.affine.affine_matrix, np.diag([2, 3, 1]))
+
+
+def test_result_looks_like_its_source():
+    source = Image(
+        np.zeros((4, 5), dtype=np.uint16),
+        colormap="magma",
+        contrast_limits=(100, 900),
+        gamma=0.5,
+        opacity=0.7,
+        blending="additive",
+        interpolation2d="cubic",
+    )
+
+    result = Layer.create(*_widget.describe_result(source, source.data, 4))
+
+    assert result.colormap.name == "magma"
+    assert result.contrast_limits == [100, 900]
+    assert result.gamma == 0.5
+    assert result.opacity == 0.7
+    assert result.blending == "additive"
+    assert result.interpolation2d == "cubic"
+
+
+@pytest.mark.parametrize(
+    ("k", "name"), [(1, "cells in 1 color"), (16, "cells in 16 colors")]
+)
+def test_result_is_named_after_its_source(k, name):
+    source = Image(np.zeros((4, 5)), name="cells")
+    assert _widget.describe_result(source, source.data, k)[1]["name"] == name
+
+
+# The widget in a real window.
+
+
+def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
+    photo = data.astronaut()
+    before = photo.copy()
+    source = viewer.add_image(photo, name="astronaut", scale=(2, 3), units="um")
+    widget = dock()
+    widget.k.value = 7
+    widget.iters.value = 3
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["astronaut in 7 colors"]
+    assert_array_equal(result.data, quantize_kmeans(photo, 7, 3))
+    assert result.rgb
+    assert_array_equal(result.extent.world, source.extent.world)
+    assert result.units == source.units
+    assert [layer.name for layer in viewer.layers] == ["astronaut", result.name]
+    assert_array_equal(source.data, before)
+    assert widget.status.value == "Added “astronaut in 7 colors”."
+
+
+def test_canvas_shows_the_palette(viewer, dock, finish):
+    photo = data.astronaut()
+    viewer.add_image(photo)
+    widget = dock()
+    widget.k.value = 5
+
+    press(widget.run)
+    finish(widget)
+    canvas = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+
+    shown, counts = np.unique(canvas.reshape(-1, 3), axis=0, return_counts=True)
+    background = canvas[0, 0]
+    expected = np.vstack([kmeans_palette(photo, 5).palette, background])
+    assert_array_equal(shown, np.unique(expected, axis=0))
+    assert counts.min() > 1000
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(data.camera(), id="grayscale"),
+        pytest.param(data.camera() * np.uint16(257), id="16 bits"),
+        pytest.param(data.camera() / np.float32(255), id="float"),
+        pytest.param(data.astronaut()[:60, :50, 0] > 99, id="bool"),
+        pytest.param(data.astronaut()[:60].transpose(2, 0, 1), id="stack"),
+        pytest.param(data.astronaut()[:60] / 255, id="float not shown as rgb"),
+    ],
+)
+def test_layer_without_channels(viewer, dock, finish, image):
+    viewer.add_image(image, rgb=False, name="image")
+    widget = dock()
+    widget.k.value = 4
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["image in 4 colors"]
+    assert not result.rgb
+    assert result.data.dtype == image.dtype
+    assert_array_equal(result.data, quantize_kmeans(image, 4, channel_axis=None))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(data.astronaut()[:60] / np.float32(255), id="float"),
+        pytest.param(
+            np.stack([data.astronaut()[:60], data.astronaut()[60:120]]), id="stack"
+        ),
+        pytest.param(np.dstack([data.astronaut()[:60], data.camera()[:60]]), id="rgba"),
+    ],
+)
+def test_layer_with_channels(viewer, dock, finish, image):
+    viewer.add_image(image, rgb=True, name="image")
+    widget = dock()
+    widget.k.value = 4
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["image in 4 colors"]
+    assert result.rgb
+    assert_array_equal(result.data, quantize_kmeans(image, 4))
+
+
+def test_pyramid_is_taken_at_full_resolution(viewer, dock, finish):
+    photo = data.astronaut()
+    pyramid = [photo, photo[::2, ::2], photo[::4, ::4]]
+    source = viewer.add_image(pyramid, multiscale=True, name="pyramid", scale=(2, 2))
+    widget = dock()
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["pyramid in 16 colors"]
+    assert_array_equal(result.data, quantize_kmeans(photo))
+    assert_array_equal(result.extent.world, source.extent.world)
+
+
+def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
+    may_read = threading.Event()
+    may_read.set()
+
+    def read(block):
+        assert may_read.wait(20)
+        return block
+
+    image = data.astronaut()
+    lazy = da.from_array(image, chunks=(256, 256, 3))
+    viewer.add_image(lazy.map_blocks(read, dtype=image.dtype), name="lazy", rgb=True)
+    widget = dock()
+
+    # Read by the window's thread, it would never come as far as to allow it.
+    may_read.clear()
+    press(widget.run)
+    may_read.set()
+    finish(widget)
+
+    assert_array_equal(viewer.layers["lazy in 16 colors"].data, quantize_kmeans(image))
+
+
+def test_second_result_does_not_replace_the_first(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.k.value = 2
+
+    press(widget.run)
+    finish(widget)
+    first = viewer.layers[-1]
+    press(widget.run)
+    finish(widget)
+
+    assert [layer.name for layer in viewer.layers] == [
+        "a",
+        "a in 2 colors",
+        "a in 2 colors [1]",
+    ]
+    assert viewer.layers[1] is first
+
+
+def test_other_layer_of_that_name_stays(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    labels = viewer.add_labels(np.ones((9, 9), dtype=int), name="a in 2 colors")
+    widget = dock()
+    widget.k.value = 2
+
+    press(widget.run)
+    finish(widget)
+
+    assert viewer.layers["a in 2 colors"] is labels
+    assert isinstance(viewer.layers["a in 2 colors [1]"], Image)
+
+
+def test_layers_can_be_chosen_as_they_come_and_go(viewer, dock):
+    widget = dock()
+    assert widget.source.choices == ()
+
+    first = viewer.add_image(np.zeros((4, 4)), name="first")
+    viewer.add_labels(np.zeros((4, 4), dtype=int))
+    second = viewer.add_image(np.ones((4, 4)), name="second")
+    assert widget.source.choices == (first, second)
+
+    viewer.layers.remove(first)
+    assert widget.source.value is second
+
+
+def test_no_layer(viewer, dock):
+    widget = dock()
+
+    press(widget.run)
+
+    assert len(viewer.layers) == 0
+    assert "no image layer" in widget.status.value
+    assert "no image layer" in messages()[-1]
+    assert widget.run.enabled
+
+
+def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.iters.value = 3
+    steps = []
+    widget.progress.changed.connect(steps.append)
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    assert widget.progress.max == 3
+    assert widget.cancel.enabled
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert steps == [1, 2, 3, 0]
+    assert not widget.cancel.enabled
+
+
+def test_no_iteration(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.iters.value = 0
+
+    press(widget.run)
+    finish(widget)
+
+    assert_array_equal(
+        viewer.layers["a in 16 colors"].data, quantize_kmeans(image, 16, 0)
+    )
+
+
+def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut(), name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+
+    assert widget.run.enabled
+    assert not widget.cancel.enabled
+    assert widget.progress.value == 0
+    assert "Cancelled" in widget.status.value
+    paused.may_go_on.set()
+    WorkerBase.await_workers(10_000)
+    qtbot.wait(1)
+    assert paused.n_iterations == 1
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert "Cancelled" in widget.status.value
+
+
+def test_run_after_cancel_gives_the_new_result_only(
+    viewer, dock, finish, paused, qtbot
+):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+    widget.k.value = 3
+    press(widget.run)
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 3 colors"]
+    assert_array_equal(viewer.layers[1].data, quantize_kmeans(image, 3))
+
+
+def test_press_while_running_starts_nothing(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    for _ in range(20):
+        press(widget.run)
+        widget.run.changed.emit(True)
+    paused.may_go_on.set()
+    finish(widget)
+    WorkerBase.await_workers(10_000)
+    qtbot.wait(1)
+
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
+
+
+def test_source_removed_while_running(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="gone")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    viewer.layers.remove("gone")
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert len(viewer.layers) == 0
+    assert "gone was removed" in widget.status.value
+    assert "gone was removed" in messages()[-1]
+
+
+def test_source_moved_and_renamed_while_running(viewer, dock, finish, paused, qtbot):
+    source = viewer.add_image(data.astronaut()[:64], name="before")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    source.translate = (5, 7)
+    source.name = "after"
+    paused.may_go_on.set()
+    finish(widget)
+
+    result = viewer.layers["after in 16 colors"]
+    assert_array_equal(result.translate, [5, 7])
+
+
+def test_window_closed_while_running(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut(), name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    with qtbot.waitSignal(widget.native.destroyed):
+        viewer.close()
+    paused.may_go_on.set()
+    WorkerBase.await_workers(10_000)
+    qtbot.wait(1)
+
+    assert paused.n_iterations == 1
+
+
+def test_finished_computation_frees_its_image(viewer, dock, finish, qtbot):
+    def workers():
+        return [one for one in gc.get_objects() if isinstance(one, WorkerBase)]
+
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    assert workers()
+    finish(widget)
+
+    # The thread may end a moment after the result arrived.
+    qtbot.waitUntil(lambda: not workers())
+
+
+def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
+    def fail(*_, **__):
+        msg = "out of crayons"
+        raise RuntimeError(msg)
+
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    with monkeypatch.context() as broken:
+        broken.setattr(_widget, "quantize_kmeans", fail)
+        press(widget.run)
+        finish(widget)
+
+    assert widget.status.value == "a: out of crayons"
+    assert messages()[-1] == "a: out of crayons"
+    assert [layer.name for layer in viewer.layers] == ["a"]
+
+    press(widget.run)
+    finish(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
