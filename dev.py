@@ -47,7 +47,7 @@ io.imsave(sys.argv[1], data.astronaut(), check_contrast=False)
 
 
 def run(images):
-    """Compress `images`, or an example, and open them in napari if there is a screen."""
+    """Compress `images` or an example; show them in napari if there is a screen."""
     screen = has_screen()
     sync("--no-default-groups", *(["--extra", "gui"] if screen else []))
     if not images:
@@ -135,8 +135,9 @@ def loads(library):
 
 def has_screen():
     """Tell whether a window can be opened."""
-    variables = ("DISPLAY", "WAYLAND_DISPLAY")
-    return not ON_LINUX or any(os.environ.get(name) for name in variables)
+    return not ON_LINUX or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
 
 
 def program(name):
@@ -158,7 +159,8 @@ def call(command, **options):
 def main(arguments):
     """Run the command named first in `arguments`."""
     commands = {"run": run, "test": test}
-    if sys.version_info < (3, 11):
+    # This file is started before anything has checked requires-python.
+    if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"napari-kmeans needs Python 3.11 or newer, not {sys.version}")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__.strip())

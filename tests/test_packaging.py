@@ -1,0 +1,110 @@
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import uv
+from skimage import data, io
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, cwd):
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Wheel, built from the source distribution."""
+    built = tmp_path_factory.mktemp("built")
+    run(uv.find_uv_bin(), "build", "--out-dir", built, ROOT, cwd=built)
+    (wheel,) = built.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def programs(wheel, tmp_path_factory):
+    """Programs of an environment with nothing but the wheel and what it requires."""
+    environment = tmp_path_factory.mktemp("environment with spaces") / ".venv"
+    run(uv.find_uv_bin(), "venv", "--python", sys.executable, environment, cwd=ROOT)
+    programs = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    python = programs / "python"
+    run(uv.find_uv_bin(), "pip", "install", "--python", python, wheel, cwd=ROOT)
+    return programs
+
+
+@pytest.fixture
+def run_python(programs, tmp_path):
+    """Run a script away from the checkout, and not see it either."""
+
+    def run_python(script):
+        return run(programs / "python", "-I", "-c", script, cwd=tmp_path)
+
+    return run_python
+
+
+def test_wheel_works_as_library(run_python):
+    output = run_python(
+        "import numpy as np\n"
+        "from skimage import data\n"
+        "from napari_kmeans import quantize_kmeans\n"
+        "result = quantize_kmeans(data.astronaut(), 16)\n"
+        "colors = np.unique(result.reshape(-1, 3), axis=0)\n"
+        "print(result.shape, result.dtype, len(colors))"
+    )
+    assert output == "(512, 512, 3) uint8 16\n"
+
+
+@pytest.mark.parametrize(
+    "start", [["napari-kmeans"], ["python", "-m", "napari_kmeans"]]
+)
+def test_wheel_works_as_command(programs, tmp_path, start):
+    photo = tmp_path / "a photo.png"
+    io.imsave(photo, data.astronaut())
+
+    run(programs / start[0], *start[1:], photo, cwd=tmp_path)
+
+    assert (tmp_path / "a photo_compressed.png").stat().st_size > 0
+
+
+def test_wheel_brings_neither_napari_nor_qt(run_python):
+    output = run_python(
+        "from importlib.util import find_spec\n"
+        "names = 'napari', 'PyQt5', 'PyQt6', 'PySide2', 'PySide6'\n"
+        "print([name for name in names if find_spec(name)])"
+    )
+    assert output == "[]\n"
+
+
+def test_import_loads_numpy_alone(run_python):
+    # Modules that come with Python or with NumPy are no news.
+    output = run_python(
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import napari_kmeans\n"
+        "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(loaded - set(sys.stdlib_module_names))"
+    )
+    assert output == "{'napari_kmeans'}\n"
+
+
+def test_manifest_in_the_wheel_is_that_of_the_repository(run_python):
+    output = run_python(
+        "from importlib.resources import files\n"
+        "print(files('napari_kmeans').joinpath('napari.yaml').read_bytes().hex())"
+    )
+    assert bytes.fromhex(output) == (ROOT / "napari.yaml").read_bytes()
+
+
+def test_manifest_of_an_editable_install_is_that_of_the_repository():
+    shipped = files("napari_kmeans").joinpath("napari.yaml")
+    assert shipped.read_bytes() == (ROOT / "napari.yaml").read_bytes()
+
+
+def test_version_is_that_of_the_wheel(wheel, run_python):
+    version = run_python("import napari_kmeans; print(napari_kmeans.__version__)")
+    assert wheel.name.startswith(f"napari_kmeans-{version.strip()}-")
