@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "draw_before_after"]
 
 _LARGEST = 960
-_SMALLEST = 384
-_NARROWEST = 420
+_SMALLEST = _NARROWEST = 420
 _MARGIN = 40
 _GAP = 28
 _TITLE_SIZE = 24
@@ -23,6 +22,7 @@ _DETAIL_SIZE = 18
 _TITLE_HEIGHT = 72
 _SWATCH_HEIGHT = 56
 _ROW_OF_SWATCHES = 64
+_MOST_SWATCHES = 512
 _PAPER, _INK, _FAINT, _EDGE = "#ffffff", "#1a1a1a", "#6b6b6b", "#d9d9d9"
 _CHECKERS = (255, 226)
 
@@ -42,16 +42,18 @@ def draw_before_after(
 
     Large images are shrunk to `_LARGEST` pixels, small ones show their pixels as
     squares. Other dtypes than uint8 are stretched, all from the same black to the
-    same white.
+    same white. A palette of more than `_MOST_SWATCHES` colors is shown in part.
     """
     from PIL import Image, ImageDraw
 
     low, high = _range(before.pixels)
     shown = [_resized(_displayed(panel.pixels, low, high)) for panel in (before, after)]
-    swatches = _displayed(palette[np.newaxis], low, high)
+    n_swatches = min(len(palette), _MOST_SWATCHES)
+    some = np.linspace(0, len(palette) - 1, n_swatches).round().astype(int)
+    swatches = _displayed(palette[np.newaxis, some], low, high)
     width = max(_NARROWEST, shown[0].width)
     top = _MARGIN + _TITLE_HEIGHT
-    rows = math.ceil(len(palette) / _ROW_OF_SWATCHES)
+    rows = math.ceil(n_swatches / _ROW_OF_SWATCHES)
     bottom = top + shown[0].height + _GAP
     size = (
         2 * _MARGIN + 2 * width + _GAP,
@@ -63,7 +65,6 @@ def draw_before_after(
         (_MARGIN, _MARGIN + width + _GAP), (before, after), shown, strict=True
     ):
         _draw_titles(draw, (left, _MARGIN), width, panel)
-        # A narrow image stays below its title's start.
         picture.paste(image, (left, top))
         _draw_edge(draw, left, top, image.width, image.height)
     _draw_swatches(picture, swatches, bottom)

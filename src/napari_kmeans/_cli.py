@@ -13,7 +13,13 @@ import numpy as np
 from napari_kmeans import __version__, kmeans_palette, map_to_palette
 from napari_kmeans._before_after import Panel, draw_before_after
 from napari_kmeans._color_counts import count_colors
-from napari_kmeans._image_files import ImageFile, check_fit, read_image, write_image
+from napari_kmeans._image_files import (
+    ImageFile,
+    check_fit,
+    is_8_bit,
+    read_image,
+    write_image,
+)
 from napari_kmeans._indexed_files import (
     INDEXED_SUFFIXES,
     MAX_FILE_COLORS,
@@ -240,8 +246,7 @@ def _targets(
 ) -> tuple[Path, Path | None]:
     """Choose the files to write for an image, and see that they may be written."""
     beside = _Place(source.parent, is_directory=True)
-    is_indexable = image.pixels.dtype == np.uint8 and image.pixels.shape[2:] != (2,)
-    suffix = ".png" if is_indexable else ".tif"
+    suffix = ".png" if is_8_bit(image.pixels) else ".tif"
     target = _file_in(job.output or beside, f"{source.stem}_compressed{suffix}")
     check_fit(target, image)
     _claim(target, taken - {_identity(source)}, job.force)

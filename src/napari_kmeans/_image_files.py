@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["ImageFile", "check_fit", "read_image", "write_image"]
+__all__ = ["ImageFile", "check_fit", "is_8_bit", "read_image", "write_image"]
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -84,7 +84,7 @@ def check_fit(path: Path, image: ImageFile) -> None:
         ending = f"suffix {suffix!r}" if suffix else "name without suffix"
         msg = f"cannot write {path}: {ending} names no image format, choose .png"
         raise ValueError(msg)
-    if suffix not in _TIFF_SUFFIXES and not _is_8_bit(image.pixels):
+    if suffix not in _TIFF_SUFFIXES and not is_8_bit(image.pixels):
         msg = (
             f"cannot write {path}: {_kind(image.pixels)} pixels "
             f"do not fit into a {suffix} file, choose .tif"
@@ -92,7 +92,7 @@ def check_fit(path: Path, image: ImageFile) -> None:
         raise ValueError(msg)
 
 
-def _is_8_bit(pixels: NDArray[Any]) -> bool:
+def is_8_bit(pixels: NDArray[Any]) -> bool:
     """Tell whether pixels are uint8 gray, RGB or RGBA."""
     return pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,), (4,))
 
