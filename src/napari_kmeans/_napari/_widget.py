@@ -25,6 +25,7 @@ from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_kmeans import IterationState, quantize_kmeans
 
@@ -85,7 +86,10 @@ class QuantizeWidget(Container[Widget]):
         super().__init__(
             widgets=[choices, buttons, self.progress, self.status], labels=False
         )
+        # Long names of layers are wrapped; they do not widen the dock.
         self.status.native.setWordWrap(True)
+        policy = QSizePolicy.Policy
+        self.status.native.setSizePolicy(policy.Ignored, policy.MinimumExpanding)
 
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self._cancel)
@@ -109,6 +113,7 @@ class QuantizeWidget(Container[Widget]):
         self.cancel.enabled = True
         # A bar of length 0 would be drawn as busy for ever.
         self.progress.max = max(request.iters, 1)
+        self.progress.value = 0
         self.status.value = "Counting colors"
         worker.start()
 
@@ -128,7 +133,6 @@ class QuantizeWidget(Container[Widget]):
         self._leave_worker()
         self.run.enabled = True
         self.cancel.enabled = False
-        self.progress.value = 0
         self.status.value = status
         if notify is not None:
             notify(status)
@@ -153,6 +157,7 @@ class QuantizeWidget(Container[Widget]):
         # The viewer gives the layer another name where this one is taken.
         result = Layer.create(*describe_result(request.source, quantized, request.k))
         self._viewer.add_layer(result)
+        self.progress.value = self.progress.max
         self._stop(f"Added “{result.name}”.")
 
     def _show_error(self, request: "_Request", error: Exception) -> None:
