@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_kmeans import __version__, kmeans_palette, map_to_palette
 from napari_kmeans._before_after import Panel, draw_before_after
-from napari_kmeans._color_counts import count_colors
+from napari_kmeans._color_counts import MAX_COUNTED, count_colors
 from napari_kmeans._image_files import (
     ImageFile,
     check_fit,
@@ -284,12 +284,9 @@ def _identity(path: Path) -> str:
 
 
 def _count_colors(pixels: NDArray[Any]) -> int:
-    """Count the distinct colors of finite pixels."""
-    n_channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    points = pixels.reshape(-1, n_channels)
-    if pixels.dtype.kind == "f":
-        points = points[np.isfinite(points).all(axis=1)]
-    return len(count_colors(points).colors)
+    """Count the distinct colors of finite pixels, up to one more than are kept."""
+    counted = count_colors(pixels[..., np.newaxis] if pixels.ndim == 2 else pixels)
+    return MAX_COUNTED + 1 if counted is None else len(counted.colors)
 
 
 def _check_number_of_colors(target: Path, n_colors: int, k: int) -> None:

@@ -1,29 +1,244 @@
-"""Image to distinct colors and their pixel numbers, and back."""
+"""Image to distinct colors and their pixel numbers, and back to pixels.
+
+An image is an array (..., C), channels last, in any memory layout.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["ColorCounts", "count_colors"]
+__all__ = [
+    "MAX_COUNTED",
+    "ColorCounts",
+    "count_colors",
+    "finite_pixels",
+    "is_tabular",
+    "paint",
+    "pixel_blocks",
+]
+
+# Distinct colors that are worth keeping; more are fitted from the pixels.
+MAX_COUNTED = 1 << 20
+# Pixels of a block.
+_BLOCK = 1 << 16
+# Blocks that are sorted together.
+_BLOCKS_SORTED = 32
+# Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
+_SORT_BELOW = 1 << 20
+# Each thread has a table of 64 MB.
+_MOST_THREADS = 2
+
+_Result = TypeVar("_Result")
 
 
 class ColorCounts(NamedTuple):
-    """Distinct colors (n, C) of an image and the number of pixels (n,) of each."""
+    """Distinct colors (n, C) of an image, and the number of pixels (n,) of each."""
 
     colors: NDArray[Any]
     counts: NDArray[np.int64]
-    # Index (N,) into colors of each pixel.
-    inverse: NDArray[np.intp]
 
 
-def count_colors(pixels: NDArray[Any]) -> ColorCounts:
-    """Count the distinct colors of finite pixels (N, C)."""
-    colors, inverse, counts = np.unique(
-        pixels, axis=0, return_inverse=True, return_counts=True
-    )
-    return ColorCounts(colors, counts, inverse.reshape(-1))
+def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
+    """Whether a color is an integer of at most 24 bits, an index into a table."""
+    return dtype.kind in "biu" and dtype.itemsize * n_channels <= 3
+
+
+def count_colors(image: NDArray[Any]) -> ColorCounts | None:
+    """Count the distinct finite colors, sorted, or give None if there are too many.
+
+    Up to 2^24 colors are counted where they index a table, else up to 2^20.
+    """
+    n_channels = image.shape[-1]
+    if not is_tabular(image.dtype, n_channels):
+        return _count_sorted(image)
+    n_pixels = image.size // n_channels
+    if n_pixels < _SORT_BELOW:
+        codes = np.concatenate([_codes(block) for _, block in pixel_blocks(image)])
+        present, counts = np.unique(codes, return_counts=True)
+    else:
+        table = _count_in_table(image, n_pixels)
+        present = np.flatnonzero(table != 0)
+        counts = table[present].astype(np.int64)
+    return ColorCounts(_decode(present, image.dtype, n_channels), counts)
+
+
+def paint(
+    image: NDArray[Any], colors: NDArray[Any], values: NDArray[Any]
+) -> NDArray[Any]:
+    """Give every pixel of a tabular image, by its color, one of `values` (n,).
+
+    All colors of `image` are among `colors` (n, C).
+    """
+    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
+    table[_codes(colors)] = values
+    painted = np.empty(image.shape[:-1], values.dtype)
+    target = painted.reshape(-1) if image.flags.c_contiguous else painted
+
+    def fill(part: int, n_parts: int) -> None:
+        for index, block in pixel_blocks(image, part, n_parts):
+            # No code is out of range: "clip" only spares the check.
+            found = table.take(_codes(block), mode="clip")
+            target[index] = found.reshape(target[index].shape)
+
+    _in_threads(fill, image)
+    return painted
+
+
+def pixel_blocks(
+    image: NDArray[Any], part: int = 0, n_parts: int = 1
+) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Give spatial indices and native, contiguous blocks (m, C) of the pixels.
+
+    Of all blocks, every `n_parts`-th is given, from `part` on. A C-contiguous image is
+    indexed as the list of its pixels.
+    """
+    n_channels = image.shape[-1]
+    native = image.dtype.newbyteorder("=")
+    if image.flags.c_contiguous:
+        image = image.reshape(-1, n_channels)
+    for index in itertools.islice(_boxes(image.shape[:-1]), part, None, n_parts):
+        block = np.ascontiguousarray(image[index], dtype=native)
+        yield index, block.reshape(-1, n_channels)
+
+
+def _boxes(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut a grid, halving its longest axis, into boxes of at most a block."""
+    boxes = [tuple(slice(0, length) for length in shape)]
+    while boxes:
+        box = boxes.pop()
+        lengths = [side.stop - side.start for side in box]
+        n_pixels = int(np.prod(lengths, dtype=np.int64))
+        if n_pixels <= _BLOCK:
+            yield box
+            continue
+        axis = int(np.argmax(lengths))
+        step = max(1, lengths[axis] * _BLOCK // n_pixels)
+        side = box[axis]
+        boxes.extend(
+            (*box[:axis], slice(i, min(i + step, side.stop)), *box[axis + 1 :])
+            for i in range(side.start, side.stop, step)
+        )
+
+
+def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
+    """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
+    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
+    n_octets = octets.shape[1]
+    if n_octets < 3:
+        return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
+    codes = np.empty(len(octets), dtype=np.intp)
+    # Little-endian words of 4 bytes at steps of 3; the last one would stick out.
+    words = np.ndarray(len(octets) - 1, "<u4", buffer=octets, strides=(3,))
+    np.bitwise_and(words, 0xFFFFFF, out=codes[:-1], casting="unsafe")
+    codes[-1] = int.from_bytes(octets[-1].tobytes(), "little")
+    return codes
+
+
+def _decode(
+    codes: NDArray[np.intp], dtype: np.dtype[Any], n_channels: int
+) -> NDArray[Any]:
+    """Unpack integers into colors (n, C)."""
+    octets = codes.astype("<u4").view(np.uint8).reshape(-1, 4)
+    native = dtype.newbyteorder("=")
+    used = np.ascontiguousarray(octets[:, : n_channels * native.itemsize])
+    return used.view(native)
+
+
+def _count_in_table(image: NDArray[Any], n_pixels: int) -> NDArray[Any]:
+    """Count the pixels of each code, of at most 24 bits."""
+    n_codes = 1 << 8 * image.dtype.itemsize * image.shape[-1]
+    dtype = np.uint32 if n_pixels < 1 << 32 else np.uint64
+
+    def count(part: int, n_parts: int) -> NDArray[Any]:
+        table = np.zeros(n_codes, dtype)
+        for _, block in pixel_blocks(image, part, n_parts):
+            np.add.at(table, _codes(block), dtype(1))
+        return table
+
+    table, *others = _in_threads(count, image)
+    for other in others:
+        table += other
+    return table
+
+
+def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:
+    """Count colors of any dtype by sorting, unless there are too many."""
+    n_channels = image.shape[-1]
+    native = image.dtype.newbyteorder("=")
+    colors, counts = np.empty((0, n_channels), native), np.empty(0, dtype=np.int64)
+    for _, blocks in itertools.groupby(
+        enumerate(pixel_blocks(image)), lambda item: item[0] // _BLOCKS_SORTED
+    ):
+        pixels = np.concatenate(
+            [colors, *(finite_pixels(block) for _, (_, block) in blocks)]
+        )
+        ones = np.ones(len(pixels) - len(colors), dtype=np.int64)
+        merged = _merge(pixels, np.concatenate((counts, ones)))
+        if merged is None or len(merged.colors) > MAX_COUNTED:
+            return None
+        colors, counts = merged
+    return ColorCounts(colors, counts)
+
+
+def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | None:
+    """Add up the counts of equal rows, or give None for two rows of one key."""
+    key = _keys(pixels)
+    order = np.argsort(key, kind="stable")
+    key, pixels = key[order], pixels[order]
+    is_first = np.ones(len(key), dtype=bool)
+    np.not_equal(key[1:], key[:-1], out=is_first[1:])
+    if (pixels[1:] != pixels[:-1])[~is_first[1:]].any():
+        return None
+    starts = np.flatnonzero(is_first)
+    if len(starts) == 0:
+        return ColorCounts(pixels, counts)
+    return ColorCounts(pixels[starts], np.add.reduceat(counts[order], starts))
+
+
+def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
+    """Give a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
+    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
+    n_words = -(-octets.shape[1] // 8)
+    padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
+    padded[:, : octets.shape[1]] = octets
+    words = padded.view("<u8")
+    key = words[:, 0].astype(np.uint64)
+    for word in words.T[1:]:
+        # A round of splitmix64, Steele, Lea and Flood, OOPSLA 2014, figure 16.
+        key = (key ^ key >> np.uint64(31)) * np.uint64(0x9E3779B97F4A7C15)
+        key = (key ^ key >> np.uint64(27)) * np.uint64(0x94D049BB133111EB) + word
+    return key
+
+
+def finite_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Give the finite rows (m, C), with one zero instead of two."""
+    if pixels.dtype.kind != "f":
+        return pixels
+    finite = np.isfinite(pixels).all(axis=1)
+    return np.asarray(pixels[finite] + pixels.dtype.type(0))
+
+
+def _in_threads(
+    work: Callable[[int, int], _Result], image: NDArray[Any]
+) -> list[_Result]:
+    """Do the parts of `work(part, n_parts)` on an image, large ones in threads.
+
+    Its NumPy calls release the interpreter lock, and parts add up or do not meet, so
+    the result does not depend on their number.
+    """
+    n_pixels = image.size // image.shape[-1]
+    n_parts = min(_MOST_THREADS, os.cpu_count() or 1, -(-n_pixels // _BLOCK))
+    if n_parts == 1:
+        return [work(0, 1)]
+    with ThreadPoolExecutor(n_parts) as executor:
+        return list(executor.map(work, range(n_parts), [n_parts] * n_parts))

@@ -1,4 +1,4 @@
-"""Lloyd's algorithm on weighted points."""
+"""Lloyd's algorithm."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._nearest import nearest
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Fit", "lloyd", "reseed_empty"]
+    from napari_kmeans._cells import Partition
+
+__all__ = ["Fit", "cluster_means", "lloyd"]
 
 
 class Fit(NamedTuple):
-    """Centers (k, C) after `n_iter` iterations, and whether labels stopped changing."""
+    """Centers (k, C) after `n_iter` iterations, and whether they had come to rest."""
 
     centers: NDArray[np.float64]
     n_iter: int
@@ -25,73 +25,47 @@ class Fit(NamedTuple):
 
 
 def lloyd(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    partition: Callable[[NDArray[np.float64]], Partition],
+    worst: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
     centers: NDArray[np.float64],
     iters: int,
-    report: Callable[[int, float, NDArray[np.float64]], None],
+    report: Callable[[int, Partition, NDArray[np.float64]], None] | None = None,
 ) -> Fit:
-    """Move centers (k, C) to the weighted means of their points, `iters` times.
+    """Move centers (k, C) to the means of the points they own, `iters` times.
 
-    A center that owns no point moves to the point of the largest error. `report`
-    gets the iteration, the squared error of the points to the means of their
-    clusters per unit of weight, and the centers; a StopIteration raised by it ends
-    the fit after that iteration.
+    `partition(centers)` gives the weights and sums of the points nearest to each
+    center. A center that owns none moves to one of `worst(centers, m)`: up to m
+    distinct points of the largest weighted squared error, largest first. Neither step
+    can raise the error. `report(n_iter, parts, centers)`, if any, is called after each
+    iteration; a StopIteration raised by it ends the fit.
     """
-    old_labels = None
     for n_iter in range(1, iters + 1):
-        labels = nearest(points, centers)
-        if old_labels is not None and np.array_equal(labels, old_labels):
+        parts = partition(centers)
+        moved = cluster_means(parts, centers)
+        empty = np.flatnonzero(parts.weights == 0)
+        if empty.size:
+            points = worst(moved, empty.size)
+            moved[empty[: len(points)]] = points
+        # Centers stay where they are exactly when no label has changed.
+        if np.array_equal(moved, centers):
             return Fit(centers, n_iter - 1, converged=True)
-        old_labels = labels
-        centers = _means(points, weights, labels, centers)
-        error = weights * _squared_error(points, centers, labels)
-        centers = reseed_empty(points, error, labels, centers)
+        centers = moved
+        if report is None:
+            continue
+        if report is None:
+            continue
         try:
-            report(n_iter, float(error.sum() / weights.sum()), centers)
+            report(n_iter, parts, centers)
         except StopIteration:
             return Fit(centers, n_iter, converged=False)
     return Fit(centers, iters, converged=False)
 
 
-def reseed_empty(
-    points: NDArray[np.float64],
-    error: NDArray[np.float64],
-    labels: NDArray[np.intp],
-    centers: NDArray[np.float64],
+def cluster_means(
+    parts: Partition, centers: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Move the centers without points to the points of the largest `error`."""
-    empty = np.flatnonzero(np.bincount(labels, minlength=len(centers)) == 0)
-    if empty.size == 0:
-        return centers
-    worst = np.argsort(-error, kind="stable")[: empty.size]
-    worst = worst[error[worst] > 0]
-    moved = centers.copy()
-    moved[empty[: worst.size]] = points[worst]
-    return moved
-
-
-def _means(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    labels: NDArray[np.intp],
-    centers: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Give the weighted mean of each cluster; an empty one keeps its center."""
-    k = len(centers)
-    total = np.bincount(labels, weights, minlength=k)
+    """Give the mean of each cluster; an empty one keeps its center."""
     means = centers.copy()
-    for channel in range(points.shape[1]):
-        sums = np.bincount(labels, weights * points[:, channel], minlength=k)
-        np.divide(sums, total, out=means[:, channel], where=total > 0)
+    weights = parts.weights[:, np.newaxis]
+    np.divide(parts.sums, weights, out=means, where=weights > 0)
     return means
-
-
-def _squared_error(
-    points: NDArray[np.float64],
-    centers: NDArray[np.float64],
-    labels: NDArray[np.intp],
-) -> NDArray[np.float64]:
-    """Give the squared distance (n,) of each point to its center."""
-    difference = points - centers[labels]
-    return np.einsum("nc,nc->n", difference, difference)

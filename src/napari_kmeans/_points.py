@@ -1,4 +1,4 @@
-"""Colors in the units of an image to well-conditioned float64 points, and back."""
+"""Colors in the units of an image to well-conditioned points, and back."""
 
 from __future__ import annotations
 
@@ -9,41 +9,60 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Frame", "from_points", "frame_of", "to_points"]
+__all__ = [
+    "Frame",
+    "frame_between",
+    "from_points",
+    "in_units",
+    "to_centers",
+    "to_points",
+]
 
 
 class Frame(NamedTuple):
     """Where the points of an image lie: ``point = (color - origin) * scale``.
 
-    The origin is the darkest value of each channel, so a constant channel is
-    exactly zero and unsigned differences cannot overflow. The scale is a power of
-    two, so it never rounds; it keeps squares of huge and denormal floats finite
-    and is 1 for integers.
+    The origin is the least value of each channel, so a constant channel is exactly
+    zero and unsigned differences cannot overflow. The scale is a power of two, which
+    never rounds: 1 for integers, and such that points of floats lie in 0 to 1, so
+    that squares of huge and of denormal values stay finite and normal.
     """
 
     origin: NDArray[Any]
     scale: float
 
 
-def frame_of(colors: NDArray[Any]) -> Frame:
-    """Give the frame of finite `colors` (n, C), n >= 1."""
-    low, high = colors.min(axis=0), colors.max(axis=0)
-    if colors.dtype.kind != "f":
+def frame_between(low: NDArray[Any], high: NDArray[Any]) -> Frame:
+    """Give the frame of colors whose channels run from `low` (C,) to `high` (C,)."""
+    if low.dtype.kind != "f":
         return Frame(low, 1.0)
-    # Halved before they are subtracted: the range of float64 overflows float64.
-    extent = float((high.astype(np.float64) / 2 - low.astype(np.float64) / 2).max())
-    exponent = np.frexp(extent)[1] if extent > 0 else 0
-    return Frame(low, float(np.ldexp(1.0, min(-int(exponent), 1023))))
+    with np.errstate(over="ignore"):
+        extent = float((high.astype(np.float64) - low.astype(np.float64)).max())
+    # The range of float64 does not fit float64, but is below 2^1025.
+    exponent = int(np.frexp(extent)[1]) if np.isfinite(extent) else 1025
+    return Frame(low, float(np.ldexp(1.0, min(-exponent, 1023))))
 
 
-def to_points(colors: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
-    """Turn colors (n, C) into points (n, C), exactly while they fit 53 bits."""
+def to_points(colors: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    """Turn colors (n, C) into points (n, C), none negative.
+
+    Points of integers of up to 32 bits are exact and keep an unsigned dtype of their
+    size; all others are float64.
+    """
     if colors.dtype.kind == "f":
-        origin = frame.origin.astype(np.float64) * frame.scale
-        return colors.astype(np.float64) * frame.scale - origin
-    unsigned = _unsigned(colors.dtype)
-    # Modulo 2^bits the difference of signed integers is the true, unsigned one.
-    difference = colors.view(unsigned) - frame.origin.view(unsigned)
+        return _scaled(colors, frame)
+    unsigned = f"u{colors.dtype.itemsize}"
+    # Modulo 2^bits, the difference of signed integers is the true, unsigned one.
+    steps = colors.view(unsigned) - frame.origin.view(unsigned)
+    return np.asarray(steps, np.float64 if colors.dtype.itemsize == 8 else None)
+
+
+def to_centers(colors: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
+    """Turn colors (k, C) of any dtype, also outside the frame, into centers (k, C)."""
+    if frame.origin.dtype.kind == "f":
+        return _scaled(colors, frame)
+    # Its 64-bit mantissa holds the difference of any two integers, where it has one.
+    difference = colors.astype(np.longdouble) - frame.origin.astype(np.longdouble)
     return difference.astype(np.float64)
 
 
@@ -51,14 +70,23 @@ def from_points(points: NDArray[np.float64], frame: Frame) -> NDArray[Any]:
     """Turn points (n, C) into the nearest colors of the dtype of the image."""
     dtype = frame.origin.dtype
     if dtype.kind == "f":
-        origin = frame.origin.astype(np.float64) * frame.scale
-        return ((points + origin) / frame.scale).astype(dtype)
-    unsigned = _unsigned(dtype)
-    # The largest float64 below 2^64: all that a uint64 difference can round to.
-    steps = np.minimum(np.rint(points), 2.0**64 - 2.0**11).astype(np.uint64)
-    return (frame.origin.view(unsigned) + steps.astype(unsigned)).view(dtype)
+        return in_units(points, frame).astype(dtype)
+    # The last float64 below 2^64; only ranges over 2^53 come near it.
+    steps = np.clip(np.rint(points), 0, 2.0**64 - 2.0**11).astype(np.uint64)
+    unsigned = f"u{dtype.itemsize}"
+    colors = frame.origin.view(unsigned) + steps.astype(unsigned)
+    return np.asarray(colors.view(dtype))
 
 
-def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give the unsigned integer dtype of the size of `dtype`."""
-    return np.dtype(f"u{dtype.itemsize}")
+def in_units(points: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
+    """Turn points (n, C) into float64 colors in the units of the image, not rounded."""
+    # In two halves: the range of float64 does not fit float64.
+    half = points / (2 * frame.scale)
+    return np.asarray(frame.origin.astype(np.float64) + half + half)
+
+
+def _scaled(colors: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
+    # Only palettes can lie far enough outside the frame to overflow.
+    with np.errstate(over="ignore"):
+        scaled = colors.astype(np.float64) * frame.scale
+    return np.asarray(scaled - frame.origin.astype(np.float64) * frame.scale)

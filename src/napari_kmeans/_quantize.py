@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_kmeans._color_counts import count_colors
-from napari_kmeans._lloyd import lloyd, reseed_empty
+from napari_kmeans._color_counts import (
+    ColorCounts,
+    count_colors,
+    is_tabular,
+    paint,
+    pixel_blocks,
+)
+from napari_kmeans._lloyd import cluster_means, lloyd
 from napari_kmeans._nearest import nearest
-from napari_kmeans._points import Frame, frame_of, from_points, to_points
-from napari_kmeans._seeding import kmeans_plus_plus, random_points, variance_boxes
+from napari_kmeans._point_sources import (
+    PointSource,
+    counted_source,
+    frame_of_pixels,
+    pixel_source,
+)
+from napari_kmeans._points import (
+    Frame,
+    frame_between,
+    from_points,
+    in_units,
+    to_centers,
+    to_points,
+)
+from napari_kmeans._seeding import kmeans_plus_plus, random_pixels, searched_centers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
-    Init: TypeAlias = Literal["auto", "k-means++", "random"] | ArrayLike
+    Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"] | ArrayLike
     Rng: TypeAlias = int | np.random.Generator | None
     Callback: TypeAlias = Callable[["IterationState"], object]
+
+    from napari_kmeans._cells import Partition
 
 __all__ = [
     "IterationState",
@@ -32,7 +53,9 @@ __all__ = [
 ]
 
 MAX_COLORS = 65536
-_STARTS = ("auto", "k-means++", "random")
+_STARTS = ("auto", "thorough", "k-means++", "random")
+# Distances that the search for a start may compute: less than the iterations do.
+_EFFORT = {"auto": 1 << 25, "thorough": 1 << 31}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,27 +114,91 @@ def quantize_kmeans(
     rng: Rng = None,
     callback: Callback | None = None,
 ) -> NDArray[Any]:
-    """Map every pixel of an image to one of `k` color centroids."""
-    array = _validated_image(image, channel_axis)
-    result = kmeans_palette(
-        array,
-        k,
-        iters,
-        channel_axis=channel_axis,
-        init=init,
-        rng=rng,
-        callback=callback,
-    )
-    labels = map_to_palette(array, result.palette, channel_axis=channel_axis)
-    quantized = result.palette[labels]
-    if channel_axis is not None:
-        quantized = np.moveaxis(quantized, -1, channel_axis)
-    finite = np.isfinite(array) if array.dtype.kind == "f" else None
-    if finite is not None and not finite.all():
-        if channel_axis is not None:
-            finite = finite.all(axis=channel_axis, keepdims=True)
-        quantized = np.where(finite, quantized, array)
-    return np.ascontiguousarray(quantized)
+    """Map every pixel of an image to one of `k` color centroids.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray
+        Image of any boolean, integer or float dtype, with its `C` channels along
+        `channel_axis` and any number of spatial axes.
+    k : int, optional
+        Largest number of colors, 1 to 65536.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0. They stop as
+        soon as no label changes.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
+        Initial centers. "auto" searches for the best ones it can find in about the
+        time of the iterations, and "thorough" for many times longer; neither draws at
+        random. "random" are the colors of `k` pixels drawn at random, the textbook
+        start. An array holds colors in the units of `image`, of shape ``(k,)`` if
+        there are no channels.
+    rng : int, numpy.random.Generator or None, optional
+        Seed or generator of what "k-means++" and "random" draw.
+    callback : callable, optional
+        Called as ``callback(state)`` after each iteration, with an `IterationState`.
+        A StopIteration that it raises ends the fit and keeps what it has; any other
+        exception passes through.
+
+    Returns
+    -------
+    quantized : ndarray
+        New array of the shape and dtype of `image`, in at most `k` colors.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `image` is not boolean, integer or float, `k`, `iters` or
+        `channel_axis` is not an integer, or `callback` is not callable.
+    ValueError
+        If `image` is empty, has no finite pixel or no axis for its channels, `k` or
+        `iters` is out of range, or `init` is not a start.
+
+    See Also
+    --------
+    kmeans_palette : Find the palette only.
+    map_to_palette : Label each pixel with its nearest palette color.
+
+    Notes
+    -----
+    The error is the squared distance in the units of `image`, and every pixel counts:
+    Lloyd's algorithm (IEEE Trans. Inf. Theory 28:129, 1982) runs over the distinct
+    colors, weighted by their pixel numbers, never over a sample. A cluster that loses
+    all its pixels moves to where the error is largest, so no color is wasted. Each
+    pixel gets its nearest color of the rounded palette, the darker one on a tie. An
+    image with at most `k` colors comes back unchanged, and pixels that are not finite
+    stay as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import quantize_kmeans
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> quantize_kmeans(image, 3, channel_axis=None)
+    array([[  3,   3,   3],
+           [102, 102, 250]], dtype=uint8)
+    """
+    array, pixels = _validated_image(image, channel_axis)
+    model = _fit(pixels, k, iters, channel_axis, init, rng, callback)
+    if model.is_lossless:
+        return array.copy()
+    colors = model.palette
+    if model.counted is not None and is_tabular(pixels.dtype, pixels.shape[-1]):
+        # One item per color, so that a pixel is one look-up.
+        items = colors.view(f"V{colors.dtype.itemsize * colors.shape[1]}")[:, 0]
+        labels = model.source.label(model.centers)
+        painted = paint(pixels, model.counted.colors, items[labels])
+        quantized = painted.view(colors.dtype).reshape(pixels.shape)
+    else:
+        quantized = colors[_label_blocks(pixels, model.frame, model.centers)]
+        if pixels.dtype.kind == "f":
+            finite = np.isfinite(pixels).all(axis=-1, keepdims=True)
+            np.copyto(quantized, pixels, where=~finite)
+    quantized = quantized.astype(array.dtype, copy=False)
+    if channel_axis is None:
+        return quantized[..., 0]
+    return np.ascontiguousarray(np.moveaxis(quantized, -1, channel_axis))
 
 
 def kmeans_palette(
@@ -124,127 +211,393 @@ def kmeans_palette(
     rng: Rng = None,
     callback: Callback | None = None,
 ) -> PaletteResult:
-    """Find the `k` colors that represent an image best."""
-    array = _validated_image(image, channel_axis)
-    k = _validated_integer("k", k, 1, MAX_COLORS)
-    iters = _validated_integer("iters", iters, 0, None)
-    pixels = _pixels(array, channel_axis)
-    start = _validated_init(init, k, pixels.shape[1], channel_axis)
-    generator = np.random.default_rng(rng)
+    """Find the `k` colors that represent an image with the least squared error.
 
-    colors, counts, _ = count_colors(pixels[np.isfinite(pixels).all(axis=1)])
-    if len(colors) == 0:
-        msg = "image must have a finite pixel, got none"
-        raise ValueError(msg)
-    frame = frame_of(colors)
-    points = to_points(colors, frame)
-    if len(colors) <= k:
-        centers, n_iter, converged = points, 0, True
-    else:
-        weights = counts.astype(np.float64)
-        if isinstance(start, str):
-            centers = _seeded(start, points, counts, k, generator)
-        else:
-            centers = (start - frame.origin.astype(np.float64)) * frame.scale
+    Parameters
+    ----------
+    image : (..., C) ndarray
+        Image of any boolean, integer or float dtype, with its `C` channels along
+        `channel_axis` and any number of spatial axes.
+    k : int, optional
+        Largest number of colors, 1 to 65536.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
+        Initial centers, as in `quantize_kmeans`.
+    rng : int, numpy.random.Generator or None, optional
+        Seed or generator of what "k-means++" and "random" draw.
+    callback : callable, optional
+        Called after each iteration, as in `quantize_kmeans`.
 
-        def report(n_iter: int, mse: float, centers: NDArray[np.float64]) -> None:
-            if callback is not None:
-                units = centers / frame.scale + frame.origin.astype(np.float64)
-                shown = units if channel_axis is not None else units[:, 0]
-                callback(IterationState(n_iter, mse / frame.scale**2, shown))
+    Returns
+    -------
+    result : PaletteResult
+        The palette with its pixel numbers and error, and how it was reached. There
+        are `k` colors, or as many as `image` has, and each is the nearest one of
+        some pixel; with ``iters=0`` there may be fewer.
 
-        centers, n_iter, converged = lloyd(points, weights, centers, iters, report)
-    palette = _rounded(points, centers, frame, channel_axis is not None)
-    labels = nearest(points, to_points(palette, frame))
-    error = points - to_points(palette, frame)[labels]
-    mse = float((counts * (error**2).sum(axis=1)).sum() / counts.sum())
+    Raises
+    ------
+    TypeError
+        As `quantize_kmeans`.
+    ValueError
+        As `quantize_kmeans`.
+
+    See Also
+    --------
+    quantize_kmeans : Find the palette and map the image to it in one call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import kmeans_palette
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> kmeans_palette(image, 3, channel_axis=None).palette
+    array([  3, 102, 250], dtype=uint8)
+    """
+    _, pixels = _validated_image(image, channel_axis)
+    model = _fit(pixels, k, iters, channel_axis, init, rng, callback)
+    counts, mse = model.source.measure(model.centers)
     return PaletteResult(
-        palette if channel_axis is not None else palette[:, 0],
-        np.bincount(labels, counts, minlength=len(palette)).astype(np.int64),
-        mse / frame.scale**2,
-        n_iter,
-        converged,
+        palette=model.palette if channel_axis is not None else model.palette[:, 0],
+        counts=counts,
+        mse=mse / model.frame.scale / model.frame.scale,
+        n_iter=model.n_iter,
+        converged=model.converged,
     )
 
 
 def map_to_palette(
     image: ArrayLike, palette: ArrayLike, *, channel_axis: int | None = -1
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Label each pixel with its nearest palette color."""
-    array = _validated_image(image, channel_axis)
-    pixels = _pixels(array, channel_axis)
-    colors = np.asarray(palette)
-    colors = colors.reshape(len(colors), -1)
-    values = np.where(np.isfinite(pixels), pixels, pixels.dtype.type(0))
-    labels = nearest(values.astype(np.float64), colors.astype(np.float64))
+    """Label each pixel with its nearest palette color.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray
+        Image of any dtype, with its `C` channels along `channel_axis`.
+    palette : (K, C) or (K,) ndarray
+        Colors in the units of `image`, ``1 <= K <= 65536``.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without
+        channels, whose palette has shape ``(K,)``.
+
+    Returns
+    -------
+    labels : (...) ndarray of uint8 or uint16
+        Index into `palette` of the nearest color, the lowest index on a tie,
+        so that ``palette[labels]`` is the mapped image. uint8 if ``K <= 256``.
+        Pixels that are not finite have label 0.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `image` or `palette` is not boolean, integer or float.
+    ValueError
+        If `palette` is empty, has more than 65536 colors, a value that is not finite,
+        or not the number of channels of `image`.
+
+    See Also
+    --------
+    quantize_kmeans : Find the palette and map the image to it in one call.
+
+    Notes
+    -----
+    Distances are Euclidean, in the units of `image`, and exact: no grid or
+    tree approximates them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import map_to_palette
+    >>> image = np.array([[[0, 0, 0], [9, 0, 0], [250, 0, 0]]], dtype=np.uint8)
+    >>> map_to_palette(image, np.array([[0, 0, 0], [255, 0, 0]]))
+    array([[0, 0, 1]], dtype=uint8)
+    """
+    _, pixels = _validated_image(image, channel_axis)
+    colors = _validated_palette(palette, pixels.shape[-1], channel_axis)
     dtype = np.uint8 if len(colors) <= 256 else np.uint16
-    shape = list(array.shape)
-    if channel_axis is not None:
-        del shape[channel_axis]
-    return labels.astype(dtype).reshape(shape)
+    counted = (
+        count_colors(pixels) if is_tabular(pixels.dtype, pixels.shape[-1]) else None
+    )
+    if counted is None:
+        frame = frame_of_pixels(pixels)
+        if frame is None:
+            return np.zeros(pixels.shape[:-1], dtype)
+        return _label_blocks(pixels, frame, to_centers(colors, frame))
+    frame = frame_between(counted.colors.min(axis=0), counted.colors.max(axis=0))
+    source = counted_source(counted, frame)
+    labels = source.label(to_centers(colors, frame))
+    return paint(pixels, counted.colors, labels.astype(dtype))
 
 
-def _seeded(start, points, counts, k, generator):
-    weights = counts.astype(np.float64)
-    if start == "random":
-        return points[random_points(counts, k, generator)]
-    if start == "k-means++":
-        return points[kmeans_plus_plus(points, weights, k, generator)]
-    return variance_boxes(points, weights, k)
+class _Model(NamedTuple):
+    """A fitted palette, and what it was fitted to."""
+
+    source: PointSource
+    counted: ColorCounts | None
+    frame: Frame
+    palette: NDArray[Any]
+    # The points of the palette (K, C).
+    centers: NDArray[np.float64]
+    n_iter: int
+    converged: bool
+    # Whether the palette holds every color of the image.
+    is_lossless: bool
 
 
-def _rounded(points, centers, frame: Frame, is_color: bool):
-    palette = np.unique(from_points(centers, frame), axis=0)
-    shown = to_points(palette, frame)
-    luma = shown @ [0.2126, 0.7152, 0.0722] if shown.shape[1] == 3 else shown.sum(1)
-    return palette[np.lexsort((*shown.T[::-1], luma))]
-
-
-def _pixels(array, channel_axis):
-    """Give the image as native-endian pixels (N, C)."""
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if channel_axis is None:
-        return native.reshape(-1, 1)
-    return np.moveaxis(native, channel_axis, -1).reshape(-1, native.shape[channel_axis])
-
-
-def _validated_image(image: ArrayLike, channel_axis: int | None) -> NDArray[Any]:
-    """Give `image` as a non-empty array of real numbers with its channel axis."""
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf":
-        msg = f"image must have a bool, integer or float dtype, got {array.dtype}"
+def _fit(
+    pixels: NDArray[Any],
+    k: int,
+    iters: int,
+    channel_axis: int | None,
+    init: Init,
+    rng: Rng,
+    callback: Callback | None,
+) -> _Model:
+    """Validate what the fitting functions share, and fit."""
+    n_channels = pixels.shape[-1]
+    k = _validated_integer("k", k, 1, MAX_COLORS)
+    iters = _validated_integer("iters", iters, 0, None)
+    start = _validated_init(init, k, n_channels, channel_axis)
+    generator = _validated_rng(rng)
+    if callback is not None and not callable(callback):
+        msg = f"callback must be callable or None, got {callback!r}"
         raise TypeError(msg)
+
+    counted = count_colors(pixels)
+    if counted is None:
+        frame = frame_of_pixels(pixels)
+    elif len(counted.colors):
+        frame = frame_between(counted.colors.min(axis=0), counted.colors.max(axis=0))
+    else:
+        frame = None
+    if frame is None:
+        msg = "image must have a finite pixel, got none"
+        raise ValueError(msg)
+    source = (
+        pixel_source(pixels, frame)
+        if counted is None
+        else counted_source(counted, frame)
+    )
+    is_rgb = channel_axis is not None and n_channels == 3
+    if counted is not None and len(counted.colors) <= k:
+        palette = _dark_to_light(counted.colors, frame, is_rgb)
+        centers = to_centers(palette, frame)
+        return _Model(source, counted, frame, palette, centers, 0, True, True)
+    if isinstance(start, str):
+        centers = _start(start, source, counted, frame, k, generator)
+    else:
+        centers = to_centers(start, frame)
+    report = _reporter(callback, source, frame, channel_axis)
+    fit = lloyd(source.partition, source.worst, centers, iters, report)
+    palette = np.unique(from_points(fit.centers, frame), axis=0)
+    if iters > 0:
+        palette = _filled_up(palette, source, frame, k)
+    palette = _dark_to_light(palette, frame, is_rgb)
+    centers = to_centers(palette, frame)
+    return _Model(
+        source, counted, frame, palette, centers, fit.n_iter, fit.converged, False
+    )
+
+
+def _start(
+    start: str,
+    source: PointSource,
+    counted: ColorCounts | None,
+    frame: Frame,
+    k: int,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Give the initial centers (k, C) that are called `start`."""
+    if start in _EFFORT:
+        effort = _EFFORT[start]
+        # Enough points for each center, and few enough for many trials.
+        n_points = max(1 << 12, 80 * k) if start == "auto" else 1 << 17
+        points, weights = source.coarse(k, n_points)
+        return searched_centers(points, weights, k, effort)
+    if counted is None:
+        points, weights = source.coarse(k, 0)
+    else:
+        points, weights = to_points(counted.colors, frame), counted.counts
+    k = min(k, len(points))
+    if start == "random":
+        chosen = random_pixels(weights, k, generator)
+    else:
+        chosen = kmeans_plus_plus(points, weights.astype(np.float64), k, generator)
+    return points[chosen].astype(np.float64)
+
+
+def _reporter(
+    callback: Callback | None,
+    source: PointSource,
+    frame: Frame,
+    channel_axis: int | None,
+) -> Callable[[int, Partition, NDArray[np.float64]], None] | None:
+    """Turn what an iteration finds into what `callback` is told."""
+    if callback is None:
+        return None
+    everything = source.partition(np.zeros((1, len(frame.origin))))
+    middle = everything.sums / everything.weights[0]
+    variance = source.measure(middle)[1]
+
+    def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
+        # Steiner: the squares about the middle are those about the means of the
+        # clusters, and those of these means.
+        moved = np.square(cluster_means(parts, centers) - middle).sum(axis=1)
+        mse = variance - float(parts.weights @ moved / everything.weights[0])
+        units = in_units(centers, frame)
+        shown = units if channel_axis is not None else units[:, 0]
+        callback(IterationState(n_iter, mse / frame.scale / frame.scale, shown))
+
+    return report
+
+
+def _filled_up(
+    palette: NDArray[Any], source: PointSource, frame: Frame, k: int
+) -> NDArray[Any]:
+    """Replace colors that no pixel is nearest to by those of the largest error.
+
+    Each round lowers the error, for a color that enters is exact for its pixels.
+    """
+    while True:
+        counts, mse = source.measure(to_centers(palette, frame))
+        used = palette[counts > 0]
+        if len(used) == k or mse == 0:
+            return used
+        worst = source.worst(to_centers(used, frame), k - len(used))
+        palette = np.unique(np.concatenate((used, from_points(worst, frame))), axis=0)
+
+
+def _dark_to_light(palette: NDArray[Any], frame: Frame, is_rgb: bool) -> NDArray[Any]:
+    """Sort distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
+    points = to_centers(palette, frame)
+    # Whole numbers, so that lumas of integers are equal exactly if they are.
+    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * points.shape[1]
+    luma = sum(
+        factor * column for factor, column in zip(factors, points.T, strict=True)
+    )
+    return palette[np.lexsort((*points.T[::-1], luma))]
+
+
+def _label_blocks(
+    pixels: NDArray[Any], frame: Frame, centers: NDArray[np.float64]
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Label pixels (..., C) block by block; those that are not finite get 0."""
+    dtype = np.uint8 if len(centers) <= 256 else np.uint16
+    labels = np.empty(pixels.shape[:-1], dtype)
+    target = labels.reshape(-1) if pixels.flags.c_contiguous else labels
+    for index, block in pixel_blocks(pixels):
+        finite = np.isfinite(block).all(axis=1)
+        block[~finite] = frame.origin
+        label, _ = nearest(to_points(block, frame), centers)
+        label[~finite] = 0
+        target[index] = label.reshape(target[index].shape)
+    return labels
+
+
+def _validated_image(
+    image: ArrayLike, channel_axis: int | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give `image` as an array of real numbers, and with its channels last."""
+    array = np.asarray(image)
+    _require_real("image", array)
     if array.size == 0:
         msg = f"image must not be empty, got shape {array.shape}"
         raise ValueError(msg)
-    if channel_axis is not None and array.ndim < 3:
+    if channel_axis is None:
+        return array, array[..., np.newaxis]
+    channel_axis = _validated_integer("channel_axis", channel_axis, None, None)
+    if array.ndim < 3:
         msg = (
             f"image of shape {array.shape} has no channels along "
             f"channel_axis={channel_axis}; "
             "pass channel_axis=None for a grayscale image"
         )
         raise ValueError(msg)
-    return array
+    if not -array.ndim <= channel_axis < array.ndim:
+        msg = (
+            f"channel_axis must be an axis of the image of shape {array.shape}, "
+            f"got {channel_axis}"
+        )
+        raise ValueError(msg)
+    return array, np.moveaxis(array, channel_axis, -1)
 
 
-def _validated_integer(name: str, value: int, low: int, high: int | None) -> int:
+def _validated_palette(
+    palette: ArrayLike, n_channels: int, channel_axis: int | None
+) -> NDArray[Any]:
+    """Give `palette` as colors (K, C)."""
+    colors = np.asarray(palette)
+    _require_real("palette", colors)
+    shape = "(K,)" if channel_axis is None else f"(K, {n_channels})"
+    expected = 1 if channel_axis is None else 2
+    if colors.ndim != expected or (expected == 2 and colors.shape[1] != n_channels):
+        msg = f"palette must have shape {shape}, got {colors.shape}"
+        raise ValueError(msg)
+    if not 1 <= len(colors) <= MAX_COLORS:
+        msg = f"palette must have between 1 and {MAX_COLORS} colors, got {len(colors)}"
+        raise ValueError(msg)
+    _require_finite("palette", colors)
+    return colors.reshape(len(colors), n_channels)
+
+
+def _validated_init(
+    init: Init, k: int, n_channels: int, channel_axis: int | None
+) -> str | NDArray[Any]:
+    """Give `init` as the name of a start, or as centers (k, C)."""
+    if isinstance(init, str):
+        if init not in _STARTS:
+            names = ", ".join(repr(name) for name in _STARTS)
+            msg = f"init must be {names} or an array of colors, got {init!r}"
+            raise ValueError(msg)
+        return init
+    colors = np.asarray(init)
+    _require_real("init", colors)
+    shape = (k,) if channel_axis is None else (k, n_channels)
+    if colors.shape != shape:
+        msg = f"init must have shape {shape}, got {colors.shape}"
+        raise ValueError(msg)
+    _require_finite("init", colors)
+    return colors.reshape(k, n_channels)
+
+
+def _validated_rng(rng: Rng) -> np.random.Generator:
+    """Give `rng` as a generator."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        msg = f"rng must be an integer >= 0, a numpy Generator or None, got {rng!r}"
+        raise ValueError(msg) from None
+
+
+def _validated_integer(
+    name: str, value: object, low: int | None, high: int | None
+) -> int:
     """Give `value` as an int in the closed range `low` to `high`."""
     try:
-        number = operator.index(value)
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         msg = f"{name} must be an integer, got {value!r}"
         raise TypeError(msg) from None
-    if number < low or (high is not None and number > high):
+    if (low is not None and number < low) or (high is not None and number > high):
         rule = f"at least {low}" if high is None else f"between {low} and {high}"
         msg = f"{name} must be {rule}, got {number}"
         raise ValueError(msg)
     return number
 
 
-def _validated_init(init, k, n_channels, channel_axis):
-    if isinstance(init, str):
-        if init not in _STARTS:
-            msg = f"init must be one of {_STARTS} or an array of colors, got {init!r}"
-            raise ValueError(msg)
-        return init
-    return np.asarray(init, dtype=np.float64).reshape(k, n_channels)
+def _require_real(name: str, array: NDArray[Any]) -> None:
+    if array.dtype.kind not in "biuf":
+        msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
+        raise TypeError(msg)
+
+
+def _require_finite(name: str, array: NDArray[Any]) -> None:
+    if not np.isfinite(array).all():
+        msg = f"{name} must be finite, got {array[~np.isfinite(array)][0]}"
+        raise ValueError(msg)
