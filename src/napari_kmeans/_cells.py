@@ -24,6 +24,7 @@ __all__ = [
     "build_cells",
     "label_cells",
     "partition_cells",
+    "ranges",
 ]
 
 # Cells of more channels are too few or too wide to decide anything.
@@ -125,7 +126,7 @@ def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[np.intp]:
         first, end = nodes, nodes + 1
         for level in cells.levels[depth:-1]:
             first, end = level.first[first], level.first[end]
-        labels[cells.order[_ranges(first, end - first)]] = nearest.repeat(end - first)
+        labels[cells.order[ranges(first, end - first)]] = nearest.repeat(end - first)
     return labels
 
 
@@ -191,7 +192,7 @@ def _blocks(
         slots = np.arange(m)[:, np.newaxis]
         rows = lists.candidates.take(start[chosen] + slots, mode="clip")
         np.copyto(rows, k, where=slots >= lists.number[chosen])
-        children = _ranges(first_child[chosen], size[chosen])
+        children = ranges(first_child[chosen], size[chosen])
         row = np.arange(len(chosen)).repeat(size[chosen])
         width = max(1, _BLOCK // int(m))
         for i in range(0, len(children), width):
@@ -232,7 +233,7 @@ def _radii(
     return np.sqrt(np.maximum.reduceat(squared, first_point[:-1]))
 
 
-def _ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
+def ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
     """Concatenate the ranges from first[i] to first[i] + size[i]."""
     ends = np.cumsum(size)
     ranges = np.arange(ends[-1] if len(ends) else 0)

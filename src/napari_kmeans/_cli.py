@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -230,6 +231,8 @@ def _progress_bar(title: str, iters: int) -> tqdm[Any]:
         desc=_one_line(title),
         total=_n_steps(iters),
         bar_format="{desc}: {percentage:3.0f}% |{bar}| {postfix}",
+        # tqdm shows nothing in a terminal that does not tell its width.
+        ncols=shutil.get_terminal_size().columns,
         mininterval=0,
         leave=False,
         disable=None,

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
     Blocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]]
 
-__all__ = ["PointSource", "counted_source", "frame_of_pixels", "pixel_source"]
+__all__ = [
+    "Measure",
+    "PointSource",
+    "counted_source",
+    "frame_of_pixels",
+    "pixel_source",
+]
 
 # Integers are summed in digits of this many bits, exactly for up to 2^31 pixels.
 _DIGIT = 22
@@ -35,17 +41,24 @@ _TAIL = 1e-3
 _GRID_BITS = (12, 7, 5, 4)
 
 
+class Measure(NamedTuple):
+    """How centers (k, C) fit the points."""
+
+    # Nearest center of each color, where colors were counted.
+    labels: NDArray[np.intp] | None
+    counts: NDArray[np.int64]
+    # Mean squared distance of the points to their nearest centers.
+    mse: float
+
+
 class PointSource(NamedTuple):
     """What k-means asks of the points of an image; centers are (k, C)."""
 
-    # Index of the center nearest to each point, block after block.
-    label: Callable[[NDArray[np.float64]], NDArray[np.intp]]
     # Weights (k,) and sums (k, C) of the points nearest to each center.
     partition: Callable[[NDArray[np.float64]], Partition]
     # Up to m points of the largest weighted squared error, distinct, largest first.
     worst: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
-    # Weights (k,) of the centers, and the mean squared error.
-    measure: Callable[[NDArray[np.float64]], tuple[NDArray[np.int64], float]]
+    measure: Callable[[NDArray[np.float64]], Measure]
     # Weighted points (n, C) that stand for all, at least k and not many more than m.
     coarse: Callable[[int, int], tuple[NDArray[Any], NDArray[Any]]]
 
@@ -68,10 +81,11 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
         return _largest(points, errors(centers)[1], m)
 
-    def measure(centers: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:
+    def measure(centers: NDArray[np.float64]) -> Measure:
         labels, error = errors(centers)
         total = np.bincount(labels, weights, len(centers))
-        return total.astype(np.int64), float(error.sum() / weights.sum())
+        mse = float(error.sum() / weights.sum())
+        return Measure(labels, total.astype(np.int64), mse)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         sizes = [len(level.weights) for level in cells.levels]
@@ -81,7 +95,6 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
         return level.means.T, level.weights
 
     return PointSource(
-        lambda centers: label_cells(cells, centers),
         lambda centers: partition_cells(cells, centers),
         worst,
         measure,
@@ -89,17 +102,12 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
     )
 
 
-def frame_of_pixels(image: NDArray[Any]) -> Frame | None:
-    """Give the frame of the finite pixels of `image`, or None if there are none."""
-    low: NDArray[Any] | None = None
-    high: NDArray[Any] | None = None
-    for _, block in pixel_blocks(image):
-        finite = finite_pixels(block)
-        if len(finite):
-            block_low, block_high = finite.min(axis=0), finite.max(axis=0)
-            low = block_low if low is None else np.minimum(low, block_low)
-            high = block_high if high is None else np.maximum(high, block_high)
-    return None if low is None or high is None else frame_between(low, high)
+def frame_of_pixels(image: NDArray[Any]) -> Frame:
+    """Give the frame of the finite pixels of `image`, at least one."""
+    blocks = (finite_pixels(block) for _, block in pixel_blocks(image))
+    ends = [(block.min(axis=0), block.max(axis=0)) for block in blocks if len(block)]
+    low, high = zip(*ends, strict=True)
+    return frame_between(np.min(low, axis=0), np.max(high, axis=0))
 
 
 def pixel_source(image: NDArray[Any], frame: Frame) -> PointSource:
@@ -131,9 +139,6 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
             total = total * 2.0**_DIGIT + part
         return Partition(weights, total.T)
 
-    def label(centers: NDArray[np.float64]) -> NDArray[np.intp]:
-        return np.concatenate([nearest(points, centers)[0] for points, _ in blocks()])
-
     def partition(centers: NDArray[np.float64]) -> Partition:
         return add_up(lambda points: nearest(points, centers)[0], len(centers))
 
@@ -151,13 +156,13 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
             found, error = found[order], error[order]
         return found[error > 0]
 
-    def measure(centers: NDArray[np.float64]) -> tuple[NDArray[np.int64], float]:
+    def measure(centers: NDArray[np.float64]) -> Measure:
         total, error = np.zeros(len(centers)), 0.0
         for points, weight in blocks():
             labels, squared = nearest(points, centers)
             total += np.bincount(labels, weight, len(centers))
             error += float(weight @ squared)
-        return total.astype(np.int64), error / float(total.sum())
+        return Measure(None, total.astype(np.int64), error / float(total.sum()))
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         del k, m
@@ -180,7 +185,7 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
         weights = cells.weights[used]
         return cells.sums[used] / weights[:, np.newaxis], weights
 
-    return PointSource(label, partition, worst, measure, coarse)
+    return PointSource(partition, worst, measure, coarse)
 
 
 def _core_range(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Frame",
     "frame_between",
+    "frame_of",
     "from_points",
     "in_units",
     "to_centers",
@@ -41,6 +42,11 @@ def frame_between(low: NDArray[Any], high: NDArray[Any]) -> Frame:
     # The range of float64 does not fit float64, but is below 2^1025.
     exponent = int(np.frexp(extent)[1]) if np.isfinite(extent) else 1025
     return Frame(low, float(np.ldexp(1.0, min(-exponent, 1023))))
+
+
+def frame_of(colors: NDArray[Any]) -> Frame:
+    """Give the frame of colors (n, C), at least one."""
+    return frame_between(colors.min(axis=0), colors.max(axis=0))
 
 
 def to_points(colors: NDArray[Any], frame: Frame) -> NDArray[Any]:

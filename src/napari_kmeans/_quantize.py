@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from napari_kmeans._cells import build_cells, label_cells
 from napari_kmeans._color_counts import (
     ColorCounts,
     count_colors,
+    finite_pixels,
     is_tabular,
     paint,
     pixel_blocks,
 )
 from napari_kmeans._lloyd import cluster_means, lloyd
 from napari_kmeans._nearest import nearest
+from napari_kmeans._one_channel import MAX_OPTIMUM, optimal_centers
 from napari_kmeans._point_sources import (
+    Measure,
     PointSource,
     counted_source,
     frame_of_pixels,
@@ -25,7 +29,7 @@ from napari_kmeans._point_sources import (
 )
 from napari_kmeans._points import (
     Frame,
-    frame_between,
+    frame_of,
     from_points,
     in_units,
     to_centers,
@@ -184,11 +188,10 @@ def quantize_kmeans(
     if model.is_lossless:
         return array.copy()
     colors = model.palette
-    if model.counted is not None and is_tabular(pixels.dtype, pixels.shape[-1]):
+    if model.colors is not None and is_tabular(pixels.dtype, pixels.shape[-1]):
         # One item per color, so that a pixel is one look-up.
         items = colors.view(f"V{colors.dtype.itemsize * colors.shape[1]}")[:, 0]
-        labels = model.source.label(model.centers)
-        painted = paint(pixels, model.counted.colors, items[labels])
+        painted = paint(pixels, model.colors, items[model.measure.labels])
         quantized = painted.view(colors.dtype).reshape(pixels.shape)
     else:
         quantized = colors[_label_blocks(pixels, model.frame, model.centers)]
@@ -259,11 +262,10 @@ def kmeans_palette(
     """
     _, pixels = _validated_image(image, channel_axis)
     model = _fit(pixels, k, iters, channel_axis, init, rng, callback)
-    counts, mse = model.source.measure(model.centers)
     return PaletteResult(
         palette=model.palette if channel_axis is not None else model.palette[:, 0],
-        counts=counts,
-        mse=mse / model.frame.scale / model.frame.scale,
+        counts=model.measure.counts,
+        mse=model.measure.mse / model.frame.scale / model.frame.scale,
         n_iter=model.n_iter,
         converged=model.converged,
     )
@@ -323,25 +325,26 @@ def map_to_palette(
         count_colors(pixels) if is_tabular(pixels.dtype, pixels.shape[-1]) else None
     )
     if counted is None:
-        frame = frame_of_pixels(pixels)
-        if frame is None:
+        if not _has_finite(pixels):
             return np.zeros(pixels.shape[:-1], dtype)
+        frame = frame_of_pixels(pixels)
         return _label_blocks(pixels, frame, to_centers(colors, frame))
-    frame = frame_between(counted.colors.min(axis=0), counted.colors.max(axis=0))
-    source = counted_source(counted, frame)
-    labels = source.label(to_centers(colors, frame))
+    frame = frame_of(counted.colors)
+    cells = build_cells(to_points(counted.colors, frame), counted.counts)
+    labels = label_cells(cells, to_centers(colors, frame))
     return paint(pixels, counted.colors, labels.astype(dtype))
 
 
 class _Model(NamedTuple):
     """A fitted palette, and what it was fitted to."""
 
-    source: PointSource
-    counted: ColorCounts | None
+    # Distinct colors (n, C) of the image; None if they are too many to count.
+    colors: NDArray[Any] | None
     frame: Frame
     palette: NDArray[Any]
-    # The points of the palette (K, C).
+    # The palette as points (K, C), and how it fits the image.
     centers: NDArray[np.float64]
+    measure: Measure
     n_iter: int
     converged: bool
     # Whether the palette holds every color of the image.
@@ -358,48 +361,72 @@ def _fit(
     callback: Callback | None,
 ) -> _Model:
     """Validate what the fitting functions share, and fit."""
-    n_channels = pixels.shape[-1]
     k = _validated_integer("k", k, 1, MAX_COLORS)
     iters = _validated_integer("iters", iters, 0, None)
-    start = _validated_init(init, k, n_channels, channel_axis)
+    start = _validated_init(init, k, pixels.shape[-1], channel_axis)
     generator = _validated_rng(rng)
     if callback is not None and not callable(callback):
         msg = f"callback must be callable or None, got {callback!r}"
         raise TypeError(msg)
-
-    counted = count_colors(pixels)
-    if counted is None:
-        frame = frame_of_pixels(pixels)
-    elif len(counted.colors):
-        frame = frame_between(counted.colors.min(axis=0), counted.colors.max(axis=0))
-    else:
-        frame = None
-    if frame is None:
+    if not _has_finite(pixels):
         msg = "image must have a finite pixel, got none"
         raise ValueError(msg)
-    source = (
-        pixel_source(pixels, frame)
-        if counted is None
-        else counted_source(counted, frame)
-    )
-    is_rgb = channel_axis is not None and n_channels == 3
-    if counted is not None and len(counted.colors) <= k:
-        palette = _dark_to_light(counted.colors, frame, is_rgb)
-        centers = to_centers(palette, frame)
-        return _Model(source, counted, frame, palette, centers, 0, True, True)
+
+    counted = count_colors(pixels)
+    frame = frame_of_pixels(pixels) if counted is None else frame_of(counted.colors)
+    is_rgb = channel_axis is not None and pixels.shape[-1] == 3
+    if counted is None:
+        source = pixel_source(pixels, frame)
+    else:
+        source = counted_source(counted, frame)
+        if len(counted.colors) <= k:
+            palette = _dark_to_light(counted.colors, frame, is_rgb)
+            centers = to_centers(palette, frame)
+            measure = source.measure(centers)
+            return _Model(
+                counted.colors, frame, palette, centers, measure, 0, True, True
+            )
     if isinstance(start, str):
         centers = _start(start, source, counted, frame, k, generator)
     else:
         centers = to_centers(start, frame)
     report = _reporter(callback, source, frame, channel_axis)
     fit = lloyd(source.partition, source.worst, centers, iters, report)
-    palette = np.unique(from_points(fit.centers, frame), axis=0)
-    if iters > 0:
-        palette = _filled_up(palette, source, frame, k)
-    palette = _dark_to_light(palette, frame, is_rgb)
-    centers = to_centers(palette, frame)
+    palette, centers, measure = _rounded(
+        fit.centers, source, frame, is_rgb, k if iters > 0 else 1
+    )
+    colors = None if counted is None else counted.colors
     return _Model(
-        source, counted, frame, palette, centers, fit.n_iter, fit.converged, False
+        colors, frame, palette, centers, measure, fit.n_iter, fit.converged, False
+    )
+
+
+def _rounded(
+    centers: NDArray[np.float64],
+    source: PointSource,
+    frame: Frame,
+    is_rgb: bool,
+    least: int,
+) -> tuple[NDArray[Any], NDArray[np.float64], Measure]:
+    """Round centers to a palette of distinct colors, of which `least` are used."""
+    palette = from_points(centers, frame)
+    while True:
+        palette = _dark_to_light(np.unique(palette, axis=0), frame, is_rgb)
+        centers = to_centers(palette, frame)
+        measure = source.measure(centers)
+        used = measure.counts > 0
+        n_missing = least - int(np.count_nonzero(used))
+        if n_missing <= 0 or measure.mse == 0:
+            return palette, centers, measure
+        # Colors that no pixel is nearest to make room for those of the largest error.
+        # Each is exact for its own pixels, so the error falls and this ends.
+        worst = from_points(source.worst(centers, n_missing), frame)
+        palette = np.concatenate((palette[used], worst))
+
+
+def _has_finite(pixels: NDArray[Any]) -> bool:
+    return pixels.dtype.kind != "f" or any(
+        len(finite_pixels(block)) for _, block in pixel_blocks(pixels)
     )
 
 
@@ -412,6 +439,11 @@ def _start(
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Give the initial centers (k, C) that are called `start`."""
+    if start in _EFFORT and counted is not None and _is_small_line(counted, k):
+        values = to_points(counted.colors, frame)[:, 0]
+        order = np.argsort(values, kind="stable")
+        weights = counted.counts[order].astype(np.float64)
+        return optimal_centers(values[order], weights, k)[:, np.newaxis]
     if start in _EFFORT:
         effort = _EFFORT[start]
         # Enough points for each center, and few enough for many trials.
@@ -430,6 +462,12 @@ def _start(
     return points[chosen].astype(np.float64)
 
 
+def _is_small_line(counted: ColorCounts, k: int) -> bool:
+    """Whether colors of one channel are few enough to find their optimum."""
+    n, n_channels = counted.colors.shape
+    return n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM
+
+
 def _reporter(
     callback: Callback | None,
     source: PointSource,
@@ -441,7 +479,7 @@ def _reporter(
         return None
     everything = source.partition(np.zeros((1, len(frame.origin))))
     middle = everything.sums / everything.weights[0]
-    variance = source.measure(middle)[1]
+    variance = source.measure(middle).mse
 
     def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
         # Steiner: the squares about the middle are those about the means of the
@@ -453,22 +491,6 @@ def _reporter(
         callback(IterationState(n_iter, mse / frame.scale / frame.scale, shown))
 
     return report
-
-
-def _filled_up(
-    palette: NDArray[Any], source: PointSource, frame: Frame, k: int
-) -> NDArray[Any]:
-    """Replace colors that no pixel is nearest to by those of the largest error.
-
-    Each round lowers the error, for a color that enters is exact for its pixels.
-    """
-    while True:
-        counts, mse = source.measure(to_centers(palette, frame))
-        used = palette[counts > 0]
-        if len(used) == k or mse == 0:
-            return used
-        worst = source.worst(to_centers(used, frame), k - len(used))
-        palette = np.unique(np.concatenate((used, from_points(worst, frame))), axis=0)
 
 
 def _dark_to_light(palette: NDArray[Any], frame: Frame, is_rgb: bool) -> NDArray[Any]:
