@@ -166,7 +166,7 @@ def main(
     for number, source in enumerate(images, start=1):
         count = f"[{number}/{len(images)}] " if several else ""
         try:
-            line = _compress(source, job, taken, count + source.name)
+            line = _compress(source, job, taken, _one_line(count + source.name))
         except Exception as error:  # The other images are still done.
             line = f"Error: {source}: {_reason(error, source)}"
             click.echo(_one_line(line), err=True)
@@ -192,21 +192,21 @@ def _place(option: str, text: str | None, several: bool) -> _Place | None:
 
 def _compress(source: Path, job: _Job, taken: set[str], title: str) -> str:
     """Do the job with one image, and say in one line what came out."""
-    with _progress_bar(title, job.iters) as bar:
-        bar.set_postfix_str("reading")
+    with _progress_bar(job.iters) as bar:
+        bar.set_description_str(f"{title}: reading")
         image = read_image(source)
         size = source.stat().st_size
         target, picture = _targets(source, image, job, taken)
         bar.update()
 
-        bar.set_postfix_str("fitting")
+        bar.set_description_str(f"{title}: fitting")
         n_colors = _count_colors(image.pixels)
         _check_number_of_colors(target, n_colors, job.k)
         fit = _fit(image, job, bar.update)
         # Fewer iterations than allowed may have been enough.
         bar.update(_n_steps(job.iters) - 1 - bar.n)
 
-        bar.set_postfix_str("writing")
+        bar.set_description_str(f"{title}: writing")
         written = _write(target, image, fit)
         size_after = target.stat().st_size
         if picture is not None:
@@ -223,16 +223,17 @@ def _compress(source: Path, job: _Job, taken: set[str], title: str) -> str:
     )
 
 
-def _progress_bar(title: str, iters: int) -> tqdm[Any]:
+def _progress_bar(iters: int) -> tqdm[Any]:
     """Give a bar for one image, which is only shown in a terminal."""
     from tqdm import tqdm
 
+    # tqdm shows nothing in a terminal that does not tell its size.
+    terminal = shutil.get_terminal_size()
     return tqdm(
-        desc=_one_line(title),
         total=_n_steps(iters),
-        bar_format="{desc}: {percentage:3.0f}% |{bar}| {postfix}",
-        # tqdm shows nothing in a terminal that does not tell its width.
-        ncols=shutil.get_terminal_size().columns,
+        bar_format="{desc} {percentage:3.0f}% |{bar}|",
+        ncols=terminal.columns,
+        nrows=terminal.lines,
         mininterval=0,
         leave=False,
         disable=None,
