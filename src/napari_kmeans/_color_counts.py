@@ -45,7 +45,7 @@ class ColorCounts(NamedTuple):
     """Distinct colors (n, C) of an image, and the number of pixels (n,) of each."""
 
     colors: NDArray[Any]
-    counts: NDArray[np.int64]
+    counts: NDArray[Any]
 
 
 def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:

@@ -41,7 +41,7 @@ def frame_between(low: NDArray[Any], high: NDArray[Any]) -> Frame:
         extent = float((high.astype(np.float64) - low.astype(np.float64)).max())
     # The range of float64 does not fit float64, but is below 2^1025.
     exponent = int(np.frexp(extent)[1]) if np.isfinite(extent) else 1025
-    return Frame(low, float(np.ldexp(1.0, min(-exponent, 1023))))
+    return Frame(low, float(np.ldexp(1.0, min(-exponent, 1022))))
 
 
 def frame_of(colors: NDArray[Any]) -> Frame:

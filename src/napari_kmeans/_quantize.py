@@ -59,7 +59,7 @@ __all__ = [
 MAX_COLORS = 65536
 _STARTS = ("auto", "thorough", "k-means++", "random")
 # Distances that the search for a start may compute: less than the iterations do.
-_EFFORT = {"auto": 1 << 25, "thorough": 1 << 31}
+_EFFORT = 1 << 25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -410,16 +410,18 @@ def _rounded(
 ) -> tuple[NDArray[Any], NDArray[np.float64], Measure]:
     """Round centers to a palette of distinct colors, of which `least` are used."""
     palette = from_points(centers, frame)
+    error = np.inf
     while True:
         palette = _dark_to_light(np.unique(palette, axis=0), frame, is_rgb)
         centers = to_centers(palette, frame)
         measure = source.measure(centers)
         used = measure.counts > 0
         n_missing = least - int(np.count_nonzero(used))
-        if n_missing <= 0 or measure.mse == 0:
+        if n_missing <= 0 or not 0 < measure.mse < error:
             return palette, centers, measure
-        # Colors that no pixel is nearest to make room for those of the largest error.
-        # Each is exact for its own pixels, so the error falls and this ends.
+        # Colors that no pixel is nearest to make room for those of the largest error,
+        # which then have none.
+        error = measure.mse
         worst = from_points(source.worst(centers, n_missing), frame)
         palette = np.concatenate((palette[used], worst))
 
@@ -439,33 +441,36 @@ def _start(
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Give the initial centers (k, C) that are called `start`."""
-    if start in _EFFORT and counted is not None and _is_small_line(counted, k):
-        values = to_points(counted.colors, frame)[:, 0]
-        order = np.argsort(values, kind="stable")
-        weights = counted.counts[order].astype(np.float64)
-        return optimal_centers(values[order], weights, k)[:, np.newaxis]
-    if start in _EFFORT:
-        effort = _EFFORT[start]
+    if start in ("auto", "thorough"):
+        if counted is not None and _is_small_line(counted, k):
+            values = to_points(counted.colors, frame)[:, 0]
+            order = np.argsort(values, kind="stable")
+            weights = counted.counts[order].astype(np.float64)
+            return optimal_centers(values[order], weights, k)[:, np.newaxis]
         # Enough points for each center, and few enough for many trials.
-        n_points = max(1 << 12, 80 * k) if start == "auto" else 1 << 17
-        points, weights = source.coarse(k, n_points)
-        return searched_centers(points, weights, k, effort)
+        coarse = source.coarse(k, max(1 << 12, 80 * k))
+        centers = searched_centers(*coarse, k, _EFFORT)
+        if start == "auto":
+            return centers
+        finer = searched_centers(*source.coarse(k, 1 << 16), k, 64 * _EFFORT)
+        fits = [lloyd(source.partition, source.worst, c, 100) for c in (centers, finer)]
+        return min(fits, key=lambda fit: source.measure(fit.centers).mse).centers
     if counted is None:
-        points, weights = source.coarse(k, 0)
+        points, counts = source.coarse(k, 0)
     else:
-        points, weights = to_points(counted.colors, frame), counted.counts
-    k = min(k, len(points))
+        points, counts = to_points(counted.colors, frame), counted.counts
     if start == "random":
-        chosen = random_pixels(weights, k, generator)
+        chosen = random_pixels(counts.astype(np.int64), k, generator)
     else:
-        chosen = kmeans_plus_plus(points, weights.astype(np.float64), k, generator)
+        weights = counts.astype(np.float64)
+        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), generator)
     return points[chosen].astype(np.float64)
 
 
 def _is_small_line(counted: ColorCounts, k: int) -> bool:
     """Whether colors of one channel are few enough to find their optimum."""
     n, n_channels = counted.colors.shape
-    return n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM
+    return bool(n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM)
 
 
 def _reporter(
@@ -513,8 +518,8 @@ def _label_blocks(
     target = labels.reshape(-1) if pixels.flags.c_contiguous else labels
     for index, block in pixel_blocks(pixels):
         finite = np.isfinite(block).all(axis=1)
-        block[~finite] = frame.origin
-        label, _ = nearest(to_points(block, frame), centers)
+        colors = np.where(finite[:, np.newaxis], block, frame.origin)
+        label, _ = nearest(to_points(colors, frame), centers)
         label[~finite] = 0
         target[index] = label.reshape(target[index].shape)
     return labels

@@ -55,9 +55,10 @@ def kmeans_plus_plus(
 
 
 class _Cloud(NamedTuple):
-    """Points (n, C) about their mean, as the search needs them."""
+    """Points (n, C) about their mean, scaled into single precision."""
 
     origin: NDArray[np.float64]
+    scale: float
     # Single precision will do where only a choice depends on it.
     points: NDArray[np.float32]
     columns: NDArray[np.float64]
@@ -102,17 +103,19 @@ def searched_centers(
             n_moved //= 2
         else:
             failures += 1
-    return centers + cloud.origin
+    return centers * cloud.scale + cloud.origin
 
 
 def _cloud(points: NDArray[Any], weights: NDArray[Any]) -> _Cloud:
     weights = weights.astype(np.float64)
     origin = (weights @ points) / weights.sum()
     columns = np.ascontiguousarray((points - origin).T)
+    scale = float(np.abs(columns).max()) or 1.0
+    columns /= scale
     weighted = columns * weights
     squares = float((weighted * columns).sum())
     single = np.ascontiguousarray(columns.T, dtype=np.float32)
-    return _Cloud(origin, single, columns, weights, weighted, squares)
+    return _Cloud(origin, scale, single, columns, weights, weighted, squares)
 
 
 def _split_up(cloud: _Cloud, k: int) -> NDArray[np.float64]:
