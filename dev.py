@@ -88,7 +88,7 @@ def sync(*options):
         pip = [sys.executable, "-m", "pip"]
         if subprocess.run([*pip, "--version"], capture_output=True).returncode:
             sys.exit(f"dev.py needs pip, and {sys.executable} has none")
-        call([*pip, "install", "--quiet", "--target", TOOLS, "--upgrade", "uv"])
+        call([*pip, "install", "-qq", "--target", TOOLS, "--upgrade", "uv"])
     if not (ROOT / ".venv").exists():
         print("Setting up: .venv ...", flush=True)
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}

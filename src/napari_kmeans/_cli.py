@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_Init: TypeAlias = Literal["auto", "k-means++", "random"]
+_Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
 
 _EXAMPLES = """\b
 Examples:
@@ -108,7 +108,7 @@ class _Written(NamedTuple):
 )
 @click.option(
     "--init",
-    type=click.Choice(["auto", "k-means++", "random"]),
+    type=click.Choice(["auto", "thorough", "k-means++", "random"]),
     default="auto",
     help="How k-means starts.",
 )
