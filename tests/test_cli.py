@@ -430,6 +430,7 @@ def test_progress_is_shown_in_a_terminal(folder):
     import pty
 
     controller, terminal = pty.openpty()
+    os.set_blocking(controller, False)
     command = [sys.executable, "-m", "napari_kmeans", "photo.jpg"]
     finished = subprocess.run(
         command,
