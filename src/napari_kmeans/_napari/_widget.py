@@ -24,7 +24,7 @@ from napari.types import LayerDataTuple
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_kmeans import IterationState, quantize_kmeans
@@ -90,6 +90,9 @@ class QuantizeWidget(Container[Widget]):
         self.status.native.setWordWrap(True)
         policy = QSizePolicy.Policy
         self.status.native.setSizePolicy(policy.Ignored, policy.MinimumExpanding)
+        self.status.native.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # As wide as the title of the dock.
+        self.min_width = 300
 
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self._cancel)
