@@ -379,6 +379,13 @@ def test_comparison_shows_both_images_and_the_palette(folder, size):
     assert 200 < height < 1300
 
 
+def test_comparison_enlarges_a_single_pixel(folder):
+    Image.new("RGB", (1, 1), (9, 200, 30)).save("in.png")
+    run("in.png", "--compare", "both.png")
+    is_color = (pixels(folder / "both.png") == (9, 200, 30)).all(axis=-1)
+    assert is_color.sum() > 2 * 400 * 400
+
+
 @pytest.mark.parametrize("name", ["a photo.jpg", "ünï 画.jpg", "-k.jpg", "a.b.JPG"])
 def test_odd_names_are_only_names(folder, name):
     (folder / "photo.jpg").rename(folder / name)

@@ -105,7 +105,7 @@ def test_inputs_of_any_integer_dtype_stay_untouched(tmp_path, labels):
         ([[0]], np.zeros((2, 5), np.uint8), ValueError, r"palette must .*\(2, 5\)"),
         ([[0]], np.zeros((2, 3)), TypeError, "palette must .* uint8, got float64"),
         ([[2]], RED_BLUE, ValueError, "labels must be between 0 and 1, got 2"),
-        ([[-1]], RED_BLUE, ValueError, "labels must be between 0 and 1, got -1"),
+        ([[-1, 0]], RED_BLUE, ValueError, "labels must be between 0 and 1, got -1"),
         ([0], RED_BLUE, ValueError, r"labels must have shape .* got \(1,\)"),
         (np.zeros((0, 3), int), RED_BLUE, ValueError, r"labels .* got \(0, 3\)"),
         ([[0.5]], RED_BLUE, TypeError, "labels must be integers, got dtype float64"),
