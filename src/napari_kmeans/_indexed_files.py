@@ -63,12 +63,14 @@ def write_indexed(
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
-    >>> from napari_kmeans import write_indexed
+    >>> from PIL import Image
+    >>> from napari_kmeans._indexed_files import write_indexed
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "flag.png"
     ...     write_indexed(path, [[1, 0]], np.array([[0, 0, 255], [255, 0, 0]], "u1"))
-    ...     path.stat().st_size
-    82
+    ...     with Image.open(path) as image:
+    ...         image.getpalette()
+    [0, 0, 255, 255, 0, 0]
     """
     from PIL import Image
 
