@@ -331,6 +331,7 @@ def test_pixels_that_are_not_finite_stay_and_do_not_count(photo):
     image[0, 0] = np.nan
     image[1, 2, 1] = np.inf
     finite = np.isfinite(image).all(axis=-1)
+    before = image.copy()
 
     quantized = quantize_kmeans(image, 4)
 
@@ -339,6 +340,7 @@ def test_pixels_that_are_not_finite_stay_and_do_not_count(photo):
     expected = kmeans_palette(image[finite][np.newaxis], 4).palette
     assert_array_equal(kmeans_palette(image, 4).palette, expected)
     assert map_to_palette(image, expected)[0, 0] == 0
+    assert_array_equal(image, before)
 
 
 def test_input_is_not_written_to_and_output_is_new(photo):

@@ -161,7 +161,7 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
         for points, weight in blocks():
             labels, squared = nearest(points, centers)
             total += np.bincount(labels, weight, len(centers))
-            error += float(weight @ squared)
+            error += float((weight * squared).sum())
         return Measure(None, total.astype(np.int64), error / float(total.sum()))
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -66,7 +66,7 @@ _EFFORT = 1 << 25
 class IterationState:
     """What a callback is told after an iteration.
 
-    Attributes
+    Parameters
     ----------
     n_iter : int
         Number of the iteration, from 1.
@@ -86,7 +86,7 @@ class IterationState:
 class PaletteResult:
     """A fitted palette.
 
-    Attributes
+    Parameters
     ----------
     palette : (K, C) or (K,) ndarray
         Distinct colors in the dtype of the image, from dark to light.
@@ -490,7 +490,7 @@ def _reporter(
         # Steiner: the squares about the middle are those about the means of the
         # clusters, and those of these means.
         moved = np.square(cluster_means(parts, centers) - middle).sum(axis=1)
-        mse = variance - float(parts.weights @ moved / everything.weights[0])
+        mse = variance - float((parts.weights * moved).sum() / everything.weights[0])
         units = in_units(centers, frame)
         shown = units if channel_axis is not None else units[:, 0]
         callback(IterationState(n_iter, mse / frame.scale / frame.scale, shown))

@@ -15,7 +15,8 @@ __all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
 _PATIENCE = 20
 # Centers that may be removed, and clusters that may be split, in single moves.
 _N_RANKED = 32
-# Distances computed at once: they stay in the cache of a core.
+# Products computed at once: they stay in the cache of a core, and below the size at
+# which BLAS would share them with other cores and wait for these.
 _BLOCK = 1 << 18
 
 
@@ -108,7 +109,7 @@ def searched_centers(
 
 def _cloud(points: NDArray[Any], weights: NDArray[Any]) -> _Cloud:
     weights = weights.astype(np.float64)
-    origin = (weights @ points) / weights.sum()
+    origin = np.average(points, axis=0, weights=weights)
     columns = np.ascontiguousarray((points - origin).T)
     scale = float(np.abs(columns).max()) or 1.0
     columns /= scale
@@ -189,7 +190,7 @@ def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
     )
     factors = (-2 * centers.T).astype(np.float32)
     squares = np.square(centers).sum(axis=1).astype(np.float32)
-    height = max(1, _BLOCK // len(centers))
+    height = max(1, _BLOCK // centers.size)
     rows = np.arange(height)
     for start in range(0, n, height):
         block = slice(start, start + height)
