@@ -319,6 +319,12 @@ def test_floats_at_the_ends_of_their_range(dtype, end):
     assert quantized[0] == quantized[1]
 
 
+def test_colors_closer_than_their_squares_can_tell_are_still_at_most_k():
+    image = np.array([0.0, 1e-200, 1.0])
+
+    assert len(np.unique(quantize_kmeans(image, 2, channel_axis=None))) == 2
+
+
 def test_channels_at_the_limit_of_their_dtype_stay_there():
     image = np.full((2, 3, 3), np.iinfo(np.uint64).max)
     image[..., 0] = [[1, 2, 3], [4, 5, 6]]

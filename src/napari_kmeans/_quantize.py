@@ -338,7 +338,7 @@ def map_to_palette(
 class _Model(NamedTuple):
     """A fitted palette, and what it was fitted to."""
 
-    # Distinct colors (n, C) of the image; None if they are too many to count.
+    # Distinct colors (n, C) of the image that `measure` labels, if it does.
     colors: NDArray[Any] | None
     frame: Frame
     palette: NDArray[Any]
@@ -348,7 +348,7 @@ class _Model(NamedTuple):
     n_iter: int
     converged: bool
     # Whether the palette holds every color of the image.
-    is_lossless: bool
+    is_lossless: bool = False
 
 
 def _fit(
@@ -375,17 +375,17 @@ def _fit(
     counted = count_colors(pixels)
     frame = frame_of_pixels(pixels) if counted is None else frame_of(counted.colors)
     is_rgb = channel_axis is not None and pixels.shape[-1] == 3
-    if counted is None:
-        source = pixel_source(pixels, frame)
-    else:
-        source = counted_source(counted, frame)
-        if len(counted.colors) <= k:
-            palette = _dark_to_light(counted.colors, frame, is_rgb)
-            centers = to_centers(palette, frame)
-            measure = source.measure(centers)
-            return _Model(
-                counted.colors, frame, palette, centers, measure, 0, True, True
-            )
+    if counted is not None and len(counted.colors) <= k:
+        order = _dark_to_light(counted.colors, frame, is_rgb)
+        palette = counted.colors[order]
+        everything = Measure(None, counted.counts[order], 0.0)
+        centers = to_centers(palette, frame)
+        return _Model(None, frame, palette, centers, everything, 0, True, True)
+    source = (
+        pixel_source(pixels, frame)
+        if counted is None
+        else counted_source(counted, frame)
+    )
     if isinstance(start, str):
         centers = _start(start, source, counted, frame, k, generator)
     else:
@@ -396,9 +396,7 @@ def _fit(
         fit.centers, source, frame, is_rgb, k if iters > 0 else 1
     )
     colors = None if counted is None else counted.colors
-    return _Model(
-        colors, frame, palette, centers, measure, fit.n_iter, fit.converged, False
-    )
+    return _Model(colors, frame, palette, centers, measure, fit.n_iter, fit.converged)
 
 
 def _rounded(
@@ -412,7 +410,8 @@ def _rounded(
     palette = from_points(centers, frame)
     error = np.inf
     while True:
-        palette = _dark_to_light(np.unique(palette, axis=0), frame, is_rgb)
+        palette = np.unique(palette, axis=0)
+        palette = palette[_dark_to_light(palette, frame, is_rgb)]
         centers = to_centers(palette, frame)
         measure = source.measure(centers)
         used = measure.counts > 0
@@ -498,15 +497,17 @@ def _reporter(
     return report
 
 
-def _dark_to_light(palette: NDArray[Any], frame: Frame, is_rgb: bool) -> NDArray[Any]:
-    """Sort distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
-    points = to_centers(palette, frame)
+def _dark_to_light(
+    palette: NDArray[Any], frame: Frame, is_rgb: bool
+) -> NDArray[np.intp]:
+    """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
+    columns = to_centers(palette, frame).T
     # Whole numbers, so that lumas of integers are equal exactly if they are.
-    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * points.shape[1]
-    luma = sum(
-        factor * column for factor, column in zip(factors, points.T, strict=True)
-    )
-    return palette[np.lexsort((*points.T[::-1], luma))]
+    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * len(columns)
+    luma = np.zeros(len(palette))
+    for factor, column in zip(factors, columns, strict=True):
+        luma += factor * column
+    return np.lexsort((*columns[::-1], luma))
 
 
 def _label_blocks(
