@@ -8,6 +8,7 @@ from napari.layers import Image, Layer
 from napari.qt.threading import WorkerBase
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_allclose, assert_array_equal
+from qtpy.QtCore import QThreadPool
 from skimage import data
 
 from napari_kmeans import kmeans_palette, quantize_kmeans
@@ -51,9 +52,12 @@ class _Paused:
     def __init__(self):
         self.reached = threading.Event()
         self.may_go_on = threading.Event()
+        self.n_computations = 0
         self.n_iterations = 0
 
     def quantize_kmeans(self, image, k, iters, *, channel_axis, callback):
+        self.n_computations += 1
+
         def pausing(state):
             self.n_iterations += 1
             self.reached.set()
@@ -79,6 +83,11 @@ def messages():
 
 def press(button):
     button.native.click()
+
+
+def wait_for_threads():
+    """Wait until they end by themselves; WorkerBase.await_workers would ask them to."""
+    assert QThreadPool.globalInstance().waitForDone(10_000)
 
 
 # The layer that is described, without a viewer.
@@ -371,9 +380,23 @@ def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbo
     assert not widget.cancel.enabled
     assert "Cancelled" in widget.status.value
     paused.may_go_on.set()
-    WorkerBase.await_workers(10_000)
+    wait_for_threads()
     qtbot.wait(1)
     assert paused.n_iterations == 1
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert "Cancelled" in widget.status.value
+
+
+def test_cancel_after_the_last_iteration_adds_nothing(viewer, dock, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    # The result is on its way to the window, which has not looked for it yet.
+    wait_for_threads()
+    press(widget.cancel)
+    qtbot.wait(1)
+
     assert [layer.name for layer in viewer.layers] == ["a"]
     assert "Cancelled" in widget.status.value
 
@@ -408,9 +431,10 @@ def test_press_while_running_starts_nothing(viewer, dock, finish, paused, qtbot)
         widget.run.changed.emit(True)
     paused.may_go_on.set()
     finish(widget)
-    WorkerBase.await_workers(10_000)
+    wait_for_threads()
     qtbot.wait(1)
 
+    assert paused.n_computations == 1
     assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
 
 
@@ -444,6 +468,23 @@ def test_source_moved_and_renamed_while_running(viewer, dock, finish, paused, qt
     assert_array_equal(result.translate, [5, 7])
 
 
+def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
+    source = viewer.add_image(data.camera()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    source.data = np.zeros((2, 3, 4), dtype=np.uint8)
+    paused.may_go_on.set()
+    # napari shows what a slot raises.
+    with qtbot.captureExceptions() as raised:
+        finish(widget)
+
+    assert len(raised) == 1
+    assert widget.status.value == "a: the result could not be added."
+    assert [layer.name for layer in viewer.layers] == ["a"]
+
+
 def test_window_closed_while_running(viewer, dock, paused, qtbot):
     viewer.add_image(data.astronaut(), name="a")
     widget = dock()
@@ -453,7 +494,7 @@ def test_window_closed_while_running(viewer, dock, paused, qtbot):
     with qtbot.waitSignal(widget.native.destroyed):
         viewer.close()
     paused.may_go_on.set()
-    WorkerBase.await_workers(10_000)
+    wait_for_threads()
     qtbot.wait(1)
 
     assert paused.n_iterations == 1

@@ -87,17 +87,20 @@ def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     none = np.empty((n_channels, 0))
     levels = [Level(columns, np.empty(0), weights, none, np.empty(0, dtype=np.intp))]
     weight_below: NDArray[Any] = weights
-    sums_below: NDArray[Any] = columns * weights.astype(np.float64)
+    sums_below: list[NDArray[Any]] = []
     first_point = np.arange(n + 1)
     for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         first = np.append(starts, len(key))
-        weight_below = np.add.reduceat(weight_below, starts)
-        sums_below = np.add.reduceat(sums_below, starts, axis=1)
-        means = sums_below / weight_below
+        # Products of the points by channel, for they need more memory than any other.
+        products = sums_below or (weights * column.astype(float) for column in columns)
+        sums_below = [np.add.reduceat(product, starts) for product in products]
+        weight_below = np.add.reduceat(weight_below, starts, dtype=np.float64)
+        sums = np.stack(sums_below)
+        means = sums / weight_below
         first_point = first_point[first]
         radii = _radii(columns, means, first_point)
-        levels.append(Level(means, radii, weight_below, sums_below, first))
+        levels.append(Level(means, radii, weight_below, sums, first))
         key = key[starts] >> ((bits - coarser) * n_channels)
     return Cells(tuple(levels[::-1]), order)
 

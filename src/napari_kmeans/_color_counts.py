@@ -68,7 +68,7 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
     else:
         table = _count_in_table(image, n_pixels)
         present = np.flatnonzero(table != 0)
-        counts = table[present].astype(np.int64)
+        counts = table[present]
     return ColorCounts(_decode(present, image.dtype, n_channels), counts)
 
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["nearest"]
 
-# Distances held at once: they stay in the cache of a core.
-_BLOCK = 1 << 16
+# Products computed at once: they stay in the cache of a core, and below the size at
+# which BLAS would share them with other cores and wait for these.
+_BLOCK = 1 << 18
 
 
 def nearest(
@@ -25,15 +26,45 @@ def nearest(
     """
     labels = np.empty(len(points), dtype=np.intp)
     squared = np.empty(len(points))
-    step = max(1, _BLOCK // len(centers))
+    step = max(1, _BLOCK // centers.size)
     for start in range(0, len(points), step):
-        block = points[start : start + step]
-        distance = np.square(block[:, :1] - centers[:, 0])
-        for channel in range(1, block.shape[1]):
-            difference = block[:, channel, np.newaxis] - centers[:, channel]
-            difference *= difference
-            distance += difference
-        label = distance.argmin(axis=1)
-        labels[start : start + step] = label
-        squared[start : start + step] = distance[np.arange(len(label)), label]
+        block = slice(start, start + step)
+        columns = points[block].T.astype(np.float64)
+        labels[block] = _labels(columns, centers)
+        squared[block] = _squared_distances(columns, centers.T[:, labels[block]])
     return labels, squared
+
+
+def _labels(
+    columns: NDArray[np.float64], centers: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Index the nearest of centers (k, C) for points (C, n)."""
+    n_channels, n = columns.shape
+    squares = np.square(centers).sum(axis=1)
+    # |p|^2 is the same for every center.
+    score = -2 * centers @ columns
+    score += squares[:, np.newaxis]
+    least = score.min(axis=0)
+    # More than four times what rounding adds to a score, or to a distance.
+    slack = np.square(columns).sum(axis=0) + squares.max()
+    slack *= (n_channels + 2) * 2.0**-49
+    slack += least
+    label, point = np.divmod(np.flatnonzero(score <= slack), n)
+    labels = np.empty(n, dtype=np.intp)
+    labels[point] = label
+    if len(point) > n:
+        unsure = np.flatnonzero(np.bincount(point) > 1)
+        rivals = centers.T[:, :, np.newaxis]
+        distance = _squared_distances(columns[:, np.newaxis, unsure], rivals)
+        labels[unsure] = distance.argmin(axis=0)
+    return labels
+
+
+def _squared_distances(
+    columns: NDArray[np.float64], centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Add up the squared differences of points and centers by channel, (C, ...)."""
+    total: NDArray[np.float64] = np.square(columns[0] - centers[0])
+    for column, center in zip(columns[1:], centers[1:], strict=True):
+        total += np.square(column - center)
+    return total

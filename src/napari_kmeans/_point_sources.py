@@ -66,7 +66,7 @@ class PointSource(NamedTuple):
 def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
     """Give the colors of an image as points, weighted by their pixel numbers."""
     points = to_points(counted.colors, frame)
-    weights = counted.counts.astype(np.float64)
+    weights = counted.counts
     if points.shape[1] > MAX_CELL_CHANNELS:
         return _block_source(lambda: iter([(points, weights)]), points.shape[1], 1)
     cells = build_cells(points, weights)
@@ -76,7 +76,8 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
         error = np.zeros(len(points))
         for column, center in zip(points.T, centers.T, strict=True):
             error += np.square(column - center.take(labels))
-        return labels, weights * error
+        error *= weights
+        return labels, error
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
         return _largest(points, errors(centers)[1], m)

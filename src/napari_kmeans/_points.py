@@ -92,7 +92,7 @@ def in_units(points: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
 
 
 def _scaled(colors: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
-    # Only palettes can lie far enough outside the frame to overflow.
+    # Only colors of palettes can lie so far outside the frame that they overflow.
     with np.errstate(over="ignore"):
-        scaled = colors.astype(np.float64) * frame.scale
+        scaled = np.clip(colors.astype(np.float64) * frame.scale, -1e150, 1e150)
     return np.asarray(scaled - frame.origin.astype(np.float64) * frame.scale)

@@ -108,7 +108,8 @@ def searched_centers(
 
 
 def _cloud(points: NDArray[Any], weights: NDArray[Any]) -> _Cloud:
-    weights = weights.astype(np.float64)
+    # Shares, so that an image repeated gives the same bits.
+    weights = weights / weights.sum()
     origin = np.average(points, axis=0, weights=weights)
     columns = np.ascontiguousarray((points - origin).T)
     scale = float(np.abs(columns).max()) or 1.0
@@ -238,7 +239,8 @@ def _principal_axes(
             scatter[:, i, j] = scatter[:, j, i] = product
     values, vectors = np.linalg.eigh(scatter)
     spread = np.maximum(values[:, -1], 0.0)
-    total = np.maximum(np.bincount(label, cloud.weights, k), 1.0)
+    total = np.bincount(label, cloud.weights, k)
+    variance = np.divide(spread, total, out=np.zeros(k), where=total > 0)
     # The halves of a normal distribution have their means 0.8 deviations away.
-    length = np.sqrt(spread / total) * np.sqrt(2 / np.pi)
+    length = np.sqrt(variance * 2 / np.pi)
     return spread, vectors[:, :, -1] * length[:, np.newaxis]

@@ -157,11 +157,13 @@ class QuantizeWidget(Container[Widget]):
             status = f"{request.source.name} was removed meanwhile; no layer was added."
             self._stop(status, show_warning)
             return
+        # Ready again first, for a layer that has changed its shape cannot be followed.
+        self._stop(f"{request.source.name}: the result could not be added.")
         # The viewer gives the layer another name where this one is taken.
         result = Layer.create(*describe_result(request.source, quantized, request.k))
         self._viewer.add_layer(result)
         self.progress.value = self.progress.max
-        self._stop(f"Added “{result.name}”.")
+        self.status.value = f"Added “{result.name}”."
 
     def _show_error(self, request: "_Request", error: Exception) -> None:
         if request is self._request:
