@@ -252,7 +252,8 @@ def _cell_keys(points: NDArray[Any]) -> NDArray[np.uint32]:
     for bit in range(bits):
         spread |= (steps >> bit & 1) << (bit * n_channels)
     # A power of two, so equal colors share a cell whatever the rest of the image.
-    scale = 2.0 ** (bits - int(np.frexp(float(points.max()))[1]))
+    exponent = int(np.frexp(float(points.max()))[1])
+    scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
     key = np.zeros(len(points), dtype=np.uint32)
     for channel in range(n_channels):
         column = (points[:, channel] * scale).astype(np.intp)
