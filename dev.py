@@ -3,9 +3,9 @@
     python3 dev.py run [IMAGE ...]     compress images, then show them in napari
     python3 dev.py test [OPTION ...]   run all tests; options are those of pytest
 
-Everything is installed into .tools and .venv beside this file.  On Linux, a real
-napari window also needs the system libraries below; they are installed with
-apt-get when they are missing and you are root.
+Everything is installed into .tools and .venv beside this file. On Linux, a napari
+window also needs some system libraries, and the tests a virtual screen: what is
+missing is installed with apt-get if you are root, and named if you are not.
 """
 
 import ctypes
