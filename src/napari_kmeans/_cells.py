@@ -218,6 +218,11 @@ def _nearest_candidate(
     distance: NDArray[np.float64], candidates: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Give the first candidate of least distance (m, n) of each column, and this."""
+    m, n = distance.shape
+    if m > n:
+        row = distance.argmin(axis=0)
+        return candidates[row, np.arange(n)], distance[row, np.arange(n)]
+    # Row by row is quicker than `argmin`, unless the rows are short.
     label, least = candidates[0].copy(), distance[0].copy()
     for candidate, other in zip(candidates[1:], distance[1:], strict=True):
         np.copyto(label, candidate, where=other < least)

@@ -19,6 +19,8 @@ __all__ = ["INDEXED_SUFFIXES", "MAX_FILE_COLORS", "write_indexed"]
 
 INDEXED_SUFFIXES = (".png", ".gif")
 MAX_FILE_COLORS = 256
+# Pixels of a PNG file that is made as small as it can be.
+_MOST_OPTIMIZED = 1 << 22
 
 
 def write_indexed(
@@ -82,7 +84,8 @@ def write_indexed(
     if suffix == ".gif" and colors.shape[1] == 4:
         msg = f"palette must not have alpha in a GIF file, got shape {colors.shape}"
         raise ValueError(msg)
-    image = Image.fromarray(_validated_labels(labels, len(colors)))
+    array = _validated_labels(labels, len(colors))
+    image = Image.fromarray(array)
     image.putpalette(colors[:, :3].tobytes())
 
     buffer = io.BytesIO()
@@ -90,7 +93,8 @@ def write_indexed(
         # Optimizing would drop unused colors and renumber the others.
         image.save(buffer, "GIF", optimize=False)
     else:
-        options: dict[str, Any] = {"optimize": True}
+        # On many pixels the last few percent take most of the time.
+        options: dict[str, Any] = {"optimize": array.size <= _MOST_OPTIMIZED}
         if colors.shape[1] == 4:
             options["transparency"] = colors[:, 3].tobytes()
         if icc_profile is not None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._cells import MAX_CELL_CHANNELS, Cells, build_cells, label_cells
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ __all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
 _PATIENCE = 20
 # Centers that may be removed, and clusters that may be split, in single moves.
 _N_RANKED = 32
+# Distances that are rather all computed than left out with the help of cells.
+_MOST_COMPARED = 1 << 25
 # Products computed at once: they stay in the cache of a core, and below the size at
 # which BLAS would share them with other cores and wait for these.
 _BLOCK = 1 << 18
@@ -66,6 +70,9 @@ class _Cloud(NamedTuple):
     weights: NDArray[np.float64]
     weighted: NDArray[np.float64]
     squares: float
+    # Where many centers are sought, the points less their least values in cells.
+    low: NDArray[np.float64]
+    cells: Cells | None
 
 
 def searched_centers(
@@ -80,7 +87,7 @@ def searched_centers(
     many at a time, then one by one. At most about `effort` distances are computed for
     it. Nothing is drawn at random.
     """
-    cloud = _cloud(points, weights)
+    cloud = _cloud(points, weights, k)
     centers, error = _step(cloud, _split_up(cloud, k))
     # A trial costs two steps, and the third pass that finds what to move next.
     trials = effort // (3 * len(points) * k) if k > 1 else 0
@@ -107,7 +114,7 @@ def searched_centers(
     return centers * cloud.scale + cloud.origin
 
 
-def _cloud(points: NDArray[Any], weights: NDArray[Any]) -> _Cloud:
+def _cloud(points: NDArray[Any], weights: NDArray[Any], k: int) -> _Cloud:
     # Shares, so that an image repeated gives the same bits.
     weights = weights / weights.sum()
     origin = np.average(points, axis=0, weights=weights)
@@ -117,7 +124,13 @@ def _cloud(points: NDArray[Any], weights: NDArray[Any]) -> _Cloud:
     weighted = columns * weights
     squares = float((weighted * columns).sum())
     single = np.ascontiguousarray(columns.T, dtype=np.float32)
-    return _Cloud(origin, scale, single, columns, weights, weighted, squares)
+    low = columns.min(axis=1)
+    cells = None
+    if len(points) * k > _MOST_COMPARED and len(columns) <= MAX_CELL_CHANNELS:
+        cells = build_cells((columns.T - low), weights)
+    return _Cloud(
+        origin, scale, single, columns, weights, weighted, squares, low, cells
+    )
 
 
 def _split_up(cloud: _Cloud, k: int) -> NDArray[np.float64]:
@@ -133,7 +146,7 @@ def _split_up(cloud: _Cloud, k: int) -> NDArray[np.float64]:
             break
         centers = np.concatenate((centers, centers[split] + step[split]))
         centers[split] -= step[split]
-        label = _two_nearest(cloud, centers).label
+        label = _label(cloud, centers)
         centers, _ = _means(cloud, centers, label)
     return centers
 
@@ -207,11 +220,17 @@ def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
     return nearest
 
 
+def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    if cloud.cells is None:
+        return _two_nearest(cloud, centers).label
+    return label_cells(cloud.cells, centers - cloud.low)
+
+
 def _step(
     cloud: _Cloud, centers: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """Move centers to the means of their points; give the error about these."""
-    return _means(cloud, centers, _two_nearest(cloud, centers).label)
+    return _means(cloud, centers, _label(cloud, centers))
 
 
 def _means(
