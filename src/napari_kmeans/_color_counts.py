@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -29,16 +29,14 @@ __all__ = [
 
 # Distinct colors that are worth keeping; more are fitted from the pixels.
 MAX_COUNTED = 1 << 20
-# Pixels of a block.
-_BLOCK = 1 << 16
+# Bytes of a block of pixels.
+_BLOCK = 1 << 20
 # Blocks that are sorted together.
 _BLOCKS_SORTED = 32
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
-# Each thread has a table of 64 MB.
+# Memory is no quicker for more.
 _MOST_THREADS = 2
-
-_Result = TypeVar("_Result")
 
 
 class ColorCounts(NamedTuple):
@@ -84,13 +82,16 @@ def paint(
     painted = np.empty(image.shape[:-1], values.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
 
-    def fill(part: int, n_parts: int) -> None:
-        for index, block in pixel_blocks(image, part, n_parts):
+    def fill(part: int) -> None:
+        for index, block in pixel_blocks(image, part, n_threads):
             # No code is out of range: "clip" only spares the check.
             found = table.take(_codes(block), mode="clip")
             target[index] = found.reshape(target[index].shape)
 
-    _in_threads(fill, image)
+    # NumPy's calls in `fill` release the interpreter lock, and blocks do not meet.
+    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _BLOCK))
+    with ThreadPoolExecutor(n_threads) as executor:
+        list(executor.map(fill, range(n_threads)))
     return painted
 
 
@@ -106,23 +107,24 @@ def pixel_blocks(
     native = image.dtype.newbyteorder("=")
     if image.flags.c_contiguous:
         image = image.reshape(-1, n_channels)
-    for index in itertools.islice(_boxes(image.shape[:-1]), part, None, n_parts):
+    boxes = _boxes(image.shape[:-1], max(1, _BLOCK // (n_channels * image.itemsize)))
+    for index in itertools.islice(boxes, part, None, n_parts):
         block = np.ascontiguousarray(image[index], dtype=native)
         yield index, block.reshape(-1, n_channels)
 
 
-def _boxes(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Cut a grid, halving its longest axis, into boxes of at most a block."""
+def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a grid along its longest axes into boxes of at most `size` pixels."""
     boxes = [tuple(slice(0, length) for length in shape)]
     while boxes:
         box = boxes.pop()
         lengths = [side.stop - side.start for side in box]
         n_pixels = int(np.prod(lengths, dtype=np.int64))
-        if n_pixels <= _BLOCK:
+        if n_pixels <= size:
             yield box
             continue
         axis = int(np.argmax(lengths))
-        step = max(1, lengths[axis] * _BLOCK // n_pixels)
+        step = max(1, lengths[axis] * size // n_pixels)
         side = box[axis]
         boxes.extend(
             (*box[:axis], slice(i, min(i + step, side.stop)), *box[axis + 1 :])
@@ -156,18 +158,10 @@ def _decode(
 
 def _count_in_table(image: NDArray[Any], n_pixels: int) -> NDArray[Any]:
     """Count the pixels of each code, of at most 24 bits."""
-    n_codes = 1 << 8 * image.dtype.itemsize * image.shape[-1]
     dtype = np.uint32 if n_pixels < 1 << 32 else np.uint64
-
-    def count(part: int, n_parts: int) -> NDArray[Any]:
-        table = np.zeros(n_codes, dtype)
-        for _, block in pixel_blocks(image, part, n_parts):
-            np.add.at(table, _codes(block), dtype(1))
-        return table
-
-    table, *others = _in_threads(count, image)
-    for other in others:
-        table += other
+    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], dtype)
+    for _, block in pixel_blocks(image):
+        np.add.at(table, _codes(block), dtype(1))
     return table
 
 
@@ -226,19 +220,3 @@ def finite_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
         return pixels
     finite = np.isfinite(pixels).all(axis=1)
     return np.asarray(pixels[finite] + pixels.dtype.type(0))
-
-
-def _in_threads(
-    work: Callable[[int, int], _Result], image: NDArray[Any]
-) -> list[_Result]:
-    """Do the parts of `work(part, n_parts)` on an image, large ones in threads.
-
-    Its NumPy calls release the interpreter lock, and parts add up or do not meet, so
-    the result does not depend on their number.
-    """
-    n_pixels = image.size // image.shape[-1]
-    n_parts = min(_MOST_THREADS, os.cpu_count() or 1, -(-n_pixels // _BLOCK))
-    if n_parts == 1:
-        return [work(0, 1)]
-    with ThreadPoolExecutor(n_parts) as executor:
-        return list(executor.map(work, range(n_parts), [n_parts] * n_parts))

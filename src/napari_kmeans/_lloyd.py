@@ -52,8 +52,6 @@ def lloyd(
         centers = moved
         if report is None:
             continue
-        if report is None:
-            continue
         try:
             report(n_iter, parts, centers)
         except StopIteration:
