@@ -94,3 +94,22 @@ def test_block_size_is_irrelevant(monkeypatch, block):
     parts = partition_cells(cells, centers)
     assert_array_equal(parts.weights, expected.weights)
     assert_array_equal(parts.sums, expected.sums)
+
+
+def test_sums_do_not_overflow_the_dtype_of_the_counts():
+    points = np.array([[255, 255, 255], [254, 255, 0]], dtype=np.uint8)
+    counts = np.array([2**31, 2**31 + 2], dtype=np.uint32)
+
+    parts = partition_cells(
+        build_cells(points, counts), np.array([[255.0] * 3, [0] * 3])
+    )
+
+    assert_array_equal(parts.weights, [2**32 + 2, 0])
+    assert_array_equal(parts.sums[0], counts.astype(float) @ points)
+    # One center for each point, so that the points themselves are compared.
+    parts = partition_cells(build_cells(points, counts), points.astype(float))
+    assert_array_equal(parts.sums, counts[:, np.newaxis].astype(float) * points)
+    near = points.copy()
+    near[1] = [255, 255, 254]
+    parts = partition_cells(build_cells(near, counts), near.astype(float))
+    assert_array_equal(parts.sums, counts[:, np.newaxis].astype(float) * near)

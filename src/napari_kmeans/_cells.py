@@ -111,7 +111,8 @@ def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
     weights, sums = np.zeros(k), np.zeros((n_channels, k))
     for depth, nodes, labels in _visit(cells, centers):
         level = cells.levels[depth]
-        weight = level.weights.take(nodes)
+        # Counts of 32 bits would overflow when they are multiplied.
+        weight = level.weights.take(nodes).astype(np.float64)
         weights += np.bincount(labels, weight, k)
         for channel in range(n_channels):
             if depth < len(cells.levels) - 1:

@@ -378,7 +378,7 @@ def _fit(
     if counted is not None and len(counted.colors) <= k:
         order = _dark_to_light(counted.colors, frame, is_rgb)
         palette = counted.colors[order]
-        everything = Measure(None, counted.counts[order], 0.0)
+        everything = Measure(None, counted.counts[order].astype(np.int64), 0.0)
         centers = to_centers(palette, frame)
         return _Model(None, frame, palette, centers, everything, 0, True, True)
     source = (
