@@ -2,8 +2,9 @@
 
 Colors are sRGB, with white at the largest value of unsigned integers and at 1 for
 floats. Points of "lab" are CIELAB for D65, L from 0 to 100; those of "oklab" are
-Ottosson's Oklab (https://bottosson.github.io/posts/oklab), L from 0 to 1. Values
-below black and above white are colors too: sRGB is continued as an odd function.
+(L, 2a, 2b) of Ottosson's Oklab (https://bottosson.github.io/posts/oklab), L from 0
+to 1. Values below black and above white are colors too: sRGB is continued as an odd
+function.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ _CONES_OF_RGB = np.array(
         [0.0883024619, 0.2817188376, 0.6299787005],
     ]
 )
-_OKLAB_OF_ROOTS = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
+# With a and b doubled, distances are those of Delta E OK2: Ottosson found 2.016 and
+# 2.045 to predict differences best, https://github.com/w3c/csswg-drafts/issues/14207.
+_OKLAB_OF_ROOTS = np.array([[1.0], [2.0], [2.0]]) * [
+    [0.2104542553, 0.7936177850, -0.0040720468],
+    [1.9779984951, -2.4285922050, 0.4505937099],
+    [0.0259040371, 0.7827717662, -0.8086757660],
+]
 # XYZ of D65, two degrees, with the digits of scikit-image.
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 
