@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from napari_kmeans._palette_files import read_palette, write_palette
 from napari_kmeans._quantize import (
     IterationState,
     PaletteResult,
@@ -16,6 +17,8 @@ __all__ = [
     "kmeans_palette",
     "map_to_palette",
     "quantize_kmeans",
+    "read_palette",
+    "write_palette",
 ]
 
 __version__ = version("napari-kmeans")
