@@ -113,6 +113,13 @@ def test_every_memory_layout_comes_back_native_and_contiguous(tmp_path, suffix):
         assert_array_equal(back, layout)
 
 
+def test_an_array_that_numpy_saved_by_columns_is_read(read):
+    palette = np.arange(12.0).reshape(4, 3)
+    back = read(".npy", npy(np.asfortranarray(palette)))
+    assert back.flags.c_contiguous
+    assert_array_equal(back, palette)
+
+
 def test_65536_colors_come_back(tmp_path):
     palette = np.arange(3 * 65536, dtype=np.uint32).reshape(-1, 3)
     for path in (tmp_path / "palette.json", tmp_path / "palette.npy"):
@@ -452,14 +459,15 @@ def test_a_damaged_file_never_gives_another_error(read, tmp_path, suffix):
     write_palette(tmp_path / f"palette{suffix}", RED_BLUE)
     whole = (tmp_path / f"palette{suffix}").read_bytes()
     rng = np.random.default_rng(0)
+    messages = []
     for _ in range(1000):
         damaged = bytearray(whole)
         for place in rng.integers(len(whole), size=3):
             damaged[place] = rng.integers(256)
         del damaged[rng.integers(len(whole) // 2, 2 * len(whole)) :]
         try:
-            palette = read(suffix, bytes(damaged))
+            read(suffix, bytes(damaged))
         except ValueError as error:
-            assert str(error).startswith("cannot read palette ")  # noqa: PT017
-        else:
-            assert 1 <= palette.ndim <= 2
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(message.startswith("cannot read palette ") for message in messages)
