@@ -144,7 +144,7 @@ def test_a_gimp_file_is_what_gimp_specifies(tmp_path):
     assert path.read_bytes().decode().split("\n") == [
         "GIMP Palette",
         "Name: my flag",
-        "#",
+        "# Written by napari-kmeans",
         f'# version: "{napari_kmeans.__version__}"',
         "# k: 2",
         r'# note: "a\nb"',

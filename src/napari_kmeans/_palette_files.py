@@ -250,8 +250,8 @@ def _encode_gpl(colors: NDArray[Any], items: dict[str, object], name: str) -> by
         raise ValueError(msg)
     rgb = colors if colors.ndim == 2 else np.repeat(colors[:, np.newaxis], 3, axis=1)
     title = "".join(letter if letter.isprintable() else " " for letter in name)
-    lines = ["GIMP Palette", f"Name: {title}", "#"]
-    lines += [f"# {name}: {json.dumps(value)}" for name, value in items.items()]
+    lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
+    lines += [f"# {item}: {json.dumps(value)}" for item, value in items.items()]
     lines += [f"{r:3} {g:3} {b:3}\t{r:02x}{g:02x}{b:02x}" for r, g, b in rgb.tolist()]
     return "".join(f"{line}\n" for line in lines).encode()
 
