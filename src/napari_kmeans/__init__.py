@@ -6,6 +6,8 @@ from napari_kmeans._palette_files import read_palette, write_palette
 from napari_kmeans._quantize import (
     IterationState,
     PaletteResult,
+    choose_k,
+    error_curve,
     kmeans_palette,
     map_to_palette,
     quantize_kmeans,
@@ -14,6 +16,8 @@ from napari_kmeans._quantize import (
 __all__ = [
     "IterationState",
     "PaletteResult",
+    "choose_k",
+    "error_curve",
     "kmeans_palette",
     "map_to_palette",
     "quantize_kmeans",

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
 __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
+    "add_counts",
     "count_colors",
     "finite_pixels",
     "is_tabular",
+    "masked_parts",
     "paint",
     "pixel_blocks",
 ]
@@ -35,6 +37,8 @@ _BLOCK = 1 << 20
 _BLOCKS_SORTED = 32
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
+# Pixels under a mask that are copied at once.
+_PIXELS_MASKED = 1 << 22
 # Memory is no quicker for more.
 _MOST_THREADS = 2
 
@@ -68,6 +72,26 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
         present = np.flatnonzero(table != 0)
         counts = table[present]
     return ColorCounts(_decode(present, image.dtype, n_channels), counts)
+
+
+def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
+    """Count the colors of several images, or give None if there are too many."""
+    total: ColorCounts | None = None
+    for counted in several:
+        if counted is None:
+            return None
+        if total is None:
+            total = counted
+            continue
+        colors = np.concatenate((total.colors, counted.colors))
+        counts = np.concatenate((total.counts, counted.counts)).astype(np.int64)
+        total = _merge(colors, counts)
+        if total is None:
+            return None
+        is_bounded = is_tabular(colors.dtype, colors.shape[1])
+        if not is_bounded and len(total.colors) > MAX_COUNTED:
+            return None
+    return total
 
 
 def paint(
@@ -111,6 +135,15 @@ def pixel_blocks(
     for index in itertools.islice(boxes, part, None, n_parts):
         block = np.ascontiguousarray(image[index], dtype=native)
         yield index, block.reshape(-1, n_channels)
+
+
+def masked_parts(
+    image: NDArray[Any], mask: NDArray[np.bool_]
+) -> Iterator[NDArray[Any]]:
+    """Give the pixels (m, C) where `mask` is True, some millions at a time at most."""
+    for box in _boxes(mask.shape, _PIXELS_MASKED):
+        if (inside := mask[box]).any():
+            yield image[box][inside]
 
 
 def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
@@ -201,7 +234,7 @@ def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | Non
 
 def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
     """Give a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
-    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
+    octets = pixels.view(np.uint8)
     n_words = -(-octets.shape[1] // 8)
     padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
     padded[:, : octets.shape[1]] = octets

@@ -30,19 +30,22 @@ def lloyd(
     centers: NDArray[np.float64],
     iters: int,
     report: Callable[[int, Partition, NDArray[np.float64]], None] | None = None,
+    n_fixed: int = 0,
 ) -> Fit:
     """Move centers (k, C) to the means of the points they own, `iters` times.
 
     `partition(centers)` gives the weights and sums of the points nearest to each
     center. A center that owns none moves to one of `worst(centers, m)`: up to m
     distinct points of the largest weighted squared error, largest first. Neither step
-    can raise the error. `report(n_iter, parts, centers)`, if any, is called after each
-    iteration; a StopIteration raised by it ends the fit.
+    can raise the error. The first `n_fixed` centers stay where they are.
+    `report(n_iter, parts, centers)`, if any, is called after each iteration; a
+    StopIteration raised by it ends the fit.
     """
     for n_iter in range(1, iters + 1):
         parts = partition(centers)
         moved = cluster_means(parts, centers)
-        empty = np.flatnonzero(parts.weights == 0)
+        moved[:n_fixed] = centers[:n_fixed]
+        empty = n_fixed + np.flatnonzero(parts.weights[n_fixed:] == 0)
         if empty.size:
             points = worst(moved, empty.size)
             moved[empty[: len(points)]] = points

@@ -13,9 +13,7 @@ from napari_kmeans._cells import (
     label_cells,
     partition_cells,
 )
-from napari_kmeans._color_counts import ColorCounts, finite_pixels, pixel_blocks
 from napari_kmeans._nearest import nearest
-from napari_kmeans._points import Frame, frame_between, to_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +26,6 @@ __all__ = [
     "Measure",
     "PointSource",
     "counted_source",
-    "frame_of_pixels",
     "pixel_source",
 ]
 
@@ -63,10 +60,8 @@ class PointSource(NamedTuple):
     coarse: Callable[[int, int], tuple[NDArray[Any], NDArray[Any]]]
 
 
-def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
-    """Give the colors of an image as points, weighted by their pixel numbers."""
-    points = to_points(counted.colors, frame)
-    weights = counted.counts
+def counted_source(points: NDArray[Any], weights: NDArray[Any]) -> PointSource:
+    """Give points (n, D) of colors, weighted by their pixel numbers (n,)."""
     if points.shape[1] > MAX_CELL_CHANNELS:
         return _block_source(lambda: iter([(points, weights)]), points.shape[1], 1)
     cells = build_cells(points, weights)
@@ -103,25 +98,17 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
     )
 
 
-def frame_of_pixels(image: NDArray[Any]) -> Frame:
-    """Give the frame of the finite pixels of `image`, at least one."""
-    blocks = (finite_pixels(block) for _, block in pixel_blocks(image))
-    ends = [(block.min(axis=0), block.max(axis=0)) for block in blocks if len(block)]
-    low, high = zip(*ends, strict=True)
-    return frame_between(np.min(low, axis=0), np.max(high, axis=0))
+def pixel_source(
+    blocks: Callable[[], Iterator[NDArray[Any]]], n_bits: int
+) -> PointSource:
+    """Give points in blocks (m, D), whole numbers of `n_bits` or, if 0, floats."""
 
-
-def pixel_source(image: NDArray[Any], frame: Frame) -> PointSource:
-    """Give the finite pixels of an image (..., C) as points, block by block."""
-
-    def blocks() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for _, block in pixel_blocks(image):
-            points = to_points(finite_pixels(block), frame)
+    def weighted() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        for points in blocks():
             yield points, np.ones(len(points))
 
-    is_integer = image.dtype.kind != "f"
-    n_digits = -(-8 * image.dtype.itemsize // _DIGIT) if is_integer else 1
-    return _block_source(blocks, image.shape[-1], n_digits)
+    n_channels = next(blocks()).shape[1]
+    return _block_source(weighted, n_channels, max(1, -(-n_bits // _DIGIT)))
 
 
 def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource:

@@ -3,83 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_kmeans._cells import build_cells, label_cells
-from napari_kmeans._color_counts import (
-    ColorCounts,
-    count_colors,
-    finite_pixels,
-    is_tabular,
-    paint,
-    pixel_blocks,
+from napari_kmeans._arguments import (
+    MAX_COLORS,
+    Layout,
+    checked_callback,
+    checked_dither,
+    checked_fixed,
+    checked_image,
+    checked_images,
+    checked_init,
+    checked_integer,
+    checked_layout,
+    checked_masks,
+    checked_number,
+    checked_palette,
+    checked_rng,
 )
-from napari_kmeans._lloyd import cluster_means, lloyd
-from napari_kmeans._nearest import nearest
-from napari_kmeans._one_channel import MAX_OPTIMUM, optimal_centers
-from napari_kmeans._point_sources import (
-    Measure,
-    PointSource,
-    counted_source,
-    frame_of_pixels,
-    pixel_source,
+from napari_kmeans._color_counts import is_tabular
+from napari_kmeans._fitting import (
+    FitOptions,
+    IterationState,
+    Model,
+    fit_curve,
+    fit_palette,
 )
-from napari_kmeans._points import (
-    Frame,
-    frame_of,
-    from_points,
-    in_units,
-    to_centers,
-    to_points,
+from napari_kmeans._mapping import (
+    color_pixels,
+    keep_uncounted,
+    label_pixels,
+    paint_items,
 )
-from napari_kmeans._seeding import kmeans_plus_plus, random_pixels, searched_centers
+from napari_kmeans._sample import Sample, sample_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
-    Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"] | ArrayLike
-    Rng: TypeAlias = int | np.random.Generator | None
-    Callback: TypeAlias = Callable[["IterationState"], object]
+    from napari_kmeans._arguments import Dither, Images, Init, Masks, Rng
+    from napari_kmeans._spaces import SpaceName
 
-    from napari_kmeans._cells import Partition
+    Callback: TypeAlias = Callable[[IterationState], object]
 
 __all__ = [
     "IterationState",
     "PaletteResult",
+    "choose_k",
+    "error_curve",
     "kmeans_palette",
     "map_to_palette",
     "quantize_kmeans",
 ]
-
-MAX_COLORS = 65536
-_STARTS = ("auto", "thorough", "k-means++", "random")
-# Distances that the search for a start may compute: less than the iterations do.
-_EFFORT = 1 << 25
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class IterationState:
-    """What a callback is told after an iteration.
-
-    Parameters
-    ----------
-    n_iter : int
-        Number of the iteration, from 1.
-    mse : float
-        Squared distance of the pixels to the mean of their cluster, summed over
-        channels, mean over pixels, in squared units of the image. It never rises.
-    centers : (k, C) or (k,) ndarray of float64
-        Centers after the iteration, before rounding, in the units of the image.
-    """
-
-    n_iter: int
-    mse: float
-    centers: NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,8 +71,9 @@ class PaletteResult:
     counts : (K,) ndarray of int64
         Number of fitted pixels whose nearest color each entry is.
     mse : float
-        Squared distance of the fitted pixels to `palette`, summed over channels,
-        mean over pixels, in squared units of the image.
+        Squared distance of the fitted pixels to their palette colors, summed over
+        channels, mean over pixels, in squared units of the image, whatever the color
+        space. With alpha, that of premultiplied colors.
     n_iter : int
         Lloyd iterations that were made.
     converged : bool
@@ -107,6 +86,15 @@ class PaletteResult:
     n_iter: int
     converged: bool
 
+    def __repr__(self) -> str:
+        """Show the size and dtype of the palette, not all of its colors."""
+        shape = " x ".join(str(length) for length in self.palette.shape)
+        return (
+            f"PaletteResult(palette={shape} {self.palette.dtype}, "
+            f"counts={self.counts.sum()} pixels, mse={self.mse:.6g}, "
+            f"n_iter={self.n_iter}, converged={self.converged})"
+        )
+
 
 def quantize_kmeans(
     image: ArrayLike,
@@ -114,6 +102,9 @@ def quantize_kmeans(
     iters: int = 10,
     *,
     channel_axis: int | None = -1,
+    mask: ArrayLike | None = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
     init: Init = "auto",
     rng: Rng = None,
     callback: Callback | None = None,
@@ -132,6 +123,18 @@ def quantize_kmeans(
         soon as no label changes.
     channel_axis : int or None, optional
         Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, optional
+        Pixels that the colors are fitted to, in the shape of `image` without its
+        channels. All pixels are mapped.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured: between the numbers of `image` as they are, in
+        CIELAB for D65, or in Oklab. The latter two take the channels for sRGB, of dtype
+        uint8, uint16 or float, white being 1 for floats. In Oklab, differences of a
+        and b count twice, as its author found to predict differences best.
+    alpha : bool, optional
+        Whether the last channel is opacity, white being opaque. Distances are those
+        of premultiplied colors, so that colors count as far as they are seen. Pixels
+        that are fully transparent neither count nor change.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
         Initial centers. "auto" searches for the best ones it can find in about the
         time of the iterations, and "thorough" for many times longer; neither draws at
@@ -153,11 +156,13 @@ def quantize_kmeans(
     Raises
     ------
     TypeError
-        If the dtype of `image` is not boolean, integer or float, `k`, `iters` or
-        `channel_axis` is not an integer, or `callback` is not callable.
+        If the dtype of `image` is not boolean, integer or float, that of `mask` not
+        boolean, `k`, `iters` or `channel_axis` is not an integer, `alpha` not a bool,
+        or `callback` is not callable.
     ValueError
-        If `image` is empty, has no finite pixel or no axis for its channels, `k` or
-        `iters` is out of range, or `init` is not a start.
+        If `image` is empty, has no finite pixel or no axis for its channels, `mask`
+        has another shape or is nowhere True, `color_space` or `alpha` does not fit the
+        channels, `k` or `iters` is out of range, or `init` is not a start.
 
     See Also
     --------
@@ -183,21 +188,29 @@ def quantize_kmeans(
     array([[  3,   3,   3],
            [102, 102, 250]], dtype=uint8)
     """
-    array, pixels = _validated_image(image, channel_axis)
-    model = _fit(pixels, k, iters, channel_axis, init, rng, callback)
-    if model.is_lossless:
+    array = np.asarray(image)
+    pixels = checked_image(array, channel_axis)
+    layout = checked_layout(pixels, channel_axis, color_space, alpha)
+    masks = checked_masks(mask, array, [pixels])
+    options = _options(layout, k, iters, init, rng, callback, None)
+    sample = sample_pixels([pixels], masks, layout)
+    model = fit_palette(sample, options)
+    if model.is_lossless and mask is None:
         return array.copy()
-    colors = model.palette
-    if model.colors is not None and is_tabular(pixels.dtype, pixels.shape[-1]):
-        # One item per color, so that a pixel is one look-up.
-        items = colors.view(f"V{colors.dtype.itemsize * colors.shape[1]}")[:, 0]
-        painted = paint(pixels, model.colors, items[model.measure.labels])
-        quantized = painted.view(colors.dtype).reshape(pixels.shape)
+    counted = sample.fitted and sample.fitted.counted
+    if (
+        mask is None
+        and counted is not None
+        and model.labels is not None
+        and is_tabular(layout.dtype, layout.n_channels)
+    ):
+        # Every color has been labeled already.
+        palette = model.palette
+        quantized = paint_items(pixels, counted.colors, model.labels, palette)
     else:
-        quantized = colors[_label_blocks(pixels, model.frame, model.centers)]
-        if pixels.dtype.kind == "f":
-            finite = np.isfinite(pixels).all(axis=-1, keepdims=True)
-            np.copyto(quantized, pixels, where=~finite)
+        labels = label_pixels(pixels, model.palette, layout, None)
+        quantized = color_pixels(labels, model.palette)
+    keep_uncounted(quantized, pixels, layout.has_alpha)
     quantized = quantized.astype(array.dtype, copy=False)
     if channel_axis is None:
         return quantized[..., 0]
@@ -205,51 +218,72 @@ def quantize_kmeans(
 
 
 def kmeans_palette(
-    image: ArrayLike,
+    image: Images,
     k: int = 16,
     iters: int = 10,
     *,
     channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
     init: Init = "auto",
     rng: Rng = None,
     callback: Callback | None = None,
+    fixed: ArrayLike | None = None,
 ) -> PaletteResult:
     """Find the `k` colors that represent an image with the least squared error.
 
     Parameters
     ----------
-    image : (..., C) ndarray
+    image : (..., C) ndarray, or list or tuple of these
         Image of any boolean, integer or float dtype, with its `C` channels along
-        `channel_axis` and any number of spatial axes.
+        `channel_axis` and any number of spatial axes. Several images, of one dtype and
+        number of channels, get one palette: that of all their pixels together.
     k : int, optional
         Largest number of colors, 1 to 65536.
     iters : int, optional
         Largest number of Lloyd iterations over all pixels, at least 0.
     channel_axis : int or None, optional
         Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted, in the shape of `image` without its channels. For
+        several images one mask for each.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
         Initial centers, as in `quantize_kmeans`.
     rng : int, numpy.random.Generator or None, optional
         Seed or generator of what "k-means++" and "random" draw.
     callback : callable, optional
         Called after each iteration, as in `quantize_kmeans`.
+    fixed : (m, C) or (m,) array, optional
+        Colors that the palette has, unmoved, beside those that are fitted to what they
+        leave over, ``m <= k``: a background, a brand color, black and white. They take
+        the places of the initial centers that are nearest to them.
 
     Returns
     -------
     result : PaletteResult
         The palette with its pixel numbers and error, and how it was reached. There
-        are `k` colors, or as many as `image` has, and each is the nearest one of
-        some pixel; with ``iters=0`` there may be fewer.
+        are `k` colors, or as many as `image` has, and each is fixed or the nearest one
+        of some pixel; with ``iters=0`` there may be fewer. With `alpha`, one entry,
+        that no pixel counts for, is the commonest color of fully transparent pixels,
+        if there are any and `k` is more than 1.
 
     Raises
     ------
     TypeError
-        As `quantize_kmeans`.
+        As `quantize_kmeans`, or if several images are not of one dtype.
     ValueError
-        As `quantize_kmeans`.
+        As `quantize_kmeans`, or if several images are not of one number of channels or
+        have another number of masks, or `fixed` has more than `k` colors, or such as
+        the dtype of `image` does not hold.
 
     See Also
     --------
+    choose_k : Find the fewest colors that reach a quality.
     quantize_kmeans : Find the palette and map the image to it in one call.
 
     Examples
@@ -259,20 +293,22 @@ def kmeans_palette(
     >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
     >>> kmeans_palette(image, 3, channel_axis=None).palette
     array([  3, 102, 250], dtype=uint8)
+    >>> kmeans_palette(image, 3, channel_axis=None, fixed=[255]).palette
+    array([  3, 102, 255], dtype=uint8)
     """
-    _, pixels = _validated_image(image, channel_axis)
-    model = _fit(pixels, k, iters, channel_axis, init, rng, callback)
-    return PaletteResult(
-        palette=model.palette if channel_axis is not None else model.palette[:, 0],
-        counts=model.measure.counts,
-        mse=model.measure.mse / model.frame.scale / model.frame.scale,
-        n_iter=model.n_iter,
-        converged=model.converged,
-    )
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, k, iters, init, rng, callback, fixed)
+    return _result(fit_palette(sample, options), sample.layout)
 
 
 def map_to_palette(
-    image: ArrayLike, palette: ArrayLike, *, channel_axis: int | None = -1
+    image: ArrayLike,
+    palette: ArrayLike,
+    *,
+    channel_axis: int | None = -1,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+    dither: Dither = None,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Label each pixel with its nearest palette color.
 
@@ -285,6 +321,16 @@ def map_to_palette(
     channel_axis : int or None, optional
         Axis of `image` that holds the channels. None for an image without
         channels, whose palette has shape ``(K,)``.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+    dither : {"floyd-steinberg", "ordered"} or None, optional
+        How to mix palette colors, so that their local mean is that of the image. The
+        first passes on what a pixel lacks to those that follow, to the right and
+        below; the second mixes two colors by a pattern of 64 x 64 thresholds, which
+        is quick, and does not flicker from image to image. Planes of the last two
+        spatial axes are dithered by themselves.
 
     Returns
     -------
@@ -296,10 +342,13 @@ def map_to_palette(
     Raises
     ------
     TypeError
-        If the dtype of `image` or `palette` is not boolean, integer or float.
+        If the dtype of `image` or `palette` is not boolean, integer or float,
+        `channel_axis` is not an integer, or `alpha` not a bool.
     ValueError
-        If `palette` is empty, has more than 65536 colors, a value that is not finite,
-        or not the number of channels of `image`.
+        If `image` is empty or has no axis for its channels, `palette` is empty, has
+        more than 65536 colors, a value that is not finite, or not the number of
+        channels of `image`, `color_space` or `alpha` does not fit the channels, or
+        `dither` is not a way of dithering.
 
     See Also
     --------
@@ -307,8 +356,11 @@ def map_to_palette(
 
     Notes
     -----
-    Distances are Euclidean, in the units of `image`, and exact: no grid or
-    tree approximates them.
+    Distances are Euclidean, in the units of `image` or in those of the color space, and
+    exact: no grid or tree approximates them. So are those inside the diffusion of
+    errors. A pixel that has a palette color, or is not finite or fully transparent, is
+    not dithered. Floyd-Steinberg needs 8 bytes for each channel and pixel, unless
+    `image` is of 8 or 16 bits and measured as it is.
 
     Examples
     --------
@@ -318,314 +370,240 @@ def map_to_palette(
     >>> map_to_palette(image, np.array([[0, 0, 0], [255, 0, 0]]))
     array([[0, 0, 1]], dtype=uint8)
     """
-    _, pixels = _validated_image(image, channel_axis)
-    colors = _validated_palette(palette, pixels.shape[-1], channel_axis)
-    dtype = np.uint8 if len(colors) <= 256 else np.uint16
-    counted = (
-        count_colors(pixels) if is_tabular(pixels.dtype, pixels.shape[-1]) else None
-    )
-    if counted is None:
-        if not _has_finite(pixels):
-            return np.zeros(pixels.shape[:-1], dtype)
-        frame = frame_of_pixels(pixels)
-        return _label_blocks(pixels, frame, to_centers(colors, frame))
-    frame = frame_of(counted.colors)
-    cells = build_cells(to_points(counted.colors, frame), counted.counts)
-    labels = label_cells(cells, to_centers(colors, frame))
-    return paint(pixels, counted.colors, labels.astype(dtype))
+    pixels = checked_image(image, channel_axis)
+    layout = checked_layout(pixels, channel_axis, color_space, alpha)
+    colors = checked_palette(palette, layout)
+    return label_pixels(pixels, colors, layout, checked_dither(dither))
 
 
-class _Model(NamedTuple):
-    """A fitted palette, and what it was fitted to."""
+def choose_k(
+    image: Images,
+    *,
+    psnr: float | None = None,
+    mse: float | None = None,
+    iters: int = 10,
+    channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+) -> PaletteResult:
+    """Find the palette of the fewest colors that reaches a quality.
 
-    # Distinct colors (n, C) of the image that `measure` labels, if it does.
-    colors: NDArray[Any] | None
-    frame: Frame
-    palette: NDArray[Any]
-    # The palette as points (K, C), and how it fits the image.
-    centers: NDArray[np.float64]
-    measure: Measure
-    n_iter: int
-    converged: bool
-    # Whether the palette holds every color of the image.
-    is_lossless: bool = False
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image or images, as in `kmeans_palette`.
+    psnr : float, optional
+        Least peak signal-to-noise ratio in dB: ``10 log10(peak**2 * C / mse)``. The
+        peak is the largest value of the dtype for integers, the whole range of it if
+        some value is negative. For floats it is 1 if all values lie between 0 and 1,
+        else the largest less the least.
+    mse : float, optional
+        Largest squared error, as `PaletteResult` has it. Either this or `psnr` must be
+        given.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted, and whose quality it is.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+
+    Returns
+    -------
+    result : PaletteResult
+        What `kmeans_palette` gives for the fewest colors that are good enough.
+
+    Raises
+    ------
+    TypeError
+        As `kmeans_palette`, or if `psnr` or `mse` is not a number.
+    ValueError
+        As `kmeans_palette`, or if both or none of `psnr` and `mse` are given, one of
+        them is negative or not a number, or 65536 colors do not reach it.
+
+    See Also
+    --------
+    error_curve : The error for many numbers of colors.
+
+    Notes
+    -----
+    The number is bisected, as if more colors were always better. Of fits that start by
+    a search this is nearly so, but a smaller number might just reach it too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import choose_k
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> choose_k(image, mse=20, channel_axis=None).palette
+    array([  3, 102, 250], dtype=uint8)
+    """
+    if (psnr is None) == (mse is None):
+        msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
+        raise ValueError(msg)
+    target = checked_number("psnr" if mse is None else "mse", psnr or mse or 0)
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, 1, iters, "auto", None, None, None)
+    most = target if mse is not None else _mse_of_psnr(target, sample)
+
+    def fitted(k: int) -> Model:
+        return fit_palette(sample, options._replace(k=k))
+
+    k, too_few, model = 1, 0, fitted(1)
+    while model.mse > most:
+        if k == MAX_COLORS:
+            name = "psnr" if mse is None else "mse"
+            msg = f"{name}={target:g} is out of reach: {k} colors give {model.mse:g}"
+            raise ValueError(msg)
+        too_few, k = k, min(2 * k, MAX_COLORS)
+        model = fitted(k)
+    while k - too_few > 1:
+        middle = (k + too_few) // 2
+        trial = fitted(middle)
+        if trial.mse > most:
+            too_few = middle
+        else:
+            k, model = middle, trial
+    return _result(model, sample.layout)
 
 
-def _fit(
-    pixels: NDArray[Any],
+def error_curve(
+    image: Images,
+    ks: ArrayLike,
+    *,
+    iters: int = 10,
+    channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+) -> NDArray[np.float64]:
+    """Give the squared error of an image for many numbers of colors.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image or images, as in `kmeans_palette`.
+    ks : (n,) array_like of int
+        Numbers of colors, 1 to 65536, in any order.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels for each number.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+
+    Returns
+    -------
+    errors : (n,) ndarray of float64
+        The error for each of `ks`, as `PaletteResult.mse`. It never rises with `ks`:
+        `k` colors are at most `k`, so fewer are taken where these fit better.
+
+    Raises
+    ------
+    TypeError
+        As `kmeans_palette`, or if `ks` are not integers.
+    ValueError
+        As `kmeans_palette`, or if `ks` is not one-dimensional, or out of range.
+
+    See Also
+    --------
+    choose_k : Find the fewest colors that reach a quality.
+
+    Notes
+    -----
+    The colors are counted once. The centers for the smallest number are searched; those
+    for each other one start from the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import error_curve
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> error_curve(image, [3, 6], channel_axis=None)
+    array([10.33333333,  0.        ])
+    """
+    numbers = np.asarray(ks)
+    if numbers.ndim != 1:
+        msg = f"ks must be one-dimensional, got shape {numbers.shape}"
+        raise ValueError(msg)
+    wanted = [checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, 1, iters, "auto", None, None, None)
+    distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
+    errors = fit_curve(sample, options, [int(k) for k in distinct])
+    return np.minimum.accumulate(np.array(errors, dtype=np.float64))[place]
+
+
+def _checked_sample(
+    image: Images,
+    channel_axis: int | None,
+    mask: Masks,
+    color_space: SpaceName,
+    alpha: bool,
+) -> Sample:
+    """Check what is fitted, and count it."""
+    images = checked_images(image, channel_axis)
+    layout = checked_layout(images[0], channel_axis, color_space, alpha)
+    return sample_pixels(images, checked_masks(mask, image, images), layout)
+
+
+def _options(
+    layout: Layout,
     k: int,
     iters: int,
-    channel_axis: int | None,
     init: Init,
     rng: Rng,
     callback: Callback | None,
-) -> _Model:
-    """Validate what the fitting functions share, and fit."""
-    k = _validated_integer("k", k, 1, MAX_COLORS)
-    iters = _validated_integer("iters", iters, 0, None)
-    start = _validated_init(init, k, pixels.shape[-1], channel_axis)
-    generator = _validated_rng(rng)
-    if callback is not None and not callable(callback):
-        msg = f"callback must be callable or None, got {callback!r}"
-        raise TypeError(msg)
-    if not _has_finite(pixels):
-        msg = "image must have a finite pixel, got none"
-        raise ValueError(msg)
+    fixed: ArrayLike | None,
+) -> FitOptions:
+    """Check how to fit."""
+    k = checked_integer("k", k, 1, MAX_COLORS)
+    iters = checked_integer("iters", iters, 0, None)
+    checked_callback(callback)
+    shown = callback
+    if callback is not None and layout.is_gray:
 
-    counted = count_colors(pixels)
-    frame = frame_of_pixels(pixels) if counted is None else frame_of(counted.colors)
-    is_rgb = channel_axis is not None and pixels.shape[-1] == 3
-    if counted is not None and len(counted.colors) <= k:
-        order = _dark_to_light(counted.colors, frame, is_rgb)
-        palette = counted.colors[order]
-        everything = Measure(None, counted.counts[order].astype(np.int64), 0.0)
-        centers = to_centers(palette, frame)
-        return _Model(None, frame, palette, centers, everything, 0, True, True)
-    source = (
-        pixel_source(pixels, frame)
-        if counted is None
-        else counted_source(counted, frame)
-    )
-    if isinstance(start, str):
-        centers = _start(start, source, counted, frame, k, generator)
-    else:
-        centers = to_centers(start, frame)
-    report = _reporter(callback, source, frame, channel_axis)
-    fit = lloyd(source.partition, source.worst, centers, iters, report)
-    palette, centers, measure = _rounded(
-        fit.centers, source, frame, is_rgb, k if iters > 0 else 1
-    )
-    colors = None if counted is None else counted.colors
-    return _Model(colors, frame, palette, centers, measure, fit.n_iter, fit.converged)
+        def shown(state: IterationState) -> object:
+            return callback(dataclasses.replace(state, centers=state.centers[:, 0]))
 
-
-def _rounded(
-    centers: NDArray[np.float64],
-    source: PointSource,
-    frame: Frame,
-    is_rgb: bool,
-    least: int,
-) -> tuple[NDArray[Any], NDArray[np.float64], Measure]:
-    """Round centers to a palette of distinct colors, of which `least` are used."""
-    palette = from_points(centers, frame)
-    error = np.inf
-    while True:
-        palette = np.unique(palette, axis=0)
-        palette = palette[_dark_to_light(palette, frame, is_rgb)]
-        centers = to_centers(palette, frame)
-        measure = source.measure(centers)
-        used = measure.counts > 0
-        n_missing = least - int(np.count_nonzero(used))
-        if n_missing <= 0 or not 0 < measure.mse < error:
-            return palette, centers, measure
-        # Colors that no pixel is nearest to make room for those of the largest error,
-        # which then have none.
-        error = measure.mse
-        worst = from_points(source.worst(centers, n_missing), frame)
-        palette = np.concatenate((palette[used], worst))
-
-
-def _has_finite(pixels: NDArray[Any]) -> bool:
-    return pixels.dtype.kind != "f" or any(
-        len(finite_pixels(block)) for _, block in pixel_blocks(pixels)
+    return FitOptions(
+        k,
+        iters,
+        checked_init(init, k, layout),
+        checked_rng(rng),
+        shown,
+        checked_fixed(fixed, k, layout),
     )
 
 
-def _start(
-    start: str,
-    source: PointSource,
-    counted: ColorCounts | None,
-    frame: Frame,
-    k: int,
-    generator: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Give the initial centers (k, C) that are called `start`."""
-    if start in ("auto", "thorough"):
-        if counted is not None and _is_small_line(counted, k):
-            values = to_points(counted.colors, frame)[:, 0]
-            order = np.argsort(values, kind="stable")
-            weights = counted.counts[order].astype(np.float64)
-            return optimal_centers(values[order], weights, k)[:, np.newaxis]
-        # Enough points for each center, and few enough for many trials.
-        coarse = source.coarse(k, max(1 << 12, 80 * k))
-        centers = searched_centers(*coarse, k, _EFFORT)
-        if start == "auto":
-            return centers
-        finer = searched_centers(*source.coarse(k, 1 << 16), k, 64 * _EFFORT)
-        fits = [lloyd(source.partition, source.worst, c, 100) for c in (centers, finer)]
-        return min(fits, key=lambda fit: source.measure(fit.centers).mse).centers
-    if counted is None:
-        points, counts = source.coarse(k, 0)
+def _result(model: Model, layout: Layout) -> PaletteResult:
+    """Give what users see of a model."""
+    palette = model.palette[:, 0] if layout.is_gray else model.palette
+    return PaletteResult(
+        palette, model.counts, model.mse, model.n_iter, model.converged
+    )
+
+
+def _mse_of_psnr(psnr: float, sample: Sample) -> float:
+    """Give the squared error of a peak signal-to-noise ratio."""
+    dtype = sample.layout.dtype
+    blocks = sample.fitted.blocks() if sample.fitted is not None else ()
+    ends = [(float(some.min()), float(some.max())) for some in blocks]
+    low = min((least for least, _ in ends), default=0.0)
+    high = max((most for _, most in ends), default=1.0)
+    if dtype.kind == "f":
+        peak = 1.0 if low >= 0 and high <= 1 else high - low
+    elif dtype.kind == "b":
+        peak = 1.0
     else:
-        points, counts = to_points(counted.colors, frame), counted.counts
-    if start == "random":
-        chosen = random_pixels(counts.astype(np.int64), k, generator)
-    else:
-        weights = counts.astype(np.float64)
-        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), generator)
-    return points[chosen].astype(np.float64)
-
-
-def _is_small_line(counted: ColorCounts, k: int) -> bool:
-    """Whether colors of one channel are few enough to find their optimum."""
-    n, n_channels = counted.colors.shape
-    return bool(n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM)
-
-
-def _reporter(
-    callback: Callback | None,
-    source: PointSource,
-    frame: Frame,
-    channel_axis: int | None,
-) -> Callable[[int, Partition, NDArray[np.float64]], None] | None:
-    """Turn what an iteration finds into what `callback` is told."""
-    if callback is None:
-        return None
-    everything = source.partition(np.zeros((1, len(frame.origin))))
-    middle = everything.sums / everything.weights[0]
-    variance = source.measure(middle).mse
-
-    def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
-        # Steiner: the squares about the middle are those about the means of the
-        # clusters, and those of these means.
-        moved = np.square(cluster_means(parts, centers) - middle).sum(axis=1)
-        mse = variance - float((parts.weights * moved).sum() / everything.weights[0])
-        units = in_units(centers, frame)
-        shown = units if channel_axis is not None else units[:, 0]
-        callback(IterationState(n_iter, mse / frame.scale / frame.scale, shown))
-
-    return report
-
-
-def _dark_to_light(
-    palette: NDArray[Any], frame: Frame, is_rgb: bool
-) -> NDArray[np.intp]:
-    """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
-    columns = to_centers(palette, frame).T
-    # Whole numbers, so that lumas of integers are equal exactly if they are.
-    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * len(columns)
-    luma = np.zeros(len(palette))
-    for factor, column in zip(factors, columns, strict=True):
-        luma += factor * column
-    return np.lexsort((*columns[::-1], luma))
-
-
-def _label_blocks(
-    pixels: NDArray[Any], frame: Frame, centers: NDArray[np.float64]
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Label pixels (..., C) block by block; those that are not finite get 0."""
-    dtype = np.uint8 if len(centers) <= 256 else np.uint16
-    labels = np.empty(pixels.shape[:-1], dtype)
-    target = labels.reshape(-1) if pixels.flags.c_contiguous else labels
-    for index, block in pixel_blocks(pixels):
-        finite = np.isfinite(block).all(axis=1)
-        colors = np.where(finite[:, np.newaxis], block, frame.origin)
-        label, _ = nearest(to_points(colors, frame), centers)
-        label[~finite] = 0
-        target[index] = label.reshape(target[index].shape)
-    return labels
-
-
-def _validated_image(
-    image: ArrayLike, channel_axis: int | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give `image` as an array of real numbers, and with its channels last."""
-    array = np.asarray(image)
-    _require_real("image", array)
-    if array.size == 0:
-        msg = f"image must not be empty, got shape {array.shape}"
-        raise ValueError(msg)
-    if channel_axis is None:
-        return array, array[..., np.newaxis]
-    channel_axis = _validated_integer("channel_axis", channel_axis, None, None)
-    if array.ndim < 3:
-        msg = (
-            f"image of shape {array.shape} has no channels along "
-            f"channel_axis={channel_axis}; "
-            "pass channel_axis=None for a grayscale image"
-        )
-        raise ValueError(msg)
-    if not -array.ndim <= channel_axis < array.ndim:
-        msg = (
-            f"channel_axis must be an axis of the image of shape {array.shape}, "
-            f"got {channel_axis}"
-        )
-        raise ValueError(msg)
-    return array, np.moveaxis(array, channel_axis, -1)
-
-
-def _validated_palette(
-    palette: ArrayLike, n_channels: int, channel_axis: int | None
-) -> NDArray[Any]:
-    """Give `palette` as colors (K, C)."""
-    colors = np.asarray(palette)
-    _require_real("palette", colors)
-    shape = "(K,)" if channel_axis is None else f"(K, {n_channels})"
-    expected = 1 if channel_axis is None else 2
-    if colors.ndim != expected or (expected == 2 and colors.shape[1] != n_channels):
-        msg = f"palette must have shape {shape}, got {colors.shape}"
-        raise ValueError(msg)
-    if not 1 <= len(colors) <= MAX_COLORS:
-        msg = f"palette must have between 1 and {MAX_COLORS} colors, got {len(colors)}"
-        raise ValueError(msg)
-    _require_finite("palette", colors)
-    return colors.reshape(len(colors), n_channels)
-
-
-def _validated_init(
-    init: Init, k: int, n_channels: int, channel_axis: int | None
-) -> str | NDArray[Any]:
-    """Give `init` as the name of a start, or as centers (k, C)."""
-    if isinstance(init, str):
-        if init not in _STARTS:
-            names = ", ".join(repr(name) for name in _STARTS)
-            msg = f"init must be {names} or an array of colors, got {init!r}"
-            raise ValueError(msg)
-        return init
-    colors = np.asarray(init)
-    _require_real("init", colors)
-    shape = (k,) if channel_axis is None else (k, n_channels)
-    if colors.shape != shape:
-        msg = f"init must have shape {shape}, got {colors.shape}"
-        raise ValueError(msg)
-    _require_finite("init", colors)
-    return colors.reshape(k, n_channels)
-
-
-def _validated_rng(rng: Rng) -> np.random.Generator:
-    """Give `rng` as a generator."""
-    try:
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError):
-        msg = f"rng must be an integer >= 0, a numpy Generator or None, got {rng!r}"
-        raise ValueError(msg) from None
-
-
-def _validated_integer(
-    name: str, value: object, low: int | None, high: int | None
-) -> int:
-    """Give `value` as an int in the closed range `low` to `high`."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        msg = f"{name} must be an integer, got {value!r}"
-        raise TypeError(msg) from None
-    if (low is not None and number < low) or (high is not None and number > high):
-        rule = f"at least {low}" if high is None else f"between {low} and {high}"
-        msg = f"{name} must be {rule}, got {number}"
-        raise ValueError(msg)
-    return number
-
-
-def _require_real(name: str, array: NDArray[Any]) -> None:
-    if array.dtype.kind not in "biuf":
-        msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
-        raise TypeError(msg)
-
-
-def _require_finite(name: str, array: NDArray[Any]) -> None:
-    if not np.isfinite(array).all():
-        msg = f"{name} must be finite, got {array[~np.isfinite(array)][0]}"
-        raise ValueError(msg)
+        limits = np.iinfo(dtype)
+        peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
+    return float(sample.layout.n_channels * peak**2 / 10 ** (psnr / 10))

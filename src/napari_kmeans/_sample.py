@@ -1,0 +1,122 @@
+"""The pixels of images that a palette is fitted to."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_kmeans._color_counts import (
+    ColorCounts,
+    add_counts,
+    count_colors,
+    finite_pixels,
+    masked_parts,
+    pixel_blocks,
+)
+from napari_kmeans._point_sources import PointSource, counted_source, pixel_source
+from napari_kmeans._spaces import Space, points_of, space_of, whole_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_kmeans._arguments import Layout
+
+__all__ = ["FittedPixels", "Sample", "sample_pixels"]
+
+# Fully transparent pixels whose colors are told apart, where colors are not counted.
+_MOST_UNSEEN = 1 << 20
+
+
+class FittedPixels(NamedTuple):
+    """Pixels that are finite, not fully transparent and not masked out, one or more."""
+
+    # Their colors, if there are not too many; and blocks (m, C) of all of them.
+    counted: ColorCounts | None
+    blocks: Callable[[], Iterator[NDArray[Any]]]
+    # Where their colors are points, and what k-means asks of these.
+    space: Space
+    source: PointSource
+
+
+class Sample(NamedTuple):
+    """What is known of the pixels of images."""
+
+    layout: Layout
+    # None if all are fully transparent.
+    fitted: FittedPixels | None
+    # The commonest color (1, C) of those that are fully transparent, or none (0, C).
+    unseen: NDArray[Any]
+
+
+def sample_pixels(
+    images: list[NDArray[Any]],
+    masks: list[NDArray[np.bool_] | None],
+    layout: Layout,
+) -> Sample:
+    """Count the pixels of images (..., C) of one layout, where their masks are True."""
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for image, mask in zip(images, masks, strict=True):
+            yield from [image] if mask is None else masked_parts(image, mask)
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        for part in parts():
+            for _, block in pixel_blocks(part):
+                colors = finite_pixels(block)
+                if layout.has_alpha:
+                    colors = colors[colors[:, -1] > 0]
+                if len(colors):
+                    yield colors
+
+    counted = add_counts(count_colors(part) for part in parts())
+    unseen = np.empty((0, layout.n_channels), layout.dtype)
+    if layout.has_alpha:
+        counted, unseen = _split_unseen(counted, parts)
+    if counted is None:
+        return Sample(layout, _fitted(None, blocks, layout), unseen)
+    if len(counted.colors):
+        return Sample(layout, _fitted(counted, blocks, layout), unseen)
+    if len(unseen):
+        return Sample(layout, None, unseen)
+    msg = "image must have a finite pixel, got none"
+    raise ValueError(msg)
+
+
+def _fitted(
+    counted: ColorCounts | None,
+    blocks: Callable[[], Iterator[NDArray[Any]]],
+    layout: Layout,
+) -> FittedPixels:
+    if counted is None:
+        space = space_of(layout.space, layout.has_alpha, blocks)
+        locate = functools.partial(points_of, space=space)
+        source = pixel_source(lambda: map(locate, blocks()), whole_bits(space))
+    else:
+        colors, counts = counted
+        space = space_of(layout.space, layout.has_alpha, lambda: iter([colors]))
+        source = counted_source(points_of(colors, space), counts)
+    return FittedPixels(counted, blocks, space, source)
+
+
+def _split_unseen(
+    counted: ColorCounts | None, parts: Callable[[], Iterator[NDArray[Any]]]
+) -> tuple[ColorCounts | None, NDArray[Any]]:
+    """Take fully transparent colors out, and give the commonest, the first on a tie."""
+    found = counted
+    if counted is None:
+        some = (part[part[..., -1] <= 0][:_MOST_UNSEEN] for part in parts())
+        found = add_counts(count_colors(pixels) for pixels in some if len(pixels))
+        if found is None:
+            return None, next(parts())[:0].reshape(0, -1)
+    assert found is not None, "one of them was counted"
+    is_unseen = found.colors[:, -1] <= 0
+    colors, counts = found.colors[is_unseen], found.counts[is_unseen]
+    commonest = colors[counts.argmax()][np.newaxis] if len(colors) else colors
+    if counted is None:
+        return None, commonest
+    seen = ColorCounts(counted.colors[~is_unseen], counted.counts[~is_unseen])
+    return seen, commonest
