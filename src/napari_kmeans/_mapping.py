@@ -30,6 +30,8 @@ __all__ = ["color_pixels", "keep_uncounted", "label_pixels", "paint_items"]
 # Pixels dithered in order at once, with a table of all colors and without.
 _TABULAR_SLAB = 1 << 22
 _OTHER_SLAB = 1 << 18
+# Pixels colored at once, whose labels become indices of 8 bytes.
+_COLORED = 1 << 18
 # Centers that are sooner all compared than left out with the help of cells.
 _FEW_CENTERS = 16
 
@@ -71,8 +73,13 @@ def color_pixels(
     labels: NDArray[np.unsignedinteger[Any]], palette: NDArray[Any]
 ) -> NDArray[Any]:
     """Give ``palette[labels]``, where a color is one item and not C numbers."""
-    colors = _items(palette).take(labels).view(palette.dtype)
-    return colors.reshape(*labels.shape, palette.shape[1])
+    items, flat = _items(palette), labels.reshape(-1)
+    colored = np.empty(flat.shape, items.dtype)
+    for start in range(0, len(flat), _COLORED):
+        block = slice(start, start + _COLORED)
+        # No label is out of range: "clip" only spares the check.
+        items.take(flat[block], out=colored[block], mode="clip")
+    return colored.view(palette.dtype).reshape(*labels.shape, palette.shape[1])
 
 
 def paint_items(
