@@ -1,5 +1,6 @@
 import itertools
 
+import kmeans1d
 import numpy as np
 import pytest
 import skimage.data
@@ -45,6 +46,18 @@ def test_no_way_to_cut_the_values_has_a_smaller_error(histogram, data):
     np.testing.assert_allclose(
         error(values, weights, centers), expected, rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("k", [2, 7, 40])
+def test_optimum_is_that_of_kmeans1d(k):
+    rng = np.random.default_rng(k)
+    values = np.unique(rng.gamma(2, 2000, 3000).astype(np.uint16)).astype(float)
+    counts = rng.integers(1, 20, len(values))
+
+    centers = optimal_centers(values, counts.astype(float), k)
+
+    expected = kmeans1d.cluster(np.repeat(values, counts), k).centroids
+    np.testing.assert_allclose(centers, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])

@@ -349,6 +349,20 @@ def test_pixels_that_are_not_finite_stay_and_do_not_count(photo):
     assert_array_equal(image, before)
 
 
+def test_a_hot_pixel_takes_one_color_and_spoils_no_other(monkeypatch):
+    # Too many colors to count, below 4,000 but for one.
+    monkeypatch.setattr("napari_kmeans._color_counts.MAX_COUNTED", 1000)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 4000, (200, 200, 3), dtype=np.uint16)
+    hot = image.copy()
+    hot[5, 5] = 60000
+
+    result = kmeans_palette(hot, 16)
+
+    assert_array_equal(result.counts[-1:], [1])
+    assert result.mse < 1.02 * kmeans_palette(image, 15).mse
+
+
 def test_input_is_not_written_to_and_output_is_new(photo):
     image = photo.copy()
 
