@@ -12,20 +12,21 @@ import click
 import numpy as np
 
 from napari_kmeans import __version__, kmeans_palette, map_to_palette
+from napari_kmeans._atomic_file import replace_file
 from napari_kmeans._before_after import Panel, draw_before_after
 from napari_kmeans._color_counts import MAX_COUNTED, count_colors
 from napari_kmeans._image_files import (
     ImageFile,
     check_fit,
+    decode_image,
+    encode_image,
     is_8_bit,
     read_image,
-    write_image,
 )
-from napari_kmeans._indexed_files import (
-    INDEXED_SUFFIXES,
-    MAX_FILE_COLORS,
-    write_indexed,
-)
+from napari_kmeans._image_metadata import without_axis
+from napari_kmeans._indexed_files import MAX_FILE_COLORS, encode_indexed
+
+_INDEXED = (".png", ".gif")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,15 +251,15 @@ def _targets(
 ) -> tuple[Path, Path | None]:
     """Choose the files to write for an image, and see that they may be written."""
     beside = _Place(source.parent, is_directory=True)
-    suffix = ".png" if is_8_bit(image.pixels) else ".tif"
+    suffix = ".png" if is_8_bit(image) else ".tif"
     target = _file_in(job.output or beside, f"{source.stem}_compressed{suffix}")
-    check_fit(target, image)
+    check_fit(str(target), image)
     _claim(target, taken - {_identity(source)}, job.force)
     taken.add(_identity(target))
     if job.compare is None:
         return target, None
     picture = _file_in(job.compare, f"{source.stem}_before_after.png")
-    check_fit(picture, ImageFile(np.zeros((1, 1, 3), np.uint8)))
+    check_fit(str(picture), ImageFile(np.zeros((1, 1, 3), np.uint8)))
     _claim(picture, taken, job.force)
     taken.add(_identity(picture))
     return target, picture
@@ -295,7 +296,7 @@ def _count_colors(pixels: NDArray[Any]) -> int:
 
 def _check_number_of_colors(target: Path, n_colors: int, k: int) -> None:
     """Raise ValueError before a palette is made that is too long for the file."""
-    if target.suffix.lower() in INDEXED_SUFFIXES and min(n_colors, k) > MAX_FILE_COLORS:
+    if target.suffix.lower() in _INDEXED and min(n_colors, k) > MAX_FILE_COLORS:
         msg = f"k must be at most {MAX_FILE_COLORS} for a {target.suffix} file, got {k}"
         raise ValueError(msg)
 
@@ -333,15 +334,26 @@ def _fit(image: ImageFile, job: _Job, tick: Callable[[], object]) -> _Fit:
 def _write(target: Path, image: ImageFile, fit: _Fit) -> _Written:
     """Write an image in few colors, and say what the file then holds."""
     pixels = fit.palette[fit.labels]
-    if target.suffix.lower() in INDEXED_SUFFIXES:
-        write_indexed(target, fit.labels, fit.palette, icc_profile=image.icc_profile)
+    if target.suffix.lower() in _INDEXED:
+        palette = fit.palette
+        if palette.ndim == 1:
+            palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
+        metadata = without_axis(image.metadata, "S")
+        replace_file(
+            target,
+            encode_indexed(
+                target.name, fit.labels, palette, metadata=metadata, keep_order=False
+            ),
+        )
         return _Written(pixels, len(fit.palette), _psnr(image.pixels, fit.mse))
     if pixels.dtype.kind == "f":
         finite = np.isfinite(image.pixels)
         if pixels.ndim == 3:
             finite = finite.all(axis=-1, keepdims=True)
         pixels = np.where(finite, pixels, image.pixels)
-    written = write_image(target, image._replace(pixels=pixels)).pixels
+    content = encode_image(target.name, image._replace(pixels=pixels))
+    written = decode_image(content).pixels
+    replace_file(target, content)
     if np.array_equal(written, pixels, equal_nan=pixels.dtype.kind == "f"):
         return _Written(pixels, len(fit.palette), _psnr(image.pixels, fit.mse))
     # A format with losses of its own, such as JPEG, adds colors and error.
@@ -367,7 +379,8 @@ def _psnr(pixels: NDArray[Any], mse: float) -> float:
 
 def _draw(picture: Path, before: Panel, after: Panel, palette: NDArray[Any]) -> None:
     """Write the picture of an image before and after."""
-    write_image(picture, ImageFile(draw_before_after(before, after, palette)))
+    drawn = ImageFile(draw_before_after(before, after, palette))
+    replace_file(picture, encode_image(picture.name, drawn))
 
 
 def _facts(size: int, n_colors: int) -> str:
