@@ -13,6 +13,7 @@ import numpy as np
 from napari_kmeans._image_metadata import (
     NO_METADATA,
     ImageMetadata,
+    has_channel_axis,
     pixels_per_meter,
     turn_upright,
 )
@@ -223,14 +224,14 @@ def is_8_bit(image: ImageFile) -> bool:
     """Tell whether an image is uint8 gray, RGB or RGBA."""
     channels = image.pixels.shape[-1] if image.has_channels else 1
     # Channels of a microscope are no colors.
-    samples = not image.has_channels or not image.metadata.axes.count("C")
-    return image.pixels.dtype == np.uint8 and channels in (1, 3, 4) and samples
+    are_samples = not has_channel_axis(image.metadata)
+    return image.pixels.dtype == np.uint8 and channels in (1, 3, 4) and are_samples
 
 
 def _kind(image: ImageFile) -> str:
     """Name the dtype and, where it is unusual, the number of channels."""
     n_channels = image.pixels.shape[-1] if image.has_channels else 1
-    if n_channels in (1, 3, 4) and "C" not in image.metadata.axes:
+    if n_channels in (1, 3, 4) and not has_channel_axis(image.metadata):
         return str(image.pixels.dtype)
     return f"{n_channels}-channel {image.pixels.dtype}"
 
@@ -435,14 +436,11 @@ def _read_tiff(content: bytes) -> ImageFile:
     if stored.palette is not None:
         pixels = stored.palette[np.minimum(pixels, len(stored.palette) - 1)]
         metadata = _with_samples(metadata)
-    elif "C" in metadata.axes and "S" not in metadata.axes:
+    elif has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif "C" in metadata.axes:
-        msg = f"TIFF with axes {metadata.axes} cannot be read"
-        raise _Refused(msg)
     elif stored.has_alpha and pixels.shape[-1] == 4:
         pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
-    has_channels = bool({"C", "S"} & set(metadata.axes))
+    has_channels = "S" in metadata.axes or has_channel_axis(metadata)
     return ImageFile(
         np.ascontiguousarray(pixels),
         has_channels,
@@ -482,7 +480,7 @@ def _encode_tiff(name: str, image: ImageFile) -> bytes:
     if not metadata.axes:
         axes = default_axes(pixels.ndim - image.has_channels)
         metadata = metadata._replace(axes=axes + "S" * image.has_channels)
-    if image.has_channels and "C" in metadata.axes:
+    if image.has_channels and has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
     stored = StoredTiff(
         np.ascontiguousarray(pixels), metadata, has_alpha=image.has_alpha

@@ -13,6 +13,7 @@ __all__ = [
     "NO_METADATA",
     "ImageMetadata",
     "canonical_unit",
+    "has_channel_axis",
     "pixels_per_meter",
     "size_in_meters",
     "turn_upright",
@@ -77,6 +78,11 @@ class ImageMetadata(NamedTuple):
 
 
 NO_METADATA = ImageMetadata()
+
+
+def has_channel_axis(metadata: ImageMetadata) -> bool:
+    """Tell whether the channels are those of a microscope, and no samples of colors."""
+    return "C" in metadata.axes and "S" not in metadata.axes
 
 
 def without_axis(metadata: ImageMetadata, letters: str) -> ImageMetadata:

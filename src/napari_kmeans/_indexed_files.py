@@ -36,6 +36,7 @@ __all__ = [
     "INDEXED_SUFFIXES",
     "MAX_FILE_COLORS",
     "IndexedImage",
+    "decode_indexed",
     "encode_indexed",
     "is_ome",
     "read_indexed",
@@ -177,7 +178,15 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
     --------
     ``palette[labels]`` is the image; see `write_indexed` for the round trip.
     """
-    content = Path(path).read_bytes()
+    try:
+        return decode_indexed(Path(path).read_bytes())
+    except ValueError as error:
+        msg = f"path must name a sound file with a palette, got {path}: {error}"
+        raise ValueError(msg) from error
+
+
+def decode_indexed(content: bytes) -> IndexedImage:
+    """Read the content of a file that holds a palette, or raise ValueError."""
     try:
         if content.startswith((b"GIF87a", b"GIF89a")):
             return _read_gif(content)
@@ -185,8 +194,7 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
             return _read_tiff(content)
         return _read_png(content)
     except Exception as error:  # Decoders raise anything on broken bytes.
-        msg = f"path must name a sound file with a palette, got {path}: {error}"
-        raise ValueError(msg) from error
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def is_ome(name: str) -> bool:
