@@ -15,6 +15,7 @@ from napari_kmeans._image_metadata import (
     ImageMetadata,
     pixels_per_meter,
 )
+from napari_kmeans._palette_order import neighborly_order
 from napari_kmeans._pixel_limit import check_pixel_limit
 from napari_kmeans._png_files import shrink_png
 from napari_kmeans._tiff_files import (
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 INDEXED_SUFFIXES = (".png", ".gif", *TIFF_SUFFIXES)
+# Colors whose indices share bytes, which oxipng has no order for.
+_MOST_PACKED = 16
 # TIFF indices of 16 bits reach further.
 MAX_FILE_COLORS = 256
 _MAX_TIFF_COLORS = 65536
@@ -216,7 +219,13 @@ def encode_indexed(
     """
     suffix = Path(name).suffix.lower()
     if suffix == ".png":
-        return _encode_png(labels, palette, metadata, keep_order)
+        content = _encode_png(labels, palette, metadata, keep_order)
+        if keep_order or len(palette) > _MOST_PACKED:
+            return content
+        order = neighborly_order(labels, len(palette))
+        rank = np.argsort(order).astype(np.uint8)
+        other = _encode_png(rank[labels], palette[order], metadata, keep_order=True)
+        return min(content, other, key=len)
     if suffix == ".gif":
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
         transparent = None
