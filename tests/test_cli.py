@@ -23,6 +23,8 @@ import napari_kmeans
 from napari_kmeans import (
     ImageMetadata,
     _cli,
+    choose_k,
+    error_curve,
     kmeans_palette,
     map_to_palette,
     read_indexed,
@@ -640,6 +642,35 @@ def test_max_size_gives_the_most_colors_that_fit(folder, size):
     assert len((folder / "photo_compressed.png").read_bytes()) > size
 
 
+@pytest.mark.parametrize("psnr", ["20", "30"])
+def test_psnr_gives_the_fewest_colors_that_reach_it(folder, psnr):
+    facts = json.loads(run("photo.jpg", "--psnr", psnr, "--json").stdout)["images"][0]
+    fit = choose_k(upright("photo.jpg"), psnr=float(psnr))
+    assert facts["psnr"] >= float(psnr)
+    assert facts["colors_after"] == len(fit.palette)
+    assert_array_equal(
+        np.unique(pixels(folder / "photo_compressed.png").reshape(-1, 3), axis=0),
+        np.unique(fit.palette, axis=0),
+    )
+
+
+def test_psnr_that_takes_more_colors_than_a_file_holds_is_refused(folder):
+    line = refusal(run("photo.jpg", "--psnr", "44"))
+    assert re.search(r"a \.png file holds 256 colors, not \d+; choose \.tif", line)
+    assert run("photo.jpg", "--psnr", "44", "-o", "out.tif").exit_code == 0
+    assert names(folder) == ["out.tif", "photo.jpg"]
+
+
+@pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
+@pytest.mark.parametrize("space", ["rgb", "oklab"])
+def test_dither_and_color_space_reach_the_core(folder, dither, space):
+    image = upright("photo.jpg")
+    run("photo.jpg", "-k", 5, "--dither", dither, "--color-space", space)
+    palette = kmeans_palette(image, 5, color_space=space).palette
+    labels = map_to_palette(image, palette, dither=dither, color_space=space)
+    assert_array_equal(pixels(folder / "photo_compressed.png"), palette[labels])
+
+
 def test_max_size_that_no_palette_reaches_is_refused(folder):
     line = refusal(run("photo.jpg", "--max-size", "20"))
     assert re.search(r"a single color takes \d+ bytes, more than the 20 allowed", line)
@@ -768,8 +799,7 @@ def test_curve_tells_the_error_of_each_number_of_colors(folder):
     image = upright("photo.jpg")
     (facts,) = told["images"]
     assert facts["k"] == [2, 8]
-    for k, mse in zip(facts["k"], facts["mse"], strict=True):
-        assert mse == pytest.approx(kmeans_palette(image, k).mse, rel=0.1)
+    assert facts["mse"] == error_curve(image, [2, 8]).tolist()
     lines = run(
         "curve", "photo.jpg", "-k", "2,8", "-o", "curve.csv"
     ).stdout.splitlines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -16,7 +15,12 @@ from napari_kmeans._indexed_files import (
     MAX_FILE_COLORS,
     encode_indexed,
 )
-from napari_kmeans._quantize import kmeans_palette, map_to_palette
+from napari_kmeans._quantize import (
+    choose_k,
+    error_curve,
+    kmeans_palette,
+    map_to_palette,
+)
 from napari_kmeans._tiff_files import TIFF_SUFFIXES
 
 if TYPE_CHECKING:
@@ -93,14 +97,13 @@ def compress(
     check_fit(name, image)
     if recipe.max_bytes is not None:
         return _compress_to_size(image, name, recipe, tick)
-    if _suffix(name) in (".png", ".gif") and recipe.k > MAX_FILE_COLORS:
-        n_colors = count_distinct(image)
-        if n_colors > MAX_FILE_COLORS:
-            msg = (
-                f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
-                f"got {recipe.k}"
-            )
-            raise ValueError(msg)
+    is_short = _suffix(name) in (".png", ".gif")
+    if is_short and min(recipe.k, count_distinct(image)) > MAX_FILE_COLORS:
+        msg = (
+            f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
+            f"got {recipe.k}"
+        )
+        raise ValueError(msg)
     result = fit_palette([image], recipe, tick)
     done = compress_to(image, name, result.palette, recipe)
     return done._replace(n_iter=result.n_iter, converged=result.converged)
@@ -116,16 +119,19 @@ def compress_to(
     """
     image, palette = _matched(image, palette)
     check_fit(name, image)
-    options: dict[str, Any] = {}
-    if recipe.dither is not None:
-        options["dither"] = recipe.dither
-    if recipe.color_space != "rgb":
-        options["color_space"] = recipe.color_space
+    if _suffix(name) in (".png", ".gif") and len(palette) > MAX_FILE_COLORS:
+        msg = (
+            f"a {_suffix(name)} file holds {MAX_FILE_COLORS} colors, "
+            f"not {len(palette)}; choose .tif"
+        )
+        raise ValueError(msg)
     labels = map_to_palette(
         image.pixels,
         palette,
         channel_axis=-1 if image.has_channels else None,
-        **options,
+        color_space=recipe.color_space,
+        alpha=image.has_alpha,
+        dither=recipe.dither,
     )
     counts = np.bincount(labels.ravel(), minlength=len(palette))
     pixels = palette[labels]
@@ -164,32 +170,33 @@ def compress_to(
 def fit_palette(
     images: Sequence[ImageFile], recipe: Recipe, tick: Callable[[], object]
 ) -> PaletteResult:
-    """Find the palette of one image, or the one that several share."""
-    image = images[0]
-    pixels, k = image.pixels, recipe.k
-    if len(images) > 1:
-        n_channels = pixels.shape[-1:] if image.has_channels else ()
-        flat = [i.pixels.reshape(1, -1, *n_channels) for i in images]
-        pixels = np.concatenate(flat, axis=1)
-    visible = pixels[..., -1] > 0 if image.has_alpha else None
-    if visible is not None and visible.any() and not visible.all() and k > 1:
-        # One color is kept for all that cannot be seen, and costs no error.
-        pixels, k = pixels[visible][np.newaxis], k - 1
-    else:
-        visible = None
-    result = kmeans_palette(
+    """Find the palette of images that have the same channels.
+
+    Raises ValueError if no palette reaches the quality that the recipe asks for.
+    """
+    pixels = [image.pixels for image in images]
+    channel_axis = -1 if images[0].has_channels else None
+    alpha = any(image.has_alpha for image in images)
+    if recipe.psnr is not None:
+        return choose_k(
+            pixels,
+            psnr=recipe.psnr,
+            iters=recipe.iters,
+            channel_axis=channel_axis,
+            color_space=recipe.color_space,
+            alpha=alpha,
+        )
+    return kmeans_palette(
         pixels,
-        k,
+        recipe.k,
         recipe.iters,
-        channel_axis=-1 if image.has_channels else None,
+        channel_axis=channel_axis,
+        color_space=recipe.color_space,
+        alpha=alpha,
         init=recipe.init,
         rng=recipe.seed,
         callback=lambda _: tick(),
     )
-    if visible is None:
-        return result
-    clear = np.zeros_like(result.palette[:1])
-    return dataclasses.replace(result, palette=np.concatenate([clear, result.palette]))
 
 
 def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
@@ -221,7 +228,13 @@ def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteRe
 
 def errors_of(image: ImageFile, ks: Sequence[int]) -> list[float]:
     """Give the error for each number of colors."""
-    return [fit_palette([image], Recipe(k), lambda: None).mse for k in ks]
+    errors = error_curve(
+        image.pixels,
+        ks,
+        channel_axis=-1 if image.has_channels else None,
+        alpha=image.has_alpha,
+    )
+    return [float(error) for error in errors]
 
 
 def count_distinct(image: ImageFile) -> int:
@@ -232,15 +245,22 @@ def count_distinct(image: ImageFile) -> int:
 
 
 def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
-    """Give the squared error, summed over channels, mean over finite pixels."""
+    """Give the squared error, summed over channels, mean over finite pixels.
+
+    With alpha, that of premultiplied colors, over pixels that can be seen.
+    """
     n_channels = image.pixels.shape[-1] if image.has_channels else 1
     before, after = image.pixels.reshape(-1, n_channels), pixels.reshape(-1, n_channels)
+    top = _top(image.pixels.dtype) if image.has_alpha else None
     total, n_pixels = 0.0, 0
     for start in range(0, len(before), _BLOCK):
-        block = slice(start, start + _BLOCK)
+        ends = [some[start : start + _BLOCK] for some in (before, after)]
+        if top is not None:
+            seen = ends[0][:, -1] > 0
+            ends = [_premultiplied(some[seen], top) for some in ends]
         # Infinite minus infinite is no error.
         with np.errstate(invalid="ignore"):
-            difference = after[block].astype(np.float64) - before[block]
+            difference = ends[1].astype(np.float64) - ends[0]
         finite = np.isfinite(difference).all(axis=1)
         total += float(np.square(difference[finite]).sum())
         n_pixels += int(np.count_nonzero(finite))
@@ -248,21 +268,33 @@ def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
 
 
 def psnr(image: ImageFile, mse: float) -> float:
-    """Turn a squared error, summed over channels, into a peak signal-to-noise ratio.
-
-    The peak is the largest value of an integer dtype, and the range of floats.
-    """
+    """Turn a squared error into a peak signal-to-noise ratio, as `choose_k` does."""
     if mse == 0:
         return math.inf
     pixels = image.pixels
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
     if pixels.dtype.kind == "f":
-        peak = float(np.ptp(pixels[np.isfinite(pixels)]))
+        peak = 1.0 if low >= 0 and high <= 1 else high - float(finite.min())
     elif pixels.dtype.kind == "b":
         peak = 1.0
     else:
-        peak = float(np.iinfo(pixels.dtype).max)
+        limits = np.iinfo(pixels.dtype)
+        peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
     n_channels = pixels.shape[-1] if image.has_channels else 1
     return 10 * math.log10(peak**2 * n_channels / mse)
+
+
+def _premultiplied(colors: NDArray[Any], top: float) -> NDArray[np.float64]:
+    """Make colors (n, C) count as far as they are seen."""
+    values = colors.astype(np.float64)
+    values[:, :-1] *= values[:, -1:] / top
+    return values
+
+
+def _top(dtype: np.dtype[Any]) -> float:
+    """Give the value that is opaque."""
+    return 1.0 if dtype.kind in "fb" else float(np.iinfo(dtype).max)
 
 
 def _compress_to_size(
@@ -301,7 +333,7 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
             palette = palette[:, 0]
         elif palette.ndim == 1 and image.has_channels:
             palette = palette[:, np.newaxis]
-        return image, palette
+        return image, _with_clear_color(image, palette)
     if not {of_palette, of_image} <= {1, 3, 4} or has_channel_axis(image.metadata):
         msg = (
             f"palette of {of_palette} channels does not fit an image of {of_image} "
@@ -316,7 +348,15 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
         scale = (*metadata.scale, 1.0) if metadata.scale else ()
         units = (*metadata.units, "pixel") if metadata.units else ()
         metadata = metadata._replace(axes=metadata.axes + "S", scale=scale, units=units)
-    return ImageFile(pixels, True, wanted == 4, metadata), palette
+    image = ImageFile(pixels, True, wanted == 4, metadata)
+    return image, _with_clear_color(image, palette)
+
+
+def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
+    """Give a palette a color for what cannot be seen, so that it stays so."""
+    if not image.has_alpha or image.pixels[..., -1].all() or not palette[:, -1].all():
+        return palette
+    return np.concatenate([palette, np.zeros_like(palette[:1])])
 
 
 def _with_channels(
@@ -329,8 +369,7 @@ def _with_channels(
         colors = np.repeat(colors, 3, axis=-1)
     if colors.shape[-1] == n_channels:
         return colors
-    top = 1 if colors.dtype.kind == "f" else np.iinfo(colors.dtype).max
-    opaque = np.full((*colors.shape[:-1], 1), top, colors.dtype)
+    opaque = np.full((*colors.shape[:-1], 1), _top(colors.dtype), colors.dtype)
     return np.concatenate([colors, opaque], axis=-1)
 
 
