@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from skimage.metrics import peak_signal_noise_ratio
 
-from napari_kmeans import kmeans_palette, map_to_palette
+from napari_kmeans import ImageMetadata, kmeans_palette, map_to_palette
 from napari_kmeans._compression import (
     Recipe,
     compress,
@@ -110,6 +110,16 @@ def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
     for given in (palette, np.insert(palette, 3, 255, axis=1)):
         done = compress_to(image, "a.png", given, Recipe())
         assert_array_equal(done.pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_a_gray_profile_is_kept_only_in_gray_files(name):
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    metadata = ImageMetadata("YX", icc_profile=profile)
+    image = ImageFile(noise(5, 5), False, metadata=metadata)
+    done = compress(image, name, Recipe(), tick)
+    found = decode_image(done.content).metadata.icc_profile
+    assert found == (None if name == "a.png" else profile)
 
 
 def test_half_transparent_colors_are_refused_in_a_gif_file():

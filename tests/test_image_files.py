@@ -229,10 +229,10 @@ def test_color_profile_is_carried_over(name, mode):
     profile = GRAY_PROFILE if mode == "L" else RGB_PROFILE
     source = decode_image(encoded(gradient(mode), icc_profile=profile))
     assert source.metadata.icc_profile == profile
-    if (mode, name[2:]) in [("L", "webp"), ("L", "avif")]:
-        return  # These hold no gray images.
     found = decode_image(encode_image(name, source))
-    assert found.metadata.icc_profile == profile
+    # Some formats hold no gray images, for which the profile would not be true.
+    is_held = mode == "RGB" or name not in ("a.webp", "a.avif")
+    assert found.metadata.icc_profile == (profile if is_held else None)
 
 
 def test_a_profile_of_other_colors_is_not_kept():

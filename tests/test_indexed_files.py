@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from napari_builtins.io import imread
 from numpy.testing import assert_array_equal
 from PIL import Image, ImageSequence
 
@@ -141,12 +142,11 @@ def test_a_wide_palette_of_narrow_colors_stays_wide(tmp_path):
 
 @pytest.mark.parametrize("name", ["image.png", "image.gif", "image.tif"])
 def test_the_colors_are_those_that_napari_reads(tmp_path, name):
-    napari_io = pytest.importorskip("napari_builtins.io")
     palette = np.array([[9, 8, 7], [200, 0, 90], [1, 255, 3]], dtype=np.uint8)
     labels = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
     write_indexed(tmp_path / name, labels, palette)
 
-    shown = napari_io.imread(str(tmp_path / name))
+    shown = imread(str(tmp_path / name))
 
     # napari gives the indices of a TIFF file, and the colors of any other.
     expected = labels if name == "image.tif" else palette[labels]

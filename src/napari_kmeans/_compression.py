@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_kmeans._image_metadata import ImageMetadata
     from napari_kmeans._quantize import PaletteResult
 
     Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
@@ -150,7 +151,7 @@ def compress_to(
             name,
             labels,
             colors,
-            metadata=without_axis(image.metadata, "S"),
+            metadata=without_axis(_of_color(image.metadata), "S"),
             keep_order=False,
         )
     else:
@@ -343,13 +344,20 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
     wanted = max(of_palette, of_image)
     pixels = _with_channels(image.pixels, wanted, image.has_channels)
     palette = _with_channels(palette, wanted, palette.ndim == 2)
-    metadata = image.metadata
+    metadata = _of_color(image.metadata)
     if not image.has_channels and metadata.axes:
         scale = (*metadata.scale, 1.0) if metadata.scale else ()
         units = (*metadata.units, "pixel") if metadata.units else ()
         metadata = metadata._replace(axes=metadata.axes + "S", scale=scale, units=units)
     image = ImageFile(pixels, True, wanted == 4, metadata)
     return image, _with_clear_color(image, palette)
+
+
+def _of_color(metadata: ImageMetadata) -> ImageMetadata:
+    """Drop a color profile that is not for RGB."""
+    profile = metadata.icc_profile
+    is_kept = profile is not None and profile[16:20] == b"RGB "
+    return metadata if is_kept else metadata._replace(icc_profile=None)
 
 
 def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:

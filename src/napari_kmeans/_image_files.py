@@ -64,6 +64,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 _ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
 # Formats whose other pictures are previews, other eyes, sizes or layers of the first.
 _FIRST_COUNTS = ("MPO", "ICO", "ICNS", "PSD")
+_HOLD_NO_GRAY = ("AVIF", "WEBP")
 _HOLD_RESOLUTION = ("BMP", "JPEG", "MPO", "PNG")
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _ORIENTATION = 274
@@ -494,8 +495,10 @@ def _encode_with_pillow(suffix: str, image: ImageFile) -> bytes:
 
     name = Image.registered_extensions()[suffix]
     options = dict(_SAVE_OPTIONS.get(name, {}))
-    if image.metadata.icc_profile is not None:
-        options["icc_profile"] = image.metadata.icc_profile
+    profile = image.metadata.icc_profile
+    # A gray image becomes RGB there, of which a gray profile would not be true.
+    if profile is not None and (image.has_channels or name not in _HOLD_NO_GRAY):
+        options["icc_profile"] = profile
     options |= _resolution_options(name, image.metadata)
     buffer = io.BytesIO()
     try:
