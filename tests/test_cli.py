@@ -887,6 +887,25 @@ def test_the_report_never_replaces_an_image(folder):
 
 
 @pytest.mark.usefixtures("folder")
+def test_ome_files_stay_ome_files(folder):
+    tifffile.imwrite("in.ome.tif", np.zeros((3, 8, 9), np.uint16), ome=True)
+    assert run("in.ome.tif").exit_code == 0
+    with tifffile.TiffFile(folder / "in_compressed.ome.tif") as file:
+        assert file.is_ome
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_links_are_images_of_their_own_and_led_to_are_files(folder):
+    (folder / "link.jpg").symlink_to("photo.jpg")
+    (folder / "out").mkdir()
+    (folder / "photo_compressed.png").symlink_to("out/real.png")
+    assert run("photo.jpg", "link.jpg", "photo.jpg").exit_code == 0
+    assert (folder / "photo_compressed.png").is_symlink()
+    real = (folder / "out/real.png").read_bytes()
+    assert (folder / "link_compressed.png").read_bytes() == real
+    assert "exists, --force" in refusal(run("photo.jpg"))
+
+
 def test_animations_stay_animations():
     frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)

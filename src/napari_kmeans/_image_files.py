@@ -165,7 +165,9 @@ def default_suffix(file: IO[bytes]) -> str:
         try:
             if is_tiff(head):
                 with TiffFile(file) as tiff:
-                    return ".png" if _is_flat_photo(tiff) else ".tif"
+                    if _is_flat_photo(tiff):
+                        return ".png"
+                    return ".ome.tif" if tiff.is_ome else ".tif"
             with Image.open(file) as image:
                 if image.mode.startswith(("I", "F")):
                     return ".tif"

@@ -77,7 +77,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="napari-kmeans")
-def main(**_: Any) -> None:
+def main() -> None:
     """Reduce images to few colors by k-means, and make smaller files of them.
 
     `napari-kmeans IMAGE...` is short for `napari-kmeans compress IMAGE...`.

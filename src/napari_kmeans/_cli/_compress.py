@@ -490,7 +490,7 @@ def _planned(
             beside = Place(str(source.path.parent), is_directory=True)
             place = output or beside
             if place.text != STDOUT:
-                path = place.file(f"{source.path.stem}_compressed{suffix}")
+                path = place.file(f"{source.stem}_compressed{suffix}")
                 if place.is_directory and identity(path) in results:
                     # photo.jpg and photo.png do not become one file.
                     whole = source.path.name.replace(".", "_")
@@ -500,7 +500,7 @@ def _planned(
                 claim(path, others, paths.force)
                 results.add(identity(path))
             if compare is not None:
-                path = compare.file(f"{source.path.stem}_before_after.png")
+                path = compare.file(f"{source.stem}_before_after.png")
                 if compare.is_directory and identity(path) in results:
                     whole = source.path.name.replace(".", "_")
                     path = compare.file(f"{whole}_before_after.png")

@@ -188,7 +188,7 @@ def _target(
 
     if place is None:
         return None
-    path = place.file(f"{group[0].path.stem}_palette{suffix}")
+    path = place.file(f"{group[0].stem}_palette{suffix}")
     if path.suffix.lower() not in (*PALETTE_SUFFIXES, ".hex"):
         check_fit(str(path), ImageFile(np.zeros((1, 1, 3), np.uint8)))
     claim(path, taken, force)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from napari_kmeans._image_files import image_suffixes, read_content
+from napari_kmeans._indexed_files import is_ome
 
 __all__ = ["STDIN", "Source", "are_several", "find_sources", "identity"]
 
@@ -28,6 +29,12 @@ class Source(NamedTuple):
         """The file, or what one from the standard input would be called."""
         return Path("stdin" if self.name == STDIN else self.name)
 
+    @property
+    def stem(self) -> str:
+        """The name without the suffix, also without both of OME-TIFF."""
+        name = self.path.name
+        return name[: name.lower().rindex(".ome.")] if is_ome(name) else self.path.stem
+
     def read(self) -> bytes:
         """Give the content, or raise OSError or ValueError."""
         return read_content(self.name) if self.stdin is None else self.stdin
@@ -42,7 +49,8 @@ def find_sources(arguments: tuple[str, ...]) -> list[Source]:
             found.setdefault(STDIN, Source(STDIN, content))
             continue
         for name in _expanded(argument):
-            found.setdefault(identity(Path(name)), Source(name))
+            # A link is an image of its own.
+            found.setdefault(os.path.abspath(name), Source(name))
     return list(found.values())
 
 
