@@ -1,18 +1,25 @@
-import io
-import os
 import struct
+import warnings
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
+import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from napari_builtins.io import imread
 from numpy.testing import assert_array_equal
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from napari_kmeans._atomic_file import replace_file
-from napari_kmeans._indexed_files import write_indexed
+from napari_kmeans import (
+    ImageMetadata,
+    map_to_palette,
+    read_indexed,
+    read_metadata,
+    write_indexed,
+)
 
 RED_BLUE = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
 
@@ -29,132 +36,354 @@ def folder(tmp_path_factory):
 
 
 @st.composite
-def indexed_images(draw, channels):
-    n_colors = draw(st.integers(1, 256))
-    n_channels = draw(st.sampled_from(channels))
-    palette = draw(hnp.arrays(np.uint8, (n_colors, n_channels)))
-    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
-    labels = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, n_colors - 1)))
+def indexed_images(draw, n_channels=3, ndim=2, dtype=np.uint8, most=256):
+    n_colors = draw(st.integers(1, most))
+    palette = draw(hnp.arrays(dtype, (n_colors, n_channels)))
+    shape = draw(st.tuples(*[st.integers(1, 3)] * (ndim - 2), *[st.integers(1, 9)] * 2))
+    kind = np.uint8 if n_colors <= 256 else np.uint16
+    labels = draw(hnp.arrays(kind, shape, elements=st.integers(0, n_colors - 1)))
     return labels, palette
 
 
-@given(indexed=indexed_images(channels=[3, 4]))
+def assert_round_trip(path, labels, palette):
+    found_labels, found_palette = read_indexed(path)
+    assert_array_equal(found_labels, labels, strict=True)
+    assert_array_equal(found_palette, palette, strict=True)
+
+
+@given(indexed=indexed_images(n_channels=3) | indexed_images(n_channels=4))
 def test_png_keeps_every_index_and_color(folder, indexed):
     labels, palette = indexed
     path = folder / "image.png"
     write_indexed(path, labels, palette)
 
+    assert_round_trip(path, labels, palette)
     with Image.open(path) as image:
         assert image.mode == "P"
         assert_array_equal(np.array(image), labels)
-        stored = np.reshape(image.getpalette("RGB"), (-1, 3))
         shown = np.array(image.convert("RGBA"))
-    assert_array_equal(stored, palette[:, :3])
     assert_array_equal(shown[..., : palette.shape[1]], palette[labels])
+    mode = "RGB" if palette.shape[1] == 3 else "RGBA"
+    assert_array_equal(iio.imread(path, mode=mode), palette[labels])
 
 
-@given(indexed=indexed_images(channels=[3]))
-def test_gif_keeps_every_index_and_color(folder, indexed):
+@given(indexed=indexed_images() | indexed_images(ndim=3))
+def test_gif_keeps_every_index_and_color_of_every_frame(folder, indexed):
     labels, palette = indexed
     path = folder / "image.gif"
     write_indexed(path, labels, palette)
 
+    # One frame is no stack.
+    frames = labels[0] if labels.ndim == 3 and len(labels) == 1 else labels
+    assert_round_trip(path, frames, palette)
     with Image.open(path) as image:
+        shown = [np.array(f.convert("RGB")) for f in ImageSequence.Iterator(image)]
+    assert_array_equal(
+        np.squeeze(shown, 0) if frames.ndim == 2 else shown, palette[frames]
+    )
+    assert_array_equal(
+        iio.imread(path, mode="RGB", index=... if frames.ndim == 3 else 0),
+        palette[frames],
+    )
+
+
+@given(
+    indexed=indexed_images()
+    | indexed_images(ndim=3)
+    | indexed_images(dtype=np.uint16)
+    | indexed_images(ndim=4, dtype=np.uint16)
+    | indexed_images(ndim=5)
+    | indexed_images(ndim=6)
+)
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.tif"])
+def test_tiff_keeps_every_index_and_color_of_every_plane(folder, name, indexed):
+    labels, palette = indexed
+    path = folder / name
+    if labels.ndim > 4 and name == "image.ome.tif":
+        with pytest.raises(ValueError, match="OME-TIFF cannot hold uint8 with axes Q"):
+            write_indexed(path, labels, palette)
+        return
+    write_indexed(path, labels, palette)
+
+    assert_round_trip(path, labels, palette)
+    with tifffile.TiffFile(path) as file:
+        assert_array_equal(file.asarray().reshape(labels.shape), labels)
+        stored = file.pages.first.colormap[:, : len(palette)].T
+    wide = palette.astype(np.uint16) * (257 if palette.dtype == np.uint8 else 1)
+    assert_array_equal(stored, wide)
+
+
+def test_tiff_is_shown_in_its_colors_by_pillow_and_imageio(tmp_path):
+    labels = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+    write_indexed(tmp_path / "image.tif", labels, RED_BLUE)
+    with Image.open(tmp_path / "image.tif") as image:
+        assert image.mode == "P"
         assert_array_equal(np.array(image), labels)
-        assert_array_equal(np.array(image.convert("RGB")), palette[labels])
+        assert_array_equal(np.array(image.convert("RGB")), RED_BLUE[labels])
+    assert_array_equal(iio.imread(tmp_path / "image.tif", plugin="tifffile"), labels)
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.tif"])
+def test_more_than_256_colors_take_indices_of_16_bits(tmp_path, name):
+    rng = np.random.default_rng(0)
+    palette = rng.integers(0, 65536, (65536, 3), dtype=np.uint16)
+    labels = rng.integers(0, 65536, (2, 20, 30), dtype=np.uint16)
+    write_indexed(tmp_path / name, labels, palette)
+    assert_round_trip(tmp_path / name, labels, palette)
+    write_indexed(tmp_path / name, labels[0] // 200, palette[:400] // 257)
+    assert_round_trip(tmp_path / name, labels[0] // 200, palette[:400] // 257)
+
+
+def test_a_wide_palette_of_narrow_colors_stays_wide(tmp_path):
+    palette = np.array([[0, 257, 65535]], dtype=np.uint16)
+    write_indexed(tmp_path / "image.tif", [[0]], palette)
+    assert_round_trip(tmp_path / "image.tif", np.uint8([[0]]), palette)
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.gif", "image.tif"])
+def test_the_colors_are_those_that_napari_reads(tmp_path, name):
+    palette = np.array([[9, 8, 7], [200, 0, 90], [1, 255, 3]], dtype=np.uint8)
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    write_indexed(tmp_path / name, labels, palette)
+
+    shown = imread(str(tmp_path / name))
+
+    # napari gives the indices of a TIFF file, and the colors of any other.
+    expected = labels if name == "image.tif" else palette[labels]
+    assert_array_equal(np.squeeze(shown)[..., : expected.shape[-1]], expected)
+
+
+METADATA = ImageMetadata(
+    axes="TZYX",
+    scale=(2.5, 0.4, 0.1, 0.2),
+    units=("second", "micrometer", "micrometer", "micrometer"),
+)
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.tif"])
+@pytest.mark.parametrize("axes", ["TZYX", "ZYX", "TYX", "CYX", "YX"])
+def test_axes_and_sizes_of_pixels_are_kept(tmp_path, name, axes):
+    keep = [METADATA.axes.find(axis) for axis in axes]
+    metadata = ImageMetadata(
+        axes,
+        tuple(METADATA.scale[i] if i >= 0 else 1.0 for i in keep),
+        tuple(METADATA.units[i] if i >= 0 else "pixel" for i in keep),
+    )
+    labels = np.zeros((2, 3, 4, 5)[-len(axes) :], np.uint8)
+    write_indexed(tmp_path / name, labels, RED_BLUE, metadata=metadata)
+
+    found = read_metadata(tmp_path / name)
+
+    kept = found._replace(
+        axes=found.axes[:-1], scale=found.scale[:-1], units=found.units[:-1]
+    )
+    assert found.axes == axes + "S"
+    assert kept.units == metadata.units
+    # Resolutions of TIFF are quotients of integers.
+    assert kept.scale == pytest.approx(metadata.scale, rel=1e-6)
+    with tifffile.TiffFile(tmp_path / name) as file:
+        assert file.is_ome == ("ome" in name)
+        assert file.is_imagej == ("ome" not in name)
+        assert file.series[0].axes == axes
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.tif"])
+def test_resolution_and_color_profile_are_kept(tmp_path, name):
+    profile = bytes(16) + b"RGB " + bytes(108)
+    inch = ImageMetadata("YX", (1 / 300, 1 / 150), ("inch", "inch"), profile)
+    write_indexed(tmp_path / name, [[0, 1]], RED_BLUE, metadata=inch)
+    found = read_metadata(tmp_path / name)
+    assert found.icc_profile == profile
+    assert found.units[:2] == ("inch", "inch")
+    # PNG counts whole pixels per meter.
+    assert found.scale[:2] == pytest.approx(inch.scale, rel=1e-4)
+    with Image.open(tmp_path / name) as image:
+        assert image.info["dpi"] == pytest.approx((150, 300), rel=1e-4)
+
+
+def test_durations_of_frames_are_kept(tmp_path):
+    labels = np.array([[[0, 1]], [[0, 1]], [[1, 1]]], np.uint8)
+    metadata = ImageMetadata(durations=(0.5, 0.04, 1.25))
+    write_indexed(tmp_path / "film.gif", labels, RED_BLUE, metadata=metadata)
+    assert read_metadata(tmp_path / "film.gif").durations == metadata.durations
+    assert_round_trip(tmp_path / "film.gif", labels, RED_BLUE)
+    with Image.open(tmp_path / "film.gif") as image:
+        assert image.n_frames == 3
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_gif_keeps_the_one_color_that_is_transparent(tmp_path, ndim):
+    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], dtype=np.uint8)
+    labels = np.array([[[0, 1, 2]], [[1, 1, 0]], [[2, 1, 1]]], np.uint8)[: ndim * 3 - 6]
+    labels = labels if ndim == 3 else np.array([[0, 1, 2]], np.uint8)
+    write_indexed(tmp_path / "image.gif", labels, palette)
+    assert_round_trip(tmp_path / "image.gif", labels, palette)
+    with Image.open(tmp_path / "image.gif") as image:
+        shown = np.array([f.convert("RGBA") for f in ImageSequence.Iterator(image)])
+    assert_array_equal(shown[..., 3].reshape(labels.shape), palette[labels][..., 3])
+
+
+def test_a_film_takes_no_more_room_where_nothing_moves(tmp_path):
+    still = np.random.default_rng(0).integers(0, 2, (1, 50, 60), dtype=np.uint8)
+    write_indexed(tmp_path / "still.gif", still, RED_BLUE)
+    write_indexed(tmp_path / "film.gif", np.repeat(still, 20, axis=0), RED_BLUE)
+    sizes = [(tmp_path / n).stat().st_size for n in ("still.gif", "film.gif")]
+    assert sizes[1] - sizes[0] < 20 * 30
 
 
 @pytest.mark.parametrize(
     ("n_colors", "depth"),
     [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (256, 8)],
 )
-def test_png_has_the_smallest_depth_that_holds_the_palette(tmp_path, n_colors, depth):
-    palette = np.arange(3 * n_colors).reshape(-1, 3).astype(np.uint8)
+def test_png_takes_the_fewest_bits(tmp_path, n_colors, depth):
+    palette = np.zeros((n_colors, 3), dtype=np.uint8)
     write_indexed(tmp_path / "image.png", [[0, n_colors - 1]], palette)
     assert header(tmp_path / "image.png") == (depth, 3)
 
 
-def test_gray_palette_becomes_rgb(tmp_path):
-    palette = np.array([200, 3, 77], dtype=np.uint8)
-    write_indexed(tmp_path / "image.png", [[2, 0], [1, 1]], palette)
-    with Image.open(tmp_path / "image.png") as image:
-        assert image.getpalette() == [200, 200, 200, 3, 3, 3, 77, 77, 77]
-        assert_array_equal(np.array(image), [[2, 0], [1, 1]])
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+def test_gray_becomes_equal_red_green_and_blue(tmp_path, suffix):
+    palette = np.array([200, 3, 77], np.uint8)
+    write_indexed(tmp_path / f"image{suffix}", [[2, 0], [1, 1]], palette)
+    labels, found = read_indexed(tmp_path / f"image{suffix}")
+    assert_array_equal(found, np.repeat(palette[:, np.newaxis], 3, axis=1))
+    assert_array_equal(labels, [[2, 0], [1, 1]])
 
 
-def test_color_profile_is_kept(tmp_path):
-    path = tmp_path / "image.png"
-    write_indexed(path, [[0]], RED_BLUE, icc_profile=b"a profile")
-    with Image.open(path) as image:
-        assert image.info["icc_profile"] == b"a profile"
+def test_png_is_smaller_than_pillow_makes_it(tmp_path):
+    image = np.asarray(Image.radial_gradient("L").resize((300, 300)))
+    palette = np.arange(0, 256, 17, dtype=np.uint8)
+    labels = map_to_palette(image, palette, channel_axis=None)
+    write_indexed(tmp_path / "ours.png", labels, palette)
+    plain = Image.fromarray(labels)
+    plain.putpalette(np.repeat(palette, 3).tobytes())
+    plain.save(tmp_path / "pillow.png", optimize=True)
+    sizes = [(tmp_path / n).stat().st_size for n in ("ours.png", "pillow.png")]
+    assert sizes[0] < 0.95 * sizes[1]
 
 
 @pytest.mark.parametrize("labels", [np.array([[0, 1]]), np.array([[0, 1]], ">u2")])
-def test_inputs_of_any_integer_dtype_stay_untouched(tmp_path, labels):
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+def test_inputs_of_any_integer_dtype_stay_untouched(tmp_path, labels, suffix):
     before = labels.copy()
     labels.flags.writeable = False
-    write_indexed(tmp_path / "image.png", labels, RED_BLUE)
+    write_indexed(tmp_path / f"image{suffix}", labels, RED_BLUE)
     assert_array_equal(labels, before)
+    assert_array_equal(read_indexed(tmp_path / f"image{suffix}").labels, before)
 
 
 @pytest.mark.parametrize(
     ("labels", "palette", "error", "match"),
     [
-        ([[0]], np.zeros((257, 3), np.uint8), ValueError, "1 to 256 colors, got 257"),
-        ([[0]], np.zeros((0, 3), np.uint8), ValueError, "1 to 256 colors, got 0"),
+        (
+            [[0]],
+            np.zeros((257, 3), np.uint8),
+            ValueError,
+            r"256 .*got 257; choose .tif",
+        ),
+        ([[0]], np.zeros((0, 3), np.uint8), ValueError, "1 to 256 colors .*, got 0"),
         ([[0]], np.zeros((2, 5), np.uint8), ValueError, r"palette must .*\(2, 5\)"),
-        ([[0]], np.zeros((2, 3)), TypeError, "palette must .* uint8, got float64"),
+        ([[0]], np.zeros((2, 3)), TypeError, "palette must .* uint8 .*, got float64"),
+        ([[0]], np.zeros((2, 3), np.uint16), TypeError, "got uint16; choose .tif"),
         ([[2]], RED_BLUE, ValueError, "labels must be between 0 and 1, got 2"),
         ([[-1, 0]], RED_BLUE, ValueError, "labels must be between 0 and 1, got -1"),
         ([0], RED_BLUE, ValueError, r"labels must have shape .* got \(1,\)"),
+        ([[[0]]], RED_BLUE, ValueError, r"shape \(rows, columns\), got \(1, 1, 1\)"),
         (np.zeros((0, 3), int), RED_BLUE, ValueError, r"labels .* got \(0, 3\)"),
         ([[0.5]], RED_BLUE, TypeError, "labels must be integers, got dtype float64"),
     ],
 )
-def test_what_no_file_can_hold_is_refused(tmp_path, labels, palette, error, match):
+def test_what_no_png_file_can_hold_is_refused(tmp_path, labels, palette, error, match):
     with pytest.raises(error, match=match):
         write_indexed(tmp_path / "image.png", labels, palette)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "palette", "match"),
+    [
+        ("a.gif", [[0]], np.zeros((2, 4), np.uint8), r"must not have alpha in a \.gif"),
+        ("a.gif", [[0]], np.full((2, 4), 255, np.uint8), r"not have alpha in a \.gif"),
+        ("a.tif", [[0]], np.zeros((2, 4), np.uint8), r"not have alpha .* choose \.png"),
+        (
+            "a.gif",
+            [[[[0]]]],
+            RED_BLUE,
+            r"\(frames, rows, columns\), got \(1, 1, 1, 1\)",
+        ),
+        ("a.tif", [0], RED_BLUE, r"\(\.\.\., rows, columns\), got \(1,\)"),
+        ("a.tif", [[0]], np.zeros((65537, 3), np.uint8), "65536 colors, got 65537"),
+    ],
+)
+def test_what_other_files_cannot_hold_is_refused(
+    tmp_path, name, labels, palette, match
+):
+    with pytest.raises(ValueError, match=match):
+        write_indexed(tmp_path / name, labels, palette)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_of_another_image_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="metadata must have 2 axes, got 'TZYX'"):
+        write_indexed(tmp_path / "a.tif", [[0]], RED_BLUE, metadata=METADATA)
+
+
 def test_other_suffixes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"path must end in .png or .gif, got '.jpg'"):
+    match = r"path must end in .png, .gif, .tif or .tiff, got '.jpg'"
+    with pytest.raises(ValueError, match=match):
         write_indexed(tmp_path / "image.jpg", [[0]], RED_BLUE)
 
 
-def test_gif_refuses_alpha(tmp_path):
-    with pytest.raises(ValueError, match="palette must not have alpha in a GIF file"):
-        write_indexed(tmp_path / "image.gif", [[0]], np.zeros((2, 4), np.uint8))
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".tif"])
+def test_a_file_that_is_cut_off_is_refused(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    labels = np.random.default_rng(0).integers(0, 2, (90, 90), dtype=np.uint8)
+    write_indexed(path, labels, RED_BLUE)
+    content = path.read_bytes()
+    for end in [0, 3, 30, len(content) // 2]:
+        path.write_bytes(content[:end])
+        with pytest.raises(ValueError, match="must name a sound file with a palette"):
+            read_indexed(path)
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
-def test_an_interrupted_write_leaves_the_old_file(
-    tmp_path, monkeypatch, failing, error
-):
-    def fail(*_):
-        raise error
-
-    path = tmp_path / "image.png"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(os, failing, fail)
-    with pytest.raises(type(error), match=r"No space left|^$"):
-        write_indexed(path, [[0]], RED_BLUE)
-    assert [file.name for file in tmp_path.iterdir()] == ["image.png"]
-    assert path.read_bytes() == b"old"
+@pytest.mark.parametrize("name", ["image.png", "image.tif", "image.bmp"])
+def test_a_file_without_palette_is_refused(tmp_path, name):
+    Image.new("RGB", (2, 2)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="must name a sound file with a palette"):
+        read_indexed(tmp_path / name)
 
 
-def test_a_link_is_kept_and_its_file_replaced(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    replace_file(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "file").read_bytes() == b"new"
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        read_indexed(tmp_path / "missing.png")
 
 
-def test_an_indexed_file_is_smaller_than_the_same_image_in_rgb(tmp_path):
-    labels = np.random.default_rng(0).integers(0, 16, (64, 64), dtype=np.uint8) // 5
-    palette = np.arange(12, dtype=np.uint8).reshape(4, 3)
-    write_indexed(tmp_path / "image.png", labels, palette)
-    buffer = io.BytesIO()
-    Image.fromarray(palette[labels]).save(buffer, "PNG")
-    assert (tmp_path / "image.png").stat().st_size < len(buffer.getvalue())
+def test_palette_files_of_pillow_are_read(tmp_path):
+    image = Image.radial_gradient("L").convert("RGB").quantize(5)
+    for suffix in ("png", "gif", "tif"):
+        image.save(tmp_path / f"image.{suffix}")
+        labels, palette = read_indexed(tmp_path / f"image.{suffix}")
+        assert_array_equal(palette[labels], np.array(image.convert("RGB")))
+
+
+@given(indexed=indexed_images(ndim=3))
+def test_films_of_pillow_are_read_if_they_share_a_palette(folder, indexed):
+    labels, palette = indexed
+    path = folder / "film.gif"
+    frames = []
+    for plane in labels:
+        frame = Image.fromarray(plane)
+        frame.putpalette(palette.tobytes())
+        frames.append(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frames[0].save(path, save_all=True, append_images=frames[1:], optimize=False)
+    with Image.open(path) as image:
+        shown = [np.array(f.convert("RGB")) for f in ImageSequence.Iterator(image)]
+    try:
+        found = read_indexed(path)
+    except ValueError as error:
+        assert "of their own" in str(error)  # noqa: PT017
+    else:
+        found_colors = found.palette[..., :3][found.labels]
+        assert_array_equal(found_colors.reshape(np.shape(shown)), shown)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._display import displayed, displayed_range
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
@@ -24,7 +26,6 @@ _SWATCH_HEIGHT = 56
 _ROW_OF_SWATCHES = 64
 _MOST_SWATCHES = 512
 _PAPER, _INK, _FAINT, _EDGE = "#ffffff", "#1a1a1a", "#6b6b6b", "#d9d9d9"
-_CHECKERS = (255, 226)
 
 
 class Panel(NamedTuple):
@@ -46,11 +47,11 @@ def draw_before_after(
     """
     from PIL import Image, ImageDraw
 
-    low, high = _range(before.pixels)
-    shown = [_resized(_displayed(panel.pixels, low, high)) for panel in (before, after)]
+    low, high = displayed_range(before.pixels)
+    shown = [_resized(displayed(panel.pixels, low, high)) for panel in (before, after)]
     n_swatches = min(len(palette), _MOST_SWATCHES)
     some = np.linspace(0, len(palette) - 1, n_swatches).round().astype(int)
-    swatches = _displayed(palette[np.newaxis, some], low, high)
+    swatches = displayed(palette[np.newaxis, some], low, high)
     width = max(_NARROWEST, shown[0].width)
     top = _MARGIN + _TITLE_HEIGHT
     rows = math.ceil(n_swatches / _ROW_OF_SWATCHES)
@@ -69,32 +70,6 @@ def draw_before_after(
         _draw_edge(draw, left, top, image.width, image.height)
     _draw_swatches(picture, swatches, bottom)
     return np.asarray(picture)
-
-
-def _range(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Give the values that are shown black and white."""
-    if pixels.dtype == np.uint8:
-        return 0.0, 255.0
-    finite = pixels[np.isfinite(pixels)]
-    return float(finite.min()), float(finite.max())
-
-
-def _displayed(pixels: NDArray[Any], low: float, high: float) -> Image.Image:
-    """Give pixels as an RGB image, transparent ones over checkers."""
-    from PIL import Image
-
-    if pixels.dtype != np.uint8:
-        unit = (pixels.astype(np.float64) - low) / (high - low or 1.0)
-        pixels = (255 * np.nan_to_num(unit).clip(0, 1)).astype(np.uint8)
-    if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
-        pixels = pixels[..., 0]
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    rows, columns = np.indices(pixels.shape[:2]) // max(1, max(pixels.shape[:2]) // 64)
-    checkers = np.where((rows + columns) % 2, *_CHECKERS).astype(np.uint8)
-    paper = Image.fromarray(checkers).convert("RGBA")
-    return Image.alpha_composite(paper, image).convert("RGB")
 
 
 def _resized(image: Image.Image) -> Image.Image:

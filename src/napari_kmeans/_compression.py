@@ -1,0 +1,411 @@
+"""Images in few colors, and the bytes of the files that hold them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from napari_kmeans._color_counts import MAX_COUNTED, count_colors
+from napari_kmeans._image_files import ImageFile, check_fit, decode_image, encode_image
+from napari_kmeans._image_metadata import has_channel_axis, without_axis
+from napari_kmeans._indexed_files import (
+    INDEXED_SUFFIXES,
+    MAX_FILE_COLORS,
+    encode_indexed,
+)
+from napari_kmeans._quantize import (
+    choose_k,
+    error_curve,
+    kmeans_palette,
+    map_to_palette,
+)
+from napari_kmeans._tiff_files import TIFF_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_kmeans._image_metadata import ImageMetadata
+    from napari_kmeans._quantize import PaletteResult
+
+    Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
+    ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]
+    Dither: TypeAlias = Literal["floyd-steinberg", "ordered"] | None
+
+__all__ = [
+    "Compressed",
+    "Recipe",
+    "compress",
+    "compress_to",
+    "count_distinct",
+    "errors_of",
+    "fit_palette",
+    "fit_shared_palette",
+    "mean_squared_error",
+    "psnr",
+]
+
+# Formats without palette that give back what they were given.
+_LOSSLESS_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".webp", ".bmp")
+_MOST_TRIED = 256
+# Pixels whose errors are summed at once.
+_BLOCK = 1 << 18
+
+
+class Recipe(NamedTuple):
+    """How images are to be reduced, in the words of the public functions."""
+
+    k: int = 16
+    iters: int = 10
+    init: Init = "auto"
+    seed: int | None = None
+    color_space: ColorSpace = "rgb"
+    dither: Dither = None
+    # The quality in dB that the fewest colors are to reach, or None for `k` colors.
+    psnr: float | None = None
+    # The most bytes that a file may take, with at most `k` colors; None for any number.
+    max_bytes: int | None = None
+
+
+class Compressed(NamedTuple):
+    """A file, and what readers of it will see."""
+
+    content: bytes
+    pixels: NDArray[Any]
+    palette: NDArray[Any]
+    # Pixels of each palette color.
+    counts: NDArray[np.int64]
+    # Distinct colors in the file: more than the palette's where the format has losses.
+    n_colors: int
+    # Squared error, summed over channels, mean over pixels.
+    mse: float
+    # Lloyd iterations, and whether they ended by themselves; None for a given palette.
+    n_iter: int | None = None
+    converged: bool | None = None
+
+
+def compress(
+    image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
+) -> Compressed:
+    """Bring an image to few colors and encode it in the format of a file name.
+
+    `tick` is called after each iteration. Raises ValueError if the format cannot hold
+    the result, or no palette reaches what the recipe asks for.
+    """
+    check_fit(name, image)
+    if recipe.max_bytes is not None:
+        return _compress_to_size(image, name, recipe, tick)
+    is_short = _suffix(name) in (".png", ".gif")
+    if is_short and min(recipe.k, count_distinct(image)) > MAX_FILE_COLORS:
+        msg = (
+            f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
+            f"got {recipe.k}"
+        )
+        raise ValueError(msg)
+    result = fit_palette([image], recipe, tick)
+    done = compress_to(image, name, result.palette, recipe)
+    return done._replace(n_iter=result.n_iter, converged=result.converged)
+
+
+def compress_to(
+    image: ImageFile, name: str, palette: NDArray[Any], recipe: Recipe
+) -> Compressed:
+    """Map an image to a given palette and encode it in the format of a file name.
+
+    Raises ValueError if the palette has other kinds of colors than the image, or if
+    the format cannot hold the result.
+    """
+    image, palette = _matched(image, palette)
+    check_fit(name, image)
+    if _suffix(name) in (".png", ".gif") and len(palette) > MAX_FILE_COLORS:
+        msg = (
+            f"a {_suffix(name)} file holds {MAX_FILE_COLORS} colors, "
+            f"not {len(palette)}; choose .tif"
+        )
+        raise ValueError(msg)
+    labels = map_to_palette(
+        image.pixels,
+        palette,
+        channel_axis=-1 if image.has_channels else None,
+        color_space=recipe.color_space,
+        alpha=image.has_alpha,
+        dither=recipe.dither,
+    )
+    counts = np.bincount(labels.ravel(), minlength=len(palette))
+    pixels = palette[labels]
+    if pixels.dtype.kind == "f":
+        finite = np.isfinite(image.pixels)
+        if image.has_channels:
+            finite = finite.all(axis=-1, keepdims=True)
+        pixels = np.where(finite, pixels, image.pixels)
+    n_colors = int(np.count_nonzero(counts))
+    if _is_indexed(name, image, palette):
+        _check_opacity(name, palette)
+        colors = palette
+        if colors.ndim == 1:
+            colors = np.repeat(colors[:, np.newaxis], 3, axis=1)
+        content = encode_indexed(
+            name,
+            labels,
+            colors,
+            metadata=without_axis(_of_color(image.metadata), "S"),
+            keep_order=False,
+        )
+    else:
+        content = encode_image(name, image._replace(pixels=pixels))
+        if _suffix(name) not in _LOSSLESS_SUFFIXES:
+            # A format with losses of its own, such as JPEG, adds colors and error.
+            written = decode_image(content)
+            if written.pixels.shape != pixels.shape:
+                pixels = np.broadcast_to(written.pixels[..., np.newaxis], pixels.shape)
+            else:
+                pixels = written.pixels
+            n_colors = count_distinct(image._replace(pixels=pixels))
+    mse = mean_squared_error(image, pixels)
+    return Compressed(content, pixels, palette, counts, n_colors, mse)
+
+
+def fit_palette(
+    images: Sequence[ImageFile], recipe: Recipe, tick: Callable[[], object]
+) -> PaletteResult:
+    """Find the palette of images that have the same channels.
+
+    Raises ValueError if no palette reaches the quality that the recipe asks for.
+    """
+    pixels = [image.pixels for image in images]
+    channel_axis = -1 if images[0].has_channels else None
+    alpha = any(image.has_alpha for image in images)
+    if recipe.psnr is not None:
+        return choose_k(
+            pixels,
+            psnr=recipe.psnr,
+            iters=recipe.iters,
+            channel_axis=channel_axis,
+            color_space=recipe.color_space,
+            alpha=alpha,
+        )
+    return kmeans_palette(
+        pixels,
+        recipe.k,
+        recipe.iters,
+        channel_axis=channel_axis,
+        color_space=recipe.color_space,
+        alpha=alpha,
+        init=recipe.init,
+        rng=recipe.seed,
+        callback=lambda _: tick(),
+    )
+
+
+def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
+    """Find one palette for images that may differ in gray, RGB and RGBA.
+
+    Raises ValueError if they differ in dtype or in kind of channels.
+    """
+    dtypes = sorted({str(image.pixels.dtype) for image in images})
+    if len(dtypes) > 1:
+        msg = f"images of different dtypes share no palette, got {', '.join(dtypes)}"
+        raise ValueError(msg)
+    n_channels = {i.pixels.shape[-1] if i.has_channels else 1 for i in images}
+    if len(n_channels) > 1 and not n_channels <= {1, 3, 4}:
+        counts = ", ".join(map(str, sorted(n_channels)))
+        msg = f"images of different channels share no palette, got {counts}"
+        raise ValueError(msg)
+    wanted = max(n_channels)
+    if wanted == 1:
+        return fit_palette(images, recipe, lambda: None)
+    alike = [
+        ImageFile(
+            _with_channels(image.pixels, wanted, image.has_channels),
+            has_alpha=any(image.has_alpha for image in images),
+        )
+        for image in images
+    ]
+    return fit_palette(alike, recipe, lambda: None)
+
+
+def errors_of(image: ImageFile, ks: Sequence[int]) -> list[float]:
+    """Give the error for each number of colors."""
+    errors = error_curve(
+        image.pixels,
+        ks,
+        channel_axis=-1 if image.has_channels else None,
+        alpha=image.has_alpha,
+    )
+    return [float(error) for error in errors]
+
+
+def count_distinct(image: ImageFile) -> int:
+    """Count the distinct colors of finite pixels, up to one more than are kept."""
+    pixels = image.pixels
+    counted = count_colors(pixels if image.has_channels else pixels[..., np.newaxis])
+    return MAX_COUNTED + 1 if counted is None else len(counted.colors)
+
+
+def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
+    """Give the squared error, summed over channels, mean over finite pixels.
+
+    With alpha, that of premultiplied colors, over pixels that can be seen.
+    """
+    n_channels = image.pixels.shape[-1] if image.has_channels else 1
+    before, after = image.pixels.reshape(-1, n_channels), pixels.reshape(-1, n_channels)
+    top = _top(image.pixels.dtype) if image.has_alpha else None
+    total, n_pixels = 0.0, 0
+    for start in range(0, len(before), _BLOCK):
+        ends = [some[start : start + _BLOCK] for some in (before, after)]
+        if top is not None:
+            seen = ends[0][:, -1] > 0
+            ends = [_premultiplied(some[seen], top) for some in ends]
+        # Infinite minus infinite is no error.
+        with np.errstate(invalid="ignore"):
+            difference = ends[1].astype(np.float64) - ends[0]
+        finite = np.isfinite(difference).all(axis=1)
+        total += float(np.square(difference[finite]).sum())
+        n_pixels += int(np.count_nonzero(finite))
+    return total / max(n_pixels, 1)
+
+
+def psnr(image: ImageFile, mse: float) -> float:
+    """Turn a squared error into a peak signal-to-noise ratio, as `choose_k` does."""
+    if mse == 0:
+        return math.inf
+    pixels = image.pixels
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
+    if pixels.dtype.kind == "f":
+        peak = 1.0 if low >= 0 and high <= 1 else high - float(finite.min())
+    elif pixels.dtype.kind == "b":
+        peak = 1.0
+    else:
+        limits = np.iinfo(pixels.dtype)
+        peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
+    n_channels = pixels.shape[-1] if image.has_channels else 1
+    return 10 * math.log10(peak**2 * n_channels / mse)
+
+
+def _premultiplied(colors: NDArray[Any], top: float) -> NDArray[np.float64]:
+    """Make colors (n, C) count as far as they are seen."""
+    values = colors.astype(np.float64)
+    values[:, :-1] *= values[:, -1:] / top
+    return values
+
+
+def _top(dtype: np.dtype[Any]) -> float:
+    """Give the value that is opaque."""
+    return 1.0 if dtype.kind in "fb" else float(np.iinfo(dtype).max)
+
+
+def _compress_to_size(
+    image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
+) -> Compressed:
+    """Compress with as many colors as the size allows, by bisection."""
+    limit = recipe.max_bytes or 0
+    least, most = 1, min(recipe.k, _MOST_TRIED, count_distinct(image))
+    best, k, size = None, most, 0
+    while least <= most:
+        tried = compress(image, name, recipe._replace(k=k, max_bytes=None), tick)
+        size = len(tried.content)
+        if size <= limit:
+            best, least = tried, k + 1
+        else:
+            most = k - 1
+        k = (least + most + 1) // 2
+    if best is None:
+        msg = f"a single color takes {size:,} bytes, more than the {limit:,} allowed"
+        raise ValueError(msg)
+    return best
+
+
+def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArray[Any]]:
+    """Give an image and a palette the same number of channels, opaque where unsaid."""
+    if palette.dtype != image.pixels.dtype:
+        msg = (
+            f"palette of {palette.dtype} colors does not fit an image of "
+            f"{image.pixels.dtype} pixels"
+        )
+        raise ValueError(msg)
+    of_palette = palette.shape[1] if palette.ndim == 2 else 1
+    of_image = image.pixels.shape[-1] if image.has_channels else 1
+    if of_palette == of_image:
+        if palette.ndim == 2 and not image.has_channels:
+            palette = palette[:, 0]
+        elif palette.ndim == 1 and image.has_channels:
+            palette = palette[:, np.newaxis]
+        return image, _with_clear_color(image, palette)
+    if not {of_palette, of_image} <= {1, 3, 4} or has_channel_axis(image.metadata):
+        msg = (
+            f"palette of {of_palette} channels does not fit an image of {of_image} "
+            "channels"
+        )
+        raise ValueError(msg)
+    wanted = max(of_palette, of_image)
+    pixels = _with_channels(image.pixels, wanted, image.has_channels)
+    palette = _with_channels(palette, wanted, palette.ndim == 2)
+    metadata = _of_color(image.metadata)
+    if not image.has_channels and metadata.axes:
+        scale = (*metadata.scale, 1.0) if metadata.scale else ()
+        units = (*metadata.units, "pixel") if metadata.units else ()
+        metadata = metadata._replace(axes=metadata.axes + "S", scale=scale, units=units)
+    image = ImageFile(pixels, True, wanted == 4, metadata)
+    return image, _with_clear_color(image, palette)
+
+
+def _of_color(metadata: ImageMetadata) -> ImageMetadata:
+    """Drop a color profile that is not for RGB."""
+    profile = metadata.icc_profile
+    is_kept = profile is not None and profile[16:20] == b"RGB "
+    return metadata if is_kept else metadata._replace(icc_profile=None)
+
+
+def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
+    """Give a palette a color for what cannot be seen, so that it stays so."""
+    if not image.has_alpha or image.pixels[..., -1].all() or not palette[:, -1].all():
+        return palette
+    return np.concatenate([palette, np.zeros_like(palette[:1])])
+
+
+def _with_channels(
+    colors: NDArray[Any], n_channels: int, has_channels: bool
+) -> NDArray[Any]:
+    """Make gray or RGB colors RGB or RGBA."""
+    if not has_channels:
+        colors = colors[..., np.newaxis]
+    if colors.shape[-1] == 1:
+        colors = np.repeat(colors, 3, axis=-1)
+    if colors.shape[-1] == n_channels:
+        return colors
+    opaque = np.full((*colors.shape[:-1], 1), _top(colors.dtype), colors.dtype)
+    return np.concatenate([colors, opaque], axis=-1)
+
+
+def _is_indexed(name: str, image: ImageFile, palette: NDArray[Any]) -> bool:
+    """Tell whether a file is to hold indices and the palette."""
+    suffix = _suffix(name)
+    if suffix not in INDEXED_SUFFIXES or len(palette) > MAX_FILE_COLORS:
+        return False
+    if suffix not in TIFF_SUFFIXES:
+        return True
+    # Gray levels and channels of a microscope are measurements: they stay readable.
+    is_color = image.has_channels and image.metadata.axes.endswith("S")
+    return is_color and palette.shape[1] == 3 and palette.dtype in (np.uint8, np.uint16)
+
+
+def _check_opacity(name: str, palette: NDArray[Any]) -> None:
+    """Raise ValueError if a GIF file would have to hold more than one clear color."""
+    if _suffix(name) == ".gif" and palette.ndim == 2 and palette.shape[1] == 4:
+        opacities = np.sort(palette[:, 3])
+        if opacities[0] != 0 or (opacities[1:] != 255).any():
+            msg = (
+                f"cannot write {name}: half-transparent colors do not fit into a .gif "
+                "file, choose .png, or .tif for a stack"
+            )
+            raise ValueError(msg)
+
+
+def _suffix(name: str) -> str:
+    """Give the suffix of a file name in lower case."""
+    start = name.rfind(".")
+    return name[start:].lower() if start >= 0 else ""

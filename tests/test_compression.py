@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from skimage.metrics import peak_signal_noise_ratio
+
+from napari_kmeans import ImageMetadata, kmeans_palette, map_to_palette
+from napari_kmeans._compression import (
+    Recipe,
+    compress,
+    compress_to,
+    fit_shared_palette,
+    mean_squared_error,
+    psnr,
+)
+from napari_kmeans._image_files import ImageFile, decode_image
+
+
+def noise(*shape, dtype=np.uint8, seed=0):
+    top = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    return (np.random.default_rng(seed).random(shape) * top).astype(dtype)
+
+
+def tick():
+    pass
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(7, 8), (7, 8, 3), (2, 7, 8, 3)])
+def test_psnr_is_that_of_scikit_image(dtype, shape):
+    image = ImageFile(noise(*shape, dtype=dtype), has_channels=shape[-1] == 3)
+    other = noise(*shape, dtype=dtype, seed=1)
+    peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    expected = peak_signal_noise_ratio(image.pixels, other, data_range=peak)
+    assert psnr(image, mean_squared_error(image, other)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("has_alpha", [False, True])
+@pytest.mark.parametrize("n_pixels", [10, 300_000])
+def test_the_error_is_that_of_the_palette(has_alpha, n_pixels):
+    image = ImageFile(noise(1, n_pixels, 4) // 64 * 64, has_alpha=has_alpha)
+    fit = kmeans_palette(image.pixels, 5, alpha=has_alpha)
+    labels = map_to_palette(image.pixels, fit.palette, alpha=has_alpha)
+    error = mean_squared_error(image, fit.palette[labels])
+    assert error == pytest.approx(fit.mse)
+
+
+def test_pixels_that_are_not_finite_have_no_error():
+    before = np.array([[0, np.nan, np.inf, 3]], np.float32)
+    after = np.array([[1, np.nan, np.inf, 3]], np.float32)
+    image = ImageFile(before, has_channels=False)
+    assert mean_squared_error(image, after) == 0.5
+
+
+def test_what_is_lossless_has_an_infinite_psnr():
+    image = ImageFile(noise(3, 4, 3))
+    assert psnr(image, mean_squared_error(image, image.pixels)) == np.inf
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.webp", "a.bmp"])
+def test_a_file_without_loss_is_read_as_it_is_told(name):
+    done = compress(ImageFile(noise(30, 40, 3)), name, Recipe(5), tick)
+    found = decode_image(done.content).pixels
+    assert_array_equal(found, done.pixels)
+    assert done.n_colors == len(done.palette) == 5
+    assert done.counts.sum() == 30 * 40
+
+
+def test_a_file_with_losses_is_told_as_it_is_read():
+    image = ImageFile(noise(30, 40, 3))
+    done = compress(image, "a.jpg", Recipe(5), tick)
+    assert_array_equal(decode_image(done.content).pixels, done.pixels)
+    assert done.n_colors > 5
+    assert done.mse == mean_squared_error(image, done.pixels)
+
+
+def test_gray_levels_of_tiff_stay_values_and_colors_become_indices():
+    gray = compress(ImageFile(noise(9, 9), False), "a.tif", Recipe(4), tick)
+    assert not decode_image(gray.content).has_channels
+    deep = ImageFile(noise(9, 9, 3, dtype=np.uint16))
+    content = compress(deep, "a.tif", Recipe(4), tick).content
+    fit = kmeans_palette(deep.pixels, 4)
+    expected = fit.palette[map_to_palette(deep.pixels, fit.palette)]
+    assert_array_equal(decode_image(content).pixels, expected, strict=True)
+    assert len(content) < len(compress(deep, "a.tif", Recipe(300), tick).content)
+
+
+def test_images_that_share_a_palette_may_differ_in_channels():
+    gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
+    rgba[..., 3] |= 128
+    images = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
+    palette = fit_shared_palette(images, Recipe(6)).palette
+    assert palette.shape == (6, 4)
+    for image in images:
+        done = compress_to(image, "a.png", palette, Recipe())
+        assert done.pixels.shape == (*image.pixels.shape[:2], 4)
+        assert done.mse < 20_000
+
+
+def test_images_of_other_channels_share_no_palette():
+    images = [ImageFile(noise(5, 5, 3)), ImageFile(noise(5, 5, 2))]
+    with pytest.raises(ValueError, match="share no palette, got 2, 3"):
+        fit_shared_palette(images, Recipe())
+
+
+def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
+    pixels = np.full((2, 2, 4), 255, np.uint8)
+    pixels[0, 0] = 0
+    palette = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    image = ImageFile(pixels, has_alpha=True)
+    for given in (palette, np.insert(palette, 3, 255, axis=1)):
+        done = compress_to(image, "a.png", given, Recipe())
+        assert_array_equal(done.pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_a_gray_profile_is_kept_only_in_gray_files(name):
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    metadata = ImageMetadata("YX", icc_profile=profile)
+    image = ImageFile(noise(5, 5), False, metadata=metadata)
+    done = compress(image, name, Recipe(), tick)
+    found = decode_image(done.content).metadata.icc_profile
+    assert found == (None if name == "a.png" else profile)
+
+
+def test_half_transparent_colors_are_refused_in_a_gif_file():
+    image = ImageFile(noise(5, 5, 4), has_alpha=True)
+    with pytest.raises(ValueError, match="half-transparent colors do not fit"):
+        compress(image, "a.gif", Recipe(), tick)
+
+
+def test_channels_of_a_palette_must_be_those_of_the_image():
+    image = ImageFile(noise(5, 5, 2))
+    with pytest.raises(ValueError, match="palette of 3 channels does not fit"):
+        compress_to(image, "a.tif", np.zeros((2, 3), np.uint8), Recipe())
