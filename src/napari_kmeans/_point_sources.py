@@ -89,11 +89,11 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
         return Measure(labels, total.astype(np.int64), mse)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        sizes = [len(level.weights) for level in cells.levels]
+        sizes = [len(level.weights) - 1 for level in cells.levels]
         finest = max(i for i, size in enumerate(sizes) if size <= max(m, sizes[0]))
         enough = next(i for i, size in enumerate(sizes) if size >= min(k, sizes[-1]))
         level = cells.levels[max(finest, enough)]
-        return level.means.T, level.weights
+        return level.means[:, :-1].T, level.weights[:-1]
 
     return PointSource(
         lambda centers: partition_cells(cells, centers),
