@@ -174,10 +174,11 @@ def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
     return Partition(weights, sums.T)
 
 
-def label_cells(
-    cells: Cells, centers: NDArray[np.float64]
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Index the nearest of centers (k, C) for each point, the lowest on a tie."""
+def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+    """Index the nearest of centers (k, C) for each point, the lowest on a tie.
+
+    Labels have the smallest unsigned dtype that holds k.
+    """
     labels = np.zeros(len(cells.levels[0].weights), np.min_scalar_type(len(centers)))
     at = 0
     for depth, nodes, nearest in _visit(cells, centers):
