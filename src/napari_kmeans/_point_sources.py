@@ -17,7 +17,7 @@ from napari_kmeans._cells import (
 )
 from napari_kmeans._color_counts import ColorCounts, finite_pixels, pixel_blocks
 from napari_kmeans._nearest import nearest, squared_distances
-from napari_kmeans._points import Frame, frame_between, to_points
+from napari_kmeans._points import Frame, ends_of, frame_between, to_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def counted_source(counted: ColorCounts, frame: Frame) -> PointSource:
 def frame_of_pixels(image: NDArray[Any]) -> Frame:
     """Give the frame of the finite pixels of `image`, at least one."""
     blocks = (finite_pixels(block) for _, block in pixel_blocks(image))
-    ends = [(block.min(axis=0), block.max(axis=0)) for block in blocks if len(block)]
+    ends = [ends_of(block) for block in blocks if len(block)]
     low, high = zip(*ends, strict=True)
     return frame_between(np.min(low, axis=0), np.max(high, axis=0))
 
