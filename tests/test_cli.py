@@ -906,6 +906,7 @@ def test_links_are_images_of_their_own_and_led_to_are_files(folder):
     assert "exists, --force" in refusal(run("photo.jpg"))
 
 
+@pytest.mark.usefixtures("folder")
 def test_animations_stay_animations():
     frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)

@@ -7,6 +7,7 @@ with balls for boxes and all cells of a level at once.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "Level",
     "Partition",
     "build_cells",
+    "cell_order",
     "label_cells",
     "partition_cells",
     "ranges",
@@ -30,24 +32,27 @@ __all__ = [
 # Cells of more channels are too few or too wide to decide anything.
 MAX_CELL_CHANNELS = 4
 # Leading bits of each channel that the points of a cell share, per level.
-_LEVEL_BITS = (2, 4, 5, 6)
-# Distances computed at once: they stay in the cache of a core.
-_BLOCK = 1 << 15
+_LEVEL_BITS = (3, 4, 5, 6)
+# Children of a cell are compared in rows of this many, which share its candidates.
+_ROW = 4
+# Distances, and points, that are computed with at once: they stay in the cache.
+_BLOCK = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
 # error about 1e-15, so rounding may keep a center that owns no point, never lose one.
 _WIDEN = 1 + 1e-12
-# Coordinate of the center that fills up lists of candidates.
-_FAR = 1e100
 
 
 class Level(NamedTuple):
-    """Cells of one size, or the points themselves, as columns of length n."""
+    """Cells of one size, or the points themselves, as columns of length n + 1.
 
-    # Means (C, n) of the cells, and the largest distance (n,) of a point to them.
+    The last one is void: it has no weight and no children, and fills up rows.
+    """
+
+    # Means (C, n + 1) of the cells, and bounds (n + 1,) of how far their points are.
     means: NDArray[Any]
     radii: NDArray[np.float64]
     weights: NDArray[Any]
-    # Weighted sums (C, n), exact while integers fit 53 bits; none are kept of points.
+    # Weighted sums (C, n + 1), exact while integers fit 53 bits; points keep none.
     sums: NDArray[np.float64]
     # Children of cell i in the level below: first[i] to first[i + 1].
     first: NDArray[np.intp]
@@ -57,7 +62,8 @@ class Cells(NamedTuple):
     """Levels from coarse to fine; the last holds the points, in `order`."""
 
     levels: tuple[Level, ...]
-    order: NDArray[np.intp]
+    # None if the points came in it.
+    order: NDArray[np.intp] | None
 
 
 class Partition(NamedTuple):
@@ -76,33 +82,78 @@ class _Lists(NamedTuple):
     candidates: NDArray[np.intp]
 
 
+def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
+    """Order points (n, C), C <= 4, none negative, so that those of a cell are together.
+
+    Points of one smallest cell keep their order.
+    """
+    bits = np.uint64(len(points).bit_length())
+    # Numbers that hold a key and a place sort several times quicker than `argsort`.
+    order = _cell_keys(points).astype(np.uint64)
+    order <<= bits
+    order |= np.arange(len(points), dtype=np.uint32)
+    order.sort()
+    order &= (np.uint64(1) << bits) - np.uint64(1)
+    return order.view(np.int64).astype(np.intp, copy=False)
+
+
 def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
-    n, n_channels = points.shape
     key = _cell_keys(points)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    columns = np.ascontiguousarray(points[order].T)
-    weights = weights[order]
+    order = None
+    if (key[1:] < key[:-1]).any():
+        order = cell_order(points)
+        key, points, weights = key[order], points[order], weights[order]
+    n, n_channels = points.shape
+    columns = np.zeros((n_channels, n + 1), points.dtype)
+    columns[:, :n] = points.T
+    padded = np.append(weights, weights.dtype.type(0))
     none = np.empty((n_channels, 0))
-    levels = [Level(columns, np.empty(0), weights, none, np.empty(0, dtype=np.intp))]
-    weight_below: NDArray[Any] = weights
-    sums_below: list[NDArray[Any]] = []
-    first_point = np.arange(n + 1)
+    levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
     for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         first = np.append(starts, len(key))
-        # Products of the points by channel, for they need more memory than any other.
-        products = sums_below or (weights * column.astype(float) for column in columns)
-        sums_below = [np.add.reduceat(product, starts) for product in products]
-        weight_below = np.add.reduceat(weight_below, starts, dtype=np.float64)
-        sums = np.stack(sums_below)
-        means = sums / weight_below
-        first_point = first_point[first]
-        radii = _radii(columns, means, first_point)
-        levels.append(Level(means, radii, weight_below, sums, first))
+        levels.append(_parents(levels[-1], first))
         key = key[starts] >> ((bits - coarser) * n_channels)
     return Cells(tuple(levels[::-1]), order)
+
+
+def _parents(below: Level, first: NDArray[np.intp]) -> Level:
+    """Give the cells of which i has the children first[i] to first[i + 1]."""
+    n_channels, n = len(below.means), len(first)
+    above = Level(
+        np.zeros((n_channels, n)),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros((n_channels, n)),
+        first,
+    )
+    # Cut between cells where a block is full.
+    cuts = np.flatnonzero(np.diff(first[:-1] // _BLOCK)) + 1
+    for i, j in itertools.pairwise((0, *cuts, n - 1)):
+        cells, children = slice(i, j), slice(first[i], first[j])
+        starts, size = first[i:j] - first[i], np.diff(first[i : j + 1])
+        weights = below.weights[children].astype(np.float64)
+        above.weights[cells] = np.add.reduceat(weights, starts)
+        reach = np.zeros(len(weights))
+        for channel in range(n_channels):
+            means = below.means[channel, children].astype(np.float64)
+            sums = (
+                below.sums[channel, children] if below.radii.size else means * weights
+            )
+            total = above.sums[channel, cells]
+            np.add.reduceat(sums, starts, out=total)
+            mean = above.means[channel, cells]
+            np.divide(total, above.weights[cells], out=mean)
+            means -= mean.repeat(size)
+            means *= means
+            reach += means
+        np.sqrt(reach, out=reach)
+        if below.sums.size:
+            # A point of a child is no farther than this from the mean of the parent.
+            reach += below.radii[children]
+        np.maximum.reduceat(reach, starts, out=above.radii[cells])
+    return above
 
 
 def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
@@ -123,34 +174,47 @@ def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
     return Partition(weights, sums.T)
 
 
-def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index the nearest of centers (k, C) for each point, the lowest on a tie."""
-    labels = np.empty(len(cells.order), dtype=np.intp)
+def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+    """Index the nearest of centers (k, C) for each point, the lowest on a tie.
+
+    Labels have the smallest unsigned dtype that holds k.
+    """
+    labels = np.zeros(len(cells.levels[0].weights), np.min_scalar_type(len(centers)))
+    at = 0
     for depth, nodes, nearest in _visit(cells, centers):
-        first, end = nodes, nodes + 1
-        for level in cells.levels[depth:-1]:
-            first, end = level.first[first], level.first[end]
-        labels[cells.order[ranges(first, end - first)]] = nearest.repeat(end - first)
-    return labels
+        for level in cells.levels[at:depth]:
+            labels = np.append(labels[:-1].repeat(np.diff(level.first)), labels[-1:])
+        labels[nodes] = nearest
+        at = depth
+    for level in cells.levels[at:-1]:
+        labels = np.append(labels[:-1].repeat(np.diff(level.first)), labels[-1:])
+    labels = labels[:-1]
+    if cells.order is None:
+        return labels
+    placed = np.empty_like(labels)
+    placed[cells.order] = labels
+    return placed
 
 
 def _visit(
     cells: Cells, centers: NDArray[np.float64]
 ) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
     """Give (depth, nodes, labels): all points of a node are nearest to its label."""
-    k, n_channels = centers.shape
-    columns = np.column_stack((centers.T, np.full(n_channels, _FAR)))
-    last = len(cells.levels) - 1
-    first = np.array([0, len(cells.levels[0].weights)])
+    k = len(centers)
+    columns = list(np.ascontiguousarray(centers.T))
+    first = np.array([0, len(cells.levels[0].weights) - 1])
     lists = _Lists(np.array([0]), np.array([k]), np.arange(k))
     for depth, level in enumerate(cells.levels):
         undecided = []
-        for nodes, candidates in _blocks(lists, first, k):
-            rivals = [column.take(candidates) for column in columns]
-            distance = _squared_distances(rivals, [m.take(nodes) for m in level.means])
-            labels, least = _nearest_candidate(distance, candidates)
-            if depth == last:
-                yield depth, nodes, labels
+        for nodes, candidates, number in _blocks(lists, first):
+            m, n = candidates.shape
+            rivals = [column.take(candidates)[:, np.newaxis] for column in columns]
+            means = [m.take(nodes).astype(float, copy=False) for m in level.means]
+            distance = _squared_distances(rivals, means)
+            slots, least = _first_least(distance)
+            labels = candidates.reshape(-1).take(slots * n + np.arange(n))
+            if depth == len(cells.levels) - 1:
+                yield depth, nodes.reshape(-1), labels.reshape(-1)
                 continue
             # c_j owns a point within r of m, whose nearest center is c_z, only if
             # |m - c_j|^2 <= |m - c_z|^2 + 2 r |c_j - c_z|.
@@ -160,14 +224,23 @@ def _visit(
             reach += least
             reach *= _WIDEN
             keep = distance <= reach
-            number = keep.sum(axis=0)
-            whole = number == 1
-            yield depth, nodes[whole], labels[whole]
-            keep[:, whole] = False
+            keep &= (np.arange(m)[:, np.newaxis] < number)[:, np.newaxis]
+            keep = keep.reshape(m, -1)
+            nodes, number = nodes.reshape(-1), keep.sum(axis=0, dtype=np.uint32)
+            whole = np.flatnonzero(number == 1)
+            yield depth, nodes.take(whole), labels.reshape(-1).take(whole)
+            shared = np.flatnonzero((number > 1) & (nodes < len(level.weights) - 1))
+            node, slot = np.divmod(np.flatnonzero(keep.take(shared, axis=1).T), m)
+            slot *= n
+            slot += (shared % n).take(node)
             undecided.append(
-                _Lists(nodes[~whole], number[~whole], candidates.T[keep.T])
+                _Lists(
+                    nodes.take(shared),
+                    number.take(shared).astype(np.intp),
+                    candidates.reshape(-1).take(slot),
+                )
             )
-        if depth < last:
+        if undecided:
             first = level.first
             lists = _Lists(*map(np.concatenate, zip(*undecided, strict=True)))
             if len(lists.nodes) == 0:
@@ -175,38 +248,44 @@ def _visit(
 
 
 def _blocks(
-    lists: _Lists, first: NDArray[np.intp], k: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Give n children of the listed cells, with their candidates (m, n).
+    lists: _Lists, first: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
+    """Give rows of children (4, n) of the listed cells, and their candidates (m, n).
 
-    Lists of a block are of one length m; shorter ones end with k, the far center.
+    A row has one parent, whose candidates all share; shorter ones end with the void.
+    Of the candidates, number (n,) are; the last one is repeated.
     """
-    # Lengths are rounded up to three significant bits, so that there are few.
-    step = 1 << np.maximum(np.frexp(lists.number.astype(np.float64))[1] - 3, 0)
-    length = -(-lists.number // step) * step
-    start = np.cumsum(lists.number) - lists.number
-    first_child = first[lists.nodes]
-    size = first[lists.nodes + 1] - first_child
-    order = np.argsort(length, kind="stable")
-    length = length[order]
-    # Cut where the length changes and where a block is full.
-    work = np.cumsum(size[order] * length) // _BLOCK
-    cuts = np.flatnonzero((length[1:] != length[:-1]) | (work[1:] != work[:-1])) + 1
-    for chosen, m in zip(np.split(order, cuts), length[[0, *cuts]], strict=True):
-        slots = np.arange(m)[:, np.newaxis]
-        rows = lists.candidates.take(start[chosen] + slots, mode="clip")
-        np.copyto(rows, k, where=slots >= lists.number[chosen])
-        children = ranges(first_child[chosen], size[chosen])
-        row = np.arange(len(chosen)).repeat(size[chosen])
-        width = max(1, _BLOCK // int(m))
-        for i in range(0, len(children), width):
-            yield children[i : i + width], rows.take(row[i : i + width], axis=1)
+    # Lengths are rounded up to two significant bits, so that there are few.
+    shift = np.maximum(np.frexp(lists.number.astype(float))[1] - 2, 0)
+    length = -(-lists.number >> shift) << shift
+    # Numbers of 16 bits are sorted by their digits.
+    order = np.argsort((length - 1).astype(np.uint16), kind="stable")
+    nodes = lists.nodes.take(order)
+    begin, end = first.take(nodes), first.take(nodes + 1)
+    n_rows = -(-(end - begin) // _ROW)
+    owner = order.repeat(n_rows)
+    child = _ROW * np.arange(len(owner))
+    child += (begin - _ROW * (np.cumsum(n_rows) - n_rows)).repeat(n_rows)
+    end = end.repeat(n_rows)
+    number = lists.number.take(owner)
+    start = (np.cumsum(lists.number) - lists.number).take(owner)
+    length = length.take(owner)
+    cuts = np.flatnonzero(length[1:] != length[:-1]) + 1
+    for i, j in itertools.pairwise((0, *cuts, len(owner))):
+        slots = np.arange(length[i])[:, np.newaxis]
+        step = max(1, _BLOCK // (_ROW * len(slots)))
+        for cut in range(i, j, step):
+            row = slice(cut, min(cut + step, j))
+            nodes = child[row] + np.arange(_ROW)[:, np.newaxis]
+            np.putmask(nodes, nodes >= end[row], first[-1])
+            places = start[row] + np.minimum(slots, number[row] - 1)
+            yield nodes, lists.candidates.take(places), number[row]
 
 
 def _squared_distances(
     rivals: list[NDArray[np.float64]], points: list[NDArray[Any]]
 ) -> NDArray[np.float64]:
-    """Give the squared distances (m, n) of n points to m rivals each, by channel."""
+    """Give the squared distances (m, 4, n) of points to m rivals each, by channel."""
     total: NDArray[np.float64] = np.square(rivals[0] - points[0])
     for rival, point in zip(rivals[1:], points[1:], strict=True):
         difference = rival - point
@@ -215,31 +294,21 @@ def _squared_distances(
     return total
 
 
-def _nearest_candidate(
-    distance: NDArray[np.float64], candidates: NDArray[np.intp]
+def _first_least(
+    distance: NDArray[np.float64],
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Give the first candidate of least distance (m, n) of each column, and this."""
-    m, n = distance.shape
-    if m > n:
-        row = distance.argmin(axis=0)
-        return candidates[row, np.arange(n)], distance[row, np.arange(n)]
-    # Row by row is quicker than `argmin`, unless the rows are short.
-    label, least = candidates[0].copy(), distance[0].copy()
-    for candidate, other in zip(candidates[1:], distance[1:], strict=True):
-        np.copyto(label, candidate, where=other < least)
-        np.minimum(least, other, out=least)
-    return label, least
-
-
-def _radii(
-    columns: NDArray[Any], means: NDArray[np.float64], first_point: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Give the largest distance of a point to the mean of its cell."""
-    size = np.diff(first_point)
-    squared = np.zeros(columns.shape[1])
-    for column, mean in zip(columns, means, strict=True):
-        squared += np.square(column - mean.repeat(size))
-    return np.sqrt(np.maximum.reduceat(squared, first_point[:-1]))
+    """Give the least of the m distances (m, 4, n), and where it comes first."""
+    m = len(distance)
+    if 16 * m > distance[0].size:
+        return distance.argmin(axis=0), distance.min(axis=0)
+    # One after the other is quicker than `argmin`, unless the rows are short.
+    least = distance[0].copy()
+    slots = np.zeros(least.shape, np.min_scalar_type(m))
+    for slot in range(1, m):
+        is_less = distance[slot] < least
+        np.maximum(slots, is_less * slots.dtype.type(slot), out=slots)
+        np.minimum(least, distance[slot], out=least)
+    return slots.astype(np.intp), least
 
 
 def ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -260,8 +329,10 @@ def _cell_keys(points: NDArray[Any]) -> NDArray[np.uint32]:
     # A power of two, so equal colors share a cell whatever the rest of the image.
     exponent = int(np.frexp(float(points.max()))[1])
     scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
-    key = np.zeros(len(points), dtype=np.uint32)
-    for channel in range(n_channels):
-        column = (points[:, channel] * scale).astype(np.intp)
-        key |= spread.take(column, mode="clip") << channel
-    return key
+    keys = np.zeros(len(points), dtype=np.uint32)
+    for start in range(0, len(points), _BLOCK):
+        key = keys[start : start + _BLOCK]
+        for channel, column in enumerate(points[start : start + _BLOCK].T):
+            step = (column * scale).astype(np.intp)
+            key |= spread.take(step, mode="clip") << channel
+    return keys

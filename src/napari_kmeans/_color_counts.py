@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._cells import MAX_CELL_CHANNELS, cell_order
+from napari_kmeans._points import frame_of, to_points
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -56,22 +60,22 @@ def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
 
 
 def count_colors(image: NDArray[Any]) -> ColorCounts | None:
-    """Count the distinct finite colors, sorted, or give None if there are too many.
+    """Count the distinct finite colors, or give None if there are too many.
 
-    Up to 2^24 colors are counted where they index a table, else up to 2^20.
+    Up to 2^24 colors are counted where they index a table, else up to 2^20. They come
+    in the order of their cells, or sorted if their channels are too many for cells.
     """
     n_channels = image.shape[-1]
-    if not is_tabular(image.dtype, n_channels):
-        return _count_sorted(image)
-    n_pixels = image.size // n_channels
-    if n_pixels < _SORT_BELOW:
-        codes = np.concatenate([_codes(block) for _, block in pixel_blocks(image)])
-        present, counts = np.unique(codes, return_counts=True)
+    if is_tabular(image.dtype, n_channels):
+        codes, counts = _count_codes(image)
+        colors = _decode(codes, image.dtype, n_channels)
+        del codes
     else:
-        table = _count_in_table(image, n_pixels)
-        present = np.flatnonzero(table != 0)
-        counts = table[present]
-    return ColorCounts(_decode(present, image.dtype, n_channels), counts)
+        counted = _count_sorted(image)
+        if counted is None:
+            return None
+        colors, counts = counted
+    return _in_cell_order(colors, counts)
 
 
 def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
@@ -88,6 +92,7 @@ def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
         total = _merge(colors, counts)
         if total is None:
             return None
+        total = _in_cell_order(*total)
         is_bounded = is_tabular(colors.dtype, colors.shape[1])
         if not is_bounded and len(total.colors) > MAX_COUNTED:
             return None
@@ -102,21 +107,28 @@ def paint(
     All colors of `image` are among `colors` (n, C).
     """
     table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
-    table[_codes(colors)] = values
+    for start in range(0, len(colors), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        table[_codes(colors[block])] = values[block]
     painted = np.empty(image.shape[:-1], values.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
 
-    def fill(part: int) -> None:
+    def fill(part: int, n_threads: int) -> None:
         for index, block in pixel_blocks(image, part, n_threads):
             # No code is out of range: "clip" only spares the check.
             found = table.take(_codes(block), mode="clip")
             target[index] = found.reshape(target[index].shape)
 
-    # NumPy's calls in `fill` release the interpreter lock, and blocks do not meet.
+    _share(image, fill)
+    return painted
+
+
+def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
+    """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
+    # NumPy's calls release the interpreter lock, but for `np.add.at`.
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _BLOCK))
     with ThreadPoolExecutor(n_threads) as executor:
-        list(executor.map(fill, range(n_threads)))
-    return painted
+        list(executor.map(work, range(n_threads), itertools.repeat(n_threads)))
 
 
 def pixel_blocks(
@@ -165,6 +177,16 @@ def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
         )
 
 
+def _in_cell_order(colors: NDArray[Any], counts: NDArray[Any]) -> ColorCounts:
+    """Bring colors (n, C) into the order of their cells, unless there are none."""
+    if len(colors) and colors.shape[1] <= MAX_CELL_CHANNELS:
+        order = cell_order(to_points(colors, frame_of(colors)))
+        # One after the other, for they may be many.
+        colors = colors.take(order, axis=0)
+        counts = counts.take(order)
+    return ColorCounts(colors, counts)
+
+
 def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
     """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
     octets = pixels.reshape(len(pixels), -1).view(np.uint8)
@@ -179,23 +201,39 @@ def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
     return codes
 
 
-def _decode(
-    codes: NDArray[np.intp], dtype: np.dtype[Any], n_channels: int
-) -> NDArray[Any]:
+def _decode(codes: NDArray[Any], dtype: np.dtype[Any], n_channels: int) -> NDArray[Any]:
     """Unpack integers into colors (n, C)."""
-    octets = codes.astype("<u4").view(np.uint8).reshape(-1, 4)
+    octets = codes.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
     native = dtype.newbyteorder("=")
     used = np.ascontiguousarray(octets[:, : n_channels * native.itemsize])
     return used.view(native)
 
 
-def _count_in_table(image: NDArray[Any], n_pixels: int) -> NDArray[Any]:
-    """Count the pixels of each code, of at most 24 bits."""
+def _count_codes(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give the codes of the distinct colors, ascending, and their pixel numbers."""
+    n_pixels = image.size // image.shape[-1]
+    if n_pixels < _SORT_BELOW:
+        found = np.concatenate([_codes(block) for _, block in pixel_blocks(image)])
+        codes, counts = np.unique(found, return_counts=True)
+        return codes, counts
     dtype = np.uint32 if n_pixels < 1 << 32 else np.uint64
     table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], dtype)
-    for _, block in pixel_blocks(image):
-        np.add.at(table, _codes(block), dtype(1))
-    return table
+    lock = threading.Lock()
+
+    def count(part: int, n_threads: int) -> None:
+        for _, block in pixel_blocks(image, part, n_threads):
+            codes = _codes(block)
+            with lock:
+                np.add.at(table, codes, dtype(1))
+
+    _share(image, count)
+    present = np.concatenate(
+        [
+            (np.flatnonzero(table[i : i + _BLOCK] != 0) + i).astype(np.uint32)
+            for i in range(0, len(table), _BLOCK)
+        ]
+    )
+    return present, table.take(present)
 
 
 def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:

@@ -82,7 +82,7 @@ class Model(NamedTuple):
     n_iter: int
     converged: bool
     # Entry of each counted color, if colors were counted and fitted.
-    labels: NDArray[np.intp] | None
+    labels: NDArray[Any] | None
     # Whether the palette has every color of the sample.
     is_lossless: bool
 

@@ -85,7 +85,7 @@ def color_pixels(
 def paint_items(
     image: NDArray[Any],
     colors: NDArray[Any],
-    labels: NDArray[np.intp],
+    labels: NDArray[Any],
     palette: NDArray[Any],
 ) -> NDArray[Any]:
     """Give every pixel of a tabular image (..., C) its palette color.
@@ -139,7 +139,7 @@ def _nearest_labels(
     return labels
 
 
-def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[np.intp]:
+def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[Any]:
     """Index the nearest of centers (K, D) for points (n, D)."""
     n, n_channels = points.shape
     if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["nearest"]
+__all__ = ["nearest", "squared_distances"]
 
 # Products computed at once: they stay in the cache of a core, and below the size at
 # which BLAS would share them with other cores and wait for these.
@@ -31,7 +31,7 @@ def nearest(
         block = slice(start, start + step)
         columns = points[block].T.astype(np.float64)
         labels[block] = _labels(columns, centers)
-        squared[block] = _squared_distances(columns, centers.T[:, labels[block]])
+        squared[block] = squared_distances(columns, centers.T[:, labels[block]])
     return labels, squared
 
 
@@ -55,12 +55,12 @@ def _labels(
     if len(point) > n:
         unsure = np.flatnonzero(np.bincount(point) > 1)
         rivals = centers.T[:, :, np.newaxis]
-        distance = _squared_distances(columns[:, np.newaxis, unsure], rivals)
+        distance = squared_distances(columns[:, np.newaxis, unsure], rivals)
         labels[unsure] = distance.argmin(axis=0)
     return labels
 
 
-def _squared_distances(
+def squared_distances(
     columns: NDArray[np.float64], centers: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Add up the squared differences of points and centers by channel, (C, ...)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,14 +15,17 @@ from napari_kmeans._cells import (
     label_cells,
     partition_cells,
 )
-from napari_kmeans._nearest import nearest
+from napari_kmeans._nearest import nearest, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     Blocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]]
+
+_T = TypeVar("_T")
 
 __all__ = [
     "Measure",
@@ -36,13 +41,17 @@ _DIGIT = 22
 _TAIL = 1e-3
 # Bits per channel of the coarse grid, for 1 to 4 channels.
 _GRID_BITS = (12, 7, 5, 4)
+# Points that are measured at once.
+_BLOCK = 1 << 16
+# Memory is no quicker for more.
+_N_THREADS = 2
 
 
 class Measure(NamedTuple):
     """How centers (k, C) fit the points."""
 
     # Nearest center of each color, where colors were counted.
-    labels: NDArray[np.intp] | None
+    labels: NDArray[np.unsignedinteger[Any]] | None
     counts: NDArray[np.int64]
     # Mean squared distance of the points to their nearest centers.
     mse: float
@@ -60,35 +69,38 @@ class PointSource(NamedTuple):
     coarse: Callable[[int, int], tuple[NDArray[Any], NDArray[Any]]]
 
 
-def counted_source(points: NDArray[Any], weights: NDArray[Any]) -> PointSource:
-    """Give points (n, D) of colors, weighted by their pixel numbers (n,)."""
+def counted_source(
+    points: NDArray[Any], weights: NDArray[Any], n_bits: int
+) -> PointSource:
+    """Give points (n, D) of colors, weighted by their pixel numbers (n,).
+
+    They are whole numbers of `n_bits` or, if that is 0, floats.
+    """
     if points.shape[1] > MAX_CELL_CHANNELS:
-        return _block_source(lambda: iter([(points, weights)]), points.shape[1], 1)
+        return _block_source(lambda: iter([(points, weights)]), points.shape[1], n_bits)
     cells = build_cells(points, weights)
 
-    def errors(centers: NDArray[np.float64]) -> tuple[NDArray[np.intp], Any]:
-        labels = label_cells(cells, centers)
-        error = np.zeros(len(points))
-        for column, center in zip(points.T, centers.T, strict=True):
-            error += np.square(column - center.take(labels))
-        error *= weights
-        return labels, error
+    def errors(labels: NDArray[Any], centers: NDArray[np.float64]) -> Iterator[_Errors]:
+        for start in range(0, len(points), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            label = labels[block]
+            columns = points[block].T.astype(np.float64)
+            squared = squared_distances(columns, centers.T.take(label, axis=1))
+            yield _Errors(points[block], weights[block], label, squared)
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        return _largest(points, errors(centers)[1], m)
+        return _worst(errors(label_cells(cells, centers), centers), m)
 
     def measure(centers: NDArray[np.float64]) -> Measure:
-        labels, error = errors(centers)
-        total = np.bincount(labels, weights, len(centers))
-        mse = float(error.sum() / weights.sum())
-        return Measure(labels, total.astype(np.int64), mse)
+        labels = label_cells(cells, centers)
+        return _measured(errors(labels, centers), centers, n_bits, labels)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        sizes = [len(level.weights) for level in cells.levels]
+        sizes = [len(level.weights) - 1 for level in cells.levels]
         finest = max(i for i, size in enumerate(sizes) if size <= max(m, sizes[0]))
         enough = next(i for i, size in enumerate(sizes) if size >= min(k, sizes[-1]))
         level = cells.levels[max(finest, enough)]
-        return level.means.T, level.weights
+        return level.means[:, :-1].T, level.weights[:-1]
 
     return PointSource(
         lambda centers: partition_cells(cells, centers),
@@ -107,17 +119,22 @@ def pixel_source(
         for points in blocks():
             yield points, np.ones(len(points))
 
-    n_channels = next(blocks()).shape[1]
-    return _block_source(weighted, n_channels, max(1, -(-n_bits // _DIGIT)))
+    return _block_source(weighted, next(blocks()).shape[1], n_bits)
 
 
-def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource:
-    """Give the source of points that come in blocks (m, C) with weights (m,)."""
+def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
+    """Give the source of points in blocks (m, D) with weights (m,)."""
+    n_digits = max(1, _n_digits(n_bits))
 
     def add_up(label: Callable[[NDArray[Any]], NDArray[np.intp]], k: int) -> Partition:
         weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
-        for points, weight in blocks():
-            labels = label(points)
+
+        def labeled(
+            points: NDArray[Any], weight: NDArray[Any]
+        ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
+            return points, weight, label(points)
+
+        for points, weight, labels in _in_order(labeled, blocks()):
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
                 for digit, part in enumerate(_digits(column, n_digits)):
@@ -130,27 +147,17 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
     def partition(centers: NDArray[np.float64]) -> Partition:
         return add_up(lambda points: nearest(points, centers)[0], len(centers))
 
+    def errors(centers: NDArray[np.float64]) -> Iterator[_Errors]:
+        def compared(points: NDArray[Any], weight: NDArray[Any]) -> _Errors:
+            return _Errors(points, weight, *nearest(points, centers))
+
+        return _in_order(compared, blocks())
+
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        found = np.empty((0, n_channels))
-        error = np.empty(0)
-        for points, weight in blocks():
-            squared = nearest(points, centers)[1] * weight
-            found = np.concatenate((found, points))
-            error = np.concatenate((error, squared))
-            order = np.lexsort((*found.T[::-1], -error))
-            distinct = np.ones(len(order), dtype=bool)
-            distinct[1:] = (found[order[1:]] != found[order[:-1]]).any(axis=1)
-            order = order[distinct][:m]
-            found, error = found[order], error[order]
-        return found[error > 0]
+        return _worst(errors(centers), m)
 
     def measure(centers: NDArray[np.float64]) -> Measure:
-        total, error = np.zeros(len(centers)), 0.0
-        for points, weight in blocks():
-            labels, squared = nearest(points, centers)
-            total += np.bincount(labels, weight, len(centers))
-            error += float((weight * squared).sum())
-        return Measure(None, total.astype(np.int64), error / float(total.sum()))
+        return _measured(errors(centers), centers, n_bits, None)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         del k, m
@@ -176,6 +183,77 @@ def _block_source(blocks: Blocks, n_channels: int, n_digits: int) -> PointSource
     return PointSource(partition, worst, measure, coarse)
 
 
+def _in_order(
+    function: Callable[[NDArray[Any], NDArray[Any]], _T],
+    blocks: Iterator[tuple[NDArray[Any], NDArray[Any]]],
+) -> Iterator[_T]:
+    """Apply a function to blocks in threads, a few at a time, and keep their order."""
+    with ThreadPoolExecutor(_N_THREADS) as executor:
+        ahead: deque[Future[_T]] = deque()
+        for block in blocks:
+            ahead.append(executor.submit(function, *block))
+            if len(ahead) > _N_THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+class _Errors(NamedTuple):
+    """Points (m, C) with weights (m,), their labels and squared distances (m,)."""
+
+    points: NDArray[Any]
+    weights: NDArray[Any]
+    labels: NDArray[Any]
+    squared: NDArray[np.float64]
+
+
+def _worst(errors: Iterator[_Errors], m: int) -> NDArray[np.float64]:
+    """Give up to m distinct points of the largest error, the largest first."""
+    found, error = np.empty((0, 0)), np.empty(0)
+    for block in errors:
+        squared = block.squared * block.weights
+        # None below the m found so far can be among the first m.
+        least = error[-1] if len(error) == m else 0.0
+        chosen = np.flatnonzero(squared > 0 if least == 0 else squared >= least)
+        points = block.points[chosen].astype(np.float64)
+        found = np.concatenate((found.reshape(-1, points.shape[1]), points))
+        error = np.concatenate((error, squared[chosen]))
+        order = np.lexsort((*found.T[::-1], -error))
+        distinct = np.ones(len(order), dtype=bool)
+        distinct[1:] = (found[order[1:]] != found[order[:-1]]).any(axis=1)
+        order = order[distinct][:m]
+        found, error = found[order], error[order]
+    return found
+
+
+def _measured(
+    errors: Iterator[_Errors],
+    centers: NDArray[np.float64],
+    n_bits: int,
+    labels: NDArray[np.unsignedinteger[Any]] | None,
+) -> Measure:
+    """Add up the errors of points, for whole numbers exactly in any order."""
+    total = np.zeros(len(centers))
+    is_integer = n_bits > 0
+    # Squares of integers are cut to this many bits after the binary point, so that
+    # their digits add up exactly.
+    is_whole = np.array_equal(centers, np.rint(centers))
+    fraction = 44 if is_integer and not is_whole else 0
+    n_digits = _n_digits(2 * n_bits + 8 + fraction) if is_integer else 1
+    digits: list[Any] = [0] * n_digits
+    for block in errors:
+        total += np.bincount(block.labels, block.weights, len(centers))
+        squared = block.squared
+        if is_integer:
+            squared = np.floor(squared * 2.0**fraction)
+        for i, part in enumerate(_digits(squared, n_digits)):
+            share = float((block.weights * part).sum())
+            digits[i] += int(share) if is_integer else share
+    error = sum(digit * 2 ** (_DIGIT * i) for i, digit in enumerate(digits))
+    mse = float(error / (int(total.sum()) << fraction))
+    return Measure(labels, total.astype(np.int64), mse)
+
+
 def _core_range(
     blocks: Blocks, n_channels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -194,6 +272,11 @@ def _core_range(
     return low, high
 
 
+def _n_digits(bits: int) -> int:
+    """Count the digits of whole numbers of so many bits."""
+    return -(-bits // _DIGIT)
+
+
 def _digits(column: NDArray[Any], n_digits: int) -> Iterator[NDArray[Any]]:
     """Split whole numbers into digits, the lowest first."""
     for _ in range(n_digits - 1):
@@ -201,11 +284,3 @@ def _digits(column: NDArray[Any], n_digits: int) -> Iterator[NDArray[Any]]:
         yield column - high * 2.0**_DIGIT
         column = high
     yield column
-
-
-def _largest(
-    points: NDArray[Any], error: NDArray[np.float64], m: int
-) -> NDArray[np.float64]:
-    """Give the m points of the largest error, largest first, none without error."""
-    order = np.argsort(-error, kind="stable")[:m]
-    return points[order[error[order] > 0]].astype(np.float64)

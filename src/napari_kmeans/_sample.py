@@ -98,7 +98,7 @@ def _fitted(
     else:
         colors, counts = counted
         space = space_of(layout.space, layout.has_alpha, lambda: iter([colors]))
-        source = counted_source(points_of(colors, space), counts)
+        source = counted_source(points_of(colors, space), counts, whole_bits(space))
     return FittedPixels(counted, blocks, space, source)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from napari_kmeans._color_space import Gamut, from_space, gamut_between, to_space
 from napari_kmeans._points import (
     Frame,
+    ends_of,
     frame_between,
     from_points,
     in_units,
@@ -193,6 +194,5 @@ def _perceptual(name: SpaceName) -> Literal["lab", "oklab"]:
 
 def _ends(blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
     """Give the least and the largest of the rows (n, C), as (2, C)."""
-    ends = [(some.min(axis=0), some.max(axis=0)) for some in blocks if len(some)]
-    low, high = zip(*ends, strict=True)
+    low, high = zip(*(ends_of(some) for some in blocks if len(some)), strict=True)
     return np.stack((np.min(low, axis=0), np.max(high, axis=0)))
