@@ -295,9 +295,9 @@ def checked_number(name: str, value: object) -> float:
 
 def _is_several(image: Images) -> TypeGuard[Sequence[NDArray[Any]]]:
     """Whether `image` is a list or tuple of arrays, rather than of numbers."""
-    if not isinstance(image, list | tuple):
-        return False
-    return len(image) > 0 and all(isinstance(one, np.ndarray) for one in image)
+    return isinstance(image, list | tuple) and any(
+        isinstance(one, np.ndarray) for one in image
+    )
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._arguments import MAX_COLORS
+from napari_kmeans._color_counts import ColorCounts
 from napari_kmeans._lloyd import Fit, cluster_means, lloyd
 from napari_kmeans._nearest import nearest
 from napari_kmeans._one_channel import MAX_OPTIMUM, optimal_centers
@@ -47,9 +47,10 @@ class IterationState:
     n_iter : int
         Number of the iteration, from 1.
     mse : float
-        Squared distance of the pixels to the mean of their cluster, summed over
+        Squared distance of the pixels of each cluster to its center, summed over
         channels, mean over pixels, in squared units of the image, or of the color
-        space if that is not "rgb". It never rises.
+        space if that is not "rgb". With alpha, that of premultiplied colors. It never
+        rises.
     centers : (k, C) or (k,) ndarray of float64
         Centers after the iteration, before rounding, in the units of the image.
     """
@@ -83,57 +84,28 @@ class Model(NamedTuple):
     converged: bool
     # Entry of each counted color, if colors were counted and fitted.
     labels: NDArray[Any] | None
-    # Whether the palette has every color of the sample.
-    is_lossless: bool
+    # Centers (k, D) before they were rounded; none if the palette has every color.
+    centers: NDArray[np.float64] | None
 
 
-def fit_palette(sample: Sample, options: FitOptions) -> Model:
-    """Fit at most `options.k` colors to a sample."""
-    k, fixed = options.k, options.fixed
-    apart = _apart(sample, fixed)
-    everything = _everything(sample, np.concatenate((fixed, apart)), k)
-    if everything is not None:
-        return everything
-    assert sample.fitted is not None, "else a single color is everything"
-    if k == 1:
-        apart = apart[:0]
-    fit = _fit(sample.fitted, options, k - len(apart))
-    least = k - len(apart) if options.iters > 0 else 1
-    model = _rounded(fit, sample.fitted, fixed, _is_rgb(sample.layout), least)
-    return _with_apart(model, apart, _is_rgb(sample.layout))
-
-
-def fit_curve(sample: Sample, options: FitOptions, ks: list[int]) -> list[float]:
-    """Give the error for each of ascending `ks`, each fit starting from the last."""
-    errors = []
-    centers: NDArray[np.float64] | None = None
-    for k in ks:
-        model = _everything(sample, sample.unseen, k)
-        if model is None and sample.fitted is not None:
-            n_fitted = max(1, k - len(sample.unseen))
-            fit = _fit(sample.fitted, options._replace(k=k), n_fitted, centers)
-            centers = fit.centers
-            is_rgb = _is_rgb(sample.layout)
-            model = _rounded(fit, sample.fitted, options.fixed, is_rgb, n_fitted)
-        assert model is not None, "what is not seen is everything"
-        errors.append(model.mse)
-    return errors
-
-
-def _fit(
-    pixels: FittedPixels,
-    options: FitOptions,
-    k: int,
-    grown: NDArray[np.float64] | None = None,
-) -> Fit:
-    """Fit k centers, the first of them fixed, from a start or from fewer centers."""
-    pinned = centers_of(options.fixed, pixels.space)
-    source = pixels.source
+def fit_palette(
+    sample: Sample, options: FitOptions, grown: NDArray[np.float64] | None = None
+) -> Model:
+    """Fit at most `options.k` colors to a sample, perhaps from fewer centers."""
+    pixels, k, is_rgb = sample.fitted, options.k, _is_rgb(sample.layout)
+    fixed = _required(sample, options)
+    if pixels is None:
+        return _lossless(ColorCounts(fixed[:0], np.zeros(0, np.int64)), fixed, is_rgb)
+    if pixels.counted is not None and len(pixels.counted.colors) <= k:
+        everything = _lossless(pixels.counted, fixed, is_rgb)
+        if len(everything.palette) <= k:
+            return everything
+    source, pinned = pixels.source, centers_of(fixed, pixels.space)
     if grown is None:
-        start = _start(pixels, options, k)
+        start = _start(pixels, options)
     else:
         start = np.concatenate((grown, source.worst(grown, k - len(grown))))
-    return lloyd(
+    fit = lloyd(
         source.partition,
         source.worst,
         _pinned(start, pinned, k),
@@ -141,14 +113,40 @@ def _fit(
         _reporter(options.callback, pixels),
         len(pinned),
     )
+    return _rounded(fit, pixels, fixed, is_rgb, k if options.iters > 0 else 1)
 
 
-def _start(pixels: FittedPixels, options: FitOptions, k: int) -> NDArray[np.float64]:
-    """Give the initial centers: k at most, or some more where colors are given."""
+def fit_curve(sample: Sample, options: FitOptions, ks: list[int]) -> list[float]:
+    """Give the error for each of ascending `ks`, each fit starting from the last."""
+    errors = []
+    centers = None
+    for k in ks:
+        model = fit_palette(sample, options._replace(k=k), centers)
+        centers = model.centers
+        errors.append(model.mse)
+    return errors
+
+
+def _required(sample: Sample, options: FitOptions) -> NDArray[Any]:
+    """Give the fixed colors, and that of what is fully transparent if it has room.
+
+    It has if it leaves a place for what is seen.
+    """
+    fixed, unseen = options.fixed, sample.unseen
+    if sample.layout.has_alpha and (fixed[:, -1] <= 0).any():
+        return fixed
+    n_taken = len(fixed) + len(unseen) + (sample.fitted is not None)
+    return np.concatenate((fixed, unseen)) if n_taken <= options.k else fixed
+
+
+def _start(pixels: FittedPixels, options: FitOptions) -> NDArray[np.float64]:
+    """Give k initial centers, or those of all colors if these are fewer."""
     counted, _, space, source = pixels
-    init = options.init
+    init, k = options.init, options.k
     if not isinstance(init, str):
         return centers_of(init, space)
+    if counted is not None and len(counted.colors) <= k:
+        return centers_of(counted.colors, space)
     if init in ("auto", "thorough"):
         if counted is not None and _is_small_line(counted.colors, k):
             values = points_of(counted.colors, space)[:, 0]
@@ -219,9 +217,12 @@ def _rounded(
         worst = colors_of(source.worst(centers, n_missing), space)
         colors = np.concatenate((fixed, palette[stays & ~is_fixed], worst))
     mse = _mse_in_units(measure, palette, pixels)
-    return Model(
-        palette, measure.counts, mse, fit.n_iter, fit.converged, measure.labels, False
-    )
+    labels, counts, _ = measure
+    if n_missing > 0:
+        # More colors would not lower the error that squares can tell.
+        palette, counts = palette[stays], counts[stays]
+        labels = None if labels is None else (np.cumsum(stays) - 1)[labels]
+    return Model(palette, counts, mse, fit.n_iter, fit.converged, labels, fit.centers)
 
 
 def _mse_in_units(
@@ -246,40 +247,15 @@ def _mse_in_units(
     return total / float(measure.counts.sum())
 
 
-def _apart(sample: Sample, fixed: NDArray[Any]) -> NDArray[Any]:
-    """Give the entry (1, C) for what is fully transparent, or none (0, C)."""
-    is_there = bool(len(fixed)) and bool((fixed[:, -1] <= 0).any())
-    return sample.unseen[:0] if is_there else sample.unseen
-
-
-def _everything(sample: Sample, more: NDArray[Any], k: int) -> Model | None:
-    """Give the palette of all colors and `more` (m, C), if that is k at most."""
-    colors, counts = more[:0], np.zeros(0, dtype=np.int64)
-    if sample.fitted is not None:
-        counted = sample.fitted.counted
-        if counted is None or len(counted.colors) > min(k, MAX_COLORS):
-            return None
-        colors, counts = counted
+def _lossless(counted: ColorCounts, fixed: NDArray[Any], is_rgb: bool) -> Model:
+    """Give the palette of all colors that were counted, and of the fixed ones."""
     palette, entry = np.unique(
-        np.concatenate((colors, more)), axis=0, return_inverse=True
+        np.concatenate((counted.colors, fixed)), axis=0, return_inverse=True
     )
-    if len(palette) > k:
-        return None
-    order = _dark_to_light(palette, _is_rgb(sample.layout))
-    totals = np.zeros(len(palette), dtype=np.int64)
-    totals[entry.reshape(-1)[: len(colors)]] = counts
-    return Model(palette[order], totals[order], 0.0, 0, True, None, True)
-
-
-def _with_apart(model: Model, apart: NDArray[Any], is_rgb: bool) -> Model:
-    """Sort entries (m, C) that no pixel counts for into the palette."""
-    if len(apart) == 0:
-        return model
-    palette = np.concatenate((model.palette, apart))
     order = _dark_to_light(palette, is_rgb)
-    counts = np.append(model.counts, np.zeros(len(apart), np.int64))[order]
-    labels = None if model.labels is None else np.argsort(order)[model.labels]
-    return model._replace(palette=palette[order], counts=counts, labels=labels)
+    totals = np.zeros(len(palette), dtype=np.int64)
+    totals[entry.reshape(-1)[: len(counted.colors)]] = counted.counts
+    return Model(palette[order], totals[order], 0.0, 0, True, None, None)
 
 
 def _is_rgb(layout: Layout) -> bool:
@@ -309,10 +285,12 @@ def _reporter(
     variance = source.measure(middle).mse
 
     def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
-        # Steiner: the squares about the middle are those about the means of the
-        # clusters, and those of these means.
-        moved = np.square(cluster_means(parts, centers) - middle).sum(axis=1)
-        mse = variance - float((parts.weights * moved).sum() / everything.weights[0])
+        # Steiner: the squares about any point are those about the mean, and that of
+        # its distance to the mean. Only fixed centers are not the means.
+        means = cluster_means(parts, centers)
+        saved = np.square(means - middle) - np.square(means - centers)
+        weighted = float((parts.weights * saved.sum(axis=1)).sum())
+        mse = variance - weighted / float(everything.weights[0])
         callback(
             IterationState(
                 n_iter, squared_units(mse, space), shown_centers(centers, space)

@@ -69,7 +69,8 @@ class PaletteResult:
     palette : (K, C) or (K,) ndarray
         Distinct colors in the dtype of the image, from dark to light.
     counts : (K,) ndarray of int64
-        Number of fitted pixels whose nearest color each entry is.
+        Number of fitted pixels whose nearest color each entry is. Pixels that are not
+        finite, or fully transparent, are not fitted.
     mse : float
         Squared distance of the fitted pixels to their palette colors, summed over
         channels, mean over pixels, in squared units of the image, whatever the color
@@ -132,9 +133,10 @@ def quantize_kmeans(
         uint8, uint16 or float, white being 1 for floats. In Oklab, differences of a
         and b count twice, as its author found to predict differences best.
     alpha : bool, optional
-        Whether the last channel is opacity, white being opaque. Distances are those
-        of premultiplied colors, so that colors count as far as they are seen. Pixels
-        that are fully transparent neither count nor change.
+        Whether the last channel is opacity, of an unsigned or float dtype; opaque is
+        its largest value, or 1 for floats. Distances are those of premultiplied
+        colors, so that colors count as far as they are seen. Pixels that are fully
+        transparent neither count nor change.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
         Initial centers. "auto" searches for the best ones it can find in about the
         time of the iterations, and "thorough" for many times longer; neither draws at
@@ -195,7 +197,8 @@ def quantize_kmeans(
     options = _options(layout, k, iters, init, rng, callback, None)
     sample = sample_pixels([pixels], masks, layout)
     model = fit_palette(sample, options)
-    if model.is_lossless and mask is None:
+    if model.centers is None and mask is None:
+        # The palette has every color that counts.
         return array.copy()
     counted = sample.fitted and sample.fitted.counted
     if (
@@ -267,10 +270,11 @@ def kmeans_palette(
     -------
     result : PaletteResult
         The palette with its pixel numbers and error, and how it was reached. There
-        are `k` colors, or as many as `image` has, and each is fixed or the nearest one
-        of some pixel; with ``iters=0`` there may be fewer. With `alpha`, one entry,
-        that no pixel counts for, is the commonest color of fully transparent pixels,
-        if there are any and `k` is more than 1.
+        are `k` colors, or as many as `image` and `fixed` have, and each is fixed or the
+        nearest one of some pixel. With ``iters=0`` they are the initial ones, of which
+        some may be equal or unused. With `alpha`, if there are fully transparent
+        pixels, their commonest color is one more fixed color, where it leaves a place
+        for what is seen and none of `fixed` is fully transparent.
 
     Raises
     ------
@@ -445,7 +449,8 @@ def choose_k(
     if (psnr is None) == (mse is None):
         msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
         raise ValueError(msg)
-    target = checked_number("psnr" if mse is None else "mse", psnr or mse or 0)
+    name, value = ("psnr", psnr) if mse is None else ("mse", mse)
+    target = checked_number(name, value)
     sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
     options = _options(sample.layout, 1, iters, "auto", None, None, None)
     most = target if mse is not None else _mse_of_psnr(target, sample)
@@ -453,12 +458,15 @@ def choose_k(
     def fitted(k: int) -> Model:
         return fit_palette(sample, options._replace(k=k))
 
-    k, too_few, model = 1, 0, fitted(1)
+    too_far = f"{name}={target:g} is out of reach of {MAX_COLORS} colors"
+    # No error at all takes every color.
+    k = 1 if most > 0 else _n_seen(sample)
+    if k > MAX_COLORS:
+        raise ValueError(too_far)
+    too_few, model = k - 1, fitted(k)
     while model.mse > most:
         if k == MAX_COLORS:
-            name = "psnr" if mse is None else "mse"
-            msg = f"{name}={target:g} is out of reach: {k} colors give {model.mse:g}"
-            raise ValueError(msg)
+            raise ValueError(too_far)
         too_few, k = k, min(2 * k, MAX_COLORS)
         model = fitted(k)
     while k - too_few > 1:
@@ -592,6 +600,14 @@ def _result(model: Model, layout: Layout) -> PaletteResult:
     )
 
 
+def _n_seen(sample: Sample) -> int:
+    """Count the colors that are fitted, or give one more than a palette may have."""
+    if sample.fitted is None:
+        return 1
+    counted = sample.fitted.counted
+    return MAX_COLORS + 1 if counted is None else len(counted.colors)
+
+
 def _mse_of_psnr(psnr: float, sample: Sample) -> float:
     """Give the squared error of a peak signal-to-noise ratio."""
     dtype = sample.layout.dtype
@@ -606,4 +622,6 @@ def _mse_of_psnr(psnr: float, sample: Sample) -> float:
     else:
         limits = np.iinfo(dtype)
         peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
-    return float(sample.layout.n_channels * peak**2 / 10 ** (psnr / 10))
+    # Products of floats become infinite, where powers raise.
+    amplitude = peak * 10.0 ** (-psnr / 20)
+    return float(sample.layout.n_channels * amplitude * amplitude)

@@ -152,8 +152,9 @@ def _locate(colors: NDArray[Any], space: Space) -> NDArray[Any]:
         return np.hstack((located * opacity, opacity * _OPAQUE[space.name]))
     if not space.has_alpha:
         return colors
+    types = colors.dtype, space.dtype
     # Products of 16 bits fit 32, exactly.
-    is_short = colors.dtype.kind == "u" and colors.dtype.itemsize <= 2
+    is_short = all(t.kind == "u" and t.itemsize <= 2 for t in types)
     wide: NDArray[Any] = colors.astype(np.uint32 if is_short else np.float64)
     opacity = wide[:, -1:]
     return np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
@@ -164,13 +165,15 @@ def _restore(
 ) -> NDArray[Any]:
     """Turn coordinates (n, D), not plain ones, into colors (n, C) of a dtype."""
     white = white_of(space.dtype)
+    # The last float64 below 2^64.
+    largest = min(white, 2.0**64 - 2.0**11)
     colors = np.empty(coordinates.shape, dtype)
     rest = coordinates
     if space.has_alpha:
         unit = white if space.gamut is None else _OPAQUE[space.name] / white
-        opacity = np.clip(coordinates[:, -1:] / unit, 0, white)
+        opacity = np.maximum(coordinates[:, -1:] / unit, 0)
         if dtype.kind != "f":
-            opacity = np.rint(opacity)
+            opacity = np.clip(np.rint(opacity), 0, largest)
         # Of what is not seen, nothing is left.
         share = opacity if space.gamut is None else opacity / white
         rest = np.zeros_like(coordinates[:, :-1])
@@ -180,7 +183,7 @@ def _restore(
         gamut = space.gamut._replace(dtype=dtype)
         restored = from_space(rest, _perceptual(space.name), gamut)
     else:
-        restored = rest if dtype.kind == "f" else np.clip(np.rint(rest), 0, white)
+        restored = rest if dtype.kind == "f" else np.clip(np.rint(rest), 0, largest)
     colors[:, : restored.shape[1]] = restored
     if space.has_alpha:
         colors[colors[:, -1] == 0] = 0
