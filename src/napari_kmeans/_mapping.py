@@ -60,7 +60,10 @@ def label_pixels(
     centers = centers_of(palette, space)
     # Planes of rows, also where the image has only one axis or none.
     lines = (1,) * (3 - image.ndim) + image.shape
-    planes = image.reshape(-1, *lines[-3:]) if dither is not None else image
+    planes = image
+    if dither is not None:
+        native = image.dtype.newbyteorder("=")
+        planes = image.astype(native, copy=False).reshape(-1, *lines[-3:])
     if dither == "ordered":
         return _ordered(planes, colors, centers, space).reshape(shape)
     labels = _nearest_labels(planes, colors, centers, space)

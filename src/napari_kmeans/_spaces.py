@@ -90,7 +90,10 @@ def points_of(colors: NDArray[Any], space: Space) -> NDArray[Any]:
 
 def centers_of(palette: NDArray[Any], space: Space) -> NDArray[np.float64]:
     """Turn colors (k, C) of any dtype, in the units of the image, into centers."""
-    return to_centers(_locate(palette, space), space.frame)
+    with np.errstate(over="ignore"):
+        centers = to_centers(_locate(palette, space), space.frame)
+    # Far outside the frame, and with squares that do not overflow.
+    return np.clip(centers, -1e150, 1e150)
 
 
 def colors_of(centers: NDArray[np.float64], space: Space) -> NDArray[Any]:
