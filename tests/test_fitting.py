@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import skimage.data
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette
@@ -48,6 +49,17 @@ def test_fixed_colors_take_the_places_of_the_nearest_centers():
 
     assert_array_equal(model.palette[:, 0], [0, 100, 205])
     assert_array_equal(model.centers[:, 0], [205, 0, 100])
+
+
+@pytest.mark.parametrize("init", ["auto", "thorough"])
+def test_fixed_colors_are_no_worse_than_their_places_left_empty(init):
+    photo = skimage.data.chelsea()[::4, ::4]
+    fixed = [[255, 0, 255], [0, 255, 0], [0, 0, 0]]
+
+    beside = kmeans_palette(photo, 8, init=init, fixed=fixed).mse
+
+    alone = kmeans_palette(photo, 5, init=init).mse
+    assert beside <= alone
 
 
 def test_fixed_colors_far_from_all_pixels_leave_the_others_to_be_fitted():

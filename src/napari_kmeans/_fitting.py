@@ -11,6 +11,7 @@ from napari_kmeans._color_counts import ColorCounts
 from napari_kmeans._lloyd import Fit, cluster_means, lloyd
 from napari_kmeans._nearest import nearest
 from napari_kmeans._one_channel import MAX_OPTIMUM, optimal_centers
+from napari_kmeans._point_sources import counted_source
 from napari_kmeans._points import frame_of, to_points
 from napari_kmeans._seeding import kmeans_plus_plus, random_pixels, searched_centers
 from napari_kmeans._spaces import (
@@ -36,6 +37,8 @@ __all__ = ["FitOptions", "IterationState", "Model", "fit_curve", "fit_palette"]
 
 # Distances that the search for a start may compute: less than the iterations do.
 _EFFORT = 1 << 25
+# Iterations that two starts are compared by.
+_TRIED = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,10 +104,12 @@ def fit_palette(
         if len(everything.palette) <= k:
             return everything
     source, pinned = pixels.source, centers_of(fixed, pixels.space)
-    if grown is None:
-        start = _start(pixels, options)
-    else:
+    if grown is not None:
         start = np.concatenate((grown, source.worst(grown, k - len(grown))))
+    elif isinstance(options.init, str):
+        start = _start_beside(pinned, pixels, options.init, k, options.rng)
+    else:
+        start = centers_of(options.init, pixels.space)
     fit = lloyd(
         source.partition,
         source.worst,
@@ -139,12 +144,34 @@ def _required(sample: Sample, options: FitOptions) -> NDArray[Any]:
     return np.concatenate((fixed, unseen)) if n_taken <= options.k else fixed
 
 
-def _start(pixels: FittedPixels, options: FitOptions) -> NDArray[np.float64]:
+def _start_beside(
+    pinned: NDArray[np.float64],
+    pixels: FittedPixels,
+    init: str,
+    k: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Give at most k initial centers, the first of them pinned (m, D)."""
+    m = len(pinned)
+    if m == k:
+        return pinned
+    start = _start(pixels, init, k, rng)
+    if m == 0:
+        return start
+    # Centers that gave way to pinned ones may be missed, and of those sought for the
+    # other places some may be of no use beside them: what is better, some points tell.
+    fewer = _start(pixels, init, k - m, rng)
+    starts = _pinned(start, pinned, k), np.concatenate((pinned, fewer))
+    few = counted_source(*pixels.source.coarse(k, 1 << 12))
+    fits = [lloyd(few.partition, few.worst, s, _TRIED, None, m) for s in starts]
+    return min(fits, key=lambda fit: few.measure(fit.centers).mse).centers
+
+
+def _start(
+    pixels: FittedPixels, init: str, k: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Give k initial centers, or those of all colors if these are fewer."""
     counted, _, space, source = pixels
-    init, k = options.init, options.k
-    if not isinstance(init, str):
-        return centers_of(init, space)
     if counted is not None and len(counted.colors) <= k:
         return centers_of(counted.colors, space)
     if init in ("auto", "thorough"):
@@ -166,10 +193,10 @@ def _start(pixels: FittedPixels, options: FitOptions) -> NDArray[np.float64]:
     else:
         points, counts = points_of(counted.colors, space), counted.counts
     if init == "random":
-        chosen = random_pixels(counts.astype(np.int64), k, options.rng)
+        chosen = random_pixels(counts.astype(np.int64), k, rng)
     else:
         weights = counts.astype(np.float64)
-        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), options.rng)
+        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), rng)
     return points[chosen].astype(np.float64)
 
 

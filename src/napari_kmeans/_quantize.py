@@ -263,8 +263,8 @@ def kmeans_palette(
         Called after each iteration, as in `quantize_kmeans`.
     fixed : (m, C) or (m,) array, optional
         Colors that the palette has, unmoved, beside those that are fitted to what they
-        leave over, ``m <= k``: a background, a brand color, black and white. They take
-        the places of the initial centers that are nearest to them.
+        leave over, ``m <= k``: a background, a brand color, black and white. Of given
+        initial centers, those nearest to fixed colors give way.
 
     Returns
     -------
