@@ -37,6 +37,8 @@ __all__ = ["FitOptions", "IterationState", "Model", "fit_curve", "fit_palette"]
 
 # Distances that the search for a start may compute: less than the iterations do.
 _EFFORT = 1 << 25
+# Starts that nothing is drawn for.
+_SEARCHES = ("auto", "thorough")
 # Iterations that two starts are compared by.
 _TRIED = 10
 
@@ -155,15 +157,17 @@ def _start_beside(
     m = len(pinned)
     if m == k:
         return pinned
-    start = _start(pixels, init, k, rng)
-    if m == 0:
-        return start
-    # Centers that gave way to pinned ones may be missed, and of those sought for the
-    # other places some may be of no use beside them: what is better, some points tell.
-    fewer = _start(pixels, init, k - m, rng)
-    starts = _pinned(start, pinned, k), np.concatenate((pinned, fewer))
+    beside = np.concatenate((pinned, _start(pixels, init, k - m, rng)))
+    if m == 0 or init not in _SEARCHES:
+        return beside
+    # Some of these may be of no use beside pinned ones, and of k centers those that give
+    # way to pinned ones may be missed: what is better, fewer points tell.
+    start = _pinned(_start(pixels, init, k, rng), pinned, k)
     few = counted_source(*pixels.source.coarse(k, 1 << 12))
-    fits = [lloyd(few.partition, few.worst, s, _TRIED, None, m) for s in starts]
+    fits = [
+        lloyd(few.partition, few.worst, centers, _TRIED, None, m)
+        for centers in (beside, start)
+    ]
     return min(fits, key=lambda fit: few.measure(fit.centers).mse).centers
 
 
@@ -174,7 +178,7 @@ def _start(
     counted, _, space, source = pixels
     if counted is not None and len(counted.colors) <= k:
         return centers_of(counted.colors, space)
-    if init in ("auto", "thorough"):
+    if init in _SEARCHES:
         if counted is not None and _is_small_line(counted.colors, k):
             values = points_of(counted.colors, space)[:, 0]
             order = np.argsort(values, kind="stable")
