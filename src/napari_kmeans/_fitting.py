@@ -160,8 +160,8 @@ def _start_beside(
     beside = np.concatenate((pinned, _start(pixels, init, k - m, rng)))
     if m == 0 or init not in _SEARCHES:
         return beside
-    # Some of these may be of no use beside pinned ones, and of k centers those that give
-    # way to pinned ones may be missed: what is better, fewer points tell.
+    # Some of these may be of no use beside pinned ones, and of k centers those that
+    # give way to pinned ones may be missed: what is better, fewer points tell.
     start = _pinned(_start(pixels, init, k, rng), pinned, k)
     few = counted_source(*pixels.source.coarse(k, 1 << 12))
     fits = [
