@@ -47,6 +47,7 @@ def test_nothing_is_fitted_where_nothing_is_seen():
 def test_too_many_colors_to_count_are_fitted_from_the_pixels(monkeypatch, dtype, alpha):
     rng = np.random.default_rng(8)
     share = rng.random((40, 50, 4)) ** 2
+    share[:, :, 3] += 0.001
     share[:5, :, 3] = 0
     image = (share * (60000 if dtype == "u2" else 1)).astype(dtype)
     image[:5, :, :3] = image[0, 0, :3]
@@ -62,6 +63,7 @@ def test_too_many_colors_to_count_are_fitted_from_the_pixels(monkeypatch, dtype,
     assert found.fitted.counted is None
     if alpha:
         assert_array_equal(found.unseen, image[:1, 0])
+        assert sample([image[5:]], alpha=alpha).unseen.shape == (0, 4)
     assert_allclose(result.palette, expected.palette, rtol=1e-6)
     assert_array_equal(result.counts, expected.counts)
     assert_allclose(result.mse, expected.mse, rtol=1e-9)

@@ -75,7 +75,14 @@ def sample_pixels(
     counted = add_counts(count_colors(part) for part in parts())
     unseen = np.empty((0, layout.n_channels), layout.dtype)
     if layout.has_alpha:
-        counted, unseen = _split_unseen(counted, parts)
+        found = counted or _count_unseen(parts)
+        is_unseen = found.colors[:, -1] <= 0
+        if is_unseen.any():
+            # The first on a tie.
+            commonest = np.where(is_unseen, found.counts, 0).argmax()
+            unseen = found.colors[commonest : commonest + 1]
+        if counted is not None:
+            counted = ColorCounts(*(column[~is_unseen] for column in counted))
     if counted is None:
         return Sample(layout, _fitted(None, blocks, layout), unseen)
     if len(counted.colors):
@@ -102,21 +109,10 @@ def _fitted(
     return FittedPixels(counted, blocks, space, source)
 
 
-def _split_unseen(
-    counted: ColorCounts | None, parts: Callable[[], Iterator[NDArray[Any]]]
-) -> tuple[ColorCounts | None, NDArray[Any]]:
-    """Take fully transparent colors out, and give the commonest, the first on a tie."""
-    found = counted
-    if counted is None:
-        some = (part[part[..., -1] <= 0][:_MOST_UNSEEN] for part in parts())
-        found = add_counts(count_colors(pixels) for pixels in some if len(pixels))
-        if found is None:
-            return None, next(parts())[:0].reshape(0, -1)
-    assert found is not None, "one of them was counted"
-    is_unseen = found.colors[:, -1] <= 0
-    colors, counts = found.colors[is_unseen], found.counts[is_unseen]
-    commonest = colors[counts.argmax()][np.newaxis] if len(colors) else colors
-    if counted is None:
-        return None, commonest
-    seen = ColorCounts(counted.colors[~is_unseen], counted.counts[~is_unseen])
-    return seen, commonest
+def _count_unseen(parts: Callable[[], Iterator[NDArray[Any]]]) -> ColorCounts:
+    """Count the fully transparent colors, or none if they are too many."""
+    some = (part[part[..., -1] <= 0][:_MOST_UNSEEN] for part in parts())
+    found = add_counts(count_colors(pixels) for pixels in some if len(pixels))
+    if found is None:
+        return ColorCounts(np.empty((0, 1)), np.empty(0, dtype=np.int64))
+    return found
