@@ -218,6 +218,21 @@ def test_dither_works_with_every_switch_and_leaves_exact_colors_alone(
 
 
 @pytest.mark.parametrize("dither", DITHERS)
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_what_is_not_seen_is_not_mixed_of_what_is(dither, dtype):
+    top = 255 if dtype == "u1" else 1
+    image = np.zeros((9, 9, 2), dtype)
+    # Premultiplied and in 255ths, (50, 50) and (0, 80): on both sides of (0, 0).
+    palette = np.array([[255, 50], [0, 80]]) / 255 * top
+
+    labels = map_to_palette(image, palette, alpha=True, dither=dither)
+    seen = image + np.array([0, 1 if dtype == "u1" else 1e-3], dtype)
+
+    assert_array_equal(labels, 0)
+    assert map_to_palette(seen, palette, alpha=True, dither=dither).any()
+
+
+@pytest.mark.parametrize("dither", DITHERS)
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_a_gray_ramp_on_black_and_white_keeps_its_local_mean(dither, dtype):
     ramp = np.broadcast_to(np.arange(256) / 255, (64, 256))
