@@ -163,7 +163,7 @@ def _start_beside(
     # Some of these may be of no use beside pinned ones, and of k centers those that
     # give way to pinned ones may be missed: what is better, fewer points tell.
     start = _pinned(_start(pixels, init, k, rng), pinned, k)
-    few = counted_source(*pixels.source.coarse(k, 1 << 12))
+    few = counted_source(*pixels.source.coarse(k, 1 << 12), 0)
     fits = [
         lloyd(few.partition, few.worst, centers, _TRIED, None, m)
         for centers in (beside, start)
