@@ -157,7 +157,7 @@ def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud
     squared = np.square(columns).sum(axis=0)
     rows = np.ones((n, n_channels + 1), dtype=np.float32)
     rows[:, :-1] = columns.T
-    total = float(weights @ squared)
+    total = float((weights * squared).sum())
     return _Cloud(columns, weights, columns * weights, squared, total, rows)
 
 
@@ -210,6 +210,8 @@ def _moved(
     With `rng`, costs and gains are taken wrong at random, the less the higher the rate.
     """
     best = _Found(centers, np.inf)
+    if len(rates) == 0:
+        return best
     for rate in rates:
         nearest = _two_nearest(cloud, centers)
         means, total, error = _means(cloud, centers, nearest.label)
@@ -324,7 +326,7 @@ def _halves(
         part = np.flatnonzero(upper)
         weight, sums = _sums(cloud, label[part], k, part)
         rest = total - weight
-        both = ((weight > 0) & (rest > 1e-9 * total))[:, np.newaxis]
+        both = ((weight > 0) & (rest > 1e-12 * total))[:, np.newaxis]
         high, low = means.copy(), means.copy()
         np.divide(sums, weight[:, np.newaxis], out=high, where=both)
         opposite = total[:, np.newaxis] * means - sums
