@@ -1,7 +1,7 @@
 """Squared error on the 24 Kodak photos, beside published and best known palettes.
 
     python benchmarks/kodak.py PHOTOS PUBLISHED.csv
-    python benchmarks/kodak.py PHOTOS PUBLISHED.csv --search 2400
+    python benchmarks/kodak.py PHOTOS PUBLISHED.csv --search 720
 
 PHOTOS is a folder of kodim01.png to kodim24.png, and PUBLISHED.csv has the columns
 image, k, incremental_online_kmeans and sklearn_kmeans: mean over pixels of the squared
@@ -97,8 +97,8 @@ def fitted_errors(
     last = centers[-1] if centers else result.palette.astype(np.float64)
     labels, squared = nearest(colors, last)
     if not centers:
-        # Nothing moved, so the start was at rest: its centers are means, and the
-        # means of the rounded palette's clusters are these but for ties.
+        # The start was at rest, and is only known rounded. Its centers are the means of
+        # their colors; the palette's clusters differ by colors on a border at most.
         total = np.bincount(labels, counts, len(last))
         sums = [np.bincount(labels, counts * column, len(last)) for column in colors.T]
         _, squared = nearest(colors, np.stack(sums, axis=1) / total[:, np.newaxis])
