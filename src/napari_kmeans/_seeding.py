@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
 
 # Points per center that a search begins with, and the least of all.
-_COARSE, _FEWEST = 32, 1 << 11
+_COARSE, _FEWEST = 32, 3 << 10
 # A key of more channels would not fit 64 bits.
 _MOST_KEY_CHANNELS = 4
 # Distances that a series of rounds may cost, and what a round does for each channel of
