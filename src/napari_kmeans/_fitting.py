@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FitOptions", "IterationState", "Model", "fit_curve", "fit_palette"]
 
-# Distances that the search for a start may compute: less than the iterations do.
-_EFFORT = 1 << 25
+# Searches for a start called thorough, each from the best one before.
+_EFFORT = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -155,12 +155,12 @@ def _start(pixels: FittedPixels, options: FitOptions, k: int) -> NDArray[np.floa
             order = np.argsort(values, kind="stable")
             weights = counted.counts[order].astype(np.float64)
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
-        # Enough points for each center, and few enough for many trials.
-        coarse = source.coarse(k, max(1 << 12, 80 * k))
-        centers = searched_centers(*coarse, k, _EFFORT)
+        # Enough points for each center, and few enough for many rounds.
+        m = max(min(1 << 10, (1 << 16) // k), 80) * k
+        centers = searched_centers(*source.coarse(k, m), k, 1)
         if init == "auto":
             return centers
-        finer = searched_centers(*source.coarse(k, 1 << 16), k, 64 * _EFFORT)
+        finer = searched_centers(*source.coarse(k, 1 << 16), k, _EFFORT)
         fits = [lloyd(source.partition, source.worst, c, 100) for c in (centers, finer)]
         return min(fits, key=lambda fit: source.measure(fit.centers).mse).centers
     if counted is None:
