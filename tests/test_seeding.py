@@ -58,6 +58,16 @@ def test_search_finds_clumps_of_unequal_weight():
     assert_allclose(centers[order], [[0, 1], [100.5, 90], [200, 3]], rtol=1e-12)
 
 
+def test_search_gives_a_lone_far_point_its_own_center():
+    points = np.random.default_rng(3).integers(0, 400, (20000, 3))
+    points[7] = 6000
+
+    centers = searched_centers(points, np.ones(20000), 16, 1)
+
+    # Cuts through the mean would leave it with more than a thousand others.
+    assert_allclose(centers[centers.argmax(axis=0)], np.full((3, 3), 6000), rtol=1e-12)
+
+
 @given(weighted_points())
 def test_search_gives_each_point_a_center_if_there_are_enough(case):
     points, weights = case

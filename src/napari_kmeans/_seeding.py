@@ -96,6 +96,15 @@ class _Nearest(NamedTuple):
     second: NDArray[np.float32]
 
 
+class _Halves(NamedTuple):
+    """What splitting each cluster gains (k,), means (k, C), points of the higher."""
+
+    gain: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    upper: NDArray[np.bool_]
+
+
 class _Worth(NamedTuple):
     """What removing or splitting each center would change."""
 
@@ -184,7 +193,8 @@ def _split_up(cloud: _Cloud, k: int) -> NDArray[np.float64]:
     label = np.zeros(len(cloud.weights), dtype=np.intp)
     total, means = _sums(cloud, label, 1)
     while len(means) < k:
-        gain, low, high, upper = _halves(cloud, means, total, label)
+        halves = _halves(cloud, means, total, label)
+        gain, low, high, upper = _or_far_point(halves, cloud, means, total, label)
         n_split = min(k - len(means), max(1, len(means) // 2))
         split = np.argsort(-gain, kind="stable")[:n_split]
         split = split[gain[split] > 0]
@@ -300,13 +310,8 @@ def _halves(
     means: NDArray[np.float64],
     total: NDArray[np.float64],
     label: NDArray[np.intp],
-) -> tuple[
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.bool_],
-]:
-    """Split each cluster in two: gain (k,), both means (k, C), points of the second.
+) -> _Halves:
+    """Split each cluster in two.
 
     The first cut is across the channel that varies most, the next ones midway between
     the means of the halves: steps of Lloyd with k = 2, for all clusters at once.
@@ -336,7 +341,38 @@ def _halves(
     gain = np.zeros(k)
     np.divide(weight * rest, total, out=gain, where=both[:, 0])
     gain *= np.square(axis).sum(axis=1)
-    return gain, low, high, upper
+    return _Halves(gain, low, high, upper)
+
+
+def _or_far_point(
+    halves: _Halves,
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    label: NDArray[np.intp],
+) -> _Halves:
+    """Split off a single point where that gains more, as cuts hardly ever would."""
+    squared = _squared(cloud, means, label)
+    order = np.argsort(cloud.weights * squared, kind="stable")
+    far = np.empty(len(means), dtype=np.intp)
+    far[label[order]] = order  # The last of each label stays.
+    weight, high = cloud.weights[far], cloud.columns[:, far].T
+    rest = total - weight
+    gain = np.zeros(len(means))
+    both = rest > 1e-12 * total
+    np.divide(weight * total * squared[far], rest, out=gain, where=both)
+    better = gain > halves.gain
+    column = better[:, np.newaxis]
+    # The mean of the rest moves away from the point.
+    shift = np.divide(weight, rest, out=np.zeros(len(means)), where=better)
+    low = means - shift[:, np.newaxis] * (high - means)
+    is_far = far.take(label) == np.arange(len(label))
+    return _Halves(
+        np.where(better, gain, halves.gain),
+        np.where(column, low, halves.low),
+        np.where(column, high, halves.high),
+        np.where(better.take(label), is_far, halves.upper),
+    )
 
 
 def _means(
