@@ -1,7 +1,7 @@
 """Squared error on the 24 Kodak photos, beside published and best known palettes.
 
     python benchmarks/kodak.py PHOTOS PUBLISHED.csv
-    python benchmarks/kodak.py PHOTOS PUBLISHED.csv --search 2400
+    python benchmarks/kodak.py PHOTOS PUBLISHED.csv --search 720
 
 PHOTOS is a folder of kodim01.png to kodim24.png, and PUBLISHED.csv has the columns
 image, k, incremental_online_kmeans and sklearn_kmeans: mean over pixels of the squared
@@ -17,17 +17,14 @@ import argparse
 import csv
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from napari_kmeans import kmeans_palette
-from napari_kmeans._color_counts import count_colors
-from napari_kmeans._lloyd import cluster_means, lloyd
 from napari_kmeans._nearest import nearest
-from napari_kmeans._point_sources import PointSource, counted_source
-from napari_kmeans._points import frame_between
+from napari_kmeans._seeding import _cloud, _moved, _split_up
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +33,6 @@ BEST = Path(__file__).with_name("kodak_best.csv")
 REFERENCE = "incremental_online_kmeans"
 # Share of the search that each number of colors gets.
 SHARES = {4: 1, 16: 2, 64: 4, 256: 8}
-ROUNDS = 3
 
 Errors = dict[tuple[str, int], float]
 
@@ -97,10 +93,15 @@ def fitted_errors(
     result = kmeans_palette(
         image, k, iters, init=init, rng=0, callback=lambda s: centers.append(s.centers)
     )
-    # A start that is at rest already is only known rounded.
-    last = centers[-1] if centers else result.palette.astype(np.float64)
     colors, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
-    _, squared = nearest(colors, last)
+    last = centers[-1] if centers else result.palette.astype(np.float64)
+    labels, squared = nearest(colors, last)
+    if not centers:
+        # The start was at rest, and is only known rounded. Its centers are the means of
+        # their colors; the palette's clusters differ by colors on a border at most.
+        total = np.bincount(labels, counts, len(last))
+        sums = [np.bincount(labels, counts * column, len(last)) for column in colors.T]
+        _, squared = nearest(colors, np.stack(sums, axis=1) / total[:, np.newaxis])
     return float(counts @ squared) / counts.sum(), result.mse
 
 
@@ -121,155 +122,57 @@ def write_errors(path: Path, errors: Errors) -> None:
     draft.replace(path)
 
 
-class State(NamedTuple):
-    """Centers (k, C), and the mean squared error about them."""
-
-    centers: NDArray[np.float64]
-    mse: float
-
-
 def search_all(
     photos: dict[str, NDArray[np.uint8]], ks: list[int], seconds: float
 ) -> None:
-    """Look for better centers of all photos, in rounds, and keep their errors."""
-    sources = {}
-    for name, image in photos.items():
-        counted = count_colors(image)
-        frame = frame_between(counted.colors.min(axis=0), counted.colors.max(axis=0))
-        sources[name] = (counted_source(counted, frame), frame.origin)
+    """Look for better centers of all photos and keep their errors."""
     rng = np.random.default_rng()
-    found: dict[tuple[str, int], State] = {}
+    cases = [(name, k) for name in photos for k in ks]
+    left = float(sum(SHARES.get(k, 4) for _, k in cases))
     end = time.perf_counter() + seconds
-    cases = [(name, k) for k in ks for name in photos]
-    for number in range(ROUNDS):
-        left = sum(SHARES.get(k, 4) for _, k in cases) * (ROUNDS - number)
-        for name, k in cases:
-            share = SHARES.get(k, 4) / left
-            left -= SHARES.get(k, 4)
-            until = time.perf_counter() + (end - time.perf_counter()) * share
-            source, origin = sources[name]
-            # With few centers a new start is soon as good, and may end elsewhere.
-            if number == 0:
-                start = started(photos[name], k, "thorough", rng) - origin
-            elif number % 2 and k <= 64:
-                start = started(photos[name], k, "k-means++", rng) - origin
-            else:
-                start = found[name, k].centers
-            state = swapped(source, start, until, rng)
-            if (name, k) not in found or state.mse < found[name, k].mse:
-                found[name, k] = state
-            best = read_errors(BEST, "mse") if BEST.exists() else {}
-            if state.mse < best.get((name, k), np.inf):
-                print(f"round {number}: {name} k={k} {state.mse:.6f}", flush=True)
-                write_errors(BEST, best | {(name, k): state.mse})
+    for name, k in cases:
+        share = SHARES.get(k, 4) / left
+        left -= SHARES.get(k, 4)
+        until = time.perf_counter() + (end - time.perf_counter()) * share
+        mse = searched_error(photos[name], k, until, rng)
+        best = read_errors(BEST, "mse") if BEST.exists() else {}
+        known = best.get((name, k), np.inf)
+        print(f"{name} k={k} {mse:.6f} {mse / known:.6f}", flush=True)
+        if mse < known:
+            write_errors(BEST, best | {(name, k): mse})
 
 
-def started(
-    image: NDArray[np.uint8], k: int, init: str, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Give the centers after ten iterations from a start."""
-    centers: list[NDArray[np.float64]] = []
-    result = kmeans_palette(
-        image, k, 10, init=init, rng=rng, callback=lambda s: centers.append(s.centers)
-    )
-    return centers[-1] if centers else result.palette.astype(np.float64)
+def searched_error(
+    image: NDArray[np.uint8], k: int, until: float, rng: np.random.Generator
+) -> float:
+    """Give the error of the best centers found until then, on all colors.
 
-
-def swapped(
-    source: PointSource,
-    start: NDArray[np.float64],
-    until: float,
-    rng: np.random.Generator,
-) -> State:
-    """Move centers at random while that lowers the error.
-
-    Random swaps (Franti, J. Big Data 5:13, 2018), of centers that are missed little to
-    the best of some points.
+    The rounds of the start called "thorough", from the best centers so far, or now and
+    then from new ones.
     """
-    k = len(start)
-    points, weights = source.coarse(k, 1 << 30)
-    points = points.astype(np.float64)
-    squares = float(weights @ np.square(points).sum(axis=1))
-
-    def steps(centers: NDArray[np.float64], n: int) -> State:
-        """Give the centers after n iterations, and the error one before."""
-        error = np.inf
-        for _ in range(n):
-            parts = source.partition(centers)
-            centers = cluster_means(parts, centers)
-            error = squares - float(parts.weights @ np.square(centers).sum(axis=1))
-        return State(centers, error / weights.sum())
-
-    state = steps(start, 30)
-    usage = None
+    colors, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
+    weights = counts / counts.sum()
+    points = colors - weights @ colors
+    cloud = _cloud(points.T, weights)
+    best = _moved(cloud, _split_up(cloud, k), np.linspace(0.3, 1, 60), rng)
     while time.perf_counter() < until:
-        if usage is None:
-            usage = used(points, weights, state.centers)
-        n_moved = min(int(rng.geometric(0.7)), max(1, k // 4))
-        odds = 1 / np.maximum(usage.cost, usage.cost.max() * 1e-6)
-        removed = rng.choice(k, n_moved, replace=False, p=odds / odds.sum())
-        trial = state.centers.copy()
-        for center in removed:
-            trial[center] = _wanted(points, weights, usage.squared, rng)
-        moved = steps(trial, 3)
-        for _ in range(5):
-            # Worth the time only while there is hope.
-            if not state.mse <= moved.mse < state.mse * (1 + 0.05 / k):
-                break
-            moved = steps(moved.centers, 4)
-        if moved.mse < state.mse * (1 - 1e-7):
-            state, usage = steps(moved.centers, 4), None
-    fit = lloyd(source.partition, source.worst, state.centers, 50)
-    return State(fit.centers, source.measure(fit.centers).mse)
-
-
-class Usage(NamedTuple):
-    """What removing each center (k,) costs, and squared errors (n,) of the points."""
-
-    cost: NDArray[np.float64]
-    squared: NDArray[np.float64]
-
-
-def used(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    centers: NDArray[np.float64],
-) -> Usage:
-    """Give what each center is good for."""
-    k = len(centers)
-    label = np.empty(len(points), dtype=np.intp)
-    first, second = np.empty(len(points)), np.empty(len(points))
-    for start in range(0, len(points), 2048):
-        block = slice(start, start + 2048)
-        distance = np.square(centers).sum(axis=1) - 2 * (points[block] @ centers.T)
-        label[block] = distance.argmin(axis=1)
-        first[block] = distance.min(axis=1)
-        np.put_along_axis(distance, label[block, np.newaxis], np.inf, axis=1)
-        second[block] = distance.min(axis=1)
-    cost = np.bincount(label, weights * (second - first), k)
-    squared = np.maximum(first + np.square(points).sum(axis=1), 0)
-    return Usage(cost, squared)
-
-
-def _wanted(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    squared: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Give the place, of eight, where another center would gain most."""
-    ends = np.cumsum(weights * squared)
-    gained, best = -1.0, points[0]
-    for drawn in np.searchsorted(ends, rng.random(8) * ends[-1]):
-        place = points[min(int(drawn), len(points) - 1)]
-        for _ in range(2):
-            gain = squared - np.square(points - place).sum(axis=1)
-            won = np.flatnonzero(gain > 0)
-            place = weights[won] @ points[won] / weights[won].sum()
-        gain = np.maximum(squared - np.square(points - place).sum(axis=1), 0)
-        if (total := float(weights @ gain)) > gained:
-            gained, best = total, place
-    return best
+        start, low = best.centers, rng.choice((0.4, 0.6, 0.8, 0.9))
+        # With few centers a new start is soon as good, and may end elsewhere.
+        if rng.random() < 4 / k:
+            start, low = points[rng.choice(len(points), k, replace=False)], 0.4
+        found = _moved(cloud, start, np.linspace(low, 1, 20), rng)
+        if found.error < best.error:
+            best = found
+    centers = best.centers
+    for _ in range(100):
+        labels, _ = nearest(points, centers)
+        total = np.bincount(labels, weights, k)
+        sums = [np.bincount(labels, weights * column, k) for column in points.T]
+        moved = np.stack(sums, axis=1) / total[:, np.newaxis]
+        if np.array_equal(moved, centers):
+            break
+        centers = moved
+    return float(weights @ nearest(points, centers)[1])
 
 
 if __name__ == "__main__":

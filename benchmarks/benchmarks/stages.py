@@ -84,15 +84,15 @@ class Centers:
         # Cells enough to choose from, as the default start has them.
         level = next(x for x in self.cells.levels if len(x.weights) >= 16 * k)
         self.means = level.means.T, level.weights
-        self.centers = searched_centers(*self.means, k, 0)
+        self.centers = searched_centers(*self.means, k, 1)
 
     def time_search(self, k: int) -> None:
         """Search for a start."""
-        searched_centers(*self.means, k, 1 << 25)
+        searched_centers(*self.means, k, 1)
 
     def peakmem_search(self, k: int) -> None:
         """Search for a start."""
-        searched_centers(*self.means, k, 1 << 25)
+        searched_centers(*self.means, k, 1)
 
     def time_partition_cells(self, _: int) -> None:
         """Sum up what each center owns: one iteration."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FitOptions", "IterationState", "Model", "fit_curve", "fit_palette"]
 
-# Distances that the search for a start may compute: less than the iterations do.
-_EFFORT = 1 << 25
+# Searches for a start called thorough, each from the best one before.
+_EFFORT = 10
 # Starts that nothing is drawn for.
 _SEARCHES = ("auto", "thorough")
 # Iterations that two starts are compared by.
@@ -94,9 +94,9 @@ class Model(NamedTuple):
 
 
 def fit_palette(
-    sample: Sample, options: FitOptions, grown: NDArray[np.float64] | None = None
+    sample: Sample, options: FitOptions, fewer: NDArray[np.float64] | None = None
 ) -> Model:
-    """Fit at most `options.k` colors to a sample, perhaps from fewer centers."""
+    """Fit at most `options.k` colors to a sample; a search may begin with fewer."""
     pixels, k, is_rgb = sample.fitted, options.k, _is_rgb(sample.layout)
     fixed = _required(sample, options)
     if pixels is None:
@@ -106,10 +106,8 @@ def fit_palette(
         if len(everything.palette) <= k:
             return everything
     source, pinned = pixels.source, centers_of(fixed, pixels.space)
-    if grown is not None:
-        start = np.concatenate((grown, source.worst(grown, k - len(grown))))
-    elif isinstance(options.init, str):
-        start = _start_beside(pinned, pixels, options.init, k, options.rng)
+    if isinstance(options.init, str):
+        start = _start_beside(pinned, pixels, options, fewer)
     else:
         start = centers_of(options.init, pixels.space)
     fit = lloyd(
@@ -149,20 +147,20 @@ def _required(sample: Sample, options: FitOptions) -> NDArray[Any]:
 def _start_beside(
     pinned: NDArray[np.float64],
     pixels: FittedPixels,
-    init: str,
-    k: int,
-    rng: np.random.Generator,
+    options: FitOptions,
+    fewer: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Give at most k initial centers, the first of them pinned (m, D)."""
-    m = len(pinned)
+    k, m = options.k, len(pinned)
     if m == k:
         return pinned
-    beside = np.concatenate((pinned, _start(pixels, init, k - m, rng)))
-    if m == 0 or init not in _SEARCHES:
+    others = None if fewer is None else fewer[m:]
+    beside = np.concatenate((pinned, _start(pixels, options, k - m, others)))
+    if m == 0 or fewer is not None or options.init not in _SEARCHES:
         return beside
     # Some of these may be of no use beside pinned ones, and of k centers those that
     # give way to pinned ones may be missed: what is better, fewer points tell.
-    start = _pinned(_start(pixels, init, k, rng), pinned, k)
+    start = _pinned(_start(pixels, options, k), pinned, k)
     few = counted_source(*pixels.source.coarse(k, 1 << 12), 0)
     fits = [
         lloyd(few.partition, few.worst, centers, _TRIED, None, m)
@@ -172,10 +170,14 @@ def _start_beside(
 
 
 def _start(
-    pixels: FittedPixels, init: str, k: int, rng: np.random.Generator
+    pixels: FittedPixels,
+    options: FitOptions,
+    k: int,
+    fewer: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Give k initial centers, or those of all colors if these are fewer."""
     counted, _, space, source = pixels
+    init = options.init
     if counted is not None and len(counted.colors) <= k:
         return centers_of(counted.colors, space)
     if init in _SEARCHES:
@@ -184,12 +186,12 @@ def _start(
             order = np.argsort(values, kind="stable")
             weights = counted.counts[order].astype(np.float64)
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
-        # Enough points for each center, and few enough for many trials.
-        coarse = source.coarse(k, max(1 << 12, 80 * k))
-        centers = searched_centers(*coarse, k, _EFFORT)
+        # Enough points for each center, and few enough for many rounds.
+        m = max(min(1 << 10, (1 << 16) // k), 80) * k
+        centers = searched_centers(*source.coarse(k, m), k, 1, fewer)
         if init == "auto":
             return centers
-        finer = searched_centers(*source.coarse(k, 1 << 16), k, 64 * _EFFORT)
+        finer = searched_centers(*source.coarse(k, 1 << 16), k, _EFFORT)
         fits = [lloyd(source.partition, source.worst, c, 100) for c in (centers, finer)]
         return min(fits, key=lambda fit: source.measure(fit.centers).mse).centers
     if counted is None:
@@ -197,10 +199,10 @@ def _start(
     else:
         points, counts = points_of(counted.colors, space), counted.counts
     if init == "random":
-        chosen = random_pixels(counts.astype(np.int64), k, rng)
+        chosen = random_pixels(counts.astype(np.int64), k, options.rng)
     else:
         weights = counts.astype(np.float64)
-        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), rng)
+        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), options.rng)
     return points[chosen].astype(np.float64)
 
 

@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._cells import MAX_CELL_CHANNELS, Cells, build_cells, label_cells
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
 
-# The search ends after this many moves in a row that did not lower the error.
-_PATIENCE = 20
-# Centers that may be removed, and clusters that may be split, in single moves.
-_N_RANKED = 32
-# Distances that are rather all computed than left out with the help of cells.
-_MOST_COMPARED = 1 << 25
+# Points per center that a search begins with, and the least of all.
+_COARSE, _FEWEST = 32, 3 << 10
+# A key of more channels would not fit 64 bits.
+_MOST_KEY_CHANNELS = 4
+# Distances that a series of rounds may cost, and what a round does for each channel of
+# a point besides, counted in distances.
+_MOST_DISTANCES, _ROUND_WORK = 1 << 29, 50
+# Up to so many centers a round makes few moves, and may be unlucky with them.
+_FEW = 128
+# Cuts that are tried to halve a cluster.
+_N_CUTS = 4
+# A center moves on past the mean of its points by this share, and settles sooner.
+_STRIDE = 0.9
 # Products computed at once: they stay in the cache of a core, and below the size at
 # which BLAS would share them with other cores and wait for these.
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 
 
 def random_pixels(
@@ -60,206 +67,392 @@ def kmeans_plus_plus(
 
 
 class _Cloud(NamedTuple):
-    """Points (n, C) about their mean, scaled into single precision."""
+    """Points (n, C) about their mean, scaled into -1 to 1."""
 
-    origin: NDArray[np.float64]
-    scale: float
-    # Single precision will do where only a choice depends on it.
-    points: NDArray[np.float32]
     columns: NDArray[np.float64]
     weights: NDArray[np.float64]
     weighted: NDArray[np.float64]
-    squares: float
-    # Where many centers are sought, the points less their least values in cells.
-    low: NDArray[np.float64]
-    cells: Cells | None
+    # |p|^2 of each point, and its weighted sum.
+    squared: NDArray[np.float64]
+    total: float
+    # Rows (p, 1), to be multiplied with (-2c, |c|^2). Single precision will do where
+    # only a choice depends on it.
+    rows: NDArray[np.float32]
 
 
-def searched_centers(
-    points: NDArray[Any], weights: NDArray[Any], k: int, effort: int
-) -> NDArray[np.float64]:
-    """Search good centers, at most `k`, of some thousand distinct points (n, C).
+class _Found(NamedTuple):
+    """Centers (k, C), and the error about them."""
 
-    Clusters are split along their principal axes until there are `k` (Linde, Buzo and
-    Gray, IEEE Trans. Commun. 28:84, 1980). Then centers that would be missed least
-    move into clusters that spread most, two steps of Lloyd follow, and the move is
-    kept if the error falls (Patane and Russo, Neural Networks 14:1219, 2001): first
-    many at a time, then one by one. At most about `effort` distances are computed for
-    it. Nothing is drawn at random.
-    """
-    cloud = _cloud(points, weights, k)
-    centers, error = _step(cloud, _split_up(cloud, k))
-    # A trial costs two steps, and the third pass that finds what to move next.
-    trials = effort // (3 * len(points) * k) if k > 1 else 0
-    n_moved, failures = max(1, k // 8), 0
-    usage = None
-    for _ in range(trials):
-        if usage is None:
-            usage = _usage(cloud, centers)
-        removed, split = _moves(usage, n_moved, failures)
-        if len(removed) == 0 or failures == _PATIENCE:
-            break
-        step = usage.step[split]
-        trial = centers.copy()
-        trial[removed] = centers[split] + step
-        trial[split] = centers[split] - step
-        trial, trial_error = _step(cloud, _step(cloud, trial)[0])
-        # Not by rounding alone, or equally good moves would take turns forever.
-        if trial_error < error * (1 - 1e-9):
-            centers, error, failures, usage = trial, trial_error, 0, None
-        elif n_moved > 1:
-            n_moved //= 2
-        else:
-            failures += 1
-    return centers * cloud.scale + cloud.origin
-
-
-def _cloud(points: NDArray[Any], weights: NDArray[Any], k: int) -> _Cloud:
-    # Shares, so that an image repeated gives the same bits.
-    weights = weights / weights.sum()
-    origin = np.average(points, axis=0, weights=weights)
-    columns = np.ascontiguousarray((points - origin).T)
-    scale = float(np.abs(columns).max()) or 1.0
-    columns /= scale
-    weighted = columns * weights
-    squares = float((weighted * columns).sum())
-    single = np.ascontiguousarray(columns.T, dtype=np.float32)
-    low = columns.min(axis=1)
-    cells = None
-    if len(points) * k > _MOST_COMPARED and len(columns) <= MAX_CELL_CHANNELS:
-        cells = build_cells((columns.T - low), weights)
-    return _Cloud(
-        origin, scale, single, columns, weights, weighted, squares, low, cells
-    )
-
-
-def _split_up(cloud: _Cloud, k: int) -> NDArray[np.float64]:
-    """Split the clusters that spread most, half of them in a round, up to `k`."""
-    centers = np.zeros((1, len(cloud.columns)))
-    label = np.zeros(len(cloud.points), dtype=np.intp)
-    while len(centers) < k:
-        spread, step = _principal_axes(cloud, centers, label)
-        n_split = min(k - len(centers), max(1, len(centers) // 2))
-        split = np.argsort(-spread, kind="stable")[:n_split]
-        split = split[spread[split] > 0]
-        if split.size == 0:
-            break
-        centers = np.concatenate((centers, centers[split] + step[split]))
-        centers[split] -= step[split]
-        label = _label(cloud, centers)
-        centers, _ = _means(cloud, centers, label)
-    return centers
-
-
-class _Usage(NamedTuple):
-    """What each center is good for."""
-
-    # Rise of the error (k,) if the center were removed.
-    cost: NDArray[np.float64]
-    # Weight times variance (k,) of its points along their principal axis.
-    spread: NDArray[np.float64]
-    # From the center to where one half of its points would have theirs, (k, C).
-    step: NDArray[np.float64]
-
-
-def _usage(cloud: _Cloud, centers: NDArray[np.float64]) -> _Usage:
-    nearest = _two_nearest(cloud, centers)
-    margin = cloud.weights * (nearest.second - nearest.first)
-    cost: NDArray[Any] = np.bincount(nearest.label, margin, len(centers))
-    return _Usage(cost, *_principal_axes(cloud, centers, nearest.label))
-
-
-def _moves(
-    usage: _Usage, n_moved: int, rank: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give centers to remove and clusters to split: the best, or one pair by rank."""
-    cheap = np.argsort(usage.cost, kind="stable")
-    wide = np.argsort(-usage.spread, kind="stable")
-    if n_moved > 1:
-        cheap = cheap[:n_moved]
-        wide = wide[np.isin(wide, cheap, invert=True)][:n_moved]
-        return cheap[: len(wide)], wide
-    cheap, wide = cheap[:_N_RANKED], wide[:_N_RANKED]
-    worth = usage.spread[wide] - usage.cost[cheap, np.newaxis]
-    worth[cheap[:, np.newaxis] == wide] = -np.inf
-    pair = np.argsort(-worth, axis=None, kind="stable")[rank : rank + 1]
-    row, column = np.divmod(pair, len(wide))
-    return cheap[row], wide[column]
+    centers: NDArray[np.float64]
+    error: float
 
 
 class _Nearest(NamedTuple):
-    """Label of each point (n,), and its two least |c|^2 - 2 p.c."""
+    """Nearest and second nearest center of each point, with |c|^2 - 2 p.c of both."""
 
     label: NDArray[np.intp]
     first: NDArray[np.float32]
+    heir: NDArray[np.intp]
     second: NDArray[np.float32]
 
 
-def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
-    n = len(cloud.points)
-    nearest = _Nearest(
-        np.empty(n, dtype=np.intp),
-        np.empty(n, dtype=np.float32),
-        np.empty(n, dtype=np.float32),
+class _Halves(NamedTuple):
+    """What splitting each cluster gains (k,), means (k, C), points of the higher."""
+
+    gain: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    upper: NDArray[np.bool_]
+
+
+class _Worth(NamedTuple):
+    """What removing or splitting each center would change."""
+
+    # Rise of the error (k,) if the center were removed.
+    cost: NDArray[np.float64]
+    # Fall of the error (k,) if two centers (k, C), `low` and `high`, replaced it.
+    gain: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def searched_centers(
+    points: NDArray[Any],
+    weights: NDArray[Any],
+    k: int,
+    effort: int,
+    fewer: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Search good centers, at most `k`, of some thousand distinct points (n, C).
+
+    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then, round after round, the centers that
+    would be missed least move into the clusters that gain most from a second one, all
+    at once (Patane and Russo, Neural Networks 14:1219, 2001). A gain need not quite pay
+    at first, which leads out of poor optima as annealing does, and the best round is
+    kept. Most rounds see merged points only. Each `effort` past the first is a further
+    search from the best centers so far. Equal arguments give equal centers.
+    """
+    # Shares, so that an image repeated gives the same bits.
+    weights = weights / weights.sum()
+    origin = np.average(points, axis=0, weights=weights)
+    centered = points - origin
+    scale = float(np.abs(centered).max()) or 1.0
+    cloud = _cloud(centered.T / scale, weights)
+    coarse = _merged(cloud, max(_FEWEST, _COARSE * k))
+    rng = np.random.default_rng(0)
+    begin = np.zeros((1, len(origin))) if fewer is None else (fewer - origin) / scale
+    begin = _split_up(coarse, k, begin)
+    found = _moved(coarse, begin, _rates(coarse, k, 0.6, 0.7, 12))
+    if k <= _FEW:
+        rates = _rates(coarse, k, 0.6, 1.0, 8)
+        found = _better(found, _moved(coarse, found.centers, rates, rng))
+    found = _moved(cloud, found.centers, _rates(cloud, k, 0.7, 1.0, 4))
+    rates = _rates(cloud, k, 0.8, 1.0, 20)
+    for _ in range(effort - 1):
+        found = _better(found, _moved(cloud, found.centers, rates, rng))
+    return found.centers * scale + origin
+
+
+def _rates(
+    cloud: _Cloud, k: int, low: float, high: float, most: int
+) -> NDArray[np.float64]:
+    """Give rates of exchange for as many rounds, at most `most`, as are affordable."""
+    n_channels, n = cloud.columns.shape
+    work = 3 * n * (k + _ROUND_WORK * n_channels)
+    return np.linspace(low, high, min(most, _MOST_DISTANCES // work) if k > 1 else 0)
+
+
+def _better(one: _Found, other: _Found) -> _Found:
+    return other if other.error < one.error else one
+
+
+def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud:
+    n_channels, n = columns.shape
+    columns = np.ascontiguousarray(columns)
+    squared = np.square(columns).sum(axis=0)
+    rows = np.ones((n, n_channels + 1), dtype=np.float32)
+    rows[:, :-1] = columns.T
+    total = float((weights * squared).sum())
+    return _Cloud(columns, weights, columns * weights, squared, total, rows)
+
+
+def _merged(cloud: _Cloud, m: int) -> _Cloud:
+    """Give the means of cubes, about `m` of them, or the cloud if it is not larger."""
+    n_channels, n = cloud.columns.shape
+    if n <= 3 * m // 2 or n_channels > _MOST_KEY_CHANNELS:
+        return cloud
+    steps = np.sqrt(m / 2)
+    for _ in range(2):
+        key = np.zeros(n, dtype=np.int64)
+        for column in cloud.columns:
+            key *= int(steps) + 1
+            key += ((column + 1) * (steps / 2)).astype(np.int64)
+        used, cube = np.unique(key, return_inverse=True)
+        # Colors lie near surfaces: their cubes grow as the square of the steps.
+        steps = min(steps * np.sqrt(m / len(used)), 4096)
+    total, sums = _sums(cloud, cube, len(used))
+    return _cloud(sums.T / total, total)
+
+
+def _split_up(
+    cloud: _Cloud, k: int, centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Halve clusters until there are `k`, in passes over those that gain most."""
+    label = _label(cloud, centers)
+    means, total, _ = _means(cloud, centers, label)
+    while len(means) < k:
+        halves = _halves(cloud, means, total, label)
+        gain, low, high, upper = _or_far_point(halves, cloud, means, total, label)
+        n_split = min(k - len(means), max(1, len(means) // 2))
+        split = np.argsort(-gain, kind="stable")[:n_split]
+        split = split[gain[split] > 0]
+        if split.size == 0:
+            break
+        half = np.arange(len(means))
+        half[split] = np.arange(len(means), len(means) + len(split))
+        label = np.where(upper, half.take(label), label)
+        means = np.concatenate((means, high[split]))
+        means[split] = low[split]
+        total, _ = _sums(cloud, label, len(means))
+    return means
+
+
+def _moved(
+    cloud: _Cloud,
+    centers: NDArray[np.float64],
+    rates: NDArray[np.float64],
+    rng: np.random.Generator | None = None,
+) -> _Found:
+    """Move centers whose cost times the rate is gained elsewhere; give the best found.
+
+    With `rng`, costs and gains are taken wrong at random, the less the higher the rate.
+    """
+    best = _Found(centers, np.inf)
+    if len(rates) == 0:
+        return best
+    for rate in rates:
+        nearest = _two_nearest(cloud, centers)
+        means, total, error = _means(cloud, centers, nearest.label)
+        best = _better(best, _Found(means, error))
+        worth = _worth(cloud, means, total, nearest)
+        cost, gain = worth.cost, worth.gain
+        if rng is not None:
+            cost = cost * np.exp((1 - rate) * rng.standard_normal(len(cost)))
+            gain = gain * np.exp((1 - rate) * rng.standard_normal(len(gain)))
+        removed, split = _moves(cost * rate, gain, nearest)
+        trial = means.copy()
+        trial[removed] = worth.high[split]
+        trial[split] = worth.low[split]
+        means, _, _ = _means(cloud, trial, _label(cloud, trial))
+        centers = means + _STRIDE * (means - trial)
+    means, _, error = _means(cloud, centers, _label(cloud, centers))
+    return _better(best, _Found(means, error))
+
+
+def _moves(
+    cost: NDArray[np.float64], gain: NDArray[np.float64], nearest: _Nearest
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair centers to remove, cheapest first, with clusters to split while that pays.
+
+    No two of either are neighbors, whose costs or gains would not add up.
+    """
+    cheap = np.argsort(cost, kind="stable")
+    wide = np.argsort(-gain, kind="stable")
+    half = len(cost) // 2
+    n_paying = np.count_nonzero(gain[wide[:half]] > cost[cheap[:half]])
+    removed = np.zeros(len(cost), dtype=bool)
+    removed[cheap[:n_paying]] = True
+    removed = _apart(removed, -cost, nearest)
+    split = np.zeros(len(cost), dtype=bool)
+    split[wide[: 2 * n_paying]] = True
+    split = _apart(split & ~removed, gain, nearest)
+    cheap, wide = cheap[removed[cheap]], wide[split[wide]]
+    n_pairs = min(len(cheap), len(wide))
+    cheap, wide = cheap[:n_pairs], wide[:n_pairs]
+    pays = gain[wide] > cost[cheap]
+    return cheap[pays], wide[pays]
+
+
+def _apart(
+    chosen: NDArray[np.bool_], value: NDArray[np.float64], nearest: _Nearest
+) -> NDArray[np.bool_]:
+    """Leave out chosen centers that have a chosen neighbor of higher value."""
+    both = chosen[nearest.label] & chosen[nearest.heir]
+    one, other = nearest.label[both], nearest.heir[both]
+    chosen = chosen.copy()
+    chosen[np.where(value[one] < value[other], one, other)] = False
+    return chosen
+
+
+def _worth(
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    nearest: _Nearest,
+) -> _Worth:
+    k = len(means)
+    label, first, heir, second = nearest
+    cost: NDArray[Any] = np.bincount(label, cloud.weights * (second - first), k)
+    # The points of a removed center pull the means of its heirs towards them, which
+    # lowers the error by |sum of w (p - m)|^2 / (sum of w + weight of the heir).
+    pair, used = label * k + heir, np.arange(k * k)
+    if k * k > 4 * len(pair):
+        used, pair = np.unique(pair, return_inverse=True)
+    weight, pull = _sums(cloud, pair, len(used))
+    origin, target = np.divmod(used, k)
+    pull -= weight[:, np.newaxis] * means[target]
+    joint = weight + total[target]
+    fall = np.square(pull).sum(axis=1)
+    np.divide(fall, joint, out=fall, where=joint > 0)
+    cost -= np.bincount(origin, fall, k)
+    # Neighbors hand points over to the halves, too.
+    gain, low, high, _ = _halves(cloud, means, total, label)
+    nearer = np.minimum(_squared(cloud, low, heir), _squared(cloud, high, heir))
+    won = np.maximum(first + cloud.squared - nearer, 0)
+    gain += np.bincount(heir, cloud.weights * won, k)
+    return _Worth(cost, gain, low, high)
+
+
+def _halves(
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    label: NDArray[np.intp],
+) -> _Halves:
+    """Split each cluster in two.
+
+    The first cut is across the channel that varies most, the next ones midway between
+    the means of the halves: steps of Lloyd with k = 2, for all clusters at once.
+    """
+    k, n_channels = means.shape
+    products = cloud.weighted * cloud.columns
+    squares = np.stack([np.bincount(label, column, k) for column in products], axis=1)
+    variance = squares - total[:, np.newaxis] * np.square(means)
+    axis = np.eye(n_channels)[variance.argmax(axis=1)]
+    middle = means
+    for _ in range(_N_CUTS):
+        threshold = (axis * middle).sum(axis=1)
+        height = np.zeros(len(label))
+        for column, direction in zip(cloud.columns, axis.T, strict=True):
+            height += column * direction.take(label)
+        upper = height > threshold.take(label)
+        part = np.flatnonzero(upper)
+        weight, sums = _sums(cloud, label[part], k, part)
+        rest = total - weight
+        both = ((weight > 0) & (rest > 1e-12 * total))[:, np.newaxis]
+        high, low = means.copy(), means.copy()
+        np.divide(sums, weight[:, np.newaxis], out=high, where=both)
+        opposite = total[:, np.newaxis] * means - sums
+        np.divide(opposite, rest[:, np.newaxis], out=low, where=both)
+        axis, middle = high - low, (high + low) / 2
+    # Huygens: halves of weights a and b cost a b / (a + b) |difference|^2 less.
+    gain = np.zeros(k)
+    np.divide(weight * rest, total, out=gain, where=both[:, 0])
+    gain *= np.square(axis).sum(axis=1)
+    return _Halves(gain, low, high, upper)
+
+
+def _or_far_point(
+    halves: _Halves,
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    label: NDArray[np.intp],
+) -> _Halves:
+    """Split off a single point where that gains more, as cuts hardly ever would."""
+    squared = _squared(cloud, means, label)
+    order = np.argsort(cloud.weights * squared, kind="stable")
+    far = np.empty(len(means), dtype=np.intp)
+    far[label[order]] = order  # The last of each label stays.
+    weight, high = cloud.weights[far], cloud.columns[:, far].T
+    rest = total - weight
+    gain = np.zeros(len(means))
+    both = rest > 1e-12 * total
+    np.divide(weight * total * squared[far], rest, out=gain, where=both)
+    better = gain > halves.gain
+    column = better[:, np.newaxis]
+    # The mean of the rest moves away from the point.
+    shift = np.divide(weight, rest, out=np.zeros(len(means)), where=better)
+    low = means - shift[:, np.newaxis] * (high - means)
+    is_far = far.take(label) == np.arange(len(label))
+    return _Halves(
+        np.where(better, gain, halves.gain),
+        np.where(column, low, halves.low),
+        np.where(column, high, halves.high),
+        np.where(better.take(label), is_far, halves.upper),
     )
-    factors = (-2 * centers.T).astype(np.float32)
-    squares = np.square(centers).sum(axis=1).astype(np.float32)
-    height = max(1, _BLOCK // centers.size)
-    rows = np.arange(height)
-    for start in range(0, n, height):
-        block = slice(start, start + height)
-        # |p|^2 is the same for every center.
-        distance = cloud.points[block] @ factors
-        distance += squares
-        label = distance.argmin(axis=1)
-        row = rows[: len(label)]
-        nearest.label[block] = label
-        nearest.first[block] = distance[row, label]
-        distance[row, label] = np.inf
-        nearest.second[block] = distance.min(axis=1)
-    return nearest
-
-
-def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
-    if cloud.cells is None:
-        return _two_nearest(cloud, centers).label
-    return label_cells(cloud.cells, centers - cloud.low)
-
-
-def _step(
-    cloud: _Cloud, centers: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """Move centers to the means of their points; give the error about these."""
-    return _means(cloud, centers, _label(cloud, centers))
 
 
 def _means(
     cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], float]:
-    k = len(centers)
-    total = np.bincount(label, cloud.weights, k)[:, np.newaxis]
-    sums = [np.bincount(label, column, k) for column in cloud.weighted]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Give the mean and weight of each cluster, and the error about the means."""
+    total, sums = _sums(cloud, label, len(centers))
     means = centers.copy()
-    np.divide(np.column_stack(sums), total, out=means, where=total > 0)
-    return means, cloud.squares - float((total * np.square(means)).sum())
+    weight = total[:, np.newaxis]
+    np.divide(sums, weight, out=means, where=weight > 0)
+    return means, total, cloud.total - float((weight * np.square(means)).sum())
 
 
-def _principal_axes(
-    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
+def _sums(
+    cloud: _Cloud,
+    index: NDArray[np.intp],
+    m: int,
+    part: slice | NDArray[np.intp] = slice(None),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the spread of each cluster along its principal axis, and a step there."""
-    k, n_channels = centers.shape
-    difference = cloud.columns - centers.T.take(label, axis=1)
-    weighted = difference * cloud.weights
-    scatter = np.empty((k, n_channels, n_channels))
-    for i in range(n_channels):
-        for j in range(i + 1):
-            product = np.bincount(label, weighted[i] * difference[j], k)
-            scatter[:, i, j] = scatter[:, j, i] = product
-    values, vectors = np.linalg.eigh(scatter)
-    spread = np.maximum(values[:, -1], 0.0)
-    total = np.bincount(label, cloud.weights, k)
-    variance = np.divide(spread, total, out=np.zeros(k), where=total > 0)
-    # The halves of a normal distribution have their means 0.8 deviations away.
-    length = np.sqrt(variance * 2 / np.pi)
-    return spread, vectors[:, :, -1] * length[:, np.newaxis]
+    """Add up the weights (m,) and weighted points (m, C) of a part by index."""
+    weights: NDArray[Any] = np.bincount(index, cloud.weights[part], m)
+    sums = [np.bincount(index, column[part], m) for column in cloud.weighted]
+    return weights, np.stack(sums, axis=1)
+
+
+def _squared(
+    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Give the squared distance of each point to the center of its label."""
+    squared = np.zeros(len(label))
+    for column, center in zip(cloud.columns, centers.T, strict=True):
+        squared += np.square(column - center.take(label))
+    return squared
+
+
+def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index the nearest center of each point."""
+    label = np.empty(len(cloud.rows), dtype=np.intp)
+    for block, distance in _distances(cloud, centers):
+        distance.argmin(axis=1, out=label[block])
+    return label
+
+
+def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
+    n, k = len(cloud.rows), len(centers)
+    label, heir = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
+    first, second = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+    for block, distance in _distances(cloud, centers):
+        flat = distance.reshape(-1)
+        row = np.arange(0, len(flat), k)
+        place = row + distance.argmin(axis=1, out=label[block])
+        first[block] = flat[place]
+        flat[place] = np.inf
+        place = row + distance.argmin(axis=1, out=heir[block])
+        second[block] = flat[place]
+    return _Nearest(label, first, heir, second)
+
+
+def _distances(
+    cloud: _Cloud, centers: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Give blocks of points, and |c|^2 - 2 p.c of each and all centers, to be used up.
+
+    The square of p, which is the same for every center, is left out.
+    """
+    n, k = len(cloud.rows), len(centers)
+    squares = np.square(centers).sum(axis=1)
+    factors = np.vstack((-2 * centers.T, squares)).astype(np.float32)
+    height = max(1, _BLOCK // k)
+    distance = np.empty((min(height, n), k), dtype=np.float32)
+    for start in range(0, n, height):
+        rows = cloud.rows[start : start + height]
+        block = distance[: len(rows)]
+        np.matmul(rows, factors, out=block)
+        yield slice(start, start + height), block
