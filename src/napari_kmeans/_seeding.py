@@ -125,12 +125,13 @@ def searched_centers(
 ) -> NDArray[np.float64]:
     """Search good centers, at most `k`, of some thousand distinct points (n, C).
 
-    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then, round after round, the centers that
-    would be missed least move into the clusters that gain most from a second one, all
-    at once (Patane and Russo, Neural Networks 14:1219, 2001). A gain need not quite pay
-    at first, which leads out of poor optima as annealing does, and the best round is
-    kept. Most rounds see merged points only. Each `effort` past the first is a further
-    search from the best centers so far. Equal arguments give equal centers.
+    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
+    round after round, the centers that would be missed least move into the clusters
+    that gain most from a second one, all at once (Patane and Russo, Neural Networks
+    14:1219, 2001). A gain need not quite pay at first, which leads out of poor optima
+    as annealing does, and the best round is kept. Most rounds see merged points only.
+    Each `effort` past the first is a further search from the best centers so far. Equal
+    arguments give equal centers.
     """
     # Shares, so that an image repeated gives the same bits.
     weights = weights / weights.sum()
