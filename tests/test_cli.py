@@ -391,7 +391,7 @@ def test_color_profile_is_carried_over(folder):
 
 
 @pytest.mark.parametrize(
-    "size", [(96, 64), (2000, 90), (70, 1500), (1, 1)], ids=lambda size: f"{size}"
+    "size", [(96, 64), (1200, 90), (70, 1000), (1, 1)], ids=lambda size: f"{size}"
 )
 def test_comparison_shows_both_images_and_the_palette(folder, size):
     with Image.open("photo.jpg") as photo:
@@ -579,15 +579,19 @@ def test_processes_beside_end_with_the_one_that_was_called(folder, sent):
     command = [sys.executable, "-m", "napari_kmeans", "mixed", "-o", "out"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(
-        [*command, "--jobs", "2", "--init", "thorough"], **pipes
+        [*command, "--jobs", "2", "--init", "thorough"], process_group=0, **pipes
     ) as process:
         assert process.stdout.readline().startswith("mixed")
-        process.send_signal(sent)
+        # A terminal sends Ctrl-C to all processes, a system that is out of memory kills
+        # the one.
+        (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
         # Both ends of the pipes are closed only when all processes have ended.
         _, stderr = process.communicate(timeout=60)
     if sent == signal.SIGINT:
         assert process.returncode == 130
-        assert re.search(r"^Interrupted: \d+ of 60 done$", stderr, re.MULTILINE)
+        *errors, last = stderr.splitlines()
+        assert re.fullmatch(r"Interrupted: \d+ of 60 done", last)
+        assert all(line.startswith("Error: ") for line in errors)
     for path in (folder / "out").iterdir():
         assert path.name.endswith(("_compressed.png", "_compressed.gif", "ed.tif"))
         read_image(path)
@@ -632,7 +636,7 @@ def test_format_names_the_files_of_a_directory(folder):
     assert "suffix '.xyz' names no image format" in line
 
 
-@pytest.mark.parametrize("size", [900, 1500, 3000])
+@pytest.mark.parametrize("size", [900, 3000])
 def test_max_size_gives_the_most_colors_that_fit(folder, size):
     run("photo.jpg", "--max-size", str(size))
     written = (folder / "photo_compressed.png").read_bytes()
@@ -655,10 +659,13 @@ def test_psnr_gives_the_fewest_colors_that_reach_it(folder, psnr):
 
 
 def test_psnr_that_takes_more_colors_than_a_file_holds_is_refused(folder):
-    line = refusal(run("photo.jpg", "--psnr", "44"))
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    line = refusal(run("noise.png", "--psnr", "60", "--iters", "1"))
     assert re.search(r"a \.png file holds 256 colors, not \d+; choose \.tif", line)
-    assert run("photo.jpg", "--psnr", "44", "-o", "out.tif").exit_code == 0
-    assert names(folder) == ["out.tif", "photo.jpg"]
+    done = run("noise.png", "--psnr", "60", "--iters", "1", "-o", "out.tif")
+    assert done.exit_code == 0
+    assert names(folder) == ["noise.png", "out.tif", "photo.jpg"]
 
 
 @pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
@@ -678,8 +685,8 @@ def test_max_size_that_no_palette_reaches_is_refused(folder):
 
 
 def test_max_size_knows_units(folder):
-    run("photo.jpg", "--max-size", "1.2kb", "-o", "a.png")
-    run("photo.jpg", "--max-size", "1200", "-o", "b.png")
+    run("photo.jpg", "--max-size", "0.6kb", "-k", 9, "-o", "a.png")
+    run("photo.jpg", "--max-size", "600", "-k", 9, "-o", "b.png")
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
 
 
@@ -886,7 +893,6 @@ def test_the_report_never_replaces_an_image(folder):
     assert (folder / "photo.jpg").read_bytes() == before
 
 
-@pytest.mark.usefixtures("folder")
 def test_ome_files_stay_ome_files(folder):
     tifffile.imwrite("in.ome.tif", np.zeros((3, 8, 9), np.uint16), ome=True)
     assert run("in.ome.tif").exit_code == 0
@@ -906,10 +912,12 @@ def test_links_are_images_of_their_own_and_led_to_are_files(folder):
     assert "exists, --force" in refusal(run("photo.jpg"))
 
 
+@pytest.mark.usefixtures("folder")
 def test_animations_stay_animations():
     frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)
-    assert run("film.webp").exit_code == 0
+    result = run("film.webp")
+    assert result.exit_code == 0, result.stderr
     found = read_indexed("film_compressed.gif")
     expected = [np.array(frame) for frame in frames]
     assert_array_equal(found.palette[found.labels], expected)
