@@ -314,6 +314,16 @@ def _run(
         click.get_current_context().exit(1)
 
 
+class _Target(NamedTuple):
+    """What is to be written for an image."""
+
+    # A file, or `STDOUT`.
+    file: str
+    # A name whose suffix is the format.
+    format_name: str
+    picture: str | None = None
+
+
 def _planned(
     sources: Sequence[Source],
     recipe: Recipe,
@@ -327,40 +337,17 @@ def _planned(
     results: set[str] = set()
     jobs = []
     for source in sources:
-        suffix = f".{paths.suffix.lstrip('.')}" if paths.suffix else None
-        target, format_name, picture, fault = STDOUT, "", None, None
+        target, fault = _Target(STDOUT, ""), None
         try:
-            suffix = suffix or choose_suffix(source)
-            format_name = f"image{suffix}"
-            beside = Place(str(source.path.parent), is_directory=True)
-            place = output or beside
-            if place.text != STDOUT:
-                path = place.file(f"{source.stem}_compressed{suffix}")
-                if place.is_directory and identity(path) in results:
-                    # photo.jpg and photo.png do not become one file.
-                    whole = source.path.name.replace(".", "_")
-                    path = place.file(f"{whole}_compressed{suffix}")
-                target = format_name = str(path)
-                others = taken - {identity(source.path)} | results
-                claim(path, others, paths.force)
-                results.add(identity(path))
-            if compare is not None:
-                path = compare.file(f"{source.stem}_before_after.png")
-                if compare.is_directory and identity(path) in results:
-                    whole = source.path.name.replace(".", "_")
-                    path = compare.file(f"{whole}_before_after.png")
-                _check_picture(path)
-                claim(path, taken | results, paths.force)
-                results.add(identity(path))
-                picture = str(path)
+            target = _target(source, paths, output, compare, taken, results)
         except (OSError, ValueError) as error:
             fault = reason(error, source.name)
         jobs.append(
             ImageJob(
                 source,
-                target,
-                format_name,
-                picture,
+                target.file,
+                target.format_name,
+                target.picture,
                 recipe,
                 palette,
                 paths.force,
@@ -370,6 +357,44 @@ def _planned(
             )
         )
     return jobs
+
+
+def _target(
+    source: Source,
+    paths: _Paths,
+    output: Place | None,
+    compare: Place | None,
+    taken: set[str],
+    results: set[str],
+) -> _Target:
+    """Choose the files to write for an image, and add them to the `results`."""
+    if paths.suffix is None:
+        suffix = choose_suffix(source)
+    else:
+        suffix = f".{paths.suffix.lstrip('.')}"
+    place = output or Place(str(source.path.parent), is_directory=True)
+    target = _Target(STDOUT, f"image{suffix}")
+    if place.text != STDOUT:
+        path = _unclaimed(place, source, f"_compressed{suffix}", results)
+        # An image may be replaced by its own result.
+        claim(path, taken - {identity(source.path)} | results, paths.force)
+        results.add(identity(path))
+        target = _Target(str(path), str(path))
+    if compare is not None:
+        path = _unclaimed(compare, source, "_before_after.png", results)
+        _check_picture(path)
+        claim(path, taken | results, paths.force)
+        results.add(identity(path))
+        target = target._replace(picture=str(path))
+    return target
+
+
+def _unclaimed(place: Place, source: Source, ending: str, results: set[str]) -> Path:
+    """Name a file after an image: photo.jpg and photo.png do not become one."""
+    path = place.file(f"{source.stem}{ending}")
+    if place.is_directory and identity(path) in results:
+        return place.file(f"{source.path.name.replace('.', '_')}{ending}")
+    return path
 
 
 def _check_picture(path: Path) -> None:
