@@ -175,9 +175,9 @@ def compress(
     """Reduce each IMAGE to K colors, 16 if nothing is said, and write it small.
 
     An IMAGE is a file, a pattern such as '*.jpg', a folder, or - for the standard
-    input. The result is an indexed PNG file with as few bits per pixel as its colors
-    need. An animation becomes a GIF file; a stack, or an image of more than 8 bits per
-    channel, a TIFF file.
+    input. The result is an indexed PNG file, as small as it can be made. An animation
+    becomes a GIF file; a stack, or an image of more than 8 bits per channel, a TIFF
+    file.
 
     With several images, each PATH is a directory, made if it is missing.
     """
