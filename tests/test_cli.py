@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import skimage.data
 import tifffile
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 from PIL import Image, ImageOps
@@ -42,7 +43,7 @@ FEW_COLORS = np.array([[[9, 8, 7], [250, 0, 0]], [[9, 8, 7], [0, 0, 99]]], np.ui
 def photo_file(tmp_path_factory):
     """A JPEG that lies on its side, as from a camera, with EXIF to say so."""
     path = tmp_path_factory.mktemp("photo") / "photo.jpg"
-    sideways = Image.fromarray(skimage.data.astronaut()).resize((96, 64))
+    sideways = Image.fromarray(skimage.data.astronaut()).resize((60, 40))
     exif = Image.Exif()
     exif[0x0112] = 6
     sideways.save(path, exif=exif, quality=92)
@@ -104,8 +105,8 @@ def test_a_photo_becomes_an_upright_indexed_png(folder):
         pixels("photo_compressed.png"),
         fit.palette[map_to_palette(image, fit.palette)],
     )
-    depth = (folder / "photo_compressed.png").read_bytes()[24]
-    assert depth == 4
+    color_type = (folder / "photo_compressed.png").read_bytes()[25]
+    assert color_type == 3
 
 
 def test_the_line_is_true(folder):
@@ -222,9 +223,9 @@ def test_each_bad_image_gets_one_line_and_the_others_are_done(folder):
         "folder.jpg": "Is a directory",
     }
 
-    result = run_process("photo.jpg", *reasons, "sound.png")
+    result = run("photo.jpg", *reasons, "sound.png")
 
-    assert result.returncode == 1
+    assert result.exit_code == 1
     lines = result.stderr.splitlines()
     assert len(lines) == len(reasons)
     for line, (name, reason) in zip(lines, reasons.items(), strict=True):
@@ -391,7 +392,7 @@ def test_color_profile_is_carried_over(folder):
 
 
 @pytest.mark.parametrize(
-    "size", [(96, 64), (2000, 90), (70, 1500), (1, 1)], ids=lambda size: f"{size}"
+    "size", [(96, 64), (1200, 90), (70, 1000), (1, 1)], ids=lambda size: f"{size}"
 )
 def test_comparison_shows_both_images_and_the_palette(folder, size):
     with Image.open("photo.jpg") as photo:
@@ -413,12 +414,15 @@ def test_comparison_enlarges_a_single_pixel(folder):
     assert is_color.sum() > 2 * 400 * 400
 
 
-@pytest.mark.parametrize("name", ["a photo.jpg", "ünï 画.jpg", "-k.jpg", "a.b.JPG"])
-def test_odd_names_are_only_names(folder, name):
-    (folder / "photo.jpg").rename(folder / name)
-    result = run_process("--", name)
+def test_odd_names_are_only_names(folder):
+    odd = ["a photo.jpg", "ünï 画.jpg", "-k.jpg", "a.b.JPG"]
+    for name in odd:
+        shutil.copy("photo.jpg", folder / name)
+    (folder / "photo.jpg").unlink()
+    result = run_process("--", *odd)
     assert result.returncode == 0
-    assert names(folder) == sorted([name, f"{name[:-4]}_compressed.png"])
+    results = [f"{name[:-4]}_compressed.png" for name in odd]
+    assert names(folder) == sorted(odd + results)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
@@ -512,7 +516,7 @@ def test_help_loads_no_image_library():
 def test_a_folder_of_mixed_images_is_done_in_one_call_with_a_true_summary(folder):
     expected = write_mixed_folder(folder / "mixed", 200)
     quick = ["-k", "4", "--iters", "1", "--report", "report.html"]
-    result = run_process("mixed", "-o", "out", "--json", *quick)
+    result = run("mixed", "-o", "out", "--json", *quick)
 
     told = json.loads(result.stdout)
     outcome = {os.path.basename(i["input"]): i["status"] for i in told["images"]}
@@ -523,7 +527,7 @@ def test_a_folder_of_mixed_images_is_done_in_one_call_with_a_true_summary(folder
     assert told["summary"]["failed"] == len(result.stderr.splitlines()) == 20
     sizes = [path.stat().st_size for path in (folder / "out").iterdir()]
     assert told["summary"]["bytes_after"] == sum(sizes)
-    assert result.returncode == 1
+    assert result.exit_code == 1
     page = (folder / "report.html").read_text()
     assert page.count("<section>") == n_done
     assert page.count('class="failed"') == 20
@@ -562,11 +566,11 @@ def write_mixed_folder(folder, n_images):
 
 def test_side_by_side_gives_the_same_files_and_lines_as_one_by_one(folder):
     write_mixed_folder(folder / "mixed", 10)
-    alone = run_process("mixed", "-o", "one")
+    alone = run("mixed", "-o", "one")
     beside = run_process("mixed", "-o", "two", "--jobs", "2")
     assert beside.stdout == alone.stdout.replace("-> one", "-> two")
     assert beside.stderr == alone.stderr
-    assert beside.returncode == alone.returncode == 1
+    assert beside.returncode == alone.exit_code == 1
     for name in names(folder / "one"):
         both = [(folder / place / name).read_bytes() for place in ("one", "two")]
         assert both[0] == both[1]
@@ -579,15 +583,19 @@ def test_processes_beside_end_with_the_one_that_was_called(folder, sent):
     command = [sys.executable, "-m", "napari_kmeans", "mixed", "-o", "out"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(
-        [*command, "--jobs", "2", "--init", "thorough"], **pipes
+        [*command, "--jobs", "2", "--init", "thorough"], process_group=0, **pipes
     ) as process:
         assert process.stdout.readline().startswith("mixed")
-        process.send_signal(sent)
+        # A terminal sends Ctrl-C to all processes, a system that is out of memory kills
+        # the one.
+        (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
         # Both ends of the pipes are closed only when all processes have ended.
         _, stderr = process.communicate(timeout=60)
     if sent == signal.SIGINT:
         assert process.returncode == 130
-        assert re.search(r"^Interrupted: \d+ of 60 done$", stderr, re.MULTILINE)
+        *errors, last = stderr.splitlines()
+        assert re.fullmatch(r"Interrupted: \d+ of 60 done", last)
+        assert all(line.startswith("Error: ") for line in errors)
     for path in (folder / "out").iterdir():
         assert path.name.endswith(("_compressed.png", "_compressed.gif", "ed.tif"))
         read_image(path)
@@ -620,6 +628,13 @@ def test_folders_and_patterns_are_expanded_and_results_left_out(folder):
     assert "1 of 1 images written" in result.stdout
 
 
+def test_the_content_counts_not_the_suffix(folder):
+    (folder / "mislabelled.png").write_bytes((folder / "photo.jpg").read_bytes())
+    run("photo.jpg", "mislabelled.png")
+    files = [folder / f"{n}_compressed.png" for n in ("photo", "mislabelled")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_an_empty_folder_is_an_error(folder):
     (folder / "empty").mkdir()
     assert refusal(run("empty")) == "Error: empty: Is a directory"
@@ -632,13 +647,13 @@ def test_format_names_the_files_of_a_directory(folder):
     assert "suffix '.xyz' names no image format" in line
 
 
-@pytest.mark.parametrize("size", [900, 1500, 3000])
+@pytest.mark.parametrize("size", [500, 1100])
 def test_max_size_gives_the_most_colors_that_fit(folder, size):
-    run("photo.jpg", "--max-size", str(size))
+    run("photo.jpg", "--max-size", size, "-k", 60, "--iters", 2)
     written = (folder / "photo_compressed.png").read_bytes()
     n_colors = len(np.unique(pixels("photo_compressed.png").reshape(-1, 3), axis=0))
     assert len(written) <= size
-    run("photo.jpg", "-k", n_colors + 1, "--force")
+    run("photo.jpg", "-k", n_colors + 1, "--iters", 2, "--force")
     assert len((folder / "photo_compressed.png").read_bytes()) > size
 
 
@@ -655,10 +670,13 @@ def test_psnr_gives_the_fewest_colors_that_reach_it(folder, psnr):
 
 
 def test_psnr_that_takes_more_colors_than_a_file_holds_is_refused(folder):
-    line = refusal(run("photo.jpg", "--psnr", "44"))
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    line = refusal(run("noise.png", "--psnr", "60", "--iters", "1"))
     assert re.search(r"a \.png file holds 256 colors, not \d+; choose \.tif", line)
-    assert run("photo.jpg", "--psnr", "44", "-o", "out.tif").exit_code == 0
-    assert names(folder) == ["out.tif", "photo.jpg"]
+    done = run("noise.png", "--psnr", "60", "--iters", "1", "-o", "out.tif")
+    assert done.exit_code == 0
+    assert names(folder) == ["noise.png", "out.tif", "photo.jpg"]
 
 
 @pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
@@ -672,14 +690,14 @@ def test_dither_and_color_space_reach_the_core(folder, dither, space):
 
 
 def test_max_size_that_no_palette_reaches_is_refused(folder):
-    line = refusal(run("photo.jpg", "--max-size", "20"))
+    line = refusal(run("photo.jpg", "--max-size", "20", "-k", 9))
     assert re.search(r"a single color takes \d+ bytes, more than the 20 allowed", line)
     assert names(folder) == ["photo.jpg"]
 
 
 def test_max_size_knows_units(folder):
-    run("photo.jpg", "--max-size", "1.2kb", "-o", "a.png")
-    run("photo.jpg", "--max-size", "1200", "-o", "b.png")
+    run("photo.jpg", "--max-size", "0.4kb", "-k", 9, "-o", "a.png")
+    run("photo.jpg", "--max-size", "400", "-k", 9, "-o", "b.png")
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
 
 
@@ -694,15 +712,15 @@ def test_what_would_not_be_smaller_is_skipped(folder):
 
 def test_shared_images_get_the_palette_of_all(folder):
     image = upright("photo.jpg")
-    Image.fromarray(image[:40]).save("a.png")
-    Image.fromarray(image[40:, :30]).save("b.png")
+    Image.fromarray(image[:25]).save("a.png")
+    Image.fromarray(image[25:, :20]).save("b.png")
     (folder / "c.png").write_bytes(b"broken")
     result = run("a.png", "b.png", "c.png", "--shared", "-k", 6, "-o", "out")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: c.png: ")
-    both = np.concatenate([image[:40].reshape(-1, 3), image[40:, :30].reshape(-1, 3)])
+    both = np.concatenate([image[:25].reshape(-1, 3), image[25:, :20].reshape(-1, 3)])
     palette = kmeans_palette(both[np.newaxis], 6).palette
-    for name, part in [("a", image[:40]), ("b", image[40:, :30])]:
+    for name, part in [("a", image[:25]), ("b", image[25:, :20])]:
         expected = palette[map_to_palette(part, palette)]
         assert_array_equal(pixels(folder / f"out/{name}_compressed.png"), expected)
 
@@ -759,7 +777,7 @@ def test_palette_prints_the_colors_from_dark_to_light(folder):
     assert run("palette", "photo.jpg", "-k", 5).stdout.splitlines() == lines
     told = json.loads(run("palette", "photo.jpg", "-k", 5, "--json").stdout)
     assert told["images"][0]["colors"] == lines
-    assert sum(told["images"][0]["counts"]) == 64 * 96
+    assert sum(told["images"][0]["counts"]) == 40 * 60
     run("palette", "photo.jpg", "-k", 5, "-o", "five.hex")
     assert (folder / "five.hex").read_text().split() == [line[1:] for line in lines]
 
@@ -834,7 +852,7 @@ def test_info_tells_what_a_file_holds(folder):
         "Z: 2 micrometer, Y: 0.5 micrometer, X: 0.5 micrometer\n"
     )
     told = json.loads(run("info", "photo.jpg", "missing.jpg", "--json").stdout)
-    assert told["images"][0]["shape"] == [96, 64, 3]
+    assert told["images"][0]["shape"] == [60, 40, 3]
     assert told["images"][0]["palette_entries"] is None
     assert told["images"][1]["error"] == "No such file or directory"
 
@@ -886,7 +904,6 @@ def test_the_report_never_replaces_an_image(folder):
     assert (folder / "photo.jpg").read_bytes() == before
 
 
-@pytest.mark.usefixtures("folder")
 def test_ome_files_stay_ome_files(folder):
     tifffile.imwrite("in.ome.tif", np.zeros((3, 8, 9), np.uint16), ome=True)
     assert run("in.ome.tif").exit_code == 0
@@ -910,7 +927,8 @@ def test_links_are_images_of_their_own_and_led_to_are_files(folder):
 def test_animations_stay_animations():
     frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)
-    assert run("film.webp").exit_code == 0
+    result = run("film.webp")
+    assert result.exit_code == 0, result.stderr
     found = read_indexed("film_compressed.gif")
     expected = [np.array(frame) for frame in frames]
     assert_array_equal(found.palette[found.labels], expected)
@@ -940,25 +958,25 @@ def test_stacks_stay_stacks_with_their_scale(kind):
     assert metadata.units[1:3] == ("micrometer", "micrometer")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs bash")
 def test_the_shell_completes_commands_options_and_files():
-    def completed(words, index):
-        environment = os.environ | {
-            "_NAPARI_KMEANS_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(index),
-        }
-        code = "from napari_kmeans._cli import main; main(prog_name='napari-kmeans')"
-        command = [sys.executable, "-c", code]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=60
-        ).stdout.splitlines()
+    def completed(*words):
+        complete = BashComplete(_cli.main, {}, "napari-kmeans", "_COMPLETE")
+        found = complete.get_completions(list(words[:-1]), words[-1])
+        return {(item.type, item.value) for item in found}
 
-    assert {"plain,compress", "plain,palette"} <= set(completed("napari-kmeans ", 1))
-    assert "file,pho" in completed("napari-kmeans pho", 1)
-    assert "plain,--max-size" in completed("napari-kmeans photo.jpg --max", 2)
-    assert "plain,oklab" in completed("napari-kmeans apply --color-space ok", 3)
-    assert "file,pho" in completed("napari-kmeans info pho", 2)
+    assert {("plain", "compress"), ("plain", "palette")} <= completed("")
+    assert ("file", "pho") in completed("pho")
+    assert ("plain", "--max-size") in completed("photo.jpg", "--max")
+    assert ("plain", "oklab") in completed("apply", "--color-space", "ok")
+    assert ("file", "pho") in completed("info", "pho")
+
+
+def test_the_shell_is_told_how_to_complete():
+    environment = os.environ | {"_NAPARI_KMEANS_COMPLETE": "zsh_source"}
+    code = "from napari_kmeans._cli import main; main(prog_name='napari-kmeans')"
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "#compdef napari-kmeans" in told.stdout
 
 
 def test_version():

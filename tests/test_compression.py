@@ -60,7 +60,7 @@ def test_what_is_lossless_has_an_infinite_psnr():
 def test_a_file_without_loss_is_read_as_it_is_told(name):
     done = compress(ImageFile(noise(30, 40, 3)), name, Recipe(5), tick)
     found = decode_image(done.content).pixels
-    assert_array_equal(found, done.pixels)
+    assert_array_equal(found, done.image.pixels)
     assert done.n_colors == len(done.palette) == 5
     assert done.counts.sum() == 30 * 40
 
@@ -68,9 +68,18 @@ def test_a_file_without_loss_is_read_as_it_is_told(name):
 def test_a_file_with_losses_is_told_as_it_is_read():
     image = ImageFile(noise(30, 40, 3))
     done = compress(image, "a.jpg", Recipe(5), tick)
-    assert_array_equal(decode_image(done.content).pixels, done.pixels)
+    assert_array_equal(decode_image(done.content).pixels, done.image.pixels)
     assert done.n_colors > 5
-    assert done.mse == mean_squared_error(image, done.pixels)
+    assert done.mse == mean_squared_error(image, done.image.pixels)
+
+
+@pytest.mark.parametrize("name", ["a.avif", "a.jpg", "a.webp", "a.jp2"])
+@pytest.mark.parametrize("n_channels", [(), (3,)])
+def test_gray_and_colors_are_written_to_formats_that_have_no_gray(name, n_channels):
+    image = ImageFile(noise(16, 16, *n_channels) // 200 * 200, bool(n_channels))
+    done = compress(image, name, Recipe(2), tick)
+    assert done.image.pixels.shape == image.pixels.shape
+    assert done.psnr > 8
 
 
 def test_gray_levels_of_tiff_stay_values_and_colors_become_indices():
@@ -92,8 +101,9 @@ def test_images_that_share_a_palette_may_differ_in_channels():
     assert palette.shape == (6, 4)
     for image in images:
         done = compress_to(image, "a.png", palette, Recipe())
-        assert done.pixels.shape == (*image.pixels.shape[:2], 4)
+        assert done.image.pixels.shape == (*image.pixels.shape[:2], 4)
         assert done.mse < 20_000
+        assert done.psnr == psnr(done.image, done.mse)
 
 
 def test_images_of_other_channels_share_no_palette():
@@ -109,7 +119,7 @@ def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
     image = ImageFile(pixels, has_alpha=True)
     for given in (palette, np.insert(palette, 3, 255, axis=1)):
         done = compress_to(image, "a.png", given, Recipe())
-        assert_array_equal(done.pixels, pixels)
+        assert_array_equal(done.image.pixels, pixels)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])

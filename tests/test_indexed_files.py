@@ -113,6 +113,14 @@ def test_tiff_keeps_every_index_and_color_of_every_plane(folder, name, indexed):
     assert_array_equal(stored, wide)
 
 
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.tif"])
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 3, 1), (2, 3, 4, 1), (1, 1, 1, 1)])
+def test_axes_of_length_one_are_kept(tmp_path, name, shape):
+    labels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) % 2
+    write_indexed(tmp_path / name, labels, RED_BLUE)
+    assert_round_trip(tmp_path / name, labels, RED_BLUE)
+
+
 def test_tiff_is_shown_in_its_colors_by_pillow_and_imageio(tmp_path):
     labels = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
     write_indexed(tmp_path / "image.tif", labels, RED_BLUE)

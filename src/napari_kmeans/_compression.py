@@ -74,14 +74,15 @@ class Compressed(NamedTuple):
     """A file, and what readers of it will see."""
 
     content: bytes
-    pixels: NDArray[Any]
+    image: ImageFile
     palette: NDArray[Any]
     # Pixels of each palette color.
     counts: NDArray[np.int64]
     # Distinct colors in the file: more than the palette's where the format has losses.
     n_colors: int
-    # Squared error, summed over channels, mean over pixels.
+    # Squared error, summed over channels, mean over pixels, and as decibels.
     mse: float
+    psnr: float
     # Lloyd iterations, and whether they ended by themselves; None for a given palette.
     n_iter: int | None = None
     converged: bool | None = None
@@ -158,14 +159,18 @@ def compress_to(
         content = encode_image(name, image._replace(pixels=pixels))
         if _suffix(name) not in _LOSSLESS_SUFFIXES:
             # A format with losses of its own, such as JPEG, adds colors and error.
-            written = decode_image(content)
-            if written.pixels.shape != pixels.shape:
-                pixels = np.broadcast_to(written.pixels[..., np.newaxis], pixels.shape)
-            else:
-                pixels = written.pixels
+            pixels = _with_channels_of(image, decode_image(content))
             n_colors = count_distinct(image._replace(pixels=pixels))
     mse = mean_squared_error(image, pixels)
-    return Compressed(content, pixels, palette, counts, n_colors, mse)
+    return Compressed(
+        content,
+        image._replace(pixels=pixels),
+        palette,
+        counts,
+        n_colors,
+        mse,
+        psnr(image, mse),
+    )
 
 
 def fit_palette(
@@ -365,6 +370,15 @@ def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
     if not image.has_alpha or image.pixels[..., -1].all() or not palette[:, -1].all():
         return palette
     return np.concatenate([palette, np.zeros_like(palette[:1])])
+
+
+def _with_channels_of(image: ImageFile, written: ImageFile) -> NDArray[Any]:
+    """Give what was written as the kind of pixels that it was made from."""
+    if not image.has_channels:
+        # A format without gray images has them in red, green and blue.
+        return written.pixels[..., 0] if written.has_channels else written.pixels
+    n_channels = image.pixels.shape[-1]
+    return _with_channels(written.pixels, n_channels, written.has_channels)
 
 
 def _with_channels(

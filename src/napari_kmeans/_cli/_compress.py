@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from napari_kmeans._cli._image_job import ImageJob
 from napari_kmeans._cli._options import (
     combined,
     fit_options,
@@ -30,15 +30,21 @@ from napari_kmeans._cli._sources import (
     find_sources,
     identity,
 )
-from napari_kmeans._cli._work import Outcome, Talk, one_line, run_jobs, to_json
+from napari_kmeans._cli._work import (
+    Outcome,
+    Talk,
+    one_line,
+    reason,
+    run_jobs,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_kmeans._compression import Compressed, Recipe
-    from napari_kmeans._image_files import ImageFile
+    from napari_kmeans._compression import Recipe
 
     Step = Callable[[str], object]
 
@@ -131,167 +137,6 @@ class _Paths(NamedTuple):
     skip_if_larger: bool
 
 
-class _CompressJob(NamedTuple):
-    """One image to write in few colors."""
-
-    source: Source
-    # The file to write, or `STDOUT`; a name that tells the format stands for it.
-    target: str
-    format_name: str
-    picture: str | None
-    recipe: Recipe
-    # A palette that is given; None to find one.
-    palette: NDArray[Any] | None
-    force: bool
-    skip_if_larger: bool
-    in_report: bool
-    # Why it cannot be done, if that is known.
-    fault: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What the image is called."""
-        return self.source.name
-
-    @property
-    def n_steps(self) -> int:
-        """Count the iterations, and reading, mapping and writing."""
-        return max(self.recipe.iters, 0) + 4
-
-    def do(self, step: Step) -> Outcome:
-        """Read, compress and write the image."""
-        from napari_kmeans._atomic_file import replace_file
-        from napari_kmeans._compression import compress, compress_to, count_distinct
-        from napari_kmeans._image_files import decode_image
-
-        if self.fault is not None:
-            raise ValueError(self.fault)
-        step("reading")
-        content = self.source.read()
-        image = decode_image(content)
-        step("fitting")
-        if self.palette is None:
-            done = compress(
-                image, self.format_name, self.recipe, lambda: step("fitting")
-            )
-        else:
-            done = compress_to(image, self.format_name, self.palette, self.recipe)
-        step("writing")
-        size, n_colors = len(content), count_distinct(image)
-        is_skipped = self.skip_if_larger and len(done.content) >= size
-        if not is_skipped and self.target != STDOUT:
-            replace_file(self.target, done.content, overwrite=self.force)
-        outcome = self._outcome(image, done, size, n_colors, is_skipped)
-        if self.picture is not None and not is_skipped:
-            self._draw(image, done, size, n_colors)
-        return outcome
-
-    def _outcome(
-        self,
-        image: ImageFile,
-        done: Compressed,
-        size: int,
-        n_colors: int,
-        is_skipped: bool,
-    ) -> Outcome:
-        """Tell what came out."""
-        from napari_kmeans._compression import psnr
-        from napari_kmeans._display import hex_color
-
-        quality = psnr(image, done.mse)
-        size_after = len(done.content)
-        facts: dict[str, Any] = {
-            "input": self.source.name,
-            "output": None if is_skipped else self.target,
-            "bytes_before": size,
-            "bytes_after": size_after,
-            "colors_before": n_colors,
-            "colors_after": done.n_colors,
-            "lossless": done.mse == 0,
-            "mse": done.mse,
-            "psnr": quality,
-            "n_iter": done.n_iter,
-            "converged": done.converged,
-            "palette": [hex_color(color) for color in done.palette],
-            "counts": done.counts.tolist(),
-        }
-        figures = (
-            f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
-            f"{n_colors:,} -> {done.n_colors:,} colors, {_quality(quality)}"
-        )
-        if is_skipped:
-            text = f"{self.source.name}: not written, as it would not be smaller"
-            return Outcome("skipped", one_line(f"{text}: {figures}"), facts)
-        text = one_line(f"{self.source.name} -> {self.target}: {figures}")
-        detail = ""
-        if done.n_iter is not None:
-            end = "converged" if done.converged else "not converged"
-            detail = f"{done.n_iter} iterations, {end}"
-        return Outcome(
-            "done",
-            text,
-            facts,
-            detail,
-            done.content if self.target == STDOUT else None,
-            self._section(image, done, size, n_colors) if self.in_report else "",
-        )
-
-    def _section(
-        self, image: ImageFile, done: Compressed, size: int, n_colors: int
-    ) -> str:
-        """Write the part of the report."""
-        from napari_kmeans._compression import psnr
-        from napari_kmeans._display import middle_plane
-        from napari_kmeans._report import Comparison, render_section
-
-        size_after = len(done.content)
-        shape = " x ".join(str(n) for n in image.pixels.shape)
-        after_channels = done.pixels.ndim - (image.pixels.ndim - image.has_channels)
-        return render_section(
-            Comparison(
-                one_line(self.source.path.name),
-                middle_plane(image.pixels, image.has_channels),
-                middle_plane(done.pixels, after_channels > 0),
-                done.palette,
-                done.counts,
-                [
-                    ("File", self.source.path.name, Path(self.target).name),
-                    ("Bytes", f"{size:,}", f"{size_after:,}"),
-                    ("Share of the bytes", "100%", f"{size_after / size:.1%}"),
-                    ("Colors", f"{n_colors:,}", f"{done.n_colors:,}"),
-                    ("Shape", shape, ""),
-                    ("Type of pixels", str(image.pixels.dtype), ""),
-                    ("PSNR", "", _quality(psnr(image, done.mse)).removeprefix("PSNR ")),
-                    ("Mean squared error", "", f"{done.mse:.4g}"),
-                ],
-            )
-        )
-
-    def _draw(
-        self, image: ImageFile, done: Compressed, size: int, n_colors: int
-    ) -> None:
-        """Write the picture of before and after."""
-        from napari_kmeans._atomic_file import replace_file
-        from napari_kmeans._before_after import Panel, draw_before_after
-        from napari_kmeans._display import middle_plane
-        from napari_kmeans._image_files import ImageFile, encode_image
-
-        picture = str(self.picture)
-        before, after = (
-            Panel(
-                middle_plane(pixels, image.has_channels),
-                Path(name).name,
-                f"{n_bytes:,} bytes, {n:,} {'color' if n == 1 else 'colors'}",
-            )
-            for pixels, name, n_bytes, n in (
-                (image.pixels, self.source.path.name, size, n_colors),
-                (done.pixels, self.target, len(done.content), done.n_colors),
-            )
-        )
-        drawn = ImageFile(draw_before_after(before, after, done.palette))
-        replace_file(picture, encode_image(picture, drawn), overwrite=self.force)
-
-
 @click.command(epilog=_COMPRESS_EPILOG)
 @images_argument
 @fit_options
@@ -330,9 +175,9 @@ def compress(
     """Reduce each IMAGE to K colors, 16 if nothing is said, and write it small.
 
     An IMAGE is a file, a pattern such as '*.jpg', a folder, or - for the standard
-    input. The result is an indexed PNG file with as few bits per pixel as its colors
-    need. An animation becomes a GIF file; a stack, or an image of more than 8 bits per
-    channel, a TIFF file.
+    input. The result is an indexed PNG file, as small as it can be made. An animation
+    becomes a GIF file; a stack, or an image of more than 8 bits per channel, a TIFF
+    file.
 
     With several images, each PATH is a directory, made if it is missing.
     """
@@ -469,6 +314,16 @@ def _run(
         click.get_current_context().exit(1)
 
 
+class _Target(NamedTuple):
+    """What is to be written for an image."""
+
+    # A file, or `STDOUT`.
+    file: str
+    # A name whose suffix is the format.
+    format_name: str
+    picture: str | None = None
+
+
 def _planned(
     sources: Sequence[Source],
     recipe: Recipe,
@@ -476,48 +331,23 @@ def _planned(
     paths: _Paths,
     output: Place | None,
     compare: Place | None,
-) -> list[_CompressJob]:
+) -> list[ImageJob]:
     """Choose the files to write, and see that no two are one, nor one of the images."""
     taken = {identity(source.path) for source in sources if source.name != STDIN}
     results: set[str] = set()
     jobs = []
     for source in sources:
-        suffix = f".{paths.suffix.lstrip('.')}" if paths.suffix else None
-        target, format_name, picture, fault = STDOUT, "", None, None
+        target, fault = _Target(STDOUT, ""), None
         try:
-            suffix = suffix or choose_suffix(source)
-            format_name = f"image{suffix}"
-            beside = Place(str(source.path.parent), is_directory=True)
-            place = output or beside
-            if place.text != STDOUT:
-                path = place.file(f"{source.stem}_compressed{suffix}")
-                if place.is_directory and identity(path) in results:
-                    # photo.jpg and photo.png do not become one file.
-                    whole = source.path.name.replace(".", "_")
-                    path = place.file(f"{whole}_compressed{suffix}")
-                target = format_name = str(path)
-                others = taken - {identity(source.path)} | results
-                claim(path, others, paths.force)
-                results.add(identity(path))
-            if compare is not None:
-                path = compare.file(f"{source.stem}_before_after.png")
-                if compare.is_directory and identity(path) in results:
-                    whole = source.path.name.replace(".", "_")
-                    path = compare.file(f"{whole}_before_after.png")
-                _check_picture(path)
-                claim(path, taken | results, paths.force)
-                results.add(identity(path))
-                picture = str(path)
+            target = _target(source, paths, output, compare, taken, results)
         except (OSError, ValueError) as error:
-            from napari_kmeans._cli._work import reason
-
             fault = reason(error, source.name)
         jobs.append(
-            _CompressJob(
+            ImageJob(
                 source,
-                target,
-                format_name,
-                picture,
+                target.file,
+                target.format_name,
+                target.picture,
                 recipe,
                 palette,
                 paths.force,
@@ -529,6 +359,44 @@ def _planned(
     return jobs
 
 
+def _target(
+    source: Source,
+    paths: _Paths,
+    output: Place | None,
+    compare: Place | None,
+    taken: set[str],
+    results: set[str],
+) -> _Target:
+    """Choose the files to write for an image, and add them to the `results`."""
+    if paths.suffix is None:
+        suffix = choose_suffix(source)
+    else:
+        suffix = f".{paths.suffix.lstrip('.')}"
+    place = output or Place(str(source.path.parent), is_directory=True)
+    target = _Target(STDOUT, f"image{suffix}")
+    if place.text != STDOUT:
+        path = _unclaimed(place, source, f"_compressed{suffix}", results)
+        # An image may be replaced by its own result.
+        claim(path, taken - {identity(source.path)} | results, paths.force)
+        results.add(identity(path))
+        target = _Target(str(path), str(path))
+    if compare is not None:
+        path = _unclaimed(compare, source, "_before_after.png", results)
+        _check_picture(path)
+        claim(path, taken | results, paths.force)
+        results.add(identity(path))
+        target = target._replace(picture=str(path))
+    return target
+
+
+def _unclaimed(place: Place, source: Source, ending: str, results: set[str]) -> Path:
+    """Name a file after an image: photo.jpg and photo.png do not become one."""
+    path = place.file(f"{source.stem}{ending}")
+    if place.is_directory and identity(path) in results:
+        return place.file(f"{source.path.name.replace('.', '_')}{ending}")
+    return path
+
+
 def _check_picture(path: Path) -> None:
     """Raise ValueError unless a picture of before and after can be written there."""
     import numpy as np
@@ -538,7 +406,7 @@ def _check_picture(path: Path) -> None:
     check_fit(str(path), ImageFile(np.zeros((1, 1, 3), np.uint8)))
 
 
-def _report_fault(jobs: Sequence[_CompressJob], paths: _Paths) -> str | None:
+def _report_fault(jobs: Sequence[ImageJob], paths: _Paths) -> str | None:
     """Say why the report must not be written, if it must not."""
     if paths.report is None:
         return None
@@ -552,11 +420,8 @@ def _report_fault(jobs: Sequence[_CompressJob], paths: _Paths) -> str | None:
     return None
 
 
-def _with_shared_palette(
-    jobs: Sequence[_CompressJob], recipe: Recipe
-) -> list[_CompressJob]:
+def _with_shared_palette(jobs: Sequence[ImageJob], recipe: Recipe) -> list[ImageJob]:
     """Find one palette for all images that can be read."""
-    from napari_kmeans._cli._work import reason
     from napari_kmeans._compression import fit_shared_palette
     from napari_kmeans._image_files import decode_image
 
@@ -629,8 +494,3 @@ def _summary(totals: dict[str, int]) -> str:
             f"(ratio {ratio:.2f})"
         )
     return line
-
-
-def _quality(decibels: float) -> str:
-    """Name a peak signal-to-noise ratio."""
-    return "lossless" if decibels == math.inf else f"PSNR {decibels:.2f} dB"

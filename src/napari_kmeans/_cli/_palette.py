@@ -192,6 +192,7 @@ def _target(
     if path.suffix.lower() not in (*PALETTE_SUFFIXES, ".hex"):
         check_fit(str(path), ImageFile(np.zeros((1, 1, 3), np.uint8)))
     claim(path, taken, force)
+    taken.add(identity(path))
     return str(path)
 
 

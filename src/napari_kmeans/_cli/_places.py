@@ -68,4 +68,3 @@ def claim(path: Path, taken: set[str], force: bool) -> None:
     if path.exists() and not force:
         msg = f"{path} exists, --force overwrites it"
         raise ValueError(msg)
-    taken.add(identity(path))
