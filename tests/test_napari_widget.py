@@ -1,39 +1,57 @@
 import gc
 import threading
+import weakref
 
 import dask.array as da
 import numpy as np
 import pytest
-from napari.layers import Image, Layer
-from napari.qt.threading import WorkerBase
+from napari.components import ViewerModel
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
-from numpy.testing import assert_allclose, assert_array_equal
-from qtpy.QtCore import QThreadPool
+from numpy.testing import assert_array_equal
 from skimage import data
 
-from napari_kmeans import kmeans_palette, quantize_kmeans
-from napari_kmeans._napari import _widget
+from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._napari import QuantizeWidget, _outcomes
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
+def viewer():
+    """Give a viewer without a window, which takes layers as one with a window does."""
+    viewer = ViewerModel()
     yield viewer
-    # Threads must not outlive the window that they report to.
-    WorkerBase.await_workers(10_000)
+    wait_for_threads()
 
 
 @pytest.fixture
-def dock(viewer):
-    """Dock the widget as the Plugins menu does."""
+def dock(viewer, qtbot):
+    """Make the widget, and let it follow the layers as napari does."""
 
     def dock():
-        _, widget = viewer.window.add_plugin_dock_widget(
-            "napari-kmeans", "K-means colors"
-        )
+        widget = QuantizeWidget(viewer)
+        qtbot.addWidget(widget.native)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(widget.reset_choices)
+        events.renamed.connect(widget.reset_choices)
         return widget
 
     return dock
+
+
+@pytest.fixture
+def window(make_napari_viewer):
+    """Give a viewer in a real window."""
+    viewer = make_napari_viewer(show=True)
+    yield viewer
+    # Threads must not outlive the window that they report to.
+    wait_for_threads()
+
+
+def dock_in(window):
+    """Dock the widget as the Plugins menu does."""
+    _, widget = window.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    return widget
 
 
 @pytest.fixture
@@ -55,7 +73,7 @@ class _Paused:
         self.n_computations = 0
         self.n_iterations = 0
 
-    def quantize_kmeans(self, image, k, iters, *, channel_axis, callback):
+    def kmeans_palette(self, image, k, iters, *, callback, **keywords):
         self.n_computations += 1
 
         def pausing(state):
@@ -64,15 +82,13 @@ class _Paused:
             assert self.may_go_on.wait(20)
             callback(state)
 
-        return quantize_kmeans(
-            image, k, iters, channel_axis=channel_axis, callback=pausing
-        )
+        return kmeans_palette(image, k, iters, callback=pausing, **keywords)
 
 
 @pytest.fixture
 def paused(monkeypatch):
     paused = _Paused()
-    monkeypatch.setattr(_widget, "quantize_kmeans", paused.quantize_kmeans)
+    monkeypatch.setattr(_outcomes, "kmeans_palette", paused.kmeans_palette)
     yield paused
     paused.may_go_on.set()
 
@@ -86,76 +102,11 @@ def press(button):
 
 
 def wait_for_threads():
-    """Wait until they end by themselves; WorkerBase.await_workers would ask them to."""
-    assert QThreadPool.globalInstance().waitForDone(10_000)
-
-
-# The layer that is described, without a viewer.
-
-
-def test_result_lies_on_its_source():
-    source = Image(
-        np.zeros((4, 5, 6), dtype=np.uint8),
-        name="cells",
-        scale=(3, 0.5, 0.25),
-        translate=(1, 2, 3),
-        rotate=30,
-        shear=(0.1, 0.2, 0.3),
-        affine=np.diag([2, 3, 4, 1]),
-        units=("um", "nm", "nm"),
-        axis_labels=("z", "y", "x"),
-    )
-
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    corners = np.array(np.meshgrid([0, 3], [0, 4], [0, 5])).reshape(3, -1).T
-    assert_allclose(
-        [result.data_to_world(corner) for corner in corners],
-        [source.data_to_world(corner) for corner in corners],
-    )
-    assert result.units == source.units
-    assert result.axis_labels == source.axis_labels
-
-
-def test_result_does_not_move_with_its_source():
-    source = Image(np.zeros((4, 5)), affine=np.diag([2, 3, 1]))
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    source.affine.translate = (7, 7)
-
-    assert_array_equal(result.affine.affine_matrix, np.diag([2, 3, 1]))
-
-
-def test_result_looks_like_its_source():
-    source = Image(
-        np.zeros((4, 5), dtype=np.uint16),
-        colormap="magma",
-        contrast_limits=(100, 900),
-        gamma=0.5,
-        opacity=0.7,
-        blending="additive",
-        interpolation2d="cubic",
-    )
-
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    assert result.colormap.name == "magma"
-    assert result.contrast_limits == [100, 900]
-    assert result.gamma == 0.5
-    assert result.opacity == 0.7
-    assert result.blending == "additive"
-    assert result.interpolation2d == "cubic"
-
-
-@pytest.mark.parametrize(
-    ("k", "name"), [(1, "cells in 1 color"), (16, "cells in 16 colors")]
-)
-def test_result_is_named_after_its_source(k, name):
-    source = Image(np.zeros((4, 5)), name="cells")
-    assert _widget.describe_result(source, source.data, k)[1]["name"] == name
-
-
-# The widget in a real window.
+    """Wait until they end by themselves."""
+    for thread in threading.enumerate():
+        if thread.name == "napari-kmeans":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
@@ -163,8 +114,8 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     before = photo.copy()
     source = viewer.add_image(photo, name="astronaut", scale=(2, 3), units="um")
     widget = dock()
-    widget.k.value = 7
-    widget.iters.value = 3
+    widget.controls.k.value = 7
+    widget.controls.iters.value = 3
 
     press(widget.run)
     finish(widget)
@@ -179,15 +130,17 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     assert widget.status.value == "Added “astronaut in 7 colors”."
 
 
-def test_canvas_shows_the_palette(viewer, dock, finish):
+@pytest.mark.parametrize("output", ["image", "labels"])
+def test_canvas_shows_the_palette(window, finish, output):
     photo = data.astronaut()
-    viewer.add_image(photo)
-    widget = dock()
-    widget.k.value = 5
+    window.add_image(photo)
+    widget = dock_in(window)
+    widget.controls.output.value = output
+    widget.controls.k.value = 5
 
     press(widget.run)
     finish(widget)
-    canvas = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+    canvas = window.screenshot(canvas_only=True, flash=False)[..., :3]
 
     shown, counts = np.unique(canvas.reshape(-1, 3), axis=0, return_counts=True)
     background = canvas[0, 0]
@@ -210,7 +163,7 @@ def test_canvas_shows_the_palette(viewer, dock, finish):
 def test_layer_without_channels(viewer, dock, finish, image):
     viewer.add_image(image, rgb=False, name="image")
     widget = dock()
-    widget.k.value = 4
+    widget.controls.k.value = 4
 
     press(widget.run)
     finish(widget)
@@ -234,7 +187,7 @@ def test_layer_without_channels(viewer, dock, finish, image):
 def test_layer_with_channels(viewer, dock, finish, image):
     viewer.add_image(image, rgb=True, name="image")
     widget = dock()
-    widget.k.value = 4
+    widget.controls.k.value = 4
 
     press(widget.run)
     finish(widget)
@@ -244,7 +197,7 @@ def test_layer_with_channels(viewer, dock, finish, image):
     assert_array_equal(result.data, quantize_kmeans(image, 4))
 
 
-def test_pyramid_is_taken_at_full_resolution(viewer, dock, finish):
+def test_pyramid_gets_the_palette_of_its_full_resolution(viewer, dock, finish):
     photo = data.astronaut()
     pyramid = [photo, photo[::2, ::2], photo[::4, ::4]]
     source = viewer.add_image(pyramid, multiscale=True, name="pyramid", scale=(2, 2))
@@ -254,7 +207,10 @@ def test_pyramid_is_taken_at_full_resolution(viewer, dock, finish):
     finish(widget)
 
     result = viewer.layers["pyramid in 16 colors"]
-    assert_array_equal(result.data, quantize_kmeans(photo))
+    assert result.multiscale
+    palette = kmeans_palette(photo).palette
+    for level, original in zip(result.data, pyramid, strict=True):
+        assert_array_equal(level, palette[map_to_palette(original, palette)])
     assert_array_equal(result.extent.world, source.extent.world)
 
 
@@ -283,7 +239,7 @@ def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
 def test_second_result_does_not_replace_the_first(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.k.value = 2
+    widget.controls.k.value = 2
 
     press(widget.run)
     finish(widget)
@@ -303,7 +259,7 @@ def test_other_layer_of_that_name_stays(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64], name="a")
     labels = viewer.add_labels(np.ones((9, 9), dtype=int), name="a in 2 colors")
     widget = dock()
-    widget.k.value = 2
+    widget.controls.k.value = 2
 
     press(widget.run)
     finish(widget)
@@ -314,15 +270,15 @@ def test_other_layer_of_that_name_stays(viewer, dock, finish):
 
 def test_layers_can_be_chosen_as_they_come_and_go(viewer, dock):
     widget = dock()
-    assert widget.source.choices == ()
+    assert widget.controls.source.choices == ()
 
     first = viewer.add_image(np.zeros((4, 4)), name="first")
     viewer.add_labels(np.zeros((4, 4), dtype=int))
     second = viewer.add_image(np.ones((4, 4)), name="second")
-    assert widget.source.choices == (first, second)
+    assert widget.controls.source.choices == (first, second)
 
     viewer.layers.remove(first)
-    assert widget.source.value is second
+    assert widget.controls.source.value is second
 
 
 def test_no_layer(viewer, dock):
@@ -339,7 +295,7 @@ def test_no_layer(viewer, dock):
 def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.iters.value = 3
+    widget.controls.iters.value = 3
     steps = []
     widget.progress.changed.connect(steps.append)
 
@@ -358,7 +314,7 @@ def test_no_iteration(viewer, dock, finish):
     image = data.astronaut()[:64]
     viewer.add_image(image, name="a")
     widget = dock()
-    widget.iters.value = 0
+    widget.controls.iters.value = 0
 
     press(widget.run)
     finish(widget)
@@ -411,7 +367,7 @@ def test_run_after_cancel_gives_the_new_result_only(
     press(widget.run)
     qtbot.waitUntil(paused.reached.is_set)
     press(widget.cancel)
-    widget.k.value = 3
+    widget.controls.k.value = 3
     press(widget.run)
     paused.may_go_on.set()
     finish(widget)
@@ -485,14 +441,14 @@ def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
     assert [layer.name for layer in viewer.layers] == ["a"]
 
 
-def test_window_closed_while_running(viewer, dock, paused, qtbot):
-    viewer.add_image(data.astronaut(), name="a")
-    widget = dock()
+def test_window_closed_while_running(window, paused, qtbot):
+    window.add_image(data.astronaut(), name="a")
+    widget = dock_in(window)
 
     press(widget.run)
     qtbot.waitUntil(paused.reached.is_set)
     with qtbot.waitSignal(widget.native.destroyed):
-        viewer.close()
+        window.close()
     paused.may_go_on.set()
     wait_for_threads()
     qtbot.wait(1)
@@ -500,19 +456,24 @@ def test_window_closed_while_running(viewer, dock, paused, qtbot):
     assert paused.n_iterations == 1
 
 
-def test_finished_computation_frees_its_image(viewer, dock, finish, qtbot):
-    def workers():
-        return [one for one in gc.get_objects() if isinstance(one, WorkerBase)]
-
-    viewer.add_image(data.astronaut()[:64], name="a")
+def test_nothing_keeps_the_image_of_a_source_that_was_removed(
+    viewer, dock, finish, qtbot
+):
+    image = data.astronaut()[:64].copy()
+    is_alive = weakref.ref(image)
+    viewer.add_image(image, name="a")
     widget = dock()
-
     press(widget.run)
-    assert workers()
     finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
 
-    # The thread may end a moment after the result arrived.
-    qtbot.waitUntil(lambda: not workers())
+    del image
+    viewer.layers.remove("a")
+    wait_for_threads()
+    qtbot.wait(1)
+    gc.collect()
+
+    assert is_alive() is None
 
 
 def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
@@ -523,7 +484,7 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     with monkeypatch.context() as broken:
-        broken.setattr(_widget, "quantize_kmeans", fail)
+        broken.setattr(_outcomes, "kmeans_palette", fail)
         press(widget.run)
         finish(widget)
 

@@ -1,0 +1,118 @@
+"""What a reduction cost and what it saves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_kmeans._color_counts import count_colors
+from napari_kmeans._napari._layers import read_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_kmeans._napari._layers import Source
+    from napari_kmeans._napari._outcomes import Outcome
+
+__all__ = ["Numbers", "measure_outcome"]
+
+_BLOCK = 1 << 18
+
+
+class Numbers(NamedTuple):
+    """An image before and after."""
+
+    # None if there are too many to count.
+    colors_before: int | None
+    colors_after: int
+    # Squared distance of pixels to their colors, summed over channels.
+    mse: float
+    # In decibels, for the range of the dtype, or of the values of a float image.
+    psnr: float
+    bytes_before: int
+    # Of the file that would be written, None if no format takes it.
+    bytes_after: int | None
+
+    def __str__(self) -> str:
+        """Give the lines that are shown."""
+        before = "very many" if self.colors_before is None else self.colors_before
+        colors = f"{before:,}" if isinstance(before, int) else before
+        file = "no palette file can hold it"
+        if self.bytes_after is not None:
+            share = self.bytes_after / self.bytes_before
+            file = f"{self.bytes_after:,} bytes ({share:.1%} of the raw pixels)"
+        psnr = "∞" if math.isinf(self.psnr) else f"{self.psnr:.2f}"
+        return (
+            f"Colors: {colors} → {self.colors_after:,}\n"
+            f"Mean squared error: {self.mse:.4g}\n"
+            f"PSNR: {psnr} dB\n"
+            f"File: {file}"
+        )
+
+
+def measure_outcome(
+    source: Source, outcome: Outcome, report: Callable[[Any], None]
+) -> Numbers:
+    """Compare the full resolution with what became of it."""
+    image = read_level(source)
+    report(None)
+    pixels = image[..., np.newaxis]
+    if source.channel_axis is not None:
+        pixels = np.moveaxis(image, source.channel_axis, -1)
+    labels = outcome.labels[0]
+    counted = count_colors(pixels)
+    report(None)
+    total, n_pixels, low, high = 0.0, 0, np.inf, -np.inf
+    palette = outcome.palette.reshape(len(outcome.palette), -1).astype(np.float64)
+    colors = np.concatenate([np.zeros((1, palette.shape[1])), palette])
+    rows = max(1, _BLOCK * len(labels) // labels.size)
+    for start in range(0, len(labels), rows):
+        label = labels[start : start + rows]
+        block = pixels[start : start + rows][label > 0].astype(np.float64)
+        total += float(np.square(block - colors[label[label > 0]]).sum())
+        if block.size:
+            low, high = min(low, block.min()), max(high, block.max())
+        n_pixels += len(block)
+        report(None)
+    mse = total / max(1, n_pixels)
+    peak = _peak(image.dtype, high - low, is_rgb=source.look.is_rgb)
+    psnr = math.inf
+    if mse > 0:
+        psnr = 10 * math.log10(peak**2 * palette.shape[1] / mse)
+    return Numbers(
+        colors_before=None if counted is None else len(counted.colors),
+        colors_after=int(np.count_nonzero(outcome.counts)),
+        mse=mse,
+        psnr=psnr,
+        bytes_before=image.nbytes,
+        bytes_after=_file_size(outcome),
+    )
+
+
+def _peak(dtype: np.dtype[Any], extent: float, *, is_rgb: bool) -> float:
+    """Give the largest difference that two values may have."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return float(info.max) - float(info.min)
+    return 1.0 if is_rgb or dtype.kind == "b" else float(extent)
+
+
+def _file_size(outcome: Outcome) -> int | None:
+    """Write the file that would be written, and give its bytes."""
+    import tempfile
+    from pathlib import Path
+
+    from napari_kmeans._indexed_files import write_indexed
+
+    labels: NDArray[Any] = outcome.labels[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.png"
+        try:
+            write_indexed(path, np.maximum(labels, 1) - 1, outcome.palette)
+        except (TypeError, ValueError):
+            return None
+        return path.stat().st_size

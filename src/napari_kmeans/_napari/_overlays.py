@@ -1,0 +1,257 @@
+"""Layers that are shown for a while: the preview, and the pixels of a color."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QTimer
+
+from napari_kmeans._napari._jobs import Newest
+from napari_kmeans._napari._outcomes import quantize_source
+from napari_kmeans._napari._visible import Visible, visible_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+    from qtpy.QtCore import QObject
+
+    from napari_kmeans._napari._layers import Source
+    from napari_kmeans._napari._outcomes import Outcome
+    from napari_kmeans._napari._results import Request
+    from napari_kmeans._napari._settings import Settings
+
+__all__ = ["Highlight", "Preview", "is_overlay"]
+
+# Pixels of a preview: more than a screen has use for, few enough to follow a hand.
+_MOST_PREVIEWED = 1 << 20
+_MOST_HIGHLIGHTED = 1 << 21
+# Milliseconds; changes within are answered together.
+_PAUSE = 30
+_OVERLAY = "napari-kmeans overlay"
+# Over the pixels of other colors.
+_VEIL = np.array([0.0, 0.0, 0.0, 0.85])
+
+
+def is_overlay(layer: Layer) -> bool:
+    """Whether a layer is shown for a while only."""
+    return _OVERLAY in layer.metadata
+
+
+class _Overlay:
+    """A layer that comes and goes without touching another."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Layer | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer, or None if there is none or the user removed it."""
+        if self._layer is not None and self._layer not in self._viewer.layers:
+            self._layer = None
+        return self._layer
+
+    def show(self, layer: Layer) -> None:
+        """Put `layer` on top, in the place of the one before."""
+        self.hide()
+        layer.metadata = {_OVERLAY: True}
+        layers = self._viewer.layers
+        selected, active = set(layers.selection), layers.selection.active
+        self._layer = self._viewer.add_layer(layer)
+        # Whoever works on a layer goes on with it.
+        layers.selection = selected
+        layers.selection.active = active
+
+    def hide(self) -> None:
+        """Remove the layer, if it is there."""
+        layer, self._layer = self.layer, None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+
+
+class Preview:
+    """Show a layer in its colors to be, as often as they are chosen anew.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    collect : callable
+        Gives what is to be shown now, or None for nothing.
+    failed : callable
+        Told of errors.
+    parent : QObject
+        What it lives as long as.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        collect: Callable[[], Request | None],
+        failed: Callable[[Exception], None],
+        parent: QObject,
+    ) -> None:
+        self._viewer = viewer
+        self._collect = collect
+        self._failed = failed
+        self._overlay = _Overlay(viewer)
+        self._newest = Newest()
+        self._is_outdated = False
+        self._timer = QTimer(parent)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE)
+        self._timer.timeout.connect(self._start)
+
+    @property
+    def layer(self) -> Any:
+        """The layer that is shown, or None."""
+        return self._overlay.layer
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was requested is shown."""
+        return not self._timer.isActive() and not self._newest.is_busy
+
+    def request(self) -> None:
+        """Show what is chosen now, soon."""
+        self._is_outdated = True
+        # Not put off by the next request: a hand that never rests is followed, too.
+        if self.is_settled:
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Show nothing, and nothing that is still being computed."""
+        self.leave()
+        self._overlay.hide()
+
+    def leave(self) -> None:
+        """Compute nothing any more."""
+        self._timer.stop()
+        self._is_outdated = False
+        self._newest.leave()
+
+    def _start(self) -> None:
+        self._is_outdated = False
+        request = self._collect()
+        part = None
+        if request is not None:
+            layer, axis = request.layers[0], request.dropped_axis
+            part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, axis)
+        if request is None or part is None:
+            self._overlay.hide()
+            return
+        affine = _without(part.affine, request.dropped_axis)
+        name = f"preview of {request.layers[0].name}"
+        source, settings = request.source, request.settings
+
+        def compute(report: Callable[[Any], None]) -> NDArray[np.uint8]:
+            return _previewed(source, settings, part, report)
+
+        def returned(pixels: NDArray[np.uint8]) -> None:
+            self._show(pixels, affine, name)
+            self._go_on()
+
+        def failed(error: Exception) -> None:
+            self._overlay.hide()
+            self._failed(error)
+            self._go_on()
+
+        self._newest.start(compute, returned=returned, failed=failed)
+
+    def _go_on(self) -> None:
+        if self._is_outdated:
+            self._timer.start()
+
+    def _show(
+        self, pixels: NDArray[np.uint8], affine: NDArray[np.float64], name: str
+    ) -> None:
+        layer = self._overlay.layer
+        if layer is None or layer.data.shape != pixels.shape:
+            self._overlay.show(Image(pixels, rgb=True, affine=affine, name=name))
+            return
+        layer.data = pixels
+        if not np.array_equal(np.asarray(layer.affine), affine):
+            layer.affine = affine
+
+
+def _previewed(
+    source: Source,
+    settings: Settings,
+    part: Visible,
+    report: Callable[[Any], None],
+) -> NDArray[np.uint8]:
+    """Give the visible pixels in the colors that they would be shown in."""
+    levels = (tuple(array[part.box] for array in source.levels[part.level]),)
+    settings = dataclasses.replace(settings, output="labels", slice_axis=None)
+    outcome = quantize_source(source._replace(levels=levels), settings, report)
+    octets = np.rint(outcome.rgba * 255).astype(np.uint8)
+    colors = np.concatenate([np.zeros((1, 4), np.uint8), octets])
+    return colors.take(outcome.labels[0], axis=0)
+
+
+class Highlight:
+    """Show which pixels have a color, by a veil over all others."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._overlay = _Overlay(viewer)
+        # What the layer shows the slice of.
+        self._shown: tuple[Any, ...] | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer that is shown, or None."""
+        return self._overlay.layer
+
+    def show(
+        self, layer: Layer, outcome: Outcome, dropped: int | None, entry: int
+    ) -> None:
+        """Show the pixels of an entry, in the slice of `layer` that is on the screen.
+
+        Labels do not have its axis `dropped`.
+        """
+        part = visible_part(layer, self._viewer.dims, _MOST_HIGHLIGHTED, dropped)
+        if part is None:
+            self.hide()
+            return
+        # It is kept while the mouse goes from color to color.
+        shown = (id(outcome.labels), part.level, str(part.box), part.affine.tolist())
+        if shown != self._shown or self._overlay.layer is None:
+            box = [side for axis, side in enumerate(part.box) if axis != dropped]
+            labels = outcome.labels[part.level][tuple(box)]
+            veiled = Labels(
+                labels,
+                colormap=_veil(entry),
+                affine=_without(part.affine, dropped),
+                opacity=1,
+                name="pixels of a color",
+            )
+            self._overlay.show(veiled)
+            self._shown = shown
+        else:
+            self._overlay.layer.colormap = _veil(entry)
+
+    def hide(self) -> None:
+        """Show all pixels again."""
+        self._overlay.hide()
+
+
+def _veil(entry: int) -> Any:
+    """Color all labels but that of an entry."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4)
+    return DirectLabelColormap(color_dict={None: _VEIL, 0: _VEIL, entry + 1: clear})
+
+
+def _without(affine: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+    """Leave an axis out of a matrix."""
+    if axis is None:
+        return affine
+    return np.delete(np.delete(affine, axis, axis=0), axis, axis=1)

@@ -1,0 +1,52 @@
+"""What the user has chosen, and what is chosen at first."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+__all__ = ["INITS", "OUTPUTS", "Settings", "default_preview", "default_settings"]
+
+INITS = ("auto", "thorough", "k-means++", "random")
+OUTPUTS = ("image", "labels", "both")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an image is reduced, in the words of `kmeans_palette`."""
+
+    k: int = 16
+    iters: int = 10
+    init: str = "auto"
+    rng: int = 0
+    # Axis of the data that gets a palette for each of its slices.
+    slice_axis: int | None = None
+    output: str = "image"
+
+
+def default_settings() -> Settings:
+    """Give the settings of napari's preferences, where it has a page for them."""
+    defaults = _preferences()
+    if defaults is None:
+        return Settings()
+    return Settings(
+        k=defaults.k,
+        iters=defaults.iters,
+        init=defaults.init,
+        output=defaults.output,
+    )
+
+
+def default_preview() -> bool:
+    """Whether the preview is on from the start."""
+    defaults = _preferences()
+    return defaults is not None and bool(defaults.preview)
+
+
+def _preferences() -> Any:
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:  # napari < 0.9 has no page for them.
+        return None
+    settings: Any = get_plugin_settings("napari-kmeans")
+    return settings.defaults
