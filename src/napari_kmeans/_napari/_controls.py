@@ -8,6 +8,7 @@ from typing import Any
 from magicgui.widgets import (
     ComboBox,
     Container,
+    FileEdit,
     Slider,
     SpinBox,
     Widget,
@@ -15,7 +16,7 @@ from magicgui.widgets import (
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
-from napari_kmeans._napari._layers import read_source
+from napari_kmeans._napari._layers import read_source, record_of
 from napari_kmeans._napari._overlays import is_overlay
 from napari_kmeans._napari._results import Request
 from napari_kmeans._napari._settings import (
@@ -30,6 +31,8 @@ __all__ = ["Controls"]
 _OUTPUTS = {"image": "image", "labels": "labels", "both": "image and labels"}
 _UPDATE = "the last result"
 _NEW = "a new layer"
+_FIT = "a fit to the image"
+_FROM_FILE = "a palette file"
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
@@ -80,6 +83,15 @@ class Controls(Container[Widget]):
             max=2**31 - 1,
             tooltip="Of the starts that draw: k-means++ and random",
         )
+        self.palette = ComboBox(
+            name="palette", label="Palette from", choices=self._given_palettes
+        )
+        self.palette_file = FileEdit(
+            name="palette_file",
+            label="Palette file",
+            filter="Palettes (*.gpl *.json *.npy)",
+            nullable=True,
+        )
         self.palettes = ComboBox(
             name="palettes", label="One palette for", choices=self._palettes
         )
@@ -87,7 +99,15 @@ class Controls(Container[Widget]):
             name="again", label="Run again into", choices=[_NEW, _UPDATE]
         )
         self.more = Container[Widget](
-            widgets=[self.iters, self.init, self.rng, self.palettes, self.again]
+            widgets=[
+                self.iters,
+                self.init,
+                self.rng,
+                self.palette,
+                self.palette_file,
+                self.palettes,
+                self.again,
+            ]
         )
         self.more.margins = (0, 0, 0, 0)
         super().__init__(widgets=[self.source, self.channels, k, self.output])
@@ -97,7 +117,8 @@ class Controls(Container[Widget]):
         self.k_slider.changed.connect(self._follow_slider)
         self.source.changed.connect(self.update_choices)
         self.channels.changed.connect(self._update_palettes)
-        self.init.changed.connect(self._update_enabled)
+        for widget in (self.init, self.palette):
+            widget.changed.connect(self._update_enabled)
         self._move_slider()
         self.update_choices()
 
@@ -122,6 +143,13 @@ class Controls(Container[Widget]):
         if channels == "layers":
             layers = tuple(self._selected(layer))
         axis = channels if isinstance(channels, int) else None
+        palette, path = self.palette.value, None
+        if palette == _FROM_FILE:
+            path = str(self.palette_file.value or "")
+            if not path:
+                msg = "palette file must be chosen, got none"
+                raise ValueError(msg)
+        record = record_of(palette) if isinstance(palette, Layer) else None
         settings = Settings(
             k=self.k.value,
             iters=self.iters.value,
@@ -129,12 +157,15 @@ class Controls(Container[Widget]):
             rng=self.rng.value,
             slice_axis=self.palettes.value,
             output=self.output.value,
+            palette=None if record is None else record["palette"],
+            palette_file=path,
         )
         return Request(layers, read_source(layers, axis), settings)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self.source.reset_choices()
+        self.palette.reset_choices()
         self.update_choices()
 
     def update_channels(self) -> bool:
@@ -155,7 +186,11 @@ class Controls(Container[Widget]):
         self.palettes.enabled = len(self.palettes.choices) > 1
 
     def _update_enabled(self, *_: Any) -> None:
-        self.rng.enabled = self.init.value in ("k-means++", "random")
+        is_fit = self.palette.value == _FIT
+        for widget in (self.k, self.k_slider, self.iters, self.init):
+            widget.enabled = is_fit
+        self.rng.enabled = is_fit and self.init.value in ("k-means++", "random")
+        self.palette_file.enabled = self.palette.value == _FROM_FILE
 
     def _move_slider(self, *_: Any) -> None:
         at = min(bisect.bisect_left(_SLIDER_KS, self.k.value), len(_SLIDER_KS) - 1)
@@ -171,6 +206,10 @@ class Controls(Container[Widget]):
             for layer in self._viewer.layers
             if isinstance(layer, Image) and not is_overlay(layer)
         ]
+
+    def _given_palettes(self, _: Any) -> list[Any]:
+        made = [layer for layer in self._viewer.layers if record_of(layer) is not None]
+        return [_FIT, _FROM_FILE, *made]
 
     def _selected(self, layer: Image) -> list[Image]:
         """Give the selected layers that can be channels, in the order of the list."""

@@ -206,7 +206,7 @@ def describe_images(
         kept = {name: attributes[name] for name in _LOOKS}
         levels = images_of_layer(len(layers), outcome.images, i)
         data = list(levels) if layer.multiscale else levels[0]
-        colors = _in_words(record["settings"]["k"], "color")
+        colors = _number(record, "color")
         name = {"name": f"{layer.name} in {colors}", "multiscale": layer.multiscale}
         metadata = {"metadata": {METADATA: record}}
         attributes = kept | placement(layer) | name | metadata
@@ -228,7 +228,7 @@ def describe_labels(
 ) -> LayerDataTuple:
     """Describe the labels of palette entries, entry i being label i + 1."""
     data = list(outcome.labels) if layer.multiscale else outcome.labels[0]
-    labels = _in_words(record["settings"]["k"], "label")
+    labels = _number(record, "label")
     attributes = {
         "name": f"{layer.name} in {labels}",
         "colormap": outcome.colormap,
@@ -240,7 +240,11 @@ def describe_labels(
     return LayerDataTuple((data, placement(layer, dropped) | attributes, "labels"))
 
 
-def _in_words(number: int, noun: str) -> str:
+def _number(record: dict[str, Any], noun: str) -> str:
+    """Say how many there were to be, or are given."""
+    settings = record["settings"]
+    is_given = settings["palette"] is not None or settings["palette_file"] is not None
+    number = len(record["palette"]) if is_given else settings["k"]
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

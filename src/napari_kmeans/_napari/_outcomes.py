@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans import kmeans_palette, map_to_palette
+from napari_kmeans import kmeans_palette, map_to_palette, read_palette
 from napari_kmeans._napari._colors import hex_of
 from napari_kmeans._napari._layers import (
     Source,
@@ -86,15 +87,20 @@ def quantize_source(
     report(Progress("Reading the layer"))
     image = read_level(source)
     report(Progress("Counting colors"))
-    results = _fit(image, source, settings, report)
-    palette = np.concatenate([result.palette for result in results])
-    sizes = [len(result.palette) for result in results]
+    given = _given_palette(image.dtype, settings)
+    if given is not None:
+        settings = dataclasses.replace(settings, slice_axis=None)
+        results: list[PaletteResult] = []
+        palettes = [given]
+    else:
+        results = _fit(image, source, settings, report)
+        palettes = [result.palette for result in results]
+    palette = np.concatenate(palettes)
     slices = None
     if settings.slice_axis is not None:
-        slices = np.repeat(np.arange(len(results)), sizes)
+        slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
 
     report(Progress("Labeling the pixels"))
-    palettes = [result.palette for result in results]
     levels, images = [], []
     for level in range(len(source.levels)):
         pixels = image if level == 0 else read_level(source, level)
@@ -112,12 +118,30 @@ def quantize_source(
         slices=slices,
         labels=tuple(levels),
         images=tuple(images),
-        n_iter=max(result.n_iter for result in results),
+        n_iter=max((result.n_iter for result in results), default=0),
         converged=all(result.converged for result in results),
         rgba=rgba,
         colormap=labels_colormap(rgba),
         features=make_features(palette, rgba, counts, slices),
     )
+
+
+def _given_palette(dtype: np.dtype[Any], settings: Settings) -> NDArray[Any] | None:
+    """Give the palette that is not to be fitted, in the dtype of the image."""
+    palette = settings.palette
+    if settings.palette_file is not None:
+        palette = read_palette(settings.palette_file)
+    if palette is None:
+        return None
+    with np.errstate(invalid="ignore"):
+        colors = palette.astype(dtype)
+    if not np.array_equal(colors, palette):
+        msg = (
+            f"palette must have values that {dtype} holds, as the image does, "
+            f"got {palette.dtype} from {palette.min()} to {palette.max()}"
+        )
+        raise ValueError(msg)
+    return colors
 
 
 def _fit(

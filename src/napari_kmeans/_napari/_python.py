@@ -23,12 +23,14 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
     """
     settings, names = record["settings"], record["source"]
     axis, slice_axis = settings["channel_axis"], settings["slice_axis"]
+    if record["slices"] is None:
+        slice_axis = None
     level = "[0]" if record["multiscale"] else ""
     is_dropped = axis is not None and axis != -1
     lines = [
         "import napari",
         "import numpy as np",
-        "from napari_kmeans import kmeans_palette, map_to_palette",
+        f"from napari_kmeans import {', '.join(_names(settings))}",
         "",
         "viewer = napari.current_viewer()",
         f"source = viewer.layers[{names[0]!r}]",
@@ -74,10 +76,25 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
     return "\n".join(lines)
 
 
+def _names(settings: dict[str, Any]) -> list[str]:
+    """Give the functions that are called."""
+    if settings["palette_file"] is not None:
+        return ["map_to_palette", "read_palette"]
+    if settings["palette"] is not None:
+        return ["map_to_palette"]
+    return ["kmeans_palette", "map_to_palette"]
+
+
 def _call(record: dict[str, Any], image: str, axis: int | None) -> tuple[str, str]:
     """Write the calls that give the palette and the labels of an image."""
     settings = record["settings"]
     channels = "" if axis == -1 else f", channel_axis={axis}"
+    label = f"map_to_palette({image}, palette{channels})"
+    if settings["palette_file"] is not None:
+        return f"read_palette({settings['palette_file']!r}).astype(image.dtype)", label
+    if settings["palette"] is not None:
+        colors = settings["palette"].tolist()
+        return f"np.array({colors}, dtype=image.dtype)", label
     options = ""
     if settings["init"] != "auto":
         options += f", init={settings['init']!r}"
@@ -85,7 +102,7 @@ def _call(record: dict[str, Any], image: str, axis: int | None) -> tuple[str, st
         options += f", rng={settings['rng']}"
     numbers = f"{settings['k']}, {settings['iters']}"
     fit = f"kmeans_palette({image}, {numbers}{channels}{options}).palette"
-    return fit, f"map_to_palette({image}, palette{channels})"
+    return fit, label
 
 
 def _whole(record: dict[str, Any], axis: int | None) -> list[str]:

@@ -88,14 +88,17 @@ class Made(NamedTuple):
     outcome: Outcome
 
 
+# Whichever widget or command made them, for as long as the layers live.
+_MADE: WeakKeyDictionary[Layer, Made] = WeakKeyDictionary()
+# The layers that came of each source.
+_LATEST: WeakKeyDictionary[Layer, list[ref[Layer]]] = WeakKeyDictionary()
+
+
 class Results:
     """Add layers, bring earlier ones up to date, and change their colors."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self._made: WeakKeyDictionary[Layer, Made] = WeakKeyDictionary()
-        # The layers that came of each source.
-        self._latest: WeakKeyDictionary[Layer, list[ref[Layer]]] = WeakKeyDictionary()
 
     def add(self, request: Request, outcome: Outcome, *, update: bool) -> list[Layer]:
         """Put the layers of an outcome into the viewer.
@@ -105,7 +108,7 @@ class Results:
         """
         record = make_record(request, outcome)
         first = request.layers[0]
-        former = [layer() for layer in self._latest.get(first, [])] if update else []
+        former = [layer() for layer in _LATEST.get(first, [])] if update else []
         layers = []
         for place, described in _described(request, outcome, record):
             layer = next(
@@ -114,7 +117,7 @@ class Results:
                     for layer in former
                     if layer is not None
                     and layer in self._viewer.layers
-                    and self._made[layer].place == place
+                    and _MADE[layer].place == place
                     and _fits(layer, described)
                 ),
                 None,
@@ -123,8 +126,8 @@ class Results:
                 # The viewer gives it another name where this one is taken.
                 layer = self._viewer.add_layer(Layer.create(*described))
             else:
-                _bring_up_to_date(layer, described, self._made[layer].name)
-            self._made[layer] = Made(
+                _bring_up_to_date(layer, described, _MADE[layer].name)
+            _MADE[layer] = Made(
                 layer.name,
                 place,
                 len(request.layers),
@@ -134,12 +137,12 @@ class Results:
                 outcome,
             )
             layers.append(layer)
-        self._latest[first] = [ref(layer) for layer in layers]
+        _LATEST[first] = [ref(layer) for layer in layers]
         return layers
 
     def made(self, layer: Layer | None) -> Made | None:
         """Give what is known about `layer`, if it was made here."""
-        return None if layer is None else self._made.get(layer)
+        return None if layer is None else _MADE.get(layer)
 
     def recolor(
         self, run: str, palette: NDArray[Any], replaced: dict[int, Any]
@@ -151,10 +154,10 @@ class Results:
         layers = self._of_run(run)
         for layer in layers:
             record = layer.metadata[METADATA]
-            made = self._made[layer]
+            made = _MADE[layer]
             rgba = rgba_of(palette, made.look)
             outcome = made.outcome._replace(palette=palette, rgba=rgba)
-            self._made[layer] = made._replace(outcome=outcome)
+            _MADE[layer] = made._replace(outcome=outcome)
             record = record | {"palette": palette, "replaced": replaced}
             layer.metadata = layer.metadata | {METADATA: record}
             if isinstance(layer, Labels):
@@ -169,9 +172,9 @@ class Results:
         for layer in self._of_run(run):
             if not isinstance(layer, Image):
                 continue
-            made = self._made[layer]
+            made = _MADE[layer]
             outcome = made.outcome._replace(images=images)
-            self._made[layer] = made._replace(outcome=outcome)
+            _MADE[layer] = made._replace(outcome=outcome)
             levels = images_of_layer(made.n_layers, images, made.place[1])
             layer.data = list(levels) if layer.multiscale else levels[0]
 
@@ -180,7 +183,7 @@ class Results:
         return [
             layer
             for layer in self._viewer.layers
-            if layer in self._made and (record_of(layer) or {}).get("run") == run
+            if layer in _MADE and (record_of(layer) or {}).get("run") == run
         ]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["INITS", "OUTPUTS", "Settings", "default_preview", "default_settings"]
 
@@ -11,7 +14,7 @@ INITS = ("auto", "thorough", "k-means++", "random")
 OUTPUTS = ("image", "labels", "both")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Settings:
     """How an image is reduced, in the words of `kmeans_palette`."""
 
@@ -22,6 +25,9 @@ class Settings:
     # Axis of the data that gets a palette for each of its slices.
     slice_axis: int | None = None
     output: str = "image"
+    # Colors that are taken instead of fitted ones, or the file that holds them.
+    palette: NDArray[Any] | None = None
+    palette_file: str | None = None
 
 
 def default_settings() -> Settings:
