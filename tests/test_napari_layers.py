@@ -180,7 +180,7 @@ def test_layers_that_are_channels_give_an_image_each():
     assert_allclose(
         [labels.get_color(i + 1)[1] for i in range(3)],
         np.clip((palette[:, 1].astype(float) - low) / (high - low), 0, 1),
-        atol=1e-6,
+        atol=1 / 510,
     )
 
 

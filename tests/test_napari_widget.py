@@ -3,12 +3,14 @@ import threading
 import weakref
 
 import dask.array as da
+import napari
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_array_equal
+from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
@@ -495,3 +497,625 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     press(widget.run)
     finish(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
+
+
+# The preview.
+
+
+@pytest.fixture
+def settle(qtbot):
+    """Wait until the preview shows what is chosen."""
+
+    def settle(widget):
+        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
+
+    return settle
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def preview_in(viewer):
+    (layer,) = (x for x in viewer.layers if x.name.startswith("preview of"))
+    return layer
+
+
+def test_preview_shows_the_colors_to_be(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    source = viewer.add_image(image, name="a", scale=(2, 3), translate=(1, 1))
+    widget = dock()
+    widget.controls.k.value = 5
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 5))
+    assert_array_equal(shown.extent.world, source.extent.world)
+    assert viewer.layers.selection.active is source
+
+
+def test_preview_follows_the_slider_in_one_layer(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    shown = preview_in(viewer)
+
+    for k in (3, 9, 20, 4):
+        widget.controls.k.value = k
+    settle(widget)
+
+    assert preview_in(viewer) is shown
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 4))
+
+
+def test_newest_request_wins(viewer, dock, settle, paused, qtbot):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.k.value = 9
+
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+    widget.controls.k.value = 3
+    paused.may_go_on.set()
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 3))
+
+
+def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+
+    for k in range(2, 100):
+        widget.controls.k.value = k
+    paused.may_go_on.set()
+    settle(widget)
+
+    assert paused.n_computations == 2
+
+
+def test_preview_is_of_the_current_slice(viewer, dock, settle):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(stack, rgb=True, name="stack", scale=(5, 1, 1))
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.live.value = True
+    settle(widget)
+
+    viewer.dims.set_current_step(0, 2)
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[0, ..., :3], quantize_kmeans(stack[2], 4))
+    assert_array_equal(shown.extent.world[:, 0], [10, 10])
+
+
+def test_preview_is_of_a_coarse_level(viewer, dock, settle):
+    photo = np.tile(data.astronaut(), (2, 3, 1))
+    pyramid = [photo, photo[::4, ::4]]
+    source = viewer.add_image(pyramid, multiscale=True, name="a", scale=(2, 2))
+    widget = dock()
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert shown.data.shape[:2] == pyramid[1].shape[:2]
+    assert_array_equal(shown.extent.world[1] + 4, source.extent.world[1] + 1)
+
+
+def test_preview_of_channels_is_in_their_colors(viewer, dock, settle):
+    image = np.moveaxis(data.astronaut()[:60, :50], -1, 0)
+    viewer.add_image(image, name="channels", rgb=False)
+    widget = dock()
+    widget.controls.channels.value = 0
+    widget.controls.k.value = 3
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert shown.data.shape == (60, 50, 4)
+    assert len(np.unique(shown.data.reshape(-1, 4), axis=0)) == 3
+
+
+def test_toggle_removes_the_preview_alone(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    viewer.add_labels(np.ones((9, 9), dtype=int), name="preview of my own")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    assert len(viewer.layers) == 3
+
+    widget.live.value = False
+
+    assert names(viewer) == ["a", "preview of my own"]
+
+
+def test_toggle_stops_a_preview_that_is_being_computed(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+
+    widget.live.value = False
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert names(viewer) == ["a"]
+
+
+def test_cancel_removes_the_preview(viewer, dock, settle, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    paused.may_go_on.set()
+    widget.live.value = True
+    settle(widget)
+    paused.may_go_on.clear()
+    paused.reached.clear()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+    paused.may_go_on.set()
+
+    assert names(viewer) == ["a"]
+    assert not widget.live.value
+
+
+def test_result_takes_the_place_of_the_preview(viewer, dock, settle, finish):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+
+    press(widget.run)
+    finish(widget)
+
+    assert names(viewer) == ["a", "a in 16 colors"]
+
+
+def test_preview_that_the_user_removed_comes_back_with_the_next_change(
+    viewer, dock, settle
+):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    viewer.layers.remove(preview_in(viewer))
+
+    widget.controls.k.value = 3
+    settle(widget)
+
+    assert names(viewer) == ["a", "preview of a"]
+
+
+def test_preview_goes_with_its_source(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+
+    viewer.layers.remove("a")
+    settle(widget)
+
+    assert names(viewer) == []
+
+
+def test_preview_is_no_source(viewer, dock, settle):
+    source = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    assert widget.controls.source.choices == (source,)
+
+
+def test_closed_dock_takes_the_preview_along(window, settle, qtbot):
+    window.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock_in(window)
+    widget.live.value = True
+    settle(widget)
+    qtbot.waitUntil(lambda: len(window.layers) == 2)
+
+    window.window.remove_dock_widget("all")
+    qtbot.wait(1)
+
+    assert names(window) == ["a"]
+
+
+def test_closed_dock_ends_the_computation(window, paused, qtbot):
+    window.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock_in(window)
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+
+    window.window.remove_dock_widget("all")
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert paused.n_iterations == 1
+    assert names(window) == ["a"]
+
+
+def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
+    def fail(*_, **__):
+        msg = "out of crayons"
+        raise RuntimeError(msg)
+
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    monkeypatch.setattr(_outcomes, "kmeans_palette", fail)
+
+    widget.live.value = True
+    settle(widget)
+
+    assert widget.status.value == "No preview: out of crayons"
+    assert names(viewer) == ["a"]
+
+
+# Watching it converge.
+
+
+def test_plot_falls_with_the_error(viewer, dock, finish):
+    image = data.astronaut()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    errors = []
+
+    press(widget.run)
+    finish(widget)
+
+    kmeans_palette(image, callback=lambda state: errors.append(state.mse))
+    assert widget.plot.errors == errors
+    assert errors == sorted(errors, reverse=True)
+
+
+# The palette.
+
+
+@pytest.fixture
+def result(viewer, dock, finish):
+    """Give a widget after it has made an image and labels, and the two layers."""
+
+    def result(image=None, output="both", k=5, **attributes):
+        if image is None:
+            image = data.astronaut()[:64, :50]
+        viewer.add_image(image, name="a", **attributes)
+        widget = dock()
+        widget.controls.k.value = k
+        widget.controls.output.value = output
+        press(widget.run)
+        finish(widget)
+        return widget, *viewer.layers[1:]
+
+    return result
+
+
+def test_panel_lists_the_palette_from_dark_to_light(result):
+    widget, _, labels = result()
+    record = labels.metadata["napari-kmeans"]
+    colors = [f"#{bytes(color).hex()}" for color in record["palette"]]
+    assert widget.panel.hexes == colors
+    table = widget.panel.model()
+    assert table.index(0, 2).data() == f"{record['counts'][0] / 3200:.1%}"
+
+
+def test_pointing_at_a_color_veils_all_others(result, viewer):
+    widget, image, labels = result()
+
+    widget.panel.pointed.emit(2)
+
+    veil = viewer.layers[-1]
+    assert_array_equal(veil.data, labels.data)
+    assert veil.get_color(3)[3] == 0
+    for other in (1, 2, 4, 5):
+        assert veil.get_color(other)[3] > 0.5
+    assert viewer.layers.selection.active is labels
+
+    widget.panel.pointed.emit(-1)
+    assert list(viewer.layers)[1:] == [image, labels]
+
+
+def test_chosen_color_stays_until_chosen_again(result, viewer):
+    widget, *_ = result()
+
+    widget.panel.chosen.emit(2)
+    widget.panel.pointed.emit(4)
+    widget.panel.pointed.emit(-1)
+    assert viewer.layers[-1].get_color(3)[3] == 0
+    assert viewer.layers[-1].get_color(5)[3] > 0.5
+
+    widget.panel.chosen.emit(2)
+    assert len(viewer.layers) == 3
+
+
+def test_veil_follows_the_slices(result, viewer):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(stack, "labels", rgb=True)
+
+    widget.panel.chosen.emit(2)
+    viewer.dims.set_current_step(0, 2)
+
+    assert_array_equal(viewer.layers[-1].data[0], labels.data[2])
+
+
+def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
+    widget, image, labels = result()
+    before = image.data.copy()
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+
+    widget.panel.opened.emit(1)
+    qtbot.waitUntil(lambda: (image.data != before).any())
+
+    is_entry = labels.data == 2
+    assert (image.data[is_entry] == red).all()
+    assert_array_equal(image.data[~is_entry], before[~is_entry])
+    assert_array_equal(labels.get_color(2), [1, 0, 0, 1])
+    assert labels.features["hex"][1] == "#ff0000"
+    assert_array_equal(image.metadata["napari-kmeans"]["palette"][1], red)
+    assert "#ff0000" in widget.panel.hexes
+
+
+def test_colors_replaced_in_a_row_are_all_shown(result, qtbot, monkeypatch):
+    widget, image, labels = result()
+    for entry, level in ((1, 255), (3, 254)):
+        color = np.array([level, 0, 0], dtype=np.uint8)
+        monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_, c=color: c)
+        widget.panel.opened.emit(entry)
+
+    qtbot.waitUntil(lambda: (image.data[labels.data == 4] == (254, 0, 0)).all())
+
+    assert (image.data[labels.data == 2] == (255, 0, 0)).all()
+
+
+def test_panel_follows_the_selected_result(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    for k in (3, 5):
+        widget.controls.k.value = k
+        press(widget.run)
+        finish(widget)
+    assert len(widget.panel.hexes) == 5
+
+    viewer.layers.selection.active = viewer.layers["a in 3 colors"]
+
+    assert len(widget.panel.hexes) == 3
+
+
+def test_panel_is_empty_once_its_layer_is_gone(result, viewer):
+    widget, *_ = result(output="image")
+    widget.panel.chosen.emit(2)
+
+    viewer.layers.remove("a in 5 colors")
+
+    assert widget.panel.hexes == []
+    assert names(viewer) == ["a"]
+    assert not widget.copy_python.enabled
+
+
+def test_hex_is_copied(result):
+    widget, *_ = result()
+    press(widget.copy_hex)
+    assert QApplication.clipboard().text().splitlines() == widget.panel.hexes
+
+
+def test_numbers_are_shown(result, qtbot):
+    widget, *_ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    n_colors = len(np.unique(data.astronaut()[:64, :50].reshape(-1, 3), axis=0))
+    assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
+
+
+# Copy as Python.
+
+
+def assert_script_remakes(widget, viewer, layer, monkeypatch):
+    """The script adds a layer like `layer`."""
+    viewer.layers.selection.active = layer
+    press(widget.copy_python)
+    script = QApplication.clipboard().text()
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+
+    exec(compile(script, "script", "exec"), {})
+
+    made = viewer.layers[-1]
+    assert made is not layer
+    assert type(made) is type(layer)
+    assert_array_equal(made.data, layer.data)
+    assert_array_equal(made.extent.world, layer.extent.world)
+    if hasattr(layer, "get_color"):
+        for label in np.unique(layer.data):
+            assert_array_equal(made.get_color(label), layer.get_color(label))
+
+
+@pytest.mark.parametrize("output", ["image", "labels"])
+@pytest.mark.parametrize(
+    ("image", "chosen"),
+    [
+        pytest.param(data.astronaut()[:60, :50], {}, id="rgb"),
+        pytest.param(data.camera()[:60, :50], {"init": "random", "rng": 3}, id="gray"),
+        pytest.param(data.astronaut()[:9, :60], {"palettes": 0}, id="slices"),
+        pytest.param(data.astronaut()[:60, :9], {"channels": 2}, id="channels"),
+        pytest.param(
+            np.stack([data.astronaut()[:9, :60], data.astronaut()[60:69, :60]]),
+            {"channels": 3, "palettes": 0},
+            id="channels and slices",
+        ),
+        pytest.param(
+            np.where(data.camera()[:60, :50] > 200, np.nan, data.camera()[:60, :50]),
+            {},
+            id="not finite",
+        ),
+    ],
+)
+def test_script_makes_the_layer_again(
+    viewer, dock, finish, monkeypatch, image, chosen, output
+):
+    is_rgb = not chosen and image.shape[-1] == 3
+    viewer.add_image(
+        image, name="it's", rgb=is_rgb, translate=[3] * (image.ndim - is_rgb)
+    )
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.controls.output.value = output
+    for name, value in chosen.items():
+        getattr(widget.controls, name).value = value
+
+    press(widget.run)
+    finish(widget)
+
+    assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
+
+
+def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch):
+    widget, image, labels = result()
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    widget.panel.opened.emit(1)
+    qtbot.waitUntil(lambda: (image.data[labels.data == 2] == red).all())
+
+    for layer in (image, labels):
+        assert_script_remakes(widget, viewer, layer, monkeypatch)
+
+
+# Channels, and running again.
+
+
+def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
+    channels = np.moveaxis(data.astronaut()[:60, :50], -1, 0)
+    for name, channel in zip("abc", channels, strict=True):
+        viewer.add_image(channel, name=name)
+    viewer.add_image(np.zeros((7, 7)), name="other")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    viewer.layers.selection = set(viewer.layers)
+    widget.controls.channels.value = "layers"
+    widget.controls.k.value = 4
+    widget.controls.output.value = "both"
+
+    press(widget.run)
+    finish(widget)
+
+    stacked = np.moveaxis(channels, 0, -1)
+    expected = quantize_kmeans(stacked, 4)
+    # Sorted by the sum of channels here, as nobody says that these are colors.
+    for i, name in enumerate("abc"):
+        assert_array_equal(viewer.layers[f"{name} in 4 colors"].data, expected[..., i])
+    assert viewer.layers[-1].name == "a in 4 labels"
+
+
+def test_second_result_may_replace_the_first(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    other = viewer.add_image(image, name="a in 3 colors")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    widget.controls.source.value = viewer.layers["a"]
+    widget.controls.output.value = "both"
+    for k in (2, 3):
+        widget.controls.k.value = k
+        press(widget.run)
+        finish(widget)
+
+    assert len(viewer.layers) == 4
+    first, labels = viewer.layers[2:]
+    assert_array_equal(first.data, quantize_kmeans(image, 3))
+    assert first.name == "a in 3 colors [1]"
+    assert_array_equal(other.data, image)
+    assert labels.data.max() == 3
+    assert len(labels.features) == 3
+
+
+def test_replaced_result_follows_its_source_and_keeps_its_new_name(
+    viewer, dock, finish
+):
+    source = viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    press(widget.run)
+    finish(widget)
+    viewer.layers[1].name = "mine"
+    source.translate = (5, 7)
+
+    press(widget.run)
+    finish(widget)
+
+    assert names(viewer) == ["a", "mine"]
+    assert_array_equal(viewer.layers[1].translate, (5, 7))
+
+
+def test_result_of_another_shape_is_a_new_layer(viewer, dock, finish):
+    source = viewer.add_image(data.camera()[:64], name="a")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    press(widget.run)
+    finish(widget)
+    source.data = data.camera()[:64].reshape(4, 16, 512)
+
+    press(widget.run)
+    finish(widget)
+
+    assert [layer.ndim for layer in viewer.layers[1:]] == [2, 3]
+
+
+def test_palette_of_another_result_is_taken(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    viewer.add_image(data.astronaut()[64:128], name="b")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    press(widget.run)
+    finish(widget)
+    widget.controls.source.value = viewer.layers["b"]
+    widget.controls.palette.value = viewer.layers["a in 16 colors"]
+
+    press(widget.run)
+    finish(widget)
+
+    palette = kmeans_palette(data.astronaut()[:64]).palette
+    expected = palette[map_to_palette(data.astronaut()[64:128], palette)]
+    assert_array_equal(viewer.layers["b in 16 colors"].data, expected)
+
+
+def test_palette_file_must_be_chosen(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+
+    press(widget.run)
+
+    assert widget.status.value == "palette file must be chosen, got none"
+    assert widget.run.enabled
+
+
+def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+    widget.controls.palette_file.value = tmp_path / "none.gpl"
+
+    press(widget.run)
+    finish(widget)
+
+    assert "none.gpl" in widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_slider_and_number_are_one(dock):
+    widget = dock()
+    widget.controls.k_slider.value = 5
+    assert widget.controls.k.value == 6
+    widget.controls.k.value = 256
+    assert widget.controls.k_slider.value == widget.controls.k_slider.max
+    widget.controls.k.value = 5000
+    assert widget.controls.k.value == 5000

@@ -49,7 +49,7 @@ def parse_colors(
     """
     size = n_channels or 1
     values: list[float] = []
-    for word in re.split(r"[\s,;]+", text.strip("[]() \n\t,;")) if text.strip() else []:
+    for word in re.findall(r"[^\s,;()\[\]]+", text):
         match = _HEX.fullmatch(word)
         if match is None:
             try:
@@ -72,8 +72,12 @@ def parse_colors(
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         colors = np.rint(colors)
-        for value in colors[(colors < info.min) | (colors > info.max)]:
-            msg = f"colors must be between {info.min} and {info.max}, got {value:g}"
+        is_outside = ~((info.min <= colors) & (colors <= info.max))
+        if is_outside.any():
+            msg = (
+                f"colors must be between {info.min} and {info.max}, "
+                f"got {colors[is_outside][0]:g}"
+            )
             raise ValueError(msg)
     colors = colors.astype(dtype)
     return colors if n_channels is None else colors.reshape(-1, size)

@@ -117,26 +117,34 @@ def read_level(source: Source, level: int = 0, index: Any = ...) -> NDArray[Any]
 
 
 def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
-    """Give the colors (K, 4), from 0 to 1, in which layers show a palette."""
-    if look.is_rgb:
-        colors = palette.astype(np.float64)
-        if palette.dtype.kind in "iu":
-            colors /= np.iinfo(palette.dtype).max
-        rgba = np.ones((len(colors), 4))
-        rgba[:, : colors.shape[1]] = colors
-        return np.clip(rgba, 0, 1)
+    """Give the colors (K, 4), from 0 to 1, in which layers show a palette.
+
+    They are those of 8 bits, as screens have, so that text can name them exactly.
+    """
+    shown = _rgb_of(palette) if look.is_rgb else _sum_of_channels(palette, look)
+    rgba = np.ones((len(palette), 4))
+    rgba[:, : shown.shape[1]] = np.rint(np.clip(shown, 0, 1) * 255) / 255
+    return rgba
+
+
+def _rgb_of(palette: NDArray[Any]) -> NDArray[np.float64]:
+    """Scale RGB or RGBA colors to 0 to 1."""
+    top = np.iinfo(palette.dtype).max if palette.dtype.kind in "iu" else 1
+    return palette.astype(np.float64) / top
+
+
+def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
+    """Add up the colors that layers show their channels in, or such as they might."""
     columns = palette.reshape(len(palette), -1).T.astype(np.float64)
     rgb = np.zeros((len(palette), 3))
     for i, column in enumerate(columns):
         if look.colormaps:
-            low, high = look.contrast_limits[i]
-            rgb += look.colormaps[i].map(_between(column, low, high) ** look.gammas[i])[
-                :, :3
-            ]
+            part = _between(column, *look.contrast_limits[i]) ** look.gammas[i]
+            rgb += look.colormaps[i].map(part)[:, :3]
         else:
             part = _between(column, column.min(), column.max())
             rgb += part[:, np.newaxis] * _CHANNEL_COLORS[i % len(_CHANNEL_COLORS)]
-    return np.hstack([np.clip(rgb, 0, 1), np.ones((len(rgb), 1))])
+    return rgb
 
 
 def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[Any]:

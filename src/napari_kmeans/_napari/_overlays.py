@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
+from napari_kmeans._napari._layers import read_level
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._visible import Visible, visible_part
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Highlight", "Preview", "is_overlay"]
 
-# Pixels of a preview: more than a screen has use for, few enough to follow a hand.
-_MOST_PREVIEWED = 1 << 20
+# Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
+_MOST_PREVIEWED = 1 << 19
+_MOST_FITTED = 1 << 16
 _MOST_HIGHLIGHTED = 1 << 21
 # Milliseconds; changes within are answered together.
 _PAUSE = 30
@@ -187,12 +189,34 @@ def _previewed(
     report: Callable[[Any], None],
 ) -> NDArray[np.uint8]:
     """Give the visible pixels in the colors that they would be shown in."""
-    levels = (tuple(array[part.box] for array in source.levels[part.level]),)
+    pixels = source._replace(levels=(_at(source.levels[part.level], part.box),))
     settings = dataclasses.replace(settings, output="labels", slice_axis=None)
-    outcome = quantize_source(source._replace(levels=levels), settings, report)
+    if settings.palette is None and settings.palette_file is None:
+        # Fewer pixels give a palette that is as good to look at.
+        box = _thinned(read_level(pixels), source.channel_axis)
+        sample = pixels._replace(levels=(_at(pixels.levels[0], box),))
+        palette = quantize_source(sample, settings, report).palette
+        settings = dataclasses.replace(settings, palette=palette)
+    outcome = quantize_source(pixels, settings, report)
     octets = np.rint(outcome.rgba * 255).astype(np.uint8)
     colors = np.concatenate([np.zeros((1, 4), np.uint8), octets])
     return colors.take(outcome.labels[0], axis=0)
+
+
+def _at(arrays: tuple[Any, ...], box: tuple[slice, ...]) -> tuple[NDArray[Any], ...]:
+    """Read a part of each array."""
+    return tuple(np.asarray(array[box]) for array in arrays)
+
+
+def _thinned(image: NDArray[Any], channel_axis: int | None) -> tuple[slice, ...]:
+    """Give the index of evenly spread pixels, of at most `_MOST_FITTED`."""
+    shape = list(image.shape)
+    if channel_axis is not None:
+        shape[channel_axis] = 1
+    n_axes = sum(length > 1 for length in shape)
+    excess = np.prod(shape, dtype=float) / _MOST_FITTED
+    step = max(1, int(np.ceil(excess ** (1 / max(1, n_axes)))))
+    return tuple(slice(None, None, step if n > 1 else None) for n in shape)
 
 
 class Highlight:

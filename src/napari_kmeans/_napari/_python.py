@@ -53,7 +53,7 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
         lines += [
             f"finite = np.isfinite(image){every}",
             "quantized = np.where(finite, quantized, image)",
-            f"labels = np.where(finite{flat}, labels, -1)",
+            f"labels = np.where(finite{flat}, labels.astype(int), -1)",
         ]
     if kind == "labels":
         return "\n".join([*lines, *_add_labels(axis if is_dropped else None, hexes)])

@@ -55,22 +55,27 @@ from napari_kmeans._napari._settings import default_preview
 __all__ = ["QuantizeWidget"]
 
 
-class _HideWatcher(QObject):
-    """Tell when a widget is not to be seen any more."""
+class _Watcher(QObject):
+    """Tell when a widget is hidden, and when its dock was closed."""
 
-    def __init__(self, widget: Any, told: Callable[[], None]) -> None:
+    def __init__(
+        self, widget: QWidget, hidden: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
         super().__init__(widget)
-        self._told = told
+        self._widget = widget
+        self._hidden = hidden
+        self._closed = closed
         widget.installEventFilter(self)
 
     def eventFilter(self, _: QObject | None, event: QEvent | None) -> bool:
+        kinds = QEvent.Type
+        if event is None:
+            return False
         # A minimized window hides its widgets, too; that event is spontaneous.
-        if (
-            event is not None
-            and event.type() == QEvent.Type.Hide
-            and not event.spontaneous()
-        ):
-            self._told()
+        if event.type() == kinds.Hide and not event.spontaneous():
+            self._hidden()
+        elif event.type() == kinds.ParentChange and self._widget.parent() is None:
+            self._closed()
         return False
 
 
@@ -168,12 +173,13 @@ class QuantizeWidget(Container[Widget]):
         selection.changed.connect(self._follow_selection)
         self._viewer.layers.events.removed.connect(self._list_palette)
         # What is shown for a while goes with what it was asked for by.
-        _HideWatcher(self.native, self._stop_overlays)
+        _Watcher(self.native, self._stop_overlays, self._cancel)
         self.native.destroyed.connect(self._leave)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self.controls.reset_choices()
+        self._request_preview()
 
     def _leave(self) -> None:
         """Ask all threads to end and hear of nothing any more."""
