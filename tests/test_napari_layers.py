@@ -34,7 +34,7 @@ def ignore(progress):
 def described(layers, channel_axis=None, **settings):
     """Layers that come of `layers`, by kind."""
     settings = Settings(output="both", **settings)
-    request = Request(tuple(layers), read_source(layers, channel_axis), settings)
+    request = Request(tuple(layers), read_source(layers, channel_axis), settings, None)
     outcome = quantize_source(request.source, settings, ignore)
     record = make_record(request, outcome)
     images = describe_images(layers, outcome, record)

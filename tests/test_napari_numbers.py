@@ -63,3 +63,11 @@ def test_numbers_are_worded():
     assert lines[0] == "Colors: 2,000 → 7"
     assert lines[1].startswith("Mean squared error: ")
     assert lines[2].startswith("PSNR: ")
+
+
+def test_error_of_opacity_is_that_of_the_core():
+    image = np.random.default_rng(1).integers(0, 256, (50, 40, 4), dtype=np.uint8)
+    image[..., 3] |= 128
+    image[:9, :, 3] = 0
+    expected = kmeans_palette(image, 5, alpha=True).mse
+    assert numbers_of(image, 5, rgb=True).mse == pytest.approx(expected)

@@ -50,15 +50,15 @@ def test_images_and_labels_are_those_of_the_core(shape, dtype, rgb, channel_axis
 
     outcome = outcome_of(image, rgb=rgb, channel_axis=channel_axis)
 
-    result = kmeans_palette(image, 4, channel_axis=channel_axis)
-    labels = map_to_palette(image, result.palette, channel_axis=channel_axis)
+    options = {"channel_axis": channel_axis, "alpha": rgb and shape[-1] == 4}
+    result = kmeans_palette(image, 4, **options)
+    labels = map_to_palette(image, result.palette, **options)
     assert_array_equal(outcome.palette, result.palette)
     assert_array_equal(outcome.labels[0], labels + 1)
     assert outcome.images[0].dtype == dtype
-    assert_array_equal(
-        outcome.images[0], quantize_kmeans(image, 4, channel_axis=channel_axis)
-    )
-    assert_array_equal(outcome.counts, result.counts)
+    assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, **options))
+    # Pixels that are not seen are labeled, but count for no color.
+    assert (outcome.counts >= result.counts).all()
     assert (outcome.n_iter, outcome.converged) == (result.n_iter, result.converged)
 
 
@@ -183,3 +183,54 @@ def test_errors_are_reported_per_iteration_and_palette():
     assert max(report.n_done for report in iterations) <= 6
     assert iterations[0].text.startswith("Slice 1 of 2, iteration 1 of at most 3")
     assert isinstance(reports[0], Progress)
+
+
+def test_masked_pixels_alone_are_fitted():
+    image = random_image((6, 7, 3))
+    mask = np.zeros((6, 7), dtype=bool)
+    mask[2:4, 1:5] = True
+    source = read_source([Image(image, rgb=True)], None)._replace(mask=lambda: mask)
+
+    outcome = quantize_source(source, Settings(k=3), ignore)
+
+    assert_array_equal(outcome.palette, kmeans_palette(image, 3, mask=mask).palette)
+    assert outcome.counts.sum() == 42
+
+
+def test_slices_have_their_part_of_the_mask():
+    image = random_image((2, 3, 9, 8))
+    mask = random_image((3, 9, 8), top=2).astype(bool)
+    source = read_source([Image(image)], 0)._replace(mask=lambda: mask)
+
+    outcome = quantize_source(source, Settings(k=3, slice_axis=1), ignore)
+
+    for i in range(3):
+        expected = kmeans_palette(image[:, i], 3, channel_axis=0, mask=mask[i])
+        assert_array_equal(outcome.palette[outcome.slices == i], expected.palette)
+
+
+def test_opacity_is_opacity():
+    image = random_image((20, 20, 4), top=256)
+    image[:5, :, 3] = 0
+
+    outcome = outcome_of(image, rgb=True)
+
+    assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, alpha=True))
+
+
+def test_color_space_dithering_and_locked_colors_are_those_of_the_core():
+    image = random_image((20, 20, 3), top=256)
+    fixed = np.array([[0, 0, 255]], dtype=np.uint8)
+    chosen = {"color_space": "oklab", "dither": "floyd-steinberg", "fixed": fixed}
+
+    outcome = outcome_of(image, rgb=True, init="random", rng=8, iters=2, **chosen)
+
+    palette = kmeans_palette(
+        image, 4, 2, color_space="oklab", init="random", rng=8, fixed=fixed
+    ).palette
+    labels = map_to_palette(
+        image, palette, color_space="oklab", dither="floyd-steinberg"
+    )
+    assert_array_equal(outcome.palette, palette)
+    assert_array_equal(outcome.labels[0], labels + 1)
+    assert_array_equal(outcome.images[0], palette[labels])

@@ -196,7 +196,8 @@ def test_layer_with_channels(viewer, dock, finish, image):
 
     result = viewer.layers["image in 4 colors"]
     assert result.rgb
-    assert_array_equal(result.data, quantize_kmeans(image, 4))
+    alpha = image.shape[-1] == 4
+    assert_array_equal(result.data, quantize_kmeans(image, 4, alpha=alpha))
 
 
 def test_pyramid_gets_the_palette_of_its_full_resolution(viewer, dock, finish):
@@ -945,8 +946,13 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
     [
         pytest.param(data.astronaut()[:60, :50], {}, id="rgb"),
         pytest.param(data.camera()[:60, :50], {"init": "random", "rng": 3}, id="gray"),
+        pytest.param(
+            np.dstack([data.astronaut()[:60, :50], data.camera()[:60, :50] // 2 * 2]),
+            {"color_space": "lab", "dither": "ordered", "fixed": "#ff0000"},
+            id="rgba",
+        ),
         pytest.param(data.astronaut()[:9, :60], {"palettes": 0}, id="slices"),
-        pytest.param(data.astronaut()[:60, :9], {"channels": 2}, id="channels"),
+        pytest.param(data.astronaut()[:60, :9, :2], {"channels": 2}, id="channels"),
         pytest.param(
             np.stack([data.astronaut()[:9, :60], data.astronaut()[60:69, :60]]),
             {"channels": 3, "palettes": 0},
@@ -962,7 +968,7 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
 def test_script_makes_the_layer_again(
     viewer, dock, finish, monkeypatch, image, chosen, output
 ):
-    is_rgb = not chosen and image.shape[-1] == 3
+    is_rgb = image.ndim == 3 and not {"channels", "palettes"} & set(chosen)
     viewer.add_image(
         image, name="it's", rgb=is_rgb, translate=[3] * (image.ndim - is_rgb)
     )
@@ -971,6 +977,30 @@ def test_script_makes_the_layer_again(
     widget.controls.output.value = output
     for name, value in chosen.items():
         getattr(widget.controls, name).value = value
+
+    press(widget.run)
+    finish(widget)
+
+    assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+@pytest.mark.parametrize("palettes", [None, 0])
+def test_script_draws_the_mask(
+    viewer, dock, finish, monkeypatch, kind, offset, palettes
+):
+    viewer.add_image(data.astronaut()[:60].reshape(3, 20, 512, 3), rgb=True, name="a")
+    if kind == "labels":
+        labels = (data.camera()[:20] > 150).astype(int)
+        viewer.add_labels(labels, translate=(offset, 0), name="m")
+    else:
+        corners = [[[2, 3], [2, 200], [9, 200], [9, 3]]]
+        viewer.add_shapes(corners, translate=(offset, 0), name="m")
+    widget = dock()
+    widget.controls.inside.value = viewer.layers["m"]
+    widget.controls.palettes.value = palettes
+    widget.controls.k.value = 4
 
     press(widget.run)
     finish(widget)
@@ -987,6 +1017,87 @@ def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch):
 
     for layer in (image, labels):
         assert_script_remakes(widget, viewer, layer, monkeypatch)
+
+
+# What is chosen.
+
+
+def test_locked_colors_are_in_the_palette(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.fixed.value = "#00ff00, 1 2 3"
+
+    press(widget.run)
+    finish(widget)
+
+    fixed = np.array([[0, 255, 0], [1, 2, 3]], dtype=np.uint8)
+    expected = kmeans_palette(image, fixed=fixed).palette
+    record = viewer.layers[-1].metadata["napari-kmeans"]
+    assert_array_equal(record["palette"], expected)
+
+
+def test_unreadable_colors_are_told(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.fixed.value = "red"
+
+    press(widget.run)
+
+    assert "numbers, got 'red'" in widget.status.value
+    assert "numbers, got 'red'" in messages()[-1]
+    assert widget.run.enabled
+
+
+def test_chosen_color_is_locked_by_its_button(result):
+    widget, *_ = result()
+    widget.panel.chosen.emit(1)
+
+    press(widget.lock)
+    press(widget.lock)
+
+    assert widget.controls.fixed.value == widget.panel.hexes[1]
+
+
+def test_only_what_applies_can_be_chosen(viewer, dock):
+    widget = dock()
+    controls = widget.controls
+    viewer.add_image(data.camera()[:64], name="gray")
+    assert not controls.color_space.enabled
+    assert not controls.rng.enabled
+    assert not controls.channels.enabled
+    assert not controls.palettes.enabled
+
+    controls.init.value = "random"
+    assert controls.rng.enabled
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(stack, rgb=True, name="stack")
+    controls.source.value = viewer.layers["stack"]
+    assert controls.color_space.enabled
+    assert list(controls.palettes.choices) == [None, 0, 1, 2]
+
+    controls.palette.value = "a palette file"
+    assert not controls.k.enabled
+    assert not controls.fixed.enabled
+    assert controls.palette_file.enabled
+
+
+def test_preview_is_fitted_inside_the_mask(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    mask = np.zeros((64, 50), dtype=int)
+    mask[5:20, 9:30] = 1
+    viewer.add_labels(mask, name="m")
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.controls.inside.value = viewer.layers["m"]
+
+    widget.live.value = True
+    settle(widget)
+
+    palette = kmeans_palette(image, 4, mask=mask > 0).palette
+    expected = palette[map_to_palette(image, palette)]
+    assert_array_equal(preview_in(viewer).data[..., :3], expected)
 
 
 # Channels, and running again.

@@ -32,7 +32,8 @@ def quantize_active_layer(viewer: Viewer) -> None:
     if not isinstance(layer, Image):
         show_warning("The active layer is not an image: choose an image layer first.")
         return
-    request = Request((layer,), read_source((layer,), None), default_settings())
+    source = read_source((layer,), None)
+    request = Request((layer,), source, default_settings(), None)
     job = Newest()
     _jobs.add(job)
 

@@ -3,23 +3,31 @@
 # Annotations stay real objects here: magicgui finds by them what to choose from.
 
 import bisect
+from functools import partial
 from typing import Any
 
+import numpy as np
 from magicgui.widgets import (
     ComboBox,
     Container,
     FileEdit,
+    LineEdit,
     Slider,
     SpinBox,
     Widget,
 )
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
+from numpy.typing import NDArray
 
-from napari_kmeans._napari._layers import read_source, record_of
+from napari_kmeans._napari._colors import parse_colors
+from napari_kmeans._napari._layers import Source, read_source, record_of
+from napari_kmeans._napari._masks import draw_mask, read_mask
 from napari_kmeans._napari._overlays import is_overlay
 from napari_kmeans._napari._results import Request
 from napari_kmeans._napari._settings import (
+    COLOR_SPACES,
+    DITHERS,
     INITS,
     OUTPUTS,
     Settings,
@@ -83,6 +91,28 @@ class Controls(Container[Widget]):
             max=2**31 - 1,
             tooltip="Of the starts that draw: k-means++ and random",
         )
+        self.color_space = ComboBox(
+            name="color_space",
+            label="Color space",
+            choices=COLOR_SPACES,
+            tooltip="Where distances between colors are measured",
+        )
+        self.dither = ComboBox(
+            name="dither",
+            label="Dither",
+            choices=[("none", None), *((name, name) for name in DITHERS)],
+        )
+        self.inside = ComboBox(
+            name="inside",
+            label="Only inside",
+            choices=self._masks,
+            tooltip="Fit the palette to these pixels; all get its colors",
+        )
+        self.fixed = LineEdit(
+            name="fixed",
+            label="Locked colors",
+            tooltip="Colors that the palette must have, like #ffffff or 255 255 255",
+        )
         self.palette = ComboBox(
             name="palette", label="Palette from", choices=self._given_palettes
         )
@@ -103,6 +133,10 @@ class Controls(Container[Widget]):
                 self.iters,
                 self.init,
                 self.rng,
+                self.color_space,
+                self.dither,
+                self.inside,
+                self.fixed,
                 self.palette,
                 self.palette_file,
                 self.palettes,
@@ -143,6 +177,7 @@ class Controls(Container[Widget]):
         if channels == "layers":
             layers = tuple(self._selected(layer))
         axis = channels if isinstance(channels, int) else None
+        source = read_source(layers, axis)
         palette, path = self.palette.value, None
         if palette == _FROM_FILE:
             path = str(self.palette_file.value or "")
@@ -155,17 +190,41 @@ class Controls(Container[Widget]):
             iters=self.iters.value,
             init=self.init.value,
             rng=self.rng.value,
+            color_space=self.color_space.value if layer.rgb else "rgb",
+            dither=self.dither.value,
+            fixed=self._fixed_colors(source),
             slice_axis=self.palettes.value,
             output=self.output.value,
             palette=None if record is None else record["palette"],
             palette_file=path,
         )
-        return Request(layers, read_source(layers, axis), settings)
+        request = Request(layers, source, settings, None)
+        mask_layer = self.inside.value
+        if mask_layer is None:
+            return request
+        dropped = request.dropped_axis
+        shape = list(_full_shape(layer)[: layer.ndim])
+        if dropped is not None:
+            del shape[dropped]
+        mask = read_mask(mask_layer, layer, tuple(shape), dropped)
+        source = source._replace(mask=partial(draw_mask, mask))
+        return request._replace(source=source, mask=mask)
+
+    def _fixed_colors(self, source: Source) -> NDArray[Any] | None:
+        """Give the colors that are locked, in the units of the image."""
+        if not self.fixed.value.strip():
+            return None
+        data, axis = source.levels[0], source.channel_axis
+        n_channels = None
+        if axis is not None:
+            n_channels = data[0].shape[axis] if len(data) == 1 else len(data)
+        return parse_colors(self.fixed.value, np.dtype(data[0].dtype), n_channels)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self.source.reset_choices()
         self.palette.reset_choices()
+        self.inside.reset_choices()
         self.update_choices()
 
     def update_channels(self) -> bool:
@@ -187,8 +246,17 @@ class Controls(Container[Widget]):
 
     def _update_enabled(self, *_: Any) -> None:
         is_fit = self.palette.value == _FIT
-        for widget in (self.k, self.k_slider, self.iters, self.init):
+        for widget in (
+            self.k,
+            self.k_slider,
+            self.iters,
+            self.init,
+            self.inside,
+            self.fixed,
+        ):
             widget.enabled = is_fit
+        layer = self.source.value
+        self.color_space.enabled = layer is not None and bool(layer.rgb)
         self.rng.enabled = is_fit and self.init.value in ("k-means++", "random")
         self.palette_file.enabled = self.palette.value == _FROM_FILE
 
@@ -205,6 +273,16 @@ class Controls(Container[Widget]):
             layer
             for layer in self._viewer.layers
             if isinstance(layer, Image) and not is_overlay(layer)
+        ]
+
+    def _masks(self, _: Any) -> list[Any]:
+        return [
+            ("the whole image", None),
+            *(
+                (layer.name, layer)
+                for layer in self._viewer.layers
+                if isinstance(layer, Labels | Shapes) and not is_overlay(layer)
+            ),
         ]
 
     def _given_palettes(self, _: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from napari.types import LayerDataTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
@@ -28,6 +28,7 @@ __all__ = [
     "read_source",
     "record_of",
     "rgba_of",
+    "without_axis",
     "world_matrix",
 ]
 
@@ -71,6 +72,13 @@ class Source(NamedTuple):
     # Axis of what `read_level` gives.
     channel_axis: int | None
     look: Look
+    # Gives the pixels, without channels, that palettes are fitted to.
+    mask: Callable[[], NDArray[np.bool_]] | None = None
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is opacity."""
+        return self.look.is_rgb and self.levels[0][0].shape[-1] == 4
 
 
 def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
@@ -179,16 +187,14 @@ def placement(layer: Layer, dropped: int | None = None) -> dict[str, Any]:
     mixed |= np.delete(linear[dropped, :-1], dropped).any()
     turned = not np.allclose(np.asarray(layer.rotate), np.eye(layer.ndim))
     if mixed or turned or np.any(layer.shear):
-        matrix = np.delete(np.delete(linear, dropped, axis=0), dropped, axis=1)
         return {
-            "affine": matrix,
+            "affine": without_axis(linear, dropped),
             "units": places["units"],
             "axis_labels": places["axis_labels"],
         }
     for name in ("scale", "translate"):
         places[name] = np.delete(np.asarray(places[name]), dropped)
-    affine = np.asarray(places["affine"])
-    places["affine"] = np.delete(np.delete(affine, dropped, axis=0), dropped, axis=1)
+    places["affine"] = without_axis(np.asarray(places["affine"]), dropped)
     del places["rotate"], places["shear"]
     return places
 
@@ -202,6 +208,13 @@ def world_matrix(layer: Layer) -> NDArray[np.float64]:
     for axis, unit in enumerate(np.eye(n)):
         matrix[:-1, axis] = np.asarray(layer.data_to_world(unit)) - origin
     return matrix
+
+
+def without_axis(matrix: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+    """Leave an axis out of a matrix."""
+    if axis is None:
+        return matrix
+    return np.delete(np.delete(matrix, axis, axis=0), axis, axis=1)
 
 
 def describe_images(

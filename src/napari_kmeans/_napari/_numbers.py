@@ -31,7 +31,7 @@ class Numbers(NamedTuple):
     colors_after: int
     # Squared distance of pixels to their colors, summed over channels.
     mse: float
-    # In decibels, for the range of the dtype, or of the values of a float image.
+    # In decibels, as `choose_k` counts them.
     psnr: float
     bytes_before: int
     # Of the file that would be written, None if no format takes it.
@@ -64,27 +64,35 @@ def measure_outcome(
     if source.channel_axis is not None:
         pixels = np.moveaxis(image, source.channel_axis, -1)
     labels = outcome.labels[0]
-    counted = count_colors(pixels)
+    found = count_colors(pixels)
     report(None)
+    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
     total, n_pixels, low, high = 0.0, 0, np.inf, -np.inf
     palette = outcome.palette.reshape(len(outcome.palette), -1).astype(np.float64)
     colors = np.concatenate([np.zeros((1, palette.shape[1])), palette])
     rows = max(1, _BLOCK * len(labels) // labels.size)
     for start in range(0, len(labels), rows):
         label = labels[start : start + rows]
-        block = pixels[start : start + rows][label > 0].astype(np.float64)
-        total += float(np.square(block - colors[label[label > 0]]).sum())
-        if block.size:
-            low, high = min(low, block.min()), max(high, block.max())
-        n_pixels += len(block)
+        block = pixels[start : start + rows]
+        counted = label > 0
+        if source.has_alpha:
+            counted &= block[..., -1] > 0
+        before = block[counted].astype(np.float64)
+        after = colors[label[counted]]
+        if before.size:
+            low, high = min(low, before.min()), max(high, before.max())
+        if source.has_alpha:
+            before, after = _premultiplied(before, top), _premultiplied(after, top)
+        total += float(np.square(before - after).sum())
+        n_pixels += len(before)
         report(None)
     mse = total / max(1, n_pixels)
-    peak = _peak(image.dtype, high - low, is_rgb=source.look.is_rgb)
+    peak = _peak(image.dtype, low, high)
     psnr = math.inf
     if mse > 0:
         psnr = 10 * math.log10(peak**2 * palette.shape[1] / mse)
     return Numbers(
-        colors_before=None if counted is None else len(counted.colors),
+        colors_before=None if found is None else len(found.colors),
         colors_after=int(np.count_nonzero(outcome.counts)),
         mse=mse,
         psnr=psnr,
@@ -93,12 +101,17 @@ def measure_outcome(
     )
 
 
-def _peak(dtype: np.dtype[Any], extent: float, *, is_rgb: bool) -> float:
-    """Give the largest difference that two values may have."""
+def _premultiplied(colors: NDArray[np.float64], top: float) -> NDArray[np.float64]:
+    """Give colors (n, 4) as far as they are seen, with their opacity."""
+    return np.hstack([colors[:, :3] * colors[:, 3:] / top, colors[:, 3:]])
+
+
+def _peak(dtype: np.dtype[Any], low: float, high: float) -> float:
+    """Give the largest difference that two values may have, as `choose_k` does."""
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
-        return float(info.max) - float(info.min)
-    return 1.0 if is_rgb or dtype.kind == "b" else float(extent)
+        return float(info.max) - (float(info.min) if low < 0 else 0.0)
+    return 1.0 if low >= 0 and high <= 1 else float(high - low)
 
 
 def _file_size(outcome: Outcome) -> int | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_kmeans import kmeans_palette, map_to_palette, read_palette
+from napari_kmeans._mapping import color_pixels, keep_uncounted
 from napari_kmeans._napari._colors import hex_of
 from napari_kmeans._napari._layers import (
     Source,
@@ -17,7 +18,7 @@ from napari_kmeans._napari._layers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -108,7 +109,8 @@ def quantize_source(
         levels.append(labels)
         report(Progress("Painting the pixels"))
         if settings.output != "labels":
-            painted = paint_labels(labels, palette, pixels, source.channel_axis)
+            axis, is_rgb = source.channel_axis, source.look.is_rgb
+            painted = paint_labels(labels, palette, pixels, axis, is_rgb=is_rgb)
             images.append(painted)
     rgba = rgba_of(palette, source.look)
     counts = _count_labels(levels[0], len(palette))
@@ -152,9 +154,15 @@ def _fit(
 ) -> list[PaletteResult]:
     """Fit a palette to the image, or to each of its slices."""
     parts = list(_slices(image, source.channel_axis, settings.slice_axis))
+    masks: Iterable[NDArray[np.bool_] | None] = [None] * len(parts)
+    if source.mask is not None:
+        mask = source.mask()
+        masks = [mask]
+        if settings.slice_axis is not None:
+            masks = list(np.moveaxis(mask, _axis_of_labels(source, settings), 0))
     n_most = max(1, len(parts) * settings.iters)
     results = []
-    for i, (part, channel_axis) in enumerate(parts):
+    for i, ((part, channel_axis), inside) in enumerate(zip(parts, masks, strict=True)):
         n_before = i * settings.iters
 
         def tell(state: IterationState, i: int = i, n_before: int = n_before) -> None:
@@ -170,6 +178,10 @@ def _fit(
                 settings.k,
                 settings.iters,
                 channel_axis=channel_axis,
+                mask=inside,
+                color_space=settings.color_space,
+                alpha=source.has_alpha,
+                fixed=settings.fixed,
                 init=settings.init,
                 rng=settings.rng,
                 callback=tell,
@@ -210,7 +222,14 @@ def _label(
     labels = []
     offset = 1
     for (part, channel_axis), palette in zip(parts, palettes, strict=True):
-        label = map_to_palette(part, palette, channel_axis=channel_axis)
+        label = map_to_palette(
+            part,
+            palette,
+            channel_axis=channel_axis,
+            color_space=settings.color_space,
+            alpha=source.has_alpha,
+            dither=settings.dither,
+        )
         label = label.astype(dtype)
         label += dtype.type(offset)
         if part.dtype.kind == "f":
@@ -222,10 +241,14 @@ def _label(
         offset += len(palette)
     if settings.slice_axis is None:
         return labels[0]
-    axis = settings.slice_axis
-    if source.channel_axis is not None and 0 <= source.channel_axis < axis:
-        axis -= 1
-    return np.stack(labels, axis=axis)
+    return np.stack(labels, axis=_axis_of_labels(source, settings))
+
+
+def _axis_of_labels(source: Source, settings: Settings) -> int:
+    """Give the axis of labels that the slices are along."""
+    axis, channel_axis = settings.slice_axis, source.channel_axis
+    assert axis is not None
+    return axis - (channel_axis is not None and 0 <= channel_axis < axis)
 
 
 def _count_labels(
@@ -243,29 +266,22 @@ def paint_labels(
     labels: NDArray[np.unsignedinteger[Any]],
     palette: NDArray[Any],
     image: NDArray[Any],
-    channel_axis: int | None,
+    axis: int | None,
+    *,
+    is_rgb: bool,
 ) -> NDArray[Any]:
-    """Give pixels the colors (K, C) or (K,) of labels from 1 on, and those of 0 none.
+    """Give pixels the colors (K, C) or (K,) of labels from 1 on, channels at `axis`.
 
-    The latter stay as they are in `image`.
+    Those that do not count stay as they are in `image`.
     """
-    nothing = np.zeros((1, *palette.shape[1:]), palette.dtype)
-    colors = np.ascontiguousarray(np.concatenate([nothing, palette]))
-    if channel_axis is None:
-        painted = colors.take(labels)
-        kept = labels == 0 if image.dtype.kind == "f" else None
-    else:
-        # One item per color, so that a pixel is one look-up.
-        items = colors.view(f"V{colors.dtype.itemsize * colors.shape[1]}")[:, 0]
-        flat = items.take(labels, mode="clip").view(colors.dtype)
-        last = flat.reshape(*labels.shape, colors.shape[1])
-        painted = np.ascontiguousarray(np.moveaxis(last, -1, channel_axis))
-        kept = None
-        if image.dtype.kind == "f":
-            kept = np.expand_dims(labels == 0, channel_axis)
-    if kept is not None:
-        np.copyto(painted, image, where=kept)
-    return painted
+    colors = palette[:, np.newaxis] if axis is None else palette
+    pixels = image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
+    # Label 0 becomes the last color, and is put back.
+    painted = color_pixels(labels - labels.dtype.type(1), colors)
+    keep_uncounted(painted, pixels, is_rgb and colors.shape[1] == 4)
+    if axis is None:
+        return painted[..., 0]
+    return np.ascontiguousarray(np.moveaxis(painted, -1, axis))
 
 
 def make_features(

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import read_level
+from napari_kmeans._napari._layers import read_level, without_axis
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._visible import Visible, visible_part
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_kmeans._napari._outcomes import Outcome
     from napari_kmeans._napari._results import Request
     from napari_kmeans._napari._settings import Settings
+
+    Mask = Callable[[], NDArray[np.bool_]]
 
 __all__ = ["Highlight", "Preview", "is_overlay"]
 
@@ -148,7 +150,7 @@ class Preview:
         if request is None or part is None:
             self._overlay.hide()
             return
-        affine = _without(part.affine, request.dropped_axis)
+        affine = without_axis(part.affine, request.dropped_axis)
         name = f"preview of {request.layers[0].name}"
         source, settings = request.source, request.settings
 
@@ -189,12 +191,17 @@ def _previewed(
     report: Callable[[Any], None],
 ) -> NDArray[np.uint8]:
     """Give the visible pixels in the colors that they would be shown in."""
-    pixels = source._replace(levels=(_at(source.levels[part.level], part.box),))
+    pixels = source._replace(
+        levels=(_at(source.levels[part.level], part.box),),
+        mask=_mask_at(source, part),
+    )
     settings = dataclasses.replace(settings, output="labels", slice_axis=None)
     if settings.palette is None and settings.palette_file is None:
         # Fewer pixels give a palette that is as good to look at.
         box = _thinned(read_level(pixels), source.channel_axis)
-        sample = pixels._replace(levels=(_at(pixels.levels[0], box),))
+        sample = pixels._replace(
+            levels=(_at(pixels.levels[0], box),), mask=_thin_mask(pixels, box)
+        )
         palette = quantize_source(sample, settings, report).palette
         settings = dataclasses.replace(settings, palette=palette)
     outcome = quantize_source(pixels, settings, report)
@@ -206,6 +213,31 @@ def _previewed(
 def _at(arrays: tuple[Any, ...], box: tuple[slice, ...]) -> tuple[NDArray[Any], ...]:
     """Read a part of each array."""
     return tuple(np.asarray(array[box]) for array in arrays)
+
+
+def _mask_at(source: Source, part: Visible) -> Mask | None:
+    """Give the mask of a part of the image, at its level of detail."""
+    if source.mask is None:
+        return None
+    mask = source.mask()
+    axes = [axis for axis in range(len(part.box)) if axis != source.channel_axis]
+    index = []
+    for axis, full in zip(axes, mask.shape, strict=True):
+        n = source.levels[part.level][0].shape[axis]
+        taken = np.arange(n)[part.box[axis]]
+        index.append(((taken + 0.5) * full / n).astype(np.intp))
+    inside = mask[np.ix_(*index)]
+    return lambda: inside
+
+
+def _thin_mask(pixels: Source, box: tuple[slice, ...]) -> Mask | None:
+    """Give the mask of evenly spread pixels, unless these miss it."""
+    if pixels.mask is None:
+        return None
+    axis = pixels.channel_axis
+    sides = [side for i, side in enumerate(box) if axis is None or i != axis % len(box)]
+    inside = pixels.mask()[tuple(sides)]
+    return (lambda: inside) if inside.any() else None
 
 
 def _thinned(image: NDArray[Any], channel_axis: int | None) -> tuple[slice, ...]:
@@ -252,7 +284,7 @@ class Highlight:
             veiled = Labels(
                 labels,
                 colormap=_veil(entry),
-                affine=_without(part.affine, dropped),
+                affine=without_axis(part.affine, dropped),
                 opacity=1,
                 name="pixels of a color",
             )
@@ -272,10 +304,3 @@ def _veil(entry: int) -> Any:
 
     clear = np.zeros(4)
     return DirectLabelColormap(color_dict={None: _VEIL, 0: _VEIL, entry + 1: clear})
-
-
-def _without(affine: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
-    """Leave an axis out of a matrix."""
-    if axis is None:
-        return affine
-    return np.delete(np.delete(affine, axis, axis=0), axis, axis=1)

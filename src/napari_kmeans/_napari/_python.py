@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 __all__ = ["as_python"]
 
 _PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
@@ -43,6 +45,8 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
             f"channels = [viewer.layers[name].data{level} for name in names]",
             "image = np.stack(channels, axis=-1)",
         ]
+    if record["mask"] is not None:
+        lines += _draw_mask(record["mask"])
     if slice_axis is None:
         lines += _whole(record, axis)
     else:
@@ -55,6 +59,8 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
             "quantized = np.where(finite, quantized, image)",
             f"labels = np.where(finite{flat}, labels.astype(int), -1)",
         ]
+    if settings["alpha"]:
+        lines.append("quantized = np.where(image[..., -1:] > 0, quantized, image)")
     if kind == "labels":
         return "\n".join([*lines, *_add_labels(axis if is_dropped else None, hexes)])
     places = [f"{name}=source.{name}" for name in _PLACES]
@@ -85,29 +91,73 @@ def _names(settings: dict[str, Any]) -> list[str]:
     return ["kmeans_palette", "map_to_palette"]
 
 
-def _call(record: dict[str, Any], image: str, axis: int | None) -> tuple[str, str]:
+def _call(
+    record: dict[str, Any], image: str, axis: int | None, mask: str
+) -> tuple[str, str]:
     """Write the calls that give the palette and the labels of an image."""
     settings = record["settings"]
-    channels = "" if axis == -1 else f", channel_axis={axis}"
-    label = f"map_to_palette({image}, palette{channels})"
+    shared = "" if axis == -1 else f", channel_axis={axis}"
+    if settings["color_space"] != "rgb":
+        shared += f", color_space={settings['color_space']!r}"
+    if settings["alpha"]:
+        shared += ", alpha=True"
+    dither = "" if settings["dither"] is None else f", dither={settings['dither']!r}"
+    label = f"map_to_palette({image}, palette{shared}{dither})"
     if settings["palette_file"] is not None:
         return f"read_palette({settings['palette_file']!r}).astype(image.dtype)", label
     if settings["palette"] is not None:
         colors = settings["palette"].tolist()
         return f"np.array({colors}, dtype=image.dtype)", label
-    options = ""
+    if record["mask"] is not None:
+        shared += f", mask={mask}"
+    if settings["fixed"] is not None:
+        shared += f", fixed={settings['fixed'].tolist()}"
     if settings["init"] != "auto":
-        options += f", init={settings['init']!r}"
+        shared += f", init={settings['init']!r}"
     if settings["init"] in ("k-means++", "random"):
-        options += f", rng={settings['rng']}"
+        shared += f", rng={settings['rng']}"
     numbers = f"{settings['k']}, {settings['iters']}"
-    fit = f"kmeans_palette({image}, {numbers}{channels}{options}).palette"
-    return fit, label
+    return f"kmeans_palette({image}, {numbers}{shared}).palette", label
+
+
+def _draw_mask(mask: dict[str, Any]) -> list[str]:
+    """Write the lines that give the mask of the image."""
+    matrix, shape = mask["matrix"], mask["shape"]
+    n_axes = len(matrix) - 1
+    inner = shape[len(shape) - n_axes :]
+    is_same = np.allclose(matrix, np.eye(n_axes + 1))
+    lines = [f"layer = viewer.layers[{mask['layer']!r}]"]
+    if mask["kind"] == "shapes":
+        back = np.linalg.inv(matrix).tolist()
+        lines += [
+            "from napari.layers import Shapes",
+            f"back = np.array({back})",
+            "corners = [c @ back[:-1, :-1].T + back[:-1, -1] for c in layer.data]",
+            "shapes = Shapes(corners, shape_type=list(layer.shape_type))",
+            f"mask = shapes.to_labels({inner}) != 0",
+        ]
+    elif is_same and mask["labels_shape"] == inner:
+        lines.append("mask = np.asarray(layer.data) != 0")
+    else:
+        lines += [
+            "from scipy import ndimage",
+            "mask = ndimage.affine_transform(",
+            "    (np.asarray(layer.data) != 0).astype(np.uint8),",
+            f"    np.array({matrix[:-1, :-1].tolist()}),",
+            f"    offset={matrix[:-1, -1].tolist()},",
+            f"    output_shape={inner},",
+            "    order=0,",
+            '    mode="grid-constant",',
+            ") != 0",
+        ]
+    if inner != shape:
+        lines.append(f"mask = np.broadcast_to(mask, {shape})")
+    return lines
 
 
 def _whole(record: dict[str, Any], axis: int | None) -> list[str]:
     """Write the lines that reduce an image to one palette."""
-    fit, label = _call(record, "image", axis)
+    fit, label = _call(record, "image", axis, "mask")
     lines = [f"palette = {fit}", f"labels = {label}"]
     lines += [
         f"palette[{entry}] = {color!r}" for entry, color in record["replaced"].items()
@@ -121,11 +171,17 @@ def _whole(record: dict[str, Any], axis: int | None) -> list[str]:
 def _slices(record: dict[str, Any], axis: int | None, slice_axis: int) -> list[str]:
     """Write the lines that reduce each slice to a palette of its own."""
     inner = axis - 1 if axis is not None and axis > slice_axis else axis
+    has_mask = record["mask"] is not None
+    each = "part, inside in zip(parts, masks)" if has_mask else "part in parts"
     labels_axis = slice_axis - (axis is not None and -1 < axis < slice_axis)
-    fit, label = _call(record, "part", inner)
+    fit, label = _call(record, "part", inner, "inside")
     lines = [
         f"parts = np.moveaxis(image, {slice_axis}, 0)",
-        f"palettes = [{fit} for part in parts]",
+        *([f"masks = np.moveaxis(mask, {labels_axis}, 0)"] if has_mask else []),
+        "palettes = [",
+        f"    {fit}",
+        f"    for {each}",
+        "]",
         "labels = [",
         f"    {label}",
         "    for part, palette in zip(parts, palettes)",

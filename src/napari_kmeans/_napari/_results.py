@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
+    from napari_kmeans._napari._masks import Mask
     from napari_kmeans._napari._outcomes import Outcome
     from napari_kmeans._napari._settings import Settings
 
@@ -46,6 +47,7 @@ class Request(NamedTuple):
     layers: tuple[Image, ...]
     source: Source
     settings: Settings
+    mask: Mask | None
 
     @property
     def dropped_axis(self) -> int | None:
@@ -64,7 +66,12 @@ def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
         "version": __version__,
         "source": [layer.name for layer in request.layers],
         "multiscale": bool(request.layers[0].multiscale),
-        "settings": settings | {"channel_axis": request.source.channel_axis},
+        "mask": None if request.mask is None else _mask_record(request.mask),
+        "settings": settings
+        | {
+            "channel_axis": request.source.channel_axis,
+            "alpha": request.source.has_alpha,
+        },
         "palette": outcome.palette,
         "counts": outcome.counts,
         "slices": outcome.slices,
@@ -72,6 +79,17 @@ def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
         "is_finite": bool(outcome.counts.sum() == outcome.labels[0].size),
         "n_iter": outcome.n_iter,
         "converged": outcome.converged,
+    }
+
+
+def _mask_record(mask: Mask) -> dict[str, Any]:
+    """Give what a layer remembers of the mask."""
+    return {
+        "layer": mask.name,
+        "kind": "shapes" if mask.labels is None else "labels",
+        "matrix": mask.matrix,
+        "shape": mask.shape,
+        "labels_shape": None if mask.labels is None else tuple(mask.labels.shape),
     }
 
 

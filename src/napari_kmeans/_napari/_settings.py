@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INITS", "OUTPUTS", "Settings", "default_preview", "default_settings"]
+__all__ = [
+    "COLOR_SPACES",
+    "DITHERS",
+    "INITS",
+    "OUTPUTS",
+    "Settings",
+    "default_preview",
+    "default_settings",
+]
 
 INITS = ("auto", "thorough", "k-means++", "random")
+ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]
+Dither: TypeAlias = Literal["floyd-steinberg", "ordered"]
+
+COLOR_SPACES = get_args(ColorSpace)
+DITHERS = get_args(Dither)
 OUTPUTS = ("image", "labels", "both")
 
 
@@ -22,6 +35,10 @@ class Settings:
     iters: int = 10
     init: str = "auto"
     rng: int = 0
+    color_space: ColorSpace = "rgb"
+    dither: Dither | None = None
+    # Colors that palettes have in any case, in the units of the image.
+    fixed: NDArray[Any] | None = None
     # Axis of the data that gets a palette for each of its slices.
     slice_axis: int | None = None
     output: str = "image"

@@ -102,6 +102,9 @@ class QuantizeWidget(Container[Widget]):
         self.progress = ProgressBar(name="progress", value=0)
         self.status = Label(name="status", value="")
         self.numbers = Label(name="numbers", value="")
+        self.lock = PushButton(
+            name="lock", text="Lock", tooltip="Keep the chosen color in every palette"
+        )
         self.copy_hex = PushButton(name="copy_hex", text="Copy as hex")
         self.copy_python = PushButton(name="copy_python", text="Copy as Python")
         self.plot = ErrorPlot()
@@ -121,7 +124,9 @@ class QuantizeWidget(Container[Widget]):
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
         )
         copies = Container[Widget](
-            widgets=[self.copy_hex, self.copy_python], layout="horizontal", labels=False
+            widgets=[self.lock, self.copy_hex, self.copy_python],
+            layout="horizontal",
+            labels=False,
         )
         for row in (buttons, copies):
             row.margins = (0, 0, 0, 0)
@@ -158,6 +163,7 @@ class QuantizeWidget(Container[Widget]):
         """Let things happen."""
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self._cancel)
+        self.lock.changed.connect(self._lock)
         self.copy_hex.changed.connect(self._copy_hex)
         self.copy_python.changed.connect(self._copy_python)
         self.live.changed.connect(self._toggle_preview)
@@ -358,6 +364,7 @@ class QuantizeWidget(Container[Widget]):
     def _choose(self, entry: int | None) -> None:
         """Keep showing the pixels of a color, until it is chosen again."""
         self._kept = None if entry == self._kept else entry
+        self.lock.enabled = self._kept is not None
         if self._kept is None:
             self._highlight.hide()
             self.panel.clearSelection()
@@ -392,7 +399,9 @@ class QuantizeWidget(Container[Widget]):
         def paint(report: Callable[[Any], None]) -> tuple[NDArray[Any], ...]:
             images = []
             for labels, image in zip(outcome.labels, outcome.images, strict=True):
-                images.append(paint_labels(labels, palette, image, axis))
+                images.append(
+                    paint_labels(labels, palette, image, axis, is_rgb=made.look.is_rgb)
+                )
                 report(None)
             return tuple(images)
 
@@ -434,6 +443,19 @@ class QuantizeWidget(Container[Widget]):
             show_error(str(error))
             return None
         return np.asarray(color)
+
+    def _lock(self) -> None:
+        """Add the chosen color to those that are locked."""
+        made = self._results.made(self._listed)
+        if made is None or self._kept is None:
+            return
+        color = made.outcome.palette[self._kept]
+        text = " ".join(map(str, np.atleast_1d(color).tolist()))
+        if made.look.is_rgb and color.dtype == np.uint8:
+            (text,) = hex_of(made.outcome.rgba[self._kept, np.newaxis])
+        locked = [word for word in self.controls.fixed.value.split("; ") if word]
+        if text not in locked:
+            self.controls.fixed.value = "; ".join([*locked, text])
 
     def _copy_hex(self) -> None:
         self._copy("\n".join(self.panel.hexes), "The colors are on the clipboard.")
