@@ -850,6 +850,24 @@ def test_veil_follows_the_slices(result, viewer):
     assert_array_equal(viewer.layers[-1].data[0], labels.data[2])
 
 
+def test_volume_shows_the_pixels_of_a_color_alone(result, viewer):
+    volume = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(volume, "labels", rgb=True)
+    viewer.dims.ndisplay = 3
+
+    widget.panel.pointed.emit(2)
+
+    # Whatever lies before them would hide them.
+    assert not labels.visible
+    shown = viewer.layers[-1]
+    assert_array_equal(shown.get_color(3), labels.get_color(3))
+    assert shown.get_color(2)[3] == 0
+
+    widget.panel.pointed.emit(-1)
+    assert labels.visible
+    assert len(viewer.layers) == 2
+
+
 def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
     widget, image, labels = result()
     before = image.data.copy()
@@ -1123,7 +1141,9 @@ def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
     # Sorted by the sum of channels here, as nobody says that these are colors.
     for i, name in enumerate("abc"):
         assert_array_equal(viewer.layers[f"{name} in 4 colors"].data, expected[..., i])
-    assert viewer.layers[-1].name == "a in 4 labels"
+    assert viewer.layers[-1].name == "a + b + c in 4 labels"
+    # The result is selected now; they still belong together.
+    assert widget.controls.channels.value == "layers"
 
 
 def test_second_result_may_replace_the_first(viewer, dock, finish):

@@ -52,6 +52,9 @@ class Controls(Container[Widget]):
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
+        # Layers that were selected together; a result that gets selected instead
+        # does not part them.
+        self._together: list[Image] = []
         defaults = default_settings()
         self.source = ComboBox(
             name="source", label="Image", choices=self._sources, nullable=False
@@ -290,16 +293,20 @@ class Controls(Container[Widget]):
         return [_FIT, _FROM_FILE, *made]
 
     def _selected(self, layer: Image) -> list[Image]:
-        """Give the selected layers that can be channels, in the order of the list."""
+        """Give the layers to be channels that were selected, in the list's order."""
+        selected = [
+            x for x in self._sources(None) if x in self._viewer.layers.selection
+        ]
+        if len(selected) > 1:
+            self._together = selected
         return [
             other
             for other in self._sources(None)
             if other is layer
             or (
-                other in self._viewer.layers.selection
+                any(other is one for one in self._together)
                 and not other.rgb
-                and other.data.shape == layer.data.shape
-                and other.multiscale == layer.multiscale
+                and _shapes(other) == _shapes(layer)
             )
         ]
 
@@ -318,9 +325,10 @@ class Controls(Container[Widget]):
                 for axis, length in enumerate(shape)
                 if 1 < length <= _MOST_CHANNELS
             ]
-        n_selected = len(self._selected(layer))
-        if n_selected > 1:
-            choices.append((f"the {n_selected} selected layers", "layers"))
+        selected = self._selected(layer)
+        if len(selected) > 1:
+            together = " + ".join(other.name for other in selected)
+            choices.append((f"layers {together}", "layers"))
         return choices
 
     def _palettes(self, _: Any) -> list[tuple[str, int | None]]:
@@ -341,8 +349,13 @@ class Controls(Container[Widget]):
 
 def _full_shape(layer: Image) -> tuple[int, ...]:
     """Give the shape of the data at full resolution."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(data.shape)
+    return _shapes(layer)[0]
+
+
+def _shapes(layer: Image) -> list[tuple[int, ...]]:
+    """Give the shape of the data at each level."""
+    levels = layer.data if layer.multiscale else [layer.data]
+    return [tuple(level.shape) for level in levels]
 
 
 def _axis_name(layer: Layer, axis: int) -> str:

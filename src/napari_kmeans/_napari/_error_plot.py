@@ -64,10 +64,11 @@ class ErrorPlot(QWidget):
         n_most = max(map(len, self._lines.values()))
         painter.setPen(QPen(text))
         last = self.errors
+        iterations = "1 iteration" if len(last) == 1 else f"{len(last)} iterations"
         painter.drawText(
             _MARGIN,
             _MARGIN + painter.fontMetrics().ascent(),
-            f"error {last[0]:.4g} → {last[-1]:.4g}  ({len(last)} iterations)",
+            f"error {last[0]:.4g} → {last[-1]:.4g}, {iterations}",
         )
         for part, line in self._lines.items():
             color = QColor(_COLOR)

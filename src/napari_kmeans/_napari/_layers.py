@@ -19,6 +19,7 @@ __all__ = [
     "METADATA",
     "Look",
     "Source",
+    "axes_of",
     "describe_images",
     "describe_labels",
     "images_of_layer",
@@ -179,24 +180,27 @@ def placement(layer: Layer, dropped: int | None = None) -> dict[str, Any]:
     places = {name: attributes[name] for name in names}
     if dropped is None:
         return places
-    kept = [axis for axis in range(layer.ndim) if axis != dropped]
     linear = world_matrix(layer)
-    for name in ("units", "axis_labels"):
-        places[name] = tuple(places[name][axis] for axis in kept)
+    places |= axes_of(layer, dropped)
     mixed = np.delete(linear[:-1, dropped], dropped).any()
     mixed |= np.delete(linear[dropped, :-1], dropped).any()
     turned = not np.allclose(np.asarray(layer.rotate), np.eye(layer.ndim))
     if mixed or turned or np.any(layer.shear):
-        return {
-            "affine": without_axis(linear, dropped),
-            "units": places["units"],
-            "axis_labels": places["axis_labels"],
-        }
+        return axes_of(layer, dropped) | {"affine": without_axis(linear, dropped)}
     for name in ("scale", "translate"):
         places[name] = np.delete(np.asarray(places[name]), dropped)
     places["affine"] = without_axis(np.asarray(places["affine"]), dropped)
     del places["rotate"], places["shear"]
     return places
+
+
+def axes_of(layer: Layer, dropped: int | None = None) -> dict[str, Any]:
+    """Give what the axes of a layer are, less the axis `dropped`."""
+    kept = [axis for axis in range(layer.ndim) if axis != dropped]
+    return {
+        "units": tuple(layer.units[axis] for axis in kept),
+        "axis_labels": tuple(layer.axis_labels[axis] for axis in kept),
+    }
 
 
 def world_matrix(layer: Layer) -> NDArray[np.float64]:
@@ -250,8 +254,9 @@ def describe_labels(
     """Describe the labels of palette entries, entry i being label i + 1."""
     data = list(outcome.labels) if layer.multiscale else outcome.labels[0]
     labels = _number(record, "label")
+    name = " + ".join(record["source"])
     attributes = {
-        "name": f"{layer.name} in {labels}",
+        "name": f"{name} in {labels}",
         "colormap": outcome.colormap,
         "features": outcome.features,
         "opacity": 1.0,

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import read_level, without_axis
+from napari_kmeans._napari._layers import axes_of, without_axis
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._visible import Visible, visible_part
 
@@ -67,10 +67,11 @@ class _Overlay:
         layer.metadata = {_OVERLAY: True}
         layers = self._viewer.layers
         selected, active = set(layers.selection), layers.selection.active
-        self._layer = self._viewer.add_layer(layer)
-        # Whoever works on a layer goes on with it.
-        layers.selection = selected
-        layers.selection.active = active
+        # Whoever works on a layer goes on with it, and nobody is told otherwise.
+        with layers.selection.events.blocker_all():
+            self._layer = self._viewer.add_layer(layer)
+            layers.selection = selected
+            layers.selection.active = active
 
     def hide(self) -> None:
         """Remove the layer, if it is there."""
@@ -142,7 +143,12 @@ class Preview:
 
     def _start(self) -> None:
         self._is_outdated = False
-        request = self._collect()
+        try:
+            request = self._collect()
+        except ValueError as error:
+            self._overlay.hide()
+            self._failed(error)
+            return
         part = None
         if request is not None:
             layer, axis = request.layers[0], request.dropped_axis
@@ -151,6 +157,7 @@ class Preview:
             self._overlay.hide()
             return
         affine = without_axis(part.affine, request.dropped_axis)
+        axes = axes_of(request.layers[0], request.dropped_axis)
         name = f"preview of {request.layers[0].name}"
         source, settings = request.source, request.settings
 
@@ -158,7 +165,7 @@ class Preview:
             return _previewed(source, settings, part, report)
 
         def returned(pixels: NDArray[np.uint8]) -> None:
-            self._show(pixels, affine, name)
+            self._show(pixels, affine, axes, name)
             self._go_on()
 
         def failed(error: Exception) -> None:
@@ -173,11 +180,16 @@ class Preview:
             self._timer.start()
 
     def _show(
-        self, pixels: NDArray[np.uint8], affine: NDArray[np.float64], name: str
+        self,
+        pixels: NDArray[np.uint8],
+        affine: NDArray[np.float64],
+        axes: dict[str, Any],
+        name: str,
     ) -> None:
         layer = self._overlay.layer
         if layer is None or layer.data.shape != pixels.shape:
-            self._overlay.show(Image(pixels, rgb=True, affine=affine, name=name))
+            shown = Image(pixels, rgb=True, affine=affine, name=name, **axes)
+            self._overlay.show(shown)
             return
         layer.data = pixels
         if not np.array_equal(np.asarray(layer.affine), affine):
@@ -198,7 +210,7 @@ def _previewed(
     settings = dataclasses.replace(settings, output="labels", slice_axis=None)
     if settings.palette is None and settings.palette_file is None:
         # Fewer pixels give a palette that is as good to look at.
-        box = _thinned(read_level(pixels), source.channel_axis)
+        box = _thinned(pixels.levels[0][0], _whole_axis(source))
         sample = pixels._replace(
             levels=(_at(pixels.levels[0], box),), mask=_thin_mask(pixels, box)
         )
@@ -234,17 +246,22 @@ def _thin_mask(pixels: Source, box: tuple[slice, ...]) -> Mask | None:
     """Give the mask of evenly spread pixels, unless these miss it."""
     if pixels.mask is None:
         return None
-    axis = pixels.channel_axis
+    axis = _whole_axis(pixels)
     sides = [side for i, side in enumerate(box) if axis is None or i != axis % len(box)]
     inside = pixels.mask()[tuple(sides)]
     return (lambda: inside) if inside.any() else None
 
 
-def _thinned(image: NDArray[Any], channel_axis: int | None) -> tuple[slice, ...]:
+def _whole_axis(source: Source) -> int | None:
+    """Give the axis of the arrays that holds channels, if one does."""
+    return source.channel_axis if len(source.levels[0]) == 1 else None
+
+
+def _thinned(image: NDArray[Any], whole_axis: int | None) -> tuple[slice, ...]:
     """Give the index of evenly spread pixels, of at most `_MOST_FITTED`."""
     shape = list(image.shape)
-    if channel_axis is not None:
-        shape[channel_axis] = 1
+    if whole_axis is not None:
+        shape[whole_axis] = 1
     n_axes = sum(length > 1 for length in shape)
     excess = np.prod(shape, dtype=float) / _MOST_FITTED
     step = max(1, int(np.ceil(excess ** (1 / max(1, n_axes)))))
@@ -252,18 +269,18 @@ def _thinned(image: NDArray[Any], channel_axis: int | None) -> tuple[slice, ...]
 
 
 class Highlight:
-    """Show which pixels have a color, by a veil over all others."""
+    """Show which pixels have a color.
+
+    A veil lies over all others in a plane. A volume would hide them, so there the
+    layer makes room for these pixels alone.
+    """
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._overlay = _Overlay(viewer)
-        # What the layer shows the slice of.
+        # What the overlay shows the slice of.
         self._shown: tuple[Any, ...] | None = None
-
-    @property
-    def layer(self) -> Any:
-        """The layer that is shown, or None."""
-        return self._overlay.layer
+        self._hidden: Layer | None = None
 
     def show(
         self, layer: Layer, outcome: Outcome, dropped: int | None, entry: int
@@ -272,30 +289,47 @@ class Highlight:
 
         Labels do not have its axis `dropped`.
         """
-        part = visible_part(layer, self._viewer.dims, _MOST_HIGHLIGHTED, dropped)
+        dims = self._viewer.dims
+        part = visible_part(layer, dims, _MOST_HIGHLIGHTED, dropped)
         if part is None:
             self.hide()
             return
+        is_volume = dims.ndisplay == 3
+        if is_volume and layer.visible:
+            layer.visible = False
+            self._hidden = layer
+        colors = _alone(entry, outcome.rgba[entry]) if is_volume else _veil(entry)
         # It is kept while the mouse goes from color to color.
         shown = (id(outcome.labels), part.level, str(part.box), part.affine.tolist())
-        if shown != self._shown or self._overlay.layer is None:
-            box = [side for axis, side in enumerate(part.box) if axis != dropped]
-            labels = outcome.labels[part.level][tuple(box)]
-            veiled = Labels(
-                labels,
-                colormap=_veil(entry),
-                affine=without_axis(part.affine, dropped),
-                opacity=1,
-                name="pixels of a color",
-            )
-            self._overlay.show(veiled)
-            self._shown = shown
-        else:
-            self._overlay.layer.colormap = _veil(entry)
+        if shown == self._shown and self._overlay.layer is not None:
+            self._overlay.layer.colormap = colors
+            return
+        box = [side for axis, side in enumerate(part.box) if axis != dropped]
+        overlay = Labels(
+            outcome.labels[part.level][tuple(box)],
+            colormap=colors,
+            affine=without_axis(part.affine, dropped),
+            opacity=1,
+            name="pixels of a color",
+            **axes_of(layer, dropped),
+        )
+        self._overlay.show(overlay)
+        self._shown = shown
 
     def hide(self) -> None:
         """Show all pixels again."""
         self._overlay.hide()
+        if self._hidden is not None:
+            self._hidden.visible = True
+            self._hidden = None
+
+
+def _alone(entry: int, color: NDArray[np.float64]) -> Any:
+    """Color no labels but that of an entry."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4)
+    return DirectLabelColormap(color_dict={None: clear, 0: clear, entry + 1: color})
 
 
 def _veil(entry: int) -> Any:

@@ -25,6 +25,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QApplication,
     QColorDialog,
+    QComboBox,
     QFrame,
     QInputDialog,
     QScrollArea,
@@ -146,6 +147,15 @@ class QuantizeWidget(Container[Widget]):
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
+        # Long names in boxes are cut; they do not widen the dock either.
+        for box in page.findChildren(QComboBox):
+            policies = QComboBox.SizeAdjustPolicy
+            box.setSizeAdjustPolicy(policies.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        bar = scroll.verticalScrollBar()
+        assert bar is not None
+        width = page.minimumSizeHint().width() + bar.sizeHint().width()
+        scroll.setMinimumWidth(width)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.margins = (0, 0, 0, 0)
