@@ -18,7 +18,7 @@ def ignore(_):
 def numbers_of(image, k, *, rgb=False):
     source = read_source([Image(image, rgb=rgb)], None)
     outcome = quantize_source(source, Settings(k=k), ignore)
-    return measure_outcome(source, outcome, ignore)
+    return measure_outcome(source, outcome, {}, ignore)
 
 
 def test_error_is_that_of_the_core():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_kmeans._color_counts import count_colors
-from napari_kmeans._napari._layers import read_level
+from napari_kmeans._napari._layers import METADATA, read_level
+from napari_kmeans._napari._writer import write_image, write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,17 +37,18 @@ class Numbers(NamedTuple):
     # In decibels, as `choose_k` counts them.
     psnr: float
     bytes_before: int
-    # Of the file that would be written, None if no format takes it.
-    bytes_after: int | None
+    # Format and bytes of the file that would be written, None if no format takes it.
+    file: tuple[str, int] | None
 
     def __str__(self) -> str:
         """Give the lines that are shown."""
         before = "very many" if self.colors_before is None else self.colors_before
         colors = f"{before:,}" if isinstance(before, int) else before
         file = "no palette file can hold it"
-        if self.bytes_after is not None:
-            share = self.bytes_after / self.bytes_before
-            file = f"{self.bytes_after:,} bytes ({share:.1%} of the raw pixels)"
+        if self.file is not None:
+            name, n_bytes = self.file
+            share = n_bytes / self.bytes_before
+            file = f"{n_bytes:,} bytes as {name} ({share:.1%} of the raw pixels)"
         psnr = "∞" if math.isinf(self.psnr) else f"{self.psnr:.2f}"
         return (
             f"Colors: {colors} → {self.colors_after:,}\n"
@@ -55,9 +59,12 @@ class Numbers(NamedTuple):
 
 
 def measure_outcome(
-    source: Source, outcome: Outcome, report: Callable[[Any], None]
+    source: Source,
+    outcome: Outcome,
+    places: dict[str, Any],
+    report: Callable[[Any], None],
 ) -> Numbers:
-    """Compare the full resolution with what became of it."""
+    """Compare the full resolution with what became of it, lying at `places`."""
     image = read_level(source)
     report(None)
     pixels = image[..., np.newaxis]
@@ -97,7 +104,7 @@ def measure_outcome(
         mse=mse,
         psnr=psnr,
         bytes_before=image.nbytes,
-        bytes_after=_file_size(outcome),
+        file=_write(source, outcome, places),
     )
 
 
@@ -114,18 +121,27 @@ def _peak(dtype: np.dtype[Any], low: float, high: float) -> float:
     return 1.0 if low >= 0 and high <= 1 else float(high - low)
 
 
-def _file_size(outcome: Outcome) -> int | None:
-    """Write the file that would be written, and give its bytes."""
-    import tempfile
-    from pathlib import Path
-
-    from napari_kmeans._indexed_files import write_indexed
-
-    labels: NDArray[Any] = outcome.labels[0]
+def _write(
+    source: Source, outcome: Outcome, places: dict[str, Any]
+) -> tuple[str, int] | None:
+    """Write the file that would be written, and give its format and its bytes."""
+    attributes = places | {"metadata": {METADATA: {"palette": outcome.palette}}}
+    data, write, look = outcome.labels[0], write_labels, source.look
+    if outcome.images and len(source.levels[0]) == 1:
+        data, write = outcome.images[0], write_image
+        attributes["rgb"] = look.is_rgb
+        if look.colormaps:
+            attributes["colormap"] = look.colormaps[0]
+            attributes["contrast_limits"] = look.contrast_limits[0]
+            attributes["gamma"] = look.gammas[0]
+    else:
+        attributes["colormap"] = outcome.colormap
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.png"
-        try:
-            write_indexed(path, np.maximum(labels, 1) - 1, outcome.palette)
-        except (TypeError, ValueError):
-            return None
-        return path.stat().st_size
+        for suffix in (".png", ".tif"):
+            path = Path(folder) / f"image{suffix}"
+            try:
+                write(str(path), data, attributes)
+            except (TypeError, ValueError):
+                continue
+            return suffix[1:].upper(), path.stat().st_size
+    return None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Outcome",
     "Progress",
+    "count_labels",
     "make_features",
     "paint_labels",
     "quantize_source",
@@ -113,7 +114,7 @@ def quantize_source(
             painted = paint_labels(labels, palette, pixels, axis, is_rgb=is_rgb)
             images.append(painted)
     rgba = rgba_of(palette, source.look)
-    counts = _count_labels(levels[0], len(palette))
+    counts = count_labels(levels[0], len(palette))
     return Outcome(
         palette=palette,
         counts=counts,
@@ -251,7 +252,7 @@ def _axis_of_labels(source: Source, settings: Settings) -> int:
     return axis - (channel_axis is not None and 0 <= channel_axis < axis)
 
 
-def _count_labels(
+def count_labels(
     labels: NDArray[np.unsignedinteger[Any]], n_colors: int
 ) -> NDArray[np.int64]:
     """Count the pixels of each label from 1 on."""

@@ -22,7 +22,7 @@ from napari_kmeans._napari._layers import (
     record_of,
     rgba_of,
 )
-from napari_kmeans._napari._outcomes import make_features
+from napari_kmeans._napari._outcomes import Outcome, make_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_kmeans._napari._masks import Mask
-    from napari_kmeans._napari._outcomes import Outcome
     from napari_kmeans._napari._settings import Settings
 
 __all__ = ["Made", "Request", "Results", "make_record"]
@@ -160,7 +159,11 @@ class Results:
 
     def made(self, layer: Layer | None) -> Made | None:
         """Give what is known about `layer`, if it was made here."""
-        return None if layer is None else _MADE.get(layer)
+        if layer is None:
+            return None
+        if layer not in _MADE and isinstance(layer, Labels) and record_of(layer):
+            _MADE[layer] = _adopted(layer)
+        return _MADE.get(layer)
 
     def recolor(
         self, run: str, palette: NDArray[Any], replaced: dict[int, Any]
@@ -203,6 +206,29 @@ class Results:
             for layer in self._viewer.layers
             if layer in _MADE and (record_of(layer) or {}).get("run") == run
         ]
+
+
+def _adopted(layer: Labels) -> Made:
+    """Give what is known about labels that were read from a file, or copied."""
+    record = layer.metadata[METADATA]
+    palette = record["palette"]
+    levels = tuple(layer.data) if layer.multiscale else (layer.data,)
+    numbers = range(1, len(palette) + 1)
+    outcome = Outcome(
+        palette=palette,
+        counts=record["counts"],
+        slices=record["slices"],
+        labels=levels,
+        images=(),
+        n_iter=0,
+        converged=True,
+        rgba=np.array([layer.get_color(number) for number in numbers], dtype=float),
+        colormap=layer.colormap,
+        features=layer.features,
+    )
+    is_rgb = palette.ndim == 2 and palette.shape[1] in (3, 4)
+    look = Look(is_rgb=is_rgb, colormaps=(), contrast_limits=(), gammas=())
+    return Made(layer.name, ("labels", 0), 1, look, -1, None, outcome)
 
 
 def _described(

@@ -39,7 +39,7 @@ from napari_kmeans._napari._colors import hex_of, parse_colors
 from napari_kmeans._napari._controls import Controls
 from napari_kmeans._napari._error_plot import ErrorPlot
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import METADATA, record_of
+from napari_kmeans._napari._layers import METADATA, placement, record_of
 from napari_kmeans._napari._numbers import Numbers, measure_outcome
 from napari_kmeans._napari._outcomes import (
     Outcome,
@@ -294,8 +294,9 @@ class QuantizeWidget(Container[Widget]):
         def failed(error: Exception) -> None:
             self.numbers.value = f"The numbers could not be found: {error}"
 
+        places = placement(request.layers[0], request.dropped_axis)
         self._measuring.start(
-            partial(measure_outcome, request.source, outcome),
+            partial(measure_outcome, request.source, outcome, places),
             returned=returned,
             failed=failed,
         )
@@ -354,8 +355,8 @@ class QuantizeWidget(Container[Widget]):
         self._listed = layer
         made = self._results.made(layer)
         record = record_of(layer)
-        for button in (self.copy_hex, self.copy_python):
-            button.enabled = made is not None
+        self.copy_hex.enabled = made is not None
+        self.copy_python.enabled = record is not None and "settings" in record
         if made is None or record is None:
             self.panel.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
             self.numbers.value = ""
