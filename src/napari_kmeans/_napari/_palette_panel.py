@@ -24,6 +24,8 @@ __all__ = ["PalettePanel"]
 
 _COLUMNS = ("", "hex", "share", "pixels")
 _HEIGHT = 170
+# Lightness above which black is easier to see than white.
+_MIDDLE = 0.5
 
 
 class PalettePanel(QTableView):
@@ -41,8 +43,9 @@ class PalettePanel(QTableView):
         self._model = _PaletteModel()
         self.setModel(self._model)
         self.setMouseTracking(True)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        # A selected row would hide its color.
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setMinimumHeight(_HEIGHT)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
@@ -67,6 +70,10 @@ class PalettePanel(QTableView):
         """List colors (K, 4), and how many pixels have each."""
         self._model.set_palette(rgba, counts)
 
+    def mark(self, entry: int | None) -> None:
+        """Mark the color that is chosen."""
+        self._model.set_marked(entry)
+
     def leaveEvent(self, event: QEvent | None) -> None:
         """Say that nothing is pointed at any more."""
         self.pointed.emit(-1)
@@ -84,6 +91,13 @@ class _PaletteModel(QAbstractTableModel):
         self.order = np.empty(0, dtype=np.intp)
         self.hexes: list[str] = []
         self._counts = np.empty(0, dtype=np.int64)
+        self._marked: int | None = None
+
+    def set_marked(self, entry: int | None) -> None:
+        self._marked = entry
+        if len(self.order):
+            last = self.index(len(self.order) - 1, 0)
+            self.dataChanged.emit(self.index(0, 0), last)
 
     def set_palette(self, rgba: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
         self.beginResetModel()
@@ -110,9 +124,16 @@ class _PaletteModel(QAbstractTableModel):
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = index.row(), index.column()
-        if column == 0 and role == Qt.ItemDataRole.BackgroundRole:
-            return QColor(self.hexes[row][:7])
+        if column == 0:
+            color = QColor(self.hexes[row][:7])
+            if role == Qt.ItemDataRole.BackgroundRole:
+                return color
+            if role == Qt.ItemDataRole.ForegroundRole:
+                return QColor("black" if color.lightnessF() > _MIDDLE else "white")
+            if role == Qt.ItemDataRole.TextAlignmentRole:
+                return Qt.AlignmentFlag.AlignCenter
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         share = self._counts[row] / self._n_pixels
-        return ("", self.hexes[row], f"{share:.1%}", f"{self._counts[row]:,}")[column]
+        mark = "●" if self.order[row] == self._marked else ""
+        return (mark, self.hexes[row], f"{share:.1%}", f"{self._counts[row]:,}")[column]

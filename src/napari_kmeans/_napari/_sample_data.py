@@ -30,7 +30,9 @@ def stained_section() -> list[LayerDataTuple]:
 
     stains = color.rgb2hed(data.immunohistochemistry())
     hematoxylin, _, dab = np.moveaxis(stains, -1, 0)
-    restained = np.stack([1.2 * hematoxylin, dab, np.zeros_like(dab)], axis=-1)
+    # As strong as pathologists like them, and hardly any between the cells.
+    hematoxylin = np.clip(1.8 * hematoxylin - 0.04, 0, None)
+    restained = np.stack([hematoxylin, 0.5 * dab, np.zeros_like(dab)], axis=-1)
     section = np.rint(color.hed2rgb(restained) * 255).astype(np.uint8)
     attributes = {
         "name": "H&E section",
@@ -92,9 +94,9 @@ def volume() -> list[LayerDataTuple]:
         data.binary_blobs(96, blob_size_fraction=size, n_dim=3, rng=rng)[:48]
         for size in (0.12, 0.2)
     ]
-    density = 0.4 + 0.25 * blobs[0] + 0.3 * (blobs[1] & ~blobs[0])
+    density = 0.3 + 0.3 * blobs[0] + 0.65 * (blobs[1] & ~blobs[0])
     pores = filters.gaussian(rng.normal(size=density.shape), 3)
-    density[pores > np.quantile(pores, 0.9)] = 0.05
+    density[pores > np.quantile(pores, 0.9)] = 0.02
     attributes = {
         "name": "volume",
         "scale": (4.0, 2.0, 2.0),

@@ -104,7 +104,10 @@ class QuantizeWidget(Container[Widget]):
         self.status = Label(name="status", value="")
         self.numbers = Label(name="numbers", value="")
         self.lock = PushButton(
-            name="lock", text="Lock", tooltip="Keep the chosen color in every palette"
+            name="lock",
+            text="Lock",
+            tooltip="Keep the chosen color in every palette",
+            enabled=False,
         )
         self.copy_hex = PushButton(name="copy_hex", text="Copy as hex")
         self.copy_python = PushButton(name="copy_python", text="Copy as Python")
@@ -376,9 +379,9 @@ class QuantizeWidget(Container[Widget]):
         """Keep showing the pixels of a color, until it is chosen again."""
         self._kept = None if entry == self._kept else entry
         self.lock.enabled = self._kept is not None
+        self.panel.mark(self._kept)
         if self._kept is None:
             self._highlight.hide()
-            self.panel.clearSelection()
         else:
             self._show_pixels(self._kept)
 
