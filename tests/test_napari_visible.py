@@ -89,6 +89,15 @@ def test_level_is_the_finest_that_is_small_enough(n_most, level):
     assert_pixels_lie_in_place(layer, part)
 
 
+def test_slice_of_a_level_is_the_one_that_is_shown():
+    full = np.zeros((8, 32, 32))
+    layer = Image([full, full[::4, ::4, ::4]], multiscale=True, scale=(2, 1, 1))
+    part = part_of(layer, point=(10, 0, 0), n_most=100)
+    assert part.level == 1
+    assert part.box[0] == slice(1, 2)
+    assert_pixels_lie_in_place(layer, part)
+
+
 def test_channels_are_all_part_of_a_pixel():
     layer = Image(np.zeros((3, 9, 11)))
     assert part_of(layer, whole=0).box[0] == slice(None)

@@ -9,8 +9,10 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import notification_manager
-from numpy.testing import assert_array_equal
-from qtpy.QtWidgets import QApplication
+from numpy.testing import assert_allclose, assert_array_equal
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
@@ -569,6 +571,15 @@ def test_newest_request_wins(viewer, dock, settle, paused, qtbot):
     assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 3))
 
 
+def test_preview_is_computed_once(viewer, dock, settle, paused):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    paused.may_go_on.set()
+    widget.live.value = True
+    settle(widget)
+    assert paused.n_computations == 1
+
+
 def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
@@ -577,6 +588,9 @@ def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot
 
     for k in range(2, 100):
         widget.controls.k.value = k
+    # What is under way is not given up, or a hand that never rests would see nothing.
+    qtbot.wait(100)
+    assert paused.n_computations == 1
     paused.may_go_on.set()
     settle(widget)
 
@@ -965,7 +979,7 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
         pytest.param(data.astronaut()[:60, :50], {}, id="rgb"),
         pytest.param(data.camera()[:60, :50], {"init": "random", "rng": 3}, id="gray"),
         pytest.param(
-            np.dstack([data.astronaut()[:60, :50], data.camera()[:60, :50] // 2 * 2]),
+            np.dstack([data.astronaut()[:60, :50], np.eye(60, 50, dtype="u1") * 255]),
             {"color_space": "lab", "dither": "ordered", "fixed": "#ff0000"},
             id="rgba",
         ),
@@ -1250,3 +1264,66 @@ def test_slider_and_number_are_one(dock):
     assert widget.controls.k_slider.value == widget.controls.k_slider.max
     widget.controls.k.value = 5000
     assert widget.controls.k.value == 5000
+
+
+# Real mouse events.
+
+
+def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeypatch):
+    image = data.astronaut()[:64, :50]
+    window.add_image(image, name="a")
+    widget = dock_in(window)
+    widget.controls.k.value = 4
+    widget.controls.output.value = "labels"
+    press(widget.run)
+    finish(widget)
+    panel = widget.panel
+    rows = [panel.visualRect(panel.model().index(row, 1)) for row in range(4)]
+
+    qtbot.mouseMove(panel.viewport(), rows[0].center())
+    qtbot.mouseMove(panel.viewport(), rows[2].center())
+    qtbot.waitUntil(lambda: len(window.layers) == 3)
+    assert window.layers[-1].get_color(3)[3] == 0
+
+    qtbot.mouseClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
+    QApplication.sendEvent(panel, QEvent(QEvent.Type.Leave))
+    assert window.layers[-1].get_color(2)[3] == 0
+    assert panel.model().index(1, 0).data() == "●"
+
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    qtbot.mouseDClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
+    assert_array_equal(window.layers[1].get_color(2), [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("image", "chosen", "expected"),
+    [
+        (data.astronaut()[:64, :50], QColor("#010203"), (1, 2, 3)),
+        (data.astronaut()[:64, :50] / 255, QColor("#ff0000"), (1, 0, 0)),
+        (data.astronaut()[:64, :50] * np.uint16(257), QColor("#ff0000"), (65535, 0, 0)),
+        (data.astronaut()[:64, :50], QColor(), None),
+    ],
+)
+def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
+    widget, layer, _ = result(image, rgb=True)
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: chosen)
+    color = widget._ask_color(widget._results.made(layer), 1)
+    if expected is None:
+        assert color is None
+    else:
+        assert_allclose(color, expected)
+        assert color.dtype == image.dtype
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(("77", True), 77), (("no", True), None), (("", False), None)],
+)
+def test_value_is_asked_for(result, monkeypatch, answer, expected):
+    widget, layer, _ = result(data.camera()[:64, :50])
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: answer)
+    color = widget._ask_color(widget._results.made(layer), 1)
+    assert color == expected
+    if answer[0] == "no":
+        assert "got 'no'" in messages()[-1]

@@ -33,7 +33,7 @@ __all__ = ["Highlight", "Preview", "is_overlay"]
 
 # Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
 _MOST_PREVIEWED = 1 << 19
-_MOST_FITTED = 1 << 16
+_MOST_FITTED = 1 << 15
 _MOST_HIGHLIGHTED = 1 << 21
 # Milliseconds; changes within are answered together.
 _PAUSE = 30

@@ -197,8 +197,10 @@ class QuantizeWidget(Container[Widget]):
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
+        before = self.controls.source.value
         self.controls.reset_choices()
-        self._request_preview()
+        if self.controls.source.value is not before:
+            self._request_preview()
 
     def _leave(self) -> None:
         """Ask all threads to end and hear of nothing any more."""
