@@ -1,10 +1,12 @@
 import gc
 import threading
 import weakref
+from types import SimpleNamespace
 
 import dask.array as da
 import napari
 import numpy as np
+import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -479,6 +481,30 @@ def test_nothing_keeps_the_image_of_a_source_that_was_removed(
     gc.collect()
 
     assert is_alive() is None
+
+
+def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
+    viewer.add_image(np.full((4, 5), np.nan), name="a", contrast_limits=(0, 1))
+    widget = dock()
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.status.value == "a: image must have a finite pixel, got none"
+    assert messages()[-1] == widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypatch):
+    viewer.add_image(da.zeros((100, 100), dtype="u1"), name="a")
+    widget = dock()
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.status.value.startswith("a: the layer needs some 3e-05 GB of memory")
 
 
 def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
