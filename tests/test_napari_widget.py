@@ -991,10 +991,13 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
     made = viewer.layers[-1]
     assert made is not layer
     assert type(made) is type(layer)
-    assert_array_equal(made.data, layer.data)
+    assert made.multiscale == layer.multiscale
+    levels = zip(made.data, layer.data, strict=True)
+    for one, other in levels if layer.multiscale else [(made.data, layer.data)]:
+        assert_array_equal(one, other)
     assert_array_equal(made.extent.world, layer.extent.world)
     if hasattr(layer, "get_color"):
-        for label in np.unique(layer.data):
+        for label in range(1, 6):
             assert_array_equal(made.get_color(label), layer.get_color(label))
 
 
@@ -1066,12 +1069,16 @@ def test_script_draws_the_mask(
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
 
 
-def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch):
-    widget, image, labels = result()
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch, multiscale):
+    photo = data.astronaut()[:64, :50]
+    source = [photo, photo[::2, ::2]] if multiscale else photo
+    widget, image, labels = result(source, multiscale=multiscale)
     red = np.array([255, 0, 0], dtype=np.uint8)
     monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
     widget.panel.opened.emit(1)
-    qtbot.waitUntil(lambda: (image.data[labels.data == 2] == red).all())
+    full = 0 if multiscale else slice(None)
+    qtbot.waitUntil(lambda: (image.data[full][labels.data[full] == 2] == red).all())
 
     for layer in (image, labels):
         assert_script_remakes(widget, viewer, layer, monkeypatch)

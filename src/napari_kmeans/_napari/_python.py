@@ -47,25 +47,32 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
         ]
     if record["mask"] is not None:
         lines += _draw_mask(record["mask"])
+    # Pyramids that one palette serves become pyramids, others their finest level.
+    is_pyramid = record["multiscale"] and slice_axis is None and len(names) == 1
     if slice_axis is None:
-        lines += _whole(record, axis)
+        fit, steps = _whole(record, axis)
+        lines += fit
     else:
-        lines += _slices(record, axis, slice_axis)
-    if not record["is_finite"]:
-        every = "" if axis is None else f".all(axis={axis}, keepdims=True)"
-        flat = "" if axis is None else f".squeeze({axis})"
+        steps = _slices(record, axis, slice_axis)
+    steps += _keep_uncounted(record, axis)
+    made = "quantized" if kind == "image" else "labels.astype(int) + 1"
+    if is_pyramid:
         lines += [
-            f"finite = np.isfinite(image){every}",
-            "quantized = np.where(finite, quantized, image)",
-            f"labels = np.where(finite{flat}, labels.astype(int), -1)",
+            "levels = []",
+            "for level in source.data:",
+            "    image = np.asarray(level)",
+            *(f"    {step}" for step in steps),
+            f"    levels.append({made})",
         ]
-    if settings["alpha"]:
-        lines.append("quantized = np.where(image[..., -1:] > 0, quantized, image)")
+        made = "levels"
+    else:
+        lines += steps
     if kind == "labels":
-        return "\n".join([*lines, *_add_labels(axis if is_dropped else None, hexes)])
+        dropped = axis if is_dropped else None
+        return "\n".join([*lines, *_add_labels(made, dropped, hexes)])
     places = [f"{name}=source.{name}" for name in _PLACES]
     if len(names) == 1:
-        add = ["viewer.add_image(", "    quantized,", "    rgb=source.rgb,"]
+        add = ["viewer.add_image(", f"    {made},", "    rgb=source.rgb,"]
         add += ["    colormap=source.colormap,"] if axis is None else []
         add += [f"    {place}," for place in places]
         return "\n".join([*lines, *add, ")", ""])
@@ -80,6 +87,22 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _keep_uncounted(record: dict[str, Any], axis: int | None) -> list[str]:
+    """Write the lines that leave pixels which do not count as they are."""
+    lines = []
+    if not record["is_finite"]:
+        every = "" if axis is None else f".all(axis={axis}, keepdims=True)"
+        flat = "" if axis is None else f".squeeze({axis})"
+        lines += [
+            f"finite = np.isfinite(image){every}",
+            "quantized = np.where(finite, quantized, image)",
+            f"labels = np.where(finite{flat}, labels.astype(int), -1)",
+        ]
+    if record["settings"]["alpha"]:
+        lines.append("quantized = np.where(image[..., -1:] > 0, quantized, image)")
+    return lines
 
 
 def _names(settings: dict[str, Any]) -> list[str]:
@@ -155,17 +178,24 @@ def _draw_mask(mask: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _whole(record: dict[str, Any], axis: int | None) -> list[str]:
-    """Write the lines that reduce an image to one palette."""
+def _whole(record: dict[str, Any], axis: int | None) -> tuple[list[str], list[str]]:
+    """Write the lines that give the one palette, and those that map an image to it."""
     fit, label = _call(record, "image", axis, "mask")
-    lines = [f"palette = {fit}", f"labels = {label}"]
-    lines += [
-        f"palette[{entry}] = {color!r}" for entry, color in record["replaced"].items()
-    ]
-    lines.append("quantized = palette[labels]")
+    lines = [f"palette = {fit}"]
+    shown = "palette"
+    if record["replaced"]:
+        shown = "shown"
+        lines += ["shown = palette.copy()", *_replace(record, shown)]
+    steps = [f"labels = {label}", f"quantized = {shown}[labels]"]
     if axis is not None and axis != -1:
-        lines.append(f"quantized = np.moveaxis(quantized, -1, {axis})")
-    return lines
+        steps.append(f"quantized = np.moveaxis(quantized, -1, {axis})")
+    return lines, steps
+
+
+def _replace(record: dict[str, Any], palette: str) -> list[str]:
+    """Write the lines that change colors of a palette."""
+    replaced = record["replaced"].items()
+    return [f"{palette}[{entry}] = {color!r}" for entry, color in replaced]
 
 
 def _slices(record: dict[str, Any], axis: int | None, slice_axis: int) -> list[str]:
@@ -192,16 +222,14 @@ def _slices(record: dict[str, Any], axis: int | None, slice_axis: int) -> list[s
         f"labels = np.stack(labels, axis={labels_axis})",
         "palette = np.concatenate(palettes)",
     ]
-    lines += [
-        f"palette[{entry}] = {color!r}" for entry, color in record["replaced"].items()
-    ]
+    lines += _replace(record, "palette")
     lines.append("quantized = palette[labels]")
     if axis is not None and axis != -1:
         lines.append(f"quantized = np.moveaxis(quantized, -1, {axis})")
     return lines
 
 
-def _add_labels(dropped: int | None, hexes: list[str]) -> list[str]:
+def _add_labels(made: str, dropped: int | None, hexes: list[str]) -> list[str]:
     """Write the lines that show labels in their colors."""
     lines = ["from napari.utils.colormaps import DirectLabelColormap", "", "hexes = ["]
     lines += [
@@ -213,7 +241,7 @@ def _add_labels(dropped: int | None, hexes: list[str]) -> list[str]:
         'colors = {None: "transparent", 0: "transparent"}',
         "colors.update(enumerate(hexes, start=1))",
         "viewer.add_labels(",
-        "    labels.astype(int) + 1,",
+        f"    {made},",
         "    colormap=DirectLabelColormap(color_dict=colors),",
         "    opacity=1,",
     ]
