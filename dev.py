@@ -62,7 +62,9 @@ def run(images):
         return
     install_for_window()
     print("Opening napari ...", flush=True)
-    call([program("napari"), *images, "-w", "napari-kmeans", "K-means colors"])
+    # As images: this plugin, too, would open files with a palette.
+    widget = ["-w", "napari-kmeans", "K-means colors"]
+    call([program("napari"), "--plugin", "napari", *images, *widget])
 
 
 def test(options):

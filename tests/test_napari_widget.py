@@ -1,39 +1,63 @@
 import gc
 import threading
+import weakref
+from types import SimpleNamespace
 
 import dask.array as da
+import napari
 import numpy as np
+import psutil
 import pytest
-from napari.layers import Image, Layer
-from napari.qt.threading import WorkerBase
+from napari.components import ViewerModel
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_allclose, assert_array_equal
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
-from napari_kmeans import kmeans_palette, quantize_kmeans
-from napari_kmeans._napari import _widget
+from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._napari import QuantizeWidget, _outcomes
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
+def viewer():
+    """Give a viewer without a window, which takes layers as one with a window does."""
+    viewer = ViewerModel()
     yield viewer
-    # Threads must not outlive the window that they report to.
-    WorkerBase.await_workers(10_000)
+    wait_for_threads()
 
 
 @pytest.fixture
-def dock(viewer):
-    """Dock the widget as the Plugins menu does."""
+def dock(viewer, qtbot):
+    """Make the widget, and let it follow the layers as napari does."""
 
     def dock():
-        _, widget = viewer.window.add_plugin_dock_widget(
-            "napari-kmeans", "K-means colors"
-        )
+        widget = QuantizeWidget(viewer)
+        qtbot.addWidget(widget.native)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(widget.reset_choices)
+        events.renamed.connect(widget.reset_choices)
         return widget
 
     return dock
+
+
+@pytest.fixture
+def window(make_napari_viewer):
+    """Give a viewer in a real window."""
+    viewer = make_napari_viewer(show=True)
+    yield viewer
+    # Threads must not outlive the window that they report to.
+    wait_for_threads()
+
+
+def dock_in(window):
+    """Dock the widget as the Plugins menu does."""
+    _, widget = window.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    return widget
 
 
 @pytest.fixture
@@ -55,7 +79,7 @@ class _Paused:
         self.n_computations = 0
         self.n_iterations = 0
 
-    def quantize_kmeans(self, image, k, iters, *, channel_axis, callback):
+    def kmeans_palette(self, image, k, iters, *, callback, **keywords):
         self.n_computations += 1
 
         def pausing(state):
@@ -64,15 +88,13 @@ class _Paused:
             assert self.may_go_on.wait(20)
             callback(state)
 
-        return quantize_kmeans(
-            image, k, iters, channel_axis=channel_axis, callback=pausing
-        )
+        return kmeans_palette(image, k, iters, callback=pausing, **keywords)
 
 
 @pytest.fixture
 def paused(monkeypatch):
     paused = _Paused()
-    monkeypatch.setattr(_widget, "quantize_kmeans", paused.quantize_kmeans)
+    monkeypatch.setattr(_outcomes, "kmeans_palette", paused.kmeans_palette)
     yield paused
     paused.may_go_on.set()
 
@@ -86,76 +108,11 @@ def press(button):
 
 
 def wait_for_threads():
-    """Wait until they end by themselves; WorkerBase.await_workers would ask them to."""
-    assert QThreadPool.globalInstance().waitForDone(10_000)
-
-
-# The layer that is described, without a viewer.
-
-
-def test_result_lies_on_its_source():
-    source = Image(
-        np.zeros((4, 5, 6), dtype=np.uint8),
-        name="cells",
-        scale=(3, 0.5, 0.25),
-        translate=(1, 2, 3),
-        rotate=30,
-        shear=(0.1, 0.2, 0.3),
-        affine=np.diag([2, 3, 4, 1]),
-        units=("um", "nm", "nm"),
-        axis_labels=("z", "y", "x"),
-    )
-
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    corners = np.array(np.meshgrid([0, 3], [0, 4], [0, 5])).reshape(3, -1).T
-    assert_allclose(
-        [result.data_to_world(corner) for corner in corners],
-        [source.data_to_world(corner) for corner in corners],
-    )
-    assert result.units == source.units
-    assert result.axis_labels == source.axis_labels
-
-
-def test_result_does_not_move_with_its_source():
-    source = Image(np.zeros((4, 5)), affine=np.diag([2, 3, 1]))
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    source.affine.translate = (7, 7)
-
-    assert_array_equal(result.affine.affine_matrix, np.diag([2, 3, 1]))
-
-
-def test_result_looks_like_its_source():
-    source = Image(
-        np.zeros((4, 5), dtype=np.uint16),
-        colormap="magma",
-        contrast_limits=(100, 900),
-        gamma=0.5,
-        opacity=0.7,
-        blending="additive",
-        interpolation2d="cubic",
-    )
-
-    result = Layer.create(*_widget.describe_result(source, source.data, 4))
-
-    assert result.colormap.name == "magma"
-    assert result.contrast_limits == [100, 900]
-    assert result.gamma == 0.5
-    assert result.opacity == 0.7
-    assert result.blending == "additive"
-    assert result.interpolation2d == "cubic"
-
-
-@pytest.mark.parametrize(
-    ("k", "name"), [(1, "cells in 1 color"), (16, "cells in 16 colors")]
-)
-def test_result_is_named_after_its_source(k, name):
-    source = Image(np.zeros((4, 5)), name="cells")
-    assert _widget.describe_result(source, source.data, k)[1]["name"] == name
-
-
-# The widget in a real window.
+    """Wait until they end by themselves."""
+    for thread in threading.enumerate():
+        if thread.name == "napari-kmeans":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
@@ -163,8 +120,8 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     before = photo.copy()
     source = viewer.add_image(photo, name="astronaut", scale=(2, 3), units="um")
     widget = dock()
-    widget.k.value = 7
-    widget.iters.value = 3
+    widget.controls.k.value = 7
+    widget.controls.iters.value = 3
 
     press(widget.run)
     finish(widget)
@@ -179,15 +136,17 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     assert widget.status.value == "Added “astronaut in 7 colors”."
 
 
-def test_canvas_shows_the_palette(viewer, dock, finish):
+@pytest.mark.parametrize("output", ["image", "labels"])
+def test_canvas_shows_the_palette(window, finish, output):
     photo = data.astronaut()
-    viewer.add_image(photo)
-    widget = dock()
-    widget.k.value = 5
+    window.add_image(photo)
+    widget = dock_in(window)
+    widget.controls.output.value = output
+    widget.controls.k.value = 5
 
     press(widget.run)
     finish(widget)
-    canvas = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+    canvas = window.screenshot(canvas_only=True, flash=False)[..., :3]
 
     shown, counts = np.unique(canvas.reshape(-1, 3), axis=0, return_counts=True)
     background = canvas[0, 0]
@@ -210,7 +169,7 @@ def test_canvas_shows_the_palette(viewer, dock, finish):
 def test_layer_without_channels(viewer, dock, finish, image):
     viewer.add_image(image, rgb=False, name="image")
     widget = dock()
-    widget.k.value = 4
+    widget.controls.k.value = 4
 
     press(widget.run)
     finish(widget)
@@ -234,17 +193,18 @@ def test_layer_without_channels(viewer, dock, finish, image):
 def test_layer_with_channels(viewer, dock, finish, image):
     viewer.add_image(image, rgb=True, name="image")
     widget = dock()
-    widget.k.value = 4
+    widget.controls.k.value = 4
 
     press(widget.run)
     finish(widget)
 
     result = viewer.layers["image in 4 colors"]
     assert result.rgb
-    assert_array_equal(result.data, quantize_kmeans(image, 4))
+    alpha = image.shape[-1] == 4
+    assert_array_equal(result.data, quantize_kmeans(image, 4, alpha=alpha))
 
 
-def test_pyramid_is_taken_at_full_resolution(viewer, dock, finish):
+def test_pyramid_gets_the_palette_of_its_full_resolution(viewer, dock, finish):
     photo = data.astronaut()
     pyramid = [photo, photo[::2, ::2], photo[::4, ::4]]
     source = viewer.add_image(pyramid, multiscale=True, name="pyramid", scale=(2, 2))
@@ -254,7 +214,10 @@ def test_pyramid_is_taken_at_full_resolution(viewer, dock, finish):
     finish(widget)
 
     result = viewer.layers["pyramid in 16 colors"]
-    assert_array_equal(result.data, quantize_kmeans(photo))
+    assert result.multiscale
+    palette = kmeans_palette(photo).palette
+    for level, original in zip(result.data, pyramid, strict=True):
+        assert_array_equal(level, palette[map_to_palette(original, palette)])
     assert_array_equal(result.extent.world, source.extent.world)
 
 
@@ -283,7 +246,7 @@ def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
 def test_second_result_does_not_replace_the_first(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.k.value = 2
+    widget.controls.k.value = 2
 
     press(widget.run)
     finish(widget)
@@ -303,7 +266,7 @@ def test_other_layer_of_that_name_stays(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64], name="a")
     labels = viewer.add_labels(np.ones((9, 9), dtype=int), name="a in 2 colors")
     widget = dock()
-    widget.k.value = 2
+    widget.controls.k.value = 2
 
     press(widget.run)
     finish(widget)
@@ -314,15 +277,15 @@ def test_other_layer_of_that_name_stays(viewer, dock, finish):
 
 def test_layers_can_be_chosen_as_they_come_and_go(viewer, dock):
     widget = dock()
-    assert widget.source.choices == ()
+    assert widget.controls.source.choices == ()
 
     first = viewer.add_image(np.zeros((4, 4)), name="first")
     viewer.add_labels(np.zeros((4, 4), dtype=int))
     second = viewer.add_image(np.ones((4, 4)), name="second")
-    assert widget.source.choices == (first, second)
+    assert widget.controls.source.choices == (first, second)
 
     viewer.layers.remove(first)
-    assert widget.source.value is second
+    assert widget.controls.source.value is second
 
 
 def test_no_layer(viewer, dock):
@@ -339,7 +302,7 @@ def test_no_layer(viewer, dock):
 def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.iters.value = 3
+    widget.controls.iters.value = 3
     steps = []
     widget.progress.changed.connect(steps.append)
 
@@ -358,7 +321,7 @@ def test_no_iteration(viewer, dock, finish):
     image = data.astronaut()[:64]
     viewer.add_image(image, name="a")
     widget = dock()
-    widget.iters.value = 0
+    widget.controls.iters.value = 0
 
     press(widget.run)
     finish(widget)
@@ -411,7 +374,7 @@ def test_run_after_cancel_gives_the_new_result_only(
     press(widget.run)
     qtbot.waitUntil(paused.reached.is_set)
     press(widget.cancel)
-    widget.k.value = 3
+    widget.controls.k.value = 3
     press(widget.run)
     paused.may_go_on.set()
     finish(widget)
@@ -485,14 +448,14 @@ def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
     assert [layer.name for layer in viewer.layers] == ["a"]
 
 
-def test_window_closed_while_running(viewer, dock, paused, qtbot):
-    viewer.add_image(data.astronaut(), name="a")
-    widget = dock()
+def test_window_closed_while_running(window, paused, qtbot):
+    window.add_image(data.astronaut(), name="a")
+    widget = dock_in(window)
 
     press(widget.run)
     qtbot.waitUntil(paused.reached.is_set)
     with qtbot.waitSignal(widget.native.destroyed):
-        viewer.close()
+        window.close()
     paused.may_go_on.set()
     wait_for_threads()
     qtbot.wait(1)
@@ -500,19 +463,48 @@ def test_window_closed_while_running(viewer, dock, paused, qtbot):
     assert paused.n_iterations == 1
 
 
-def test_finished_computation_frees_its_image(viewer, dock, finish, qtbot):
-    def workers():
-        return [one for one in gc.get_objects() if isinstance(one, WorkerBase)]
+def test_nothing_keeps_the_image_of_a_source_that_was_removed(
+    viewer, dock, finish, qtbot
+):
+    image = data.astronaut()[:64].copy()
+    is_alive = weakref.ref(image)
+    viewer.add_image(image, name="a")
+    widget = dock()
+    press(widget.run)
+    finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
 
-    viewer.add_image(data.astronaut()[:64], name="a")
+    del image
+    viewer.layers.remove("a")
+    wait_for_threads()
+    qtbot.wait(1)
+    gc.collect()
+
+    assert is_alive() is None
+
+
+def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
+    viewer.add_image(np.full((4, 5), np.nan), name="a", contrast_limits=(0, 1))
     widget = dock()
 
     press(widget.run)
-    assert workers()
     finish(widget)
 
-    # The thread may end a moment after the result arrived.
-    qtbot.waitUntil(lambda: not workers())
+    assert widget.status.value == "a: image must have a finite pixel, got none"
+    assert messages()[-1] == widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypatch):
+    viewer.add_image(da.zeros((100, 100), dtype="u1"), name="a")
+    widget = dock()
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.status.value.startswith("a: the layer needs some 3e-05 GB of memory")
 
 
 def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
@@ -523,7 +515,7 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     with monkeypatch.context() as broken:
-        broken.setattr(_widget, "quantize_kmeans", fail)
+        broken.setattr(_outcomes, "kmeans_palette", fail)
         press(widget.run)
         finish(widget)
 
@@ -534,3 +526,837 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     press(widget.run)
     finish(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
+
+
+# The preview.
+
+
+@pytest.fixture
+def settle(qtbot):
+    """Wait until the preview shows what is chosen."""
+
+    def settle(widget):
+        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
+
+    return settle
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def preview_in(viewer):
+    (layer,) = (x for x in viewer.layers if x.name.startswith("preview of"))
+    return layer
+
+
+def test_preview_shows_the_colors_to_be(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    source = viewer.add_image(image, name="a", scale=(2, 3), translate=(1, 1))
+    widget = dock()
+    widget.controls.k.value = 5
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 5))
+    assert_array_equal(shown.extent.world, source.extent.world)
+    assert viewer.layers.selection.active is source
+
+
+def test_preview_follows_the_slider_in_one_layer(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    shown = preview_in(viewer)
+
+    for k in (3, 9, 20, 4):
+        widget.controls.k.value = k
+    settle(widget)
+
+    assert preview_in(viewer) is shown
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 4))
+
+
+def test_newest_request_wins(viewer, dock, settle, paused, qtbot):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.k.value = 9
+
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+    widget.controls.k.value = 3
+    paused.may_go_on.set()
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 3))
+
+
+def test_preview_is_computed_once(viewer, dock, settle, paused):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    paused.may_go_on.set()
+    widget.live.value = True
+    settle(widget)
+    assert paused.n_computations == 1
+
+
+def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+
+    for k in range(2, 100):
+        widget.controls.k.value = k
+    # What is under way is not given up, or a hand that never rests would see nothing.
+    qtbot.wait(100)
+    assert paused.n_computations == 1
+    paused.may_go_on.set()
+    settle(widget)
+
+    assert paused.n_computations == 2
+
+
+def test_preview_is_of_the_current_slice(viewer, dock, settle):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(stack, rgb=True, name="stack", scale=(5, 1, 1))
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.live.value = True
+    settle(widget)
+
+    viewer.dims.set_current_step(0, 2)
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert_array_equal(shown.data[0, ..., :3], quantize_kmeans(stack[2], 4))
+    assert_array_equal(shown.extent.world[:, 0], [10, 10])
+
+
+def test_preview_is_of_a_coarse_level(viewer, dock, settle):
+    photo = np.tile(data.astronaut(), (2, 3, 1))
+    pyramid = [photo, photo[::4, ::4]]
+    source = viewer.add_image(pyramid, multiscale=True, name="a", scale=(2, 2))
+    widget = dock()
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert shown.data.shape[:2] == pyramid[1].shape[:2]
+    assert_array_equal(shown.extent.world[1] + 4, source.extent.world[1] + 1)
+
+
+def test_preview_of_channels_is_in_their_colors(viewer, dock, settle):
+    image = np.moveaxis(data.astronaut()[:60, :50], -1, 0)
+    viewer.add_image(image, name="channels", rgb=False)
+    widget = dock()
+    widget.controls.channels.value = 0
+    widget.controls.k.value = 3
+
+    widget.live.value = True
+    settle(widget)
+
+    shown = preview_in(viewer)
+    assert shown.data.shape == (60, 50, 4)
+    assert len(np.unique(shown.data.reshape(-1, 4), axis=0)) == 3
+
+
+def test_toggle_removes_the_preview_alone(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    viewer.add_labels(np.ones((9, 9), dtype=int), name="preview of my own")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    assert len(viewer.layers) == 3
+
+    widget.live.value = False
+
+    assert names(viewer) == ["a", "preview of my own"]
+
+
+def test_toggle_stops_a_preview_that_is_being_computed(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    qtbot.waitUntil(paused.reached.is_set)
+
+    widget.live.value = False
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert names(viewer) == ["a"]
+
+
+def test_cancel_removes_the_preview(viewer, dock, settle, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    paused.may_go_on.set()
+    widget.live.value = True
+    settle(widget)
+    paused.may_go_on.clear()
+    paused.reached.clear()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+    paused.may_go_on.set()
+
+    assert names(viewer) == ["a"]
+    assert not widget.live.value
+
+
+def test_result_takes_the_place_of_the_preview(viewer, dock, settle, finish):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+
+    press(widget.run)
+    finish(widget)
+
+    assert names(viewer) == ["a", "a in 16 colors"]
+
+
+def test_preview_that_the_user_removed_comes_back_with_the_next_change(
+    viewer, dock, settle
+):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    viewer.layers.remove(preview_in(viewer))
+
+    widget.controls.k.value = 3
+    settle(widget)
+
+    assert names(viewer) == ["a", "preview of a"]
+
+
+def test_preview_goes_with_its_source(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+
+    viewer.layers.remove("a")
+    settle(widget)
+
+    assert names(viewer) == []
+
+
+def test_preview_is_no_source(viewer, dock, settle):
+    source = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+    assert widget.controls.source.choices == (source,)
+
+
+def test_closed_dock_takes_the_preview_along(window, settle, qtbot):
+    window.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock_in(window)
+    widget.live.value = True
+    settle(widget)
+    qtbot.waitUntil(lambda: len(window.layers) == 2)
+
+    window.window.remove_dock_widget("all")
+    qtbot.wait(1)
+
+    assert names(window) == ["a"]
+
+
+def test_closed_dock_ends_the_computation(window, paused, qtbot):
+    window.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock_in(window)
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+
+    window.window.remove_dock_widget("all")
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert paused.n_iterations == 1
+    assert names(window) == ["a"]
+
+
+def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
+    def fail(*_, **__):
+        msg = "out of crayons"
+        raise RuntimeError(msg)
+
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    monkeypatch.setattr(_outcomes, "kmeans_palette", fail)
+
+    widget.live.value = True
+    settle(widget)
+
+    assert widget.status.value == "No preview: out of crayons"
+    assert names(viewer) == ["a"]
+
+
+# Watching it converge.
+
+
+def test_plot_falls_with_the_error(viewer, dock, finish):
+    image = data.astronaut()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    errors = []
+
+    press(widget.run)
+    finish(widget)
+
+    kmeans_palette(image, callback=lambda state: errors.append(state.mse))
+    assert widget.plot.errors == errors
+    assert errors == sorted(errors, reverse=True)
+
+
+# The palette.
+
+
+@pytest.fixture
+def result(viewer, dock, finish):
+    """Give a widget after it has made an image and labels, and the two layers."""
+
+    def result(image=None, output="both", k=5, **attributes):
+        if image is None:
+            image = data.astronaut()[:64, :50]
+        viewer.add_image(image, name="a", **attributes)
+        widget = dock()
+        widget.controls.k.value = k
+        widget.controls.output.value = output
+        press(widget.run)
+        finish(widget)
+        return widget, *viewer.layers[1:]
+
+    return result
+
+
+def test_panel_lists_the_palette_from_dark_to_light(result):
+    widget, _, labels = result()
+    record = labels.metadata["napari-kmeans"]
+    colors = [f"#{bytes(color).hex()}" for color in record["palette"]]
+    assert widget.panel.hexes == colors
+    table = widget.panel.model()
+    assert table.index(0, 2).data() == f"{record['counts'][0] / 3200:.1%}"
+
+
+def test_pointing_at_a_color_veils_all_others(result, viewer):
+    widget, image, labels = result()
+
+    widget.panel.pointed.emit(2)
+
+    veil = viewer.layers[-1]
+    assert_array_equal(veil.data, labels.data)
+    assert veil.get_color(3)[3] == 0
+    for other in (1, 2, 4, 5):
+        assert veil.get_color(other)[3] > 0.5
+    assert viewer.layers.selection.active is labels
+
+    widget.panel.pointed.emit(-1)
+    assert list(viewer.layers)[1:] == [image, labels]
+
+
+def test_chosen_color_stays_until_chosen_again(result, viewer):
+    widget, *_ = result()
+
+    widget.panel.chosen.emit(2)
+    widget.panel.pointed.emit(4)
+    widget.panel.pointed.emit(-1)
+    assert viewer.layers[-1].get_color(3)[3] == 0
+    assert viewer.layers[-1].get_color(5)[3] > 0.5
+
+    widget.panel.chosen.emit(2)
+    assert len(viewer.layers) == 3
+
+
+def test_veil_follows_the_slices(result, viewer):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(stack, "labels", rgb=True)
+
+    widget.panel.chosen.emit(2)
+    viewer.dims.set_current_step(0, 2)
+
+    assert_array_equal(viewer.layers[-1].data[0], labels.data[2])
+
+
+def test_volume_shows_the_pixels_of_a_color_alone(result, viewer):
+    volume = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(volume, "labels", rgb=True)
+    viewer.dims.ndisplay = 3
+
+    widget.panel.pointed.emit(2)
+
+    # Whatever lies before them would hide them.
+    assert not labels.visible
+    shown = viewer.layers[-1]
+    assert_array_equal(shown.get_color(3), labels.get_color(3))
+    assert shown.get_color(2)[3] == 0
+
+    widget.panel.pointed.emit(-1)
+    assert labels.visible
+    assert len(viewer.layers) == 2
+
+
+def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
+    widget, image, labels = result()
+    before = image.data.copy()
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+
+    widget.panel.opened.emit(1)
+    qtbot.waitUntil(lambda: (image.data != before).any())
+
+    is_entry = labels.data == 2
+    assert (image.data[is_entry] == red).all()
+    assert_array_equal(image.data[~is_entry], before[~is_entry])
+    assert_array_equal(labels.get_color(2), [1, 0, 0, 1])
+    assert labels.features["hex"][1] == "#ff0000"
+    assert_array_equal(image.metadata["napari-kmeans"]["palette"][1], red)
+    assert "#ff0000" in widget.panel.hexes
+
+
+def test_colors_replaced_in_a_row_are_all_shown(result, qtbot, monkeypatch):
+    widget, image, labels = result()
+    for entry, level in ((1, 255), (3, 254)):
+        color = np.array([level, 0, 0], dtype=np.uint8)
+        monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_, c=color: c)
+        widget.panel.opened.emit(entry)
+
+    qtbot.waitUntil(lambda: (image.data[labels.data == 4] == (254, 0, 0)).all())
+
+    assert (image.data[labels.data == 2] == (255, 0, 0)).all()
+
+
+def test_panel_follows_the_selected_result(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    for k in (3, 5):
+        widget.controls.k.value = k
+        press(widget.run)
+        finish(widget)
+    assert len(widget.panel.hexes) == 5
+
+    viewer.layers.selection.active = viewer.layers["a in 3 colors"]
+
+    assert len(widget.panel.hexes) == 3
+
+
+def test_panel_is_empty_once_its_layer_is_gone(result, viewer):
+    widget, *_ = result(output="image")
+    widget.panel.chosen.emit(2)
+
+    viewer.layers.remove("a in 5 colors")
+
+    assert widget.panel.hexes == []
+    assert names(viewer) == ["a"]
+    assert not widget.copy_python.enabled
+
+
+def test_hex_is_copied(result):
+    widget, *_ = result()
+    press(widget.copy_hex)
+    assert QApplication.clipboard().text().splitlines() == widget.panel.hexes
+
+
+def test_numbers_are_shown(result, qtbot):
+    widget, *_ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    n_colors = len(np.unique(data.astronaut()[:64, :50].reshape(-1, 3), axis=0))
+    assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
+
+
+# Copy as Python.
+
+
+def assert_script_remakes(widget, viewer, layer, monkeypatch):
+    """The script adds a layer like `layer`."""
+    viewer.layers.selection.active = layer
+    press(widget.copy_python)
+    script = QApplication.clipboard().text()
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+
+    exec(compile(script, "script", "exec"), {})
+
+    made = viewer.layers[-1]
+    assert made is not layer
+    assert type(made) is type(layer)
+    assert made.multiscale == layer.multiscale
+    levels = zip(made.data, layer.data, strict=True)
+    for one, other in levels if layer.multiscale else [(made.data, layer.data)]:
+        assert_array_equal(one, other)
+    assert_array_equal(made.extent.world, layer.extent.world)
+    if hasattr(layer, "get_color"):
+        for label in range(1, 6):
+            assert_array_equal(made.get_color(label), layer.get_color(label))
+
+
+@pytest.mark.parametrize("output", ["image", "labels"])
+@pytest.mark.parametrize(
+    ("image", "chosen"),
+    [
+        pytest.param(data.astronaut()[:60, :50], {}, id="rgb"),
+        pytest.param(data.camera()[:60, :50], {"init": "random", "rng": 3}, id="gray"),
+        pytest.param(
+            np.dstack([data.astronaut()[:60, :50], np.eye(60, 50, dtype="u1") * 255]),
+            {"color_space": "lab", "dither": "ordered", "fixed": "#ff0000"},
+            id="rgba",
+        ),
+        pytest.param(data.astronaut()[:9, :60], {"palettes": 0}, id="slices"),
+        pytest.param(data.astronaut()[:60, :9, :2], {"channels": 2}, id="channels"),
+        pytest.param(
+            np.stack([data.astronaut()[:9, :60], data.astronaut()[60:69, :60]]),
+            {"channels": 3, "palettes": 0},
+            id="channels and slices",
+        ),
+        pytest.param(
+            np.where(data.camera()[:60, :50] > 200, np.nan, data.camera()[:60, :50]),
+            {},
+            id="not finite",
+        ),
+    ],
+)
+def test_script_makes_the_layer_again(
+    viewer, dock, finish, monkeypatch, image, chosen, output
+):
+    is_rgb = image.ndim == 3 and not {"channels", "palettes"} & set(chosen)
+    viewer.add_image(
+        image, name="it's", rgb=is_rgb, translate=[3] * (image.ndim - is_rgb)
+    )
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.controls.output.value = output
+    for name, value in chosen.items():
+        getattr(widget.controls, name).value = value
+
+    press(widget.run)
+    finish(widget)
+
+    assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+@pytest.mark.parametrize("palettes", [None, 0])
+def test_script_draws_the_mask(
+    viewer, dock, finish, monkeypatch, kind, offset, palettes
+):
+    viewer.add_image(data.astronaut()[:60].reshape(3, 20, 512, 3), rgb=True, name="a")
+    if kind == "labels":
+        labels = (data.camera()[:20] > 150).astype(int)
+        viewer.add_labels(labels, translate=(offset, 0), name="m")
+    else:
+        corners = [[[2, 3], [2, 200], [9, 200], [9, 3]]]
+        viewer.add_shapes(corners, translate=(offset, 0), name="m")
+    widget = dock()
+    widget.controls.inside.value = viewer.layers["m"]
+    widget.controls.palettes.value = palettes
+    widget.controls.k.value = 4
+
+    press(widget.run)
+    finish(widget)
+
+    assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
+
+
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch, multiscale):
+    photo = data.astronaut()[:64, :50]
+    source = [photo, photo[::2, ::2]] if multiscale else photo
+    widget, image, labels = result(source, multiscale=multiscale)
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    widget.panel.opened.emit(1)
+    full = 0 if multiscale else slice(None)
+    qtbot.waitUntil(lambda: (image.data[full][labels.data[full] == 2] == red).all())
+
+    for layer in (image, labels):
+        assert_script_remakes(widget, viewer, layer, monkeypatch)
+
+
+# What is chosen.
+
+
+def test_locked_colors_are_in_the_palette(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.fixed.value = "#00ff00, 1 2 3"
+
+    press(widget.run)
+    finish(widget)
+
+    fixed = np.array([[0, 255, 0], [1, 2, 3]], dtype=np.uint8)
+    expected = kmeans_palette(image, fixed=fixed).palette
+    record = viewer.layers[-1].metadata["napari-kmeans"]
+    assert_array_equal(record["palette"], expected)
+
+
+def test_unreadable_colors_are_told(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.fixed.value = "red"
+
+    press(widget.run)
+
+    assert "numbers, got 'red'" in widget.status.value
+    assert "numbers, got 'red'" in messages()[-1]
+    assert widget.run.enabled
+
+
+def test_chosen_color_is_locked_by_its_button(result):
+    widget, *_ = result()
+    widget.panel.chosen.emit(1)
+
+    press(widget.lock)
+    press(widget.lock)
+
+    assert widget.controls.fixed.value == widget.panel.hexes[1]
+
+
+def test_only_what_applies_can_be_chosen(viewer, dock):
+    widget = dock()
+    controls = widget.controls
+    viewer.add_image(data.camera()[:64], name="gray")
+    assert not controls.color_space.enabled
+    assert not controls.rng.enabled
+    assert not controls.channels.enabled
+    assert not controls.palettes.enabled
+
+    controls.init.value = "random"
+    assert controls.rng.enabled
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(stack, rgb=True, name="stack")
+    controls.source.value = viewer.layers["stack"]
+    assert controls.color_space.enabled
+    assert list(controls.palettes.choices) == [None, 0, 1, 2]
+
+    controls.palette.value = "a palette file"
+    assert not controls.k.enabled
+    assert not controls.fixed.enabled
+    assert controls.palette_file.enabled
+
+
+def test_preview_is_fitted_inside_the_mask(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    viewer.add_image(image, name="a")
+    mask = np.zeros((64, 50), dtype=int)
+    mask[5:20, 9:30] = 1
+    viewer.add_labels(mask, name="m")
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.controls.inside.value = viewer.layers["m"]
+
+    widget.live.value = True
+    settle(widget)
+
+    palette = kmeans_palette(image, 4, mask=mask > 0).palette
+    expected = palette[map_to_palette(image, palette)]
+    assert_array_equal(preview_in(viewer).data[..., :3], expected)
+
+
+# Channels, and running again.
+
+
+def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
+    channels = np.moveaxis(data.astronaut()[:60, :50], -1, 0)
+    for name, channel in zip("abc", channels, strict=True):
+        viewer.add_image(channel, name=name)
+    viewer.add_image(np.zeros((7, 7)), name="other")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    viewer.layers.selection = set(viewer.layers)
+    widget.controls.channels.value = "layers"
+    widget.controls.k.value = 4
+    widget.controls.output.value = "both"
+
+    press(widget.run)
+    finish(widget)
+
+    stacked = np.moveaxis(channels, 0, -1)
+    expected = quantize_kmeans(stacked, 4)
+    # Sorted by the sum of channels here, as nobody says that these are colors.
+    for i, name in enumerate("abc"):
+        assert_array_equal(viewer.layers[f"{name} in 4 colors"].data, expected[..., i])
+    assert viewer.layers[-1].name == "a + b + c in 4 labels"
+    # The result is selected now; they still belong together.
+    assert widget.controls.channels.value == "layers"
+
+
+def test_second_result_may_replace_the_first(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    other = viewer.add_image(image, name="a in 3 colors")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    widget.controls.source.value = viewer.layers["a"]
+    widget.controls.output.value = "both"
+    for k in (2, 3):
+        widget.controls.k.value = k
+        press(widget.run)
+        finish(widget)
+
+    assert len(viewer.layers) == 4
+    first, labels = viewer.layers[2:]
+    assert_array_equal(first.data, quantize_kmeans(image, 3))
+    assert first.name == "a in 3 colors [1]"
+    assert_array_equal(other.data, image)
+    assert labels.data.max() == 3
+    assert len(labels.features) == 3
+
+
+def test_replaced_result_follows_its_source_and_keeps_its_new_name(
+    viewer, dock, finish
+):
+    source = viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    press(widget.run)
+    finish(widget)
+    viewer.layers[1].name = "mine"
+    source.translate = (5, 7)
+
+    press(widget.run)
+    finish(widget)
+
+    assert names(viewer) == ["a", "mine"]
+    assert_array_equal(viewer.layers[1].translate, (5, 7))
+
+
+def test_result_of_another_shape_is_a_new_layer(viewer, dock, finish):
+    source = viewer.add_image(data.camera()[:64], name="a")
+    widget = dock()
+    widget.controls.again.value = "the last result"
+    press(widget.run)
+    finish(widget)
+    source.data = data.camera()[:64].reshape(4, 16, 512)
+
+    press(widget.run)
+    finish(widget)
+
+    assert [layer.ndim for layer in viewer.layers[1:]] == [2, 3]
+
+
+def test_palette_of_another_result_is_taken(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    viewer.add_image(data.astronaut()[64:128], name="b")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    press(widget.run)
+    finish(widget)
+    widget.controls.source.value = viewer.layers["b"]
+    widget.controls.palette.value = viewer.layers["a in 16 colors"]
+
+    press(widget.run)
+    finish(widget)
+
+    palette = kmeans_palette(data.astronaut()[:64]).palette
+    expected = palette[map_to_palette(data.astronaut()[64:128], palette)]
+    assert_array_equal(viewer.layers["b in 16 colors"].data, expected)
+
+
+def test_palette_file_must_be_chosen(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+
+    press(widget.run)
+
+    assert widget.status.value == "palette file must be chosen, got none"
+    assert widget.run.enabled
+
+
+def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+    widget.controls.palette_file.value = tmp_path / "none.gpl"
+
+    press(widget.run)
+    finish(widget)
+
+    assert "none.gpl" in widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_slider_and_number_are_one(dock):
+    widget = dock()
+    widget.controls.k_slider.value = 5
+    assert widget.controls.k.value == 6
+    widget.controls.k.value = 256
+    assert widget.controls.k_slider.value == widget.controls.k_slider.max
+    widget.controls.k.value = 5000
+    assert widget.controls.k.value == 5000
+
+
+# Real mouse events.
+
+
+def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeypatch):
+    image = data.astronaut()[:64, :50]
+    window.add_image(image, name="a")
+    widget = dock_in(window)
+    widget.controls.k.value = 4
+    widget.controls.output.value = "labels"
+    press(widget.run)
+    finish(widget)
+    panel = widget.panel
+    rows = [panel.visualRect(panel.model().index(row, 1)) for row in range(4)]
+
+    qtbot.mouseMove(panel.viewport(), rows[0].center())
+    qtbot.mouseMove(panel.viewport(), rows[2].center())
+    qtbot.waitUntil(lambda: len(window.layers) == 3)
+    assert window.layers[-1].get_color(3)[3] == 0
+
+    qtbot.mouseClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
+    QApplication.sendEvent(panel, QEvent(QEvent.Type.Leave))
+    assert window.layers[-1].get_color(2)[3] == 0
+    assert panel.model().index(1, 0).data() == "●"
+
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    qtbot.mouseDClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
+    assert_array_equal(window.layers[1].get_color(2), [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("image", "chosen", "expected"),
+    [
+        (data.astronaut()[:64, :50], QColor("#010203"), (1, 2, 3)),
+        (data.astronaut()[:64, :50] / 255, QColor("#ff0000"), (1, 0, 0)),
+        (data.astronaut()[:64, :50] * np.uint16(257), QColor("#ff0000"), (65535, 0, 0)),
+        (data.astronaut()[:64, :50], QColor(), None),
+    ],
+)
+def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
+    widget, layer, _ = result(image, rgb=True)
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: chosen)
+    color = widget._ask_color(widget._results.made(layer), 1)
+    if expected is None:
+        assert color is None
+    else:
+        assert_allclose(color, expected)
+        assert color.dtype == image.dtype
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(("77", True), 77), (("no", True), None), (("", False), None)],
+)
+def test_value_is_asked_for(result, monkeypatch, answer, expected):
+    widget, layer, _ = result(data.camera()[:64, :50])
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: answer)
+    color = widget._ask_color(widget._results.made(layer), 1)
+    assert color == expected
+    if answer[0] == "no":
+        assert "got 'no'" in messages()[-1]

@@ -1,216 +1,490 @@
 """The docked widget: choose an image layer, press the button, get it in k colors."""
 
-# Annotations stay real objects here: napari finds the parameter that wants the viewer,
-# and magicgui the layers to choose from, by what they are annotated with.
+# Annotations stay real objects here: napari finds the parameter that wants the viewer
+# by what it is annotated with.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 from magicgui.widgets import (
-    ComboBox,
+    CheckBox,
     Container,
     Label,
     ProgressBar,
     PushButton,
-    SpinBox,
     Widget,
-    create_widget,
 )
-from napari.layers import Image, Layer
-from napari.qt.threading import WorkerBase, WorkerBaseSignals
-from napari.types import LayerDataTuple
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QSizePolicy
-
-from napari_kmeans import IterationState, quantize_kmeans
-
-__all__ = ["QuantizeWidget", "describe_result"]
-
-# What places a layer in space, and what makes it look as it does.
-_KEPT_ATTRIBUTES = (
-    "scale",
-    "translate",
-    "rotate",
-    "shear",
-    "affine",
-    "units",
-    "axis_labels",
-    "rgb",
-    "colormap",
-    "contrast_limits",
-    "gamma",
-    "opacity",
-    "blending",
-    "interpolation2d",
-    "interpolation3d",
-    "rendering",
-    "iso_threshold",
-    "attenuation",
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QApplication,
+    QColorDialog,
+    QComboBox,
+    QFrame,
+    QInputDialog,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
 )
+from superqt import QCollapsible
+
+from napari_kmeans._napari._colors import hex_of, parse_colors
+from napari_kmeans._napari._controls import Controls
+from napari_kmeans._napari._error_plot import ErrorPlot
+from napari_kmeans._napari._jobs import Newest
+from napari_kmeans._napari._layers import METADATA, placement, record_of
+from napari_kmeans._napari._numbers import Numbers, measure_outcome
+from napari_kmeans._napari._outcomes import (
+    Outcome,
+    Progress,
+    paint_labels,
+    quantize_source,
+)
+from napari_kmeans._napari._overlays import Highlight, Preview
+from napari_kmeans._napari._palette_panel import PalettePanel
+from napari_kmeans._napari._python import as_python
+from napari_kmeans._napari._results import Made, Request, Results
+from napari_kmeans._napari._settings import default_preview
+
+__all__ = ["QuantizeWidget"]
 
 
-def describe_result(source: Image, quantized: NDArray[Any], k: int) -> LayerDataTuple:
-    """Describe the layer that shows `source` in `k` colors, lying exactly on it."""
-    _, attributes, _ = source.as_layer_data_tuple()
-    kept = {name: attributes[name] for name in _KEPT_ATTRIBUTES}
-    colors = "color" if k == 1 else "colors"
-    return LayerDataTuple(
-        (quantized, kept | {"name": f"{source.name} in {k} {colors}"}, "image")
-    )
+class _Watcher(QObject):
+    """Tell when a widget is hidden, and when its dock was closed."""
+
+    def __init__(
+        self, widget: QWidget, hidden: Callable[[], None], closed: Callable[[], None]
+    ) -> None:
+        super().__init__(widget)
+        self._widget = widget
+        self._hidden = hidden
+        self._closed = closed
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _: QObject | None, event: QEvent | None) -> bool:
+        kinds = QEvent.Type
+        if event is None:
+            return False
+        # A minimized window hides its widgets, too; that event is spontaneous.
+        if event.type() == kinds.Hide and not event.spontaneous():
+            self._hidden()
+        elif event.type() == kinds.ParentChange and self._widget.parent() is None:
+            self._closed()
+        return False
 
 
 class QuantizeWidget(Container[Widget]):
     """Reduce an image layer to `k` colors while napari stays usable."""
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
-        self._request: _Request | None = None
-        self._worker: _QuantizeWorker | None = None
-        source = create_widget(name="source", label="Image", annotation=Image)
-        self.source = cast("ComboBox", source)
-        self.k = SpinBox(name="k", label="Colors (k)", value=16, min=1, max=65536)
-        self.iters = SpinBox(name="iters", label="Iterations", value=10, max=10_000)
+        # napari hands out a proxy, whose layers are proxies too.
+        self._viewer = getattr(viewer, "__wrapped__", viewer)
+        self._request: Request | None = None
+        self._job = Newest()
+        self._measuring = Newest()
+        self._recoloring: dict[str, Newest] = {}
+        self._results = Results(self._viewer)
+        self._highlight = Highlight(self._viewer)
+        # The layer whose palette is listed, and the entry that stays highlighted.
+        self._listed: Layer | None = None
+        self._kept: int | None = None
+
+        self.controls = Controls(self._viewer)
+        self.live = CheckBox(name="live", text="Live preview", value=default_preview())
         self.run = PushButton(name="run", text="Reduce colors")
         self.cancel = PushButton(name="cancel", text="Cancel", enabled=False)
         self.progress = ProgressBar(name="progress", value=0)
         self.status = Label(name="status", value="")
-        choices = Container[Widget](widgets=[self.source, self.k, self.iters])
+        self.numbers = Label(name="numbers", value="")
+        self.lock = PushButton(
+            name="lock",
+            text="Lock",
+            tooltip="Keep the chosen color in every palette",
+            enabled=False,
+        )
+        self.copy_hex = PushButton(name="copy_hex", text="Copy as hex")
+        self.copy_python = PushButton(name="copy_python", text="Copy as Python")
+        self.plot = ErrorPlot()
+        self.panel = PalettePanel()
+        super().__init__()
+        self._preview = Preview(
+            self._viewer, self._collect, self._preview_failed, self.native
+        )
+        self._lay_out()
+        self._connect()
+        self._list_palette()
+        self._toggle_preview()
+
+    def _lay_out(self) -> None:
+        """Put everything below the controls."""
         buttons = Container[Widget](
             widgets=[self.run, self.cancel], layout="horizontal", labels=False
         )
-        super().__init__(
-            widgets=[choices, buttons, self.progress, self.status], labels=False
+        copies = Container[Widget](
+            widgets=[self.lock, self.copy_hex, self.copy_python],
+            layout="horizontal",
+            labels=False,
         )
+        for row in (buttons, copies):
+            row.margins = (0, 0, 0, 0)
+        more = QCollapsible("More options")
+        more.addWidget(self.controls.more.native)
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.addWidget(self.controls.native)
+        layout.addWidget(more)
+        for widget in (self.live, buttons, self.progress, self.status):
+            layout.addWidget(widget.native)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.panel)
+        for widget in (copies, self.numbers):
+            layout.addWidget(widget.native)
+        layout.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(page)
+        scroll.setWidgetResizable(True)
+        # Long names in boxes are cut; they do not widen the dock either.
+        for box in page.findChildren(QComboBox):
+            policies = QComboBox.SizeAdjustPolicy
+            box.setSizeAdjustPolicy(policies.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        bar = scroll.verticalScrollBar()
+        assert bar is not None
+        width = page.minimumSizeHint().width() + bar.sizeHint().width()
+        scroll.setMinimumWidth(width)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.margins = (0, 0, 0, 0)
+        self.native.layout().addWidget(scroll)
         # Long names of layers are wrapped; they do not widen the dock.
-        self.status.native.setWordWrap(True)
         policy = QSizePolicy.Policy
-        self.status.native.setSizePolicy(policy.Ignored, policy.MinimumExpanding)
-        self.status.native.setAlignment(Qt.AlignmentFlag.AlignTop)
+        for label in (self.status.native, self.numbers.native):
+            label.setWordWrap(True)
+            label.setSizePolicy(policy.Ignored, policy.Minimum)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
         # As wide as the title of the dock.
         self.min_width = 300
 
+    def _connect(self) -> None:
+        """Let things happen."""
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self._cancel)
-        self.native.destroyed.connect(self._leave_worker)
+        self.lock.changed.connect(self._lock)
+        self.copy_hex.changed.connect(self._copy_hex)
+        self.copy_python.changed.connect(self._copy_python)
+        self.live.changed.connect(self._toggle_preview)
+        self.panel.pointed.connect(self._point)
+        self.panel.chosen.connect(self._choose)
+        self.panel.opened.connect(self._replace)
+        for widget in (self.controls, self.controls.more):
+            widget.changed.connect(self._request_preview)
+        self._viewer.dims.events.current_step.connect(self._follow_dims)
+        self._viewer.dims.events.order.connect(self._follow_dims)
+        self._viewer.dims.events.ndisplay.connect(self._follow_dims)
+        selection = self._viewer.layers.selection.events
+        selection.changed.connect(self._follow_selection)
+        self._viewer.layers.events.removed.connect(self._list_palette)
+        # What is shown for a while goes with what it was asked for by.
+        _Watcher(self.native, self._stop_overlays, self._cancel)
+        self.native.destroyed.connect(self._leave)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Follow the layers as they come, go, and change their names."""
+        before = self.controls.source.value
+        self.controls.reset_choices()
+        if self.controls.source.value is not before:
+            self._request_preview()
+
+    def _leave(self) -> None:
+        """Ask all threads to end and hear of nothing any more."""
+        self._request = None
+        for job in (self._job, self._measuring, *self._recoloring.values()):
+            job.leave()
+        self._preview.leave()
+        events = self._viewer.dims.events
+        for event in (events.current_step, events.order, events.ndisplay):
+            event.disconnect(self._follow_dims)
+        selection = self._viewer.layers.selection.events
+        selection.changed.disconnect(self._follow_selection)
+        self._viewer.layers.events.removed.disconnect(self._list_palette)
+
+    # The reduction.
 
     def _start(self) -> None:
         """Start the computation, unless one is running."""
-        if self._worker is not None:
+        if self._job.is_busy:
             return
-        source = self.source.value
-        if source is None:
+        try:
+            request = self.controls.request()
+        except ValueError as error:
+            self._stop(str(error), show_error)
+            return
+        if request is None:
             self._stop("There is no image layer: open an image first.", show_warning)
             return
-        request = _Request(source, self.k.value, self.iters.value)
-        worker = _QuantizeWorker(request)
-        worker.iterated.connect(partial(self._show_progress, request))
-        worker.returned.connect(partial(self._add_result, request))
-        worker.errored.connect(partial(self._show_error, request))
-        self._request, self._worker = request, worker
+        self._request = request
+        self._measuring.leave()
         self.run.enabled = False
         self.cancel.enabled = True
         # A bar of length 0 would be drawn as busy for ever.
-        self.progress.max = max(request.iters, 1)
+        self.progress.max = max(request.settings.iters, 1)
         self.progress.value = 0
-        self.status.value = "Counting colors"
-        worker.start()
+        self.status.value = "Reading the layer"
+        self.plot.clear()
+        self._job.start(
+            partial(quantize_source, request.source, request.settings),
+            returned=self._add_result,
+            failed=self._show_error,
+            reported=self._show_progress,
+        )
 
     def _cancel(self) -> None:
         """Forget the running computation; its thread ends by itself."""
-        if self._worker is not None:
+        if self._job.is_busy:
+            self._job.leave()
+            self._stop_preview()
             self._stop("Cancelled; no layer was added.")
-
-    def _leave_worker(self) -> None:
-        """Ask the worker to end, and ignore what it still sends."""
-        if self._worker is not None:
-            self._worker.quit()
-        self._request = self._worker = None
 
     def _stop(self, status: str, notify: Callable[[str], None] | None = None) -> None:
         """Be ready for the next computation and say how the last one ended."""
-        self._leave_worker()
+        self._request = None
         self.run.enabled = True
         self.cancel.enabled = False
         self.status.value = status
         if notify is not None:
             notify(status)
 
-    # What a worker sends may arrive after it was left or the window was closed.
+    def _show_progress(self, progress: Progress) -> None:
+        if progress.n_most > 0:
+            self.progress.max = progress.n_most
+            self.progress.value = progress.n_done
+        self.status.value = progress.text
+        if progress.mse is not None:
+            self.plot.add(progress.part, progress.mse)
 
-    def _show_progress(self, request: "_Request", state: IterationState) -> None:
-        if request is self._request:
-            self.progress.value = state.n_iter
-            self.status.value = (
-                f"Iteration {state.n_iter} of at most {request.iters}, "
-                f"mean squared error {state.mse:.4g}"
-            )
-
-    def _add_result(self, request: "_Request", quantized: NDArray[Any]) -> None:
-        if request is not self._request:
-            return
-        if request.source not in self._viewer.layers:
-            status = f"{request.source.name} was removed meanwhile; no layer was added."
+    def _add_result(self, outcome: Outcome) -> None:
+        request = self._request
+        assert request is not None
+        name = request.layers[0].name
+        if any(layer not in self._viewer.layers for layer in request.layers):
+            status = f"{name} was removed meanwhile; no layer was added."
             self._stop(status, show_warning)
             return
         # Ready again first, for a layer that has changed its shape cannot be followed.
-        self._stop(f"{request.source.name}: the result could not be added.")
-        # The viewer gives the layer another name where this one is taken.
-        result = Layer.create(*describe_result(request.source, quantized, request.k))
-        self._viewer.add_layer(result)
+        self._stop(f"{name}: the result could not be added.")
+        self._stop_preview()
+        layers = self._results.add(request, outcome, update=self.controls.is_update)
         self.progress.value = self.progress.max
-        self.status.value = f"Added “{result.name}”."
+        names = " and ".join(f"“{layer.name}”" for layer in layers)
+        self.status.value = f"Added {names}."
+        self._list_palette(layers[-1])
+        self.numbers.value = "Measuring"
+        self._measure(request, outcome)
 
-    def _show_error(self, request: "_Request", error: Exception) -> None:
-        if request is self._request:
-            self._stop(f"{request.source.name}: {error}", show_error)
+    def _show_error(self, error: Exception) -> None:
+        assert self._request is not None
+        self._stop(f"{self._request.layers[0].name}: {error}", show_error)
 
+    def _measure(self, request: Request, outcome: Outcome) -> None:
+        def returned(numbers: Numbers) -> None:
+            self.numbers.value = str(numbers)
 
-class _Request(NamedTuple):
-    """What a computation was asked for, and which one it is."""
+        def failed(error: Exception) -> None:
+            self.numbers.value = f"The numbers could not be found: {error}"
 
-    source: Image
-    k: int
-    iters: int
+        places = placement(request.layers[0], request.dropped_axis)
+        self._measuring.start(
+            partial(measure_outcome, request.source, outcome, places),
+            returned=returned,
+            failed=failed,
+        )
 
+    # The preview.
 
-class _Cancelled(Exception):
-    """Carries a request to stop out of the computation."""
+    def _collect(self) -> Request | None:
+        """Give what the preview is to show."""
+        request = self.controls.request()
+        return request if self.live.value else None
 
+    def _toggle_preview(self) -> None:
+        if self.live.value:
+            self._preview.request()
+        else:
+            self._preview.stop()
 
-class _QuantizeSignals(WorkerBaseSignals):
-    iterated = Signal(object)
+    def _request_preview(self) -> None:
+        if self.live.value and not self._job.is_busy:
+            self._preview.request()
 
+    def _stop_preview(self) -> None:
+        """Let the layers be seen, and the user switch it on again."""
+        self._preview.stop()
+        self.live.value = False
 
-class _QuantizeWorker(WorkerBase[NDArray[Any] | None]):
-    """One computation in a thread of its own."""
+    def _stop_overlays(self) -> None:
+        self._stop_preview()
+        self._choose(None)
 
-    def __init__(self, request: _Request) -> None:
-        super().__init__(SignalsClass=_QuantizeSignals)
-        source = request.source
-        self._image = source.data[0] if source.multiscale else source.data
-        self._channel_axis = -1 if source.rgb else None
-        self._k = request.k
-        self._iters = request.iters
+    def _preview_failed(self, error: Exception) -> None:
+        self.status.value = f"No preview: {error}"
 
-    def work(self) -> NDArray[Any] | None:
-        try:
-            return quantize_kmeans(
-                # Lazy layers are read here, away from the window's thread.
-                np.asarray(self._image),
-                self._k,
-                self._iters,
-                channel_axis=self._channel_axis,
-                callback=self._report,
+    def _follow_dims(self) -> None:
+        self._request_preview()
+        if self._kept is not None:
+            self._show_pixels(self._kept)
+
+    # The palette of the result that is looked at.
+
+    def _follow_selection(self) -> None:
+        active = self._viewer.layers.selection.active
+        if record_of(active) is not None and active is not self._listed:
+            self._list_palette(active)
+        if self.controls.update_channels():
+            self._request_preview()
+
+    def _list_palette(self, layer: Any = None) -> None:
+        """List the colors of a result, or of none once it was removed."""
+        if not isinstance(layer, Layer):
+            layer = self._listed
+        if layer is not None and layer not in self._viewer.layers:
+            layer = None
+        if layer is not self._listed:
+            self._choose(None)
+        self._listed = layer
+        made = self._results.made(layer)
+        record = record_of(layer)
+        self.copy_hex.enabled = made is not None
+        self.copy_python.enabled = record is not None and "settings" in record
+        if made is None or record is None:
+            self.panel.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
+            self.numbers.value = ""
+            return
+        self.panel.show_palette(made.outcome.rgba, record["counts"])
+
+    def _point(self, entry: int) -> None:
+        """Show the pixels of the color that is pointed at, or of the chosen one."""
+        if entry >= 0:
+            self._show_pixels(entry)
+        elif self._kept is not None:
+            self._show_pixels(self._kept)
+        else:
+            self._highlight.hide()
+
+    def _choose(self, entry: int | None) -> None:
+        """Keep showing the pixels of a color, until it is chosen again."""
+        self._kept = None if entry == self._kept else entry
+        self.lock.enabled = self._kept is not None
+        self.panel.mark(self._kept)
+        if self._kept is None:
+            self._highlight.hide()
+        else:
+            self._show_pixels(self._kept)
+
+    def _show_pixels(self, entry: int) -> None:
+        layer, made = self._listed, self._results.made(self._listed)
+        if layer is not None and made is not None:
+            dropped = made.dropped_axis if isinstance(layer, Image) else None
+            self._highlight.show(layer, made.outcome, dropped, entry)
+
+    def _replace(self, entry: int) -> None:
+        """Ask for another color and give it to the layers of the run."""
+        layer, made = self._listed, self._results.made(self._listed)
+        if layer is None or made is None:
+            return
+        outcome, axis = made.outcome, made.channel_axis
+        color = self._ask_color(made, entry)
+        if color is None:
+            return
+        palette = outcome.palette.copy()
+        palette[entry] = color
+        record = layer.metadata[METADATA]
+        run = record["run"]
+        replaced = record["replaced"] | {entry: palette[entry].tolist()}
+        has_images = self._results.recolor(run, palette, replaced)
+        self._list_palette(layer)
+        if not has_images:
+            return
+
+        def paint(report: Callable[[Any], None]) -> tuple[NDArray[Any], ...]:
+            images = []
+            for labels, image in zip(outcome.labels, outcome.images, strict=True):
+                images.append(
+                    paint_labels(labels, palette, image, axis, is_rgb=made.look.is_rgb)
+                )
+                report(None)
+            return tuple(images)
+
+        self._recoloring.setdefault(run, Newest()).start(
+            paint,
+            returned=partial(self._results.repaint, run),
+            failed=lambda error: show_error(str(error)),
+        )
+
+    def _ask_color(self, made: Made, entry: int) -> NDArray[Any] | None:
+        """Ask for a color in the units of a palette."""
+        outcome = made.outcome
+        dtype, old = outcome.palette.dtype, outcome.palette[entry]
+        if made.look.is_rgb:
+            options = QColorDialog.ColorDialogOption
+            chosen = QColorDialog.getColor(
+                QColor.fromRgbF(*map(float, outcome.rgba[entry])),
+                self.native,
+                "Another color",
+                options.ShowAlphaChannel if len(old) == 4 else options(0),
             )
-        except _Cancelled:
+            if not chosen.isValid():
+                return None
+            top = np.iinfo(dtype).max if dtype.kind in "iu" else 1
+            rgba = np.array(chosen.getRgbF()[: len(old)]) * top
+            return (np.rint(rgba) if dtype.kind in "iu" else rgba).astype(dtype)
+        text, is_meant = QInputDialog.getText(
+            self.native,
+            "Another color",
+            f"Values of {dtype}, one per channel",
+            text=" ".join(map(str, np.atleast_1d(old))),
+        )
+        if not is_meant:
             return None
+        try:
+            colors = parse_colors(text, dtype, None if old.ndim == 0 else len(old))
+            (color,) = colors
+        except ValueError as error:
+            show_error(str(error))
+            return None
+        return np.asarray(color)
 
-    def _report(self, state: IterationState) -> None:
-        if self.abort_requested:
-            raise _Cancelled
-        self.iterated.emit(state)
+    def _lock(self) -> None:
+        """Add the chosen color to those that are locked."""
+        made = self._results.made(self._listed)
+        if made is None or self._kept is None:
+            return
+        color = made.outcome.palette[self._kept]
+        text = " ".join(map(str, np.atleast_1d(color).tolist()))
+        if made.look.is_rgb and color.dtype == np.uint8:
+            (text,) = hex_of(made.outcome.rgba[self._kept, np.newaxis])
+        locked = [word for word in self.controls.fixed.value.split("; ") if word]
+        if text not in locked:
+            self.controls.fixed.value = "; ".join([*locked, text])
+
+    def _copy_hex(self) -> None:
+        self._copy("\n".join(self.panel.hexes), "The colors are on the clipboard.")
+
+    def _copy_python(self) -> None:
+        made, record = self._results.made(self._listed), record_of(self._listed)
+        if made is not None and record is not None:
+            kind = "labels" if isinstance(self._listed, Labels) else "image"
+            script = as_python(record, kind, hex_of(made.outcome.rgba))
+            self._copy(script, "The script is on the clipboard.")
+
+    def _copy(self, text: str, status: str) -> None:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+        self.status.value = status

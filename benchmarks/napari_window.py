@@ -1,0 +1,193 @@
+"""Measure how long the plugin holds the window's thread, on a large photo.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" .venv/bin/python benchmarks/napari_window.py
+
+For each action of a user, it prints the longest that the plugin's own code, and the
+longest that any event (napari's work included: slicing, textures, drawing), kept the
+window from answering, and how long it took until Cancel was answered and until its
+thread had ended.
+"""
+
+import gc
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+# Neither show what this machine's user has set, nor write it.
+os.environ["NAPARI_CONFIG"] = ""
+
+import napari
+import numpy as np
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QApplication
+from skimage import data
+
+import napari_kmeans._napari
+
+OWN = str(Path(napari_kmeans._napari.__file__).parent)
+OTHERS = tuple(
+    str(Path(sys.modules[name].__file__).parent) for name in ("napari", "vispy")
+)
+# A plausible pace of a hand, in seconds.
+PACE = 0.03
+
+
+class Stopwatch:
+    """Time what the plugin does in this thread, less what it has napari do."""
+
+    def __init__(self):
+        self.longest, self.where = 0.0, ""
+        self._frames = []
+        self._own, self._since, self._entry = 0.0, 0.0, ""
+
+    def start(self):
+        """Watch every call from now on."""
+        sys.setprofile(self._note)
+
+    def _note(self, frame, event, _):
+        if event == "call":
+            name = frame.f_code.co_filename
+            kind = "own" if name.startswith(OWN) else None
+            if name.startswith(OTHERS):
+                kind = "other"
+            before = self._frames[-1] if self._frames else None
+            if kind is None:
+                kind = before
+            now = time.perf_counter()
+            if before != "own" and kind == "own":
+                if "own" not in self._frames:
+                    self._own, self._entry = 0.0, frame.f_code.co_qualname
+                self._since = now
+            elif before == "own" and kind != "own":
+                self._own += now - self._since
+            self._frames.append(kind)
+        elif event == "return" and self._frames:
+            now = time.perf_counter()
+            kind = self._frames.pop()
+            after = self._frames[-1] if self._frames else None
+            if kind == "own" and after != "own":
+                self._own += now - self._since
+                if "own" not in self._frames and self._own > self.longest:
+                    self.longest, self.where = self._own, self._entry
+            elif kind != "own" and after == "own":
+                self._since = now
+
+
+class Application(QApplication):
+    """Time every event."""
+
+    longest = 0.0
+    _depth = 0
+
+    def notify(self, receiver, event):
+        """Pass an event on."""
+        self._depth += 1
+        start = time.perf_counter()
+        try:
+            return super().notify(receiver, event)
+        finally:
+            self._depth -= 1
+            # Dialogs and waiting loops are nested in the event that opened them.
+            if self._depth == 0 and event.type() != QEvent.Type.DeferredDelete:
+                self.longest = max(self.longest, time.perf_counter() - start)
+
+
+def main():
+    """Do what a user does, and print what it took."""
+    app = Application.instance() or Application(sys.argv)
+    rng = np.random.default_rng(0)
+    tile = np.tile(data.astronaut(), (6, 10, 1))[:3000, :5000].astype(np.int16)
+    photo = np.clip(tile + rng.integers(-4, 5, tile.shape), 0, 255).astype(np.uint8)
+    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    viewer.add_image(photo, name="photo")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    watch = Stopwatch()
+
+    def rest(seconds):
+        """Let the window work, and sleep like any other."""
+        timer = QTimer()
+        timer.start(5)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            app.processEvents()
+            time.sleep(0.001)
+
+    def wait(condition):
+        while not condition():
+            rest(0.01)
+
+    def show(action):
+        print(
+            f"{action:34}{watch.longest * 1e3:7.1f} ms own  "
+            f"{app.longest * 1e3:7.1f} ms in all   ({watch.where})",
+            flush=True,
+        )
+        watch.longest, watch.where, app.longest = 0.0, "", 0.0
+
+    rest(1)
+    # Python collects garbage in whoever's code it happens to be due.
+    gc.collect()
+    gc.disable()
+    watch.start()
+    app.longest = 0.0
+    widget.live.value = True
+    wait(lambda: widget._preview.is_settled and widget._preview.layer is not None)
+    show("first preview")
+    n_shown = 0
+    for position in list(range(5, 60)) + list(range(60, 5, -1)):
+        before = widget._preview.layer.data
+        widget.controls.k_slider.value = position
+        rest(PACE)
+        n_shown += widget._preview.layer.data is not before
+    wait(lambda: widget._preview.is_settled)
+    show(f"dragging k ({n_shown} of 110 shown)")
+    widget.live.value = False
+    widget.controls.k.value = 16
+    widget.controls.output.value = "both"
+    rest(0.2)
+    show("preview off")
+    start = time.perf_counter()
+    widget.run.native.click()
+    wait(lambda: widget.run.enabled)
+    took = time.perf_counter() - start
+    rest(0.5)
+    show(f"reducing to both ({took:.2f} s)")
+    wait(lambda: "PSNR" in widget.numbers.value)
+    show("measuring the numbers")
+    for entry in range(16):
+        widget.panel.pointed.emit(entry)
+        rest(PACE)
+    show("pointing at each color")
+    widget.panel.pointed.emit(-1)
+    rest(0.2)
+    show("pointing at none")
+    widget._ask_color = lambda *_: np.array([255, 0, 0], dtype=np.uint8)
+    widget.panel.opened.emit(3)
+    rest(1.5)
+    show("replacing a color")
+
+    answered, ended = [], []
+    for delay in np.linspace(0, 0.5, 12):
+        widget.run.native.click()
+        rest(delay)
+        if not widget.cancel.enabled:
+            continue
+        start = time.perf_counter()
+        widget.cancel.native.click()
+        app.processEvents()
+        answered.append(time.perf_counter() - start)
+        while any(t.name == "napari-kmeans" for t in threading.enumerate()):
+            rest(0.002)
+        ended.append(time.perf_counter() - start)
+    print(
+        f"cancelled {len(answered)} times: answered within {max(answered):.3f} s, "
+        f"thread ended within {max(ended):.3f} s"
+    )
+    sys.setprofile(None)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

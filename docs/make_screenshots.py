@@ -1,0 +1,143 @@
+"""Draw the pictures of docs/napari.md in a real napari window.
+
+On a machine without a screen, after ``python3 dev.py test`` has set it up:
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" .venv/bin/python docs/make_screenshots.py
+"""
+
+import os
+import time
+from pathlib import Path
+
+# Neither show what this machine's user has set, nor write it.
+os.environ["NAPARI_CONFIG"] = ""
+
+import napari
+from qtpy.QtWidgets import QApplication
+from superqt import QCollapsible
+
+from napari_kmeans import kmeans_palette, map_to_palette, write_indexed
+
+FOLDER = Path(__file__).parent
+
+
+class Session:
+    """A napari window with the widget docked, and what a user does there."""
+
+    def __init__(self, sample):
+        self.viewer = napari.Viewer(title="napari", show_welcome_screen=False)
+        self.viewer.window.resize(1280, 800)
+        self.viewer.open_sample("napari-kmeans", sample)
+        _, self.widget = self.viewer.window.add_plugin_dock_widget(
+            "napari-kmeans", "K-means colors"
+        )
+        self.controls = self.widget.controls
+        self.rest()
+
+    def rest(self, seconds=0.3):
+        """Let the window work."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+    def wait(self, condition):
+        """Let the window work until something has happened."""
+        while not condition():
+            self.rest(0.02)
+
+    def preview(self):
+        """Switch the preview on, and wait for it."""
+        self.widget.live.value = True
+        self.rest()
+        self.wait(lambda: self.widget._preview.is_settled)
+
+    def run(self):
+        """Press the button, and wait for the layers and their numbers."""
+        self.widget.run.native.click()
+        self.wait(lambda: self.widget.run.enabled)
+        self.wait(lambda: "PSNR" in self.widget.numbers.value)
+
+    def choose(self, row):
+        """Click on a color of the palette."""
+        index = self.widget.panel.model().index(row, 0)
+        self.widget.panel.clicked.emit(index)
+
+    def unfold(self):
+        """Show all options."""
+        self.widget.native.findChild(QCollapsible).expand(animate=False)
+
+    def picture(self, name):
+        """Keep a picture of the window."""
+        self.rest(1)
+        window = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+        palette = kmeans_palette(window, 256).palette
+        path = FOLDER / f"napari_{name}.png"
+        write_indexed(path, map_to_palette(window, palette), palette)
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
+
+    def close(self):
+        """End it."""
+        self.viewer.close()
+
+
+def draw_photo():
+    """Show the preview of a photo, then the photo beside its colors."""
+    session = Session("photo")
+    session.controls.k.value = 6
+    session.preview()
+    session.picture("preview")
+    session.run()
+    session.viewer.canvas.grid.enabled = True
+    session.viewer.reset_view()
+    session.picture("window")
+    session.close()
+
+
+def draw_section():
+    """Show where the nuclei of a stained section are."""
+    session = Session("section")
+    session.controls.k.value = 5
+    session.controls.color_space.value = "lab"
+    session.controls.output.value = "labels"
+    session.run()
+    session.choose(0)
+    session.picture("section")
+    session.close()
+
+
+def draw_fluorescence():
+    """Show a stack whose three layers are the channels of one image."""
+    session = Session("fluorescence")
+    session.controls.source.value = session.viewer.layers["nuclei"]
+    session.viewer.layers.selection = set(session.viewer.layers)
+    session.controls.channels.value = "layers"
+    session.controls.k.value = 6
+    session.controls.output.value = "labels"
+    session.unfold()
+    session.run()
+    session.picture("fluorescence")
+    session.close()
+
+
+def draw_volume():
+    """Show one kind of grain of a volume."""
+    session = Session("volume")
+    session.controls.k.value = 4
+    session.controls.output.value = "labels"
+    session.run()
+    session.viewer.layers["volume"].visible = False
+    session.viewer.dims.ndisplay = 3
+    session.viewer.reset_view()
+    session.viewer.scene.camera.angles = (10, -35, 65)
+    session.viewer.scene.camera.zoom *= 0.8
+    session.choose(3)
+    session.picture("volume")
+    session.close()
+
+
+if __name__ == "__main__":
+    draw_photo()
+    draw_section()
+    draw_fluorescence()
+    draw_volume()

@@ -1,0 +1,147 @@
+"""What a reduction cost and what it saves."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_kmeans._color_counts import count_colors
+from napari_kmeans._napari._layers import METADATA, read_level
+from napari_kmeans._napari._writer import write_image, write_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_kmeans._napari._layers import Source
+    from napari_kmeans._napari._outcomes import Outcome
+
+__all__ = ["Numbers", "measure_outcome"]
+
+_BLOCK = 1 << 18
+
+
+class Numbers(NamedTuple):
+    """An image before and after."""
+
+    # None if there are too many to count.
+    colors_before: int | None
+    colors_after: int
+    # Squared distance of pixels to their colors, summed over channels.
+    mse: float
+    # In decibels, as `choose_k` counts them.
+    psnr: float
+    bytes_before: int
+    # Format and bytes of the file that would be written, None if no format takes it.
+    file: tuple[str, int] | None
+
+    def __str__(self) -> str:
+        """Give the lines that are shown."""
+        before = "very many" if self.colors_before is None else self.colors_before
+        colors = f"{before:,}" if isinstance(before, int) else before
+        file = "no palette file can hold it"
+        if self.file is not None:
+            name, n_bytes = self.file
+            share = n_bytes / self.bytes_before
+            file = f"{n_bytes:,} bytes as {name} ({share:.1%} of the raw pixels)"
+        psnr = "∞" if math.isinf(self.psnr) else f"{self.psnr:.2f}"
+        return (
+            f"Colors: {colors} → {self.colors_after:,}\n"
+            f"Mean squared error: {self.mse:.4g}\n"
+            f"PSNR: {psnr} dB\n"
+            f"File: {file}"
+        )
+
+
+def measure_outcome(
+    source: Source,
+    outcome: Outcome,
+    places: dict[str, Any],
+    report: Callable[[Any], None],
+) -> Numbers:
+    """Compare the full resolution with what became of it, lying at `places`."""
+    image = read_level(source)
+    report(None)
+    pixels = image[..., np.newaxis]
+    if source.channel_axis is not None:
+        pixels = np.moveaxis(image, source.channel_axis, -1)
+    labels = outcome.labels[0]
+    found = count_colors(pixels)
+    report(None)
+    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
+    total, n_pixels, low, high = 0.0, 0, np.inf, -np.inf
+    palette = outcome.palette.reshape(len(outcome.palette), -1).astype(np.float64)
+    colors = np.concatenate([np.zeros((1, palette.shape[1])), palette])
+    rows = max(1, _BLOCK * len(labels) // labels.size)
+    for start in range(0, len(labels), rows):
+        label = labels[start : start + rows]
+        block = pixels[start : start + rows]
+        counted = label > 0
+        if source.has_alpha:
+            counted &= block[..., -1] > 0
+        before = block[counted].astype(np.float64)
+        after = colors[label[counted]]
+        if before.size:
+            low, high = min(low, before.min()), max(high, before.max())
+        if source.has_alpha:
+            before, after = _premultiplied(before, top), _premultiplied(after, top)
+        total += float(np.square(before - after).sum())
+        n_pixels += len(before)
+        report(None)
+    mse = total / max(1, n_pixels)
+    peak = _peak(image.dtype, low, high)
+    psnr = math.inf
+    if mse > 0:
+        psnr = 10 * math.log10(peak**2 * palette.shape[1] / mse)
+    return Numbers(
+        colors_before=None if found is None else len(found.colors),
+        colors_after=int(np.count_nonzero(outcome.counts)),
+        mse=mse,
+        psnr=psnr,
+        bytes_before=image.nbytes,
+        file=_write(source, outcome, places),
+    )
+
+
+def _premultiplied(colors: NDArray[np.float64], top: float) -> NDArray[np.float64]:
+    """Give colors (n, 4) as far as they are seen, with their opacity."""
+    return np.hstack([colors[:, :3] * colors[:, 3:] / top, colors[:, 3:]])
+
+
+def _peak(dtype: np.dtype[Any], low: float, high: float) -> float:
+    """Give the largest difference that two values may have, as `choose_k` does."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return float(info.max) - (float(info.min) if low < 0 else 0.0)
+    return 1.0 if low >= 0 and high <= 1 else float(high - low)
+
+
+def _write(
+    source: Source, outcome: Outcome, places: dict[str, Any]
+) -> tuple[str, int] | None:
+    """Write the file that would be written, and give its format and its bytes."""
+    attributes = places | {"metadata": {METADATA: {"palette": outcome.palette}}}
+    data, write, look = outcome.labels[0], write_labels, source.look
+    if outcome.images and len(source.levels[0]) == 1:
+        data, write = outcome.images[0], write_image
+        attributes["rgb"] = look.is_rgb
+        if look.colormaps:
+            attributes["colormap"] = look.colormaps[0]
+            attributes["contrast_limits"] = look.contrast_limits[0]
+            attributes["gamma"] = look.gammas[0]
+    else:
+        attributes["colormap"] = outcome.colormap
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".png", ".tif"):
+            path = Path(folder) / f"image{suffix}"
+            try:
+                write(str(path), data, attributes)
+            except (TypeError, ValueError):
+                continue
+            return suffix[1:].upper(), path.stat().st_size
+    return None

@@ -1,0 +1,340 @@
+"""Layers that are shown for a while: the preview, and the pixels of a color."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QTimer
+
+from napari_kmeans._napari._jobs import Newest
+from napari_kmeans._napari._layers import axes_of, without_axis
+from napari_kmeans._napari._outcomes import quantize_source
+from napari_kmeans._napari._visible import Visible, visible_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+    from qtpy.QtCore import QObject
+
+    from napari_kmeans._napari._layers import Source
+    from napari_kmeans._napari._outcomes import Outcome
+    from napari_kmeans._napari._results import Request
+    from napari_kmeans._napari._settings import Settings
+
+    Mask = Callable[[], NDArray[np.bool_]]
+
+__all__ = ["Highlight", "Preview", "is_overlay"]
+
+# Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
+_MOST_PREVIEWED = 1 << 19
+_MOST_FITTED = 1 << 15
+_MOST_HIGHLIGHTED = 1 << 21
+# Milliseconds; changes within are answered together.
+_PAUSE = 30
+_OVERLAY = "napari-kmeans overlay"
+# Over the pixels of other colors.
+_VEIL = np.array([0.0, 0.0, 0.0, 0.85])
+
+
+def is_overlay(layer: Layer) -> bool:
+    """Whether a layer is shown for a while only."""
+    return _OVERLAY in layer.metadata
+
+
+class _Overlay:
+    """A layer that comes and goes without touching another."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Layer | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer, or None if there is none or the user removed it."""
+        if self._layer is not None and self._layer not in self._viewer.layers:
+            self._layer = None
+        return self._layer
+
+    def show(self, layer: Layer) -> None:
+        """Put `layer` on top, in the place of the one before."""
+        self.hide()
+        layer.metadata = {_OVERLAY: True}
+        layers = self._viewer.layers
+        selected, active = set(layers.selection), layers.selection.active
+        # Whoever works on a layer goes on with it, and nobody is told otherwise.
+        with layers.selection.events.blocker_all():
+            self._layer = self._viewer.add_layer(layer)
+            layers.selection = selected
+            layers.selection.active = active
+
+    def hide(self) -> None:
+        """Remove the layer, if it is there."""
+        layer, self._layer = self.layer, None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+
+
+class Preview:
+    """Show a layer in its colors to be, as often as they are chosen anew.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    collect : callable
+        Gives what is to be shown now, or None for nothing.
+    failed : callable
+        Told of errors.
+    parent : QObject
+        What it lives as long as.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        collect: Callable[[], Request | None],
+        failed: Callable[[Exception], None],
+        parent: QObject,
+    ) -> None:
+        self._viewer = viewer
+        self._collect = collect
+        self._failed = failed
+        self._overlay = _Overlay(viewer)
+        self._newest = Newest()
+        self._is_outdated = False
+        self._timer = QTimer(parent)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE)
+        self._timer.timeout.connect(self._start)
+
+    @property
+    def layer(self) -> Any:
+        """The layer that is shown, or None."""
+        return self._overlay.layer
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was requested is shown."""
+        return not self._timer.isActive() and not self._newest.is_busy
+
+    def request(self) -> None:
+        """Show what is chosen now, soon."""
+        self._is_outdated = True
+        # Not put off by the next request: a hand that never rests is followed, too.
+        if self.is_settled:
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Show nothing, and nothing that is still being computed."""
+        self.leave()
+        self._overlay.hide()
+
+    def leave(self) -> None:
+        """Compute nothing any more."""
+        self._timer.stop()
+        self._is_outdated = False
+        self._newest.leave()
+
+    def _start(self) -> None:
+        self._is_outdated = False
+        try:
+            request = self._collect()
+        except ValueError as error:
+            self._overlay.hide()
+            self._failed(error)
+            return
+        part = None
+        if request is not None:
+            layer, axis = request.layers[0], request.dropped_axis
+            part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, axis)
+        if request is None or part is None:
+            self._overlay.hide()
+            return
+        affine = without_axis(part.affine, request.dropped_axis)
+        axes = axes_of(request.layers[0], request.dropped_axis)
+        name = f"preview of {request.layers[0].name}"
+        source, settings = request.source, request.settings
+
+        def compute(report: Callable[[Any], None]) -> NDArray[np.uint8]:
+            return _previewed(source, settings, part, report)
+
+        def returned(pixels: NDArray[np.uint8]) -> None:
+            self._show(pixels, affine, axes, name)
+            self._go_on()
+
+        def failed(error: Exception) -> None:
+            self._overlay.hide()
+            self._failed(error)
+            self._go_on()
+
+        self._newest.start(compute, returned=returned, failed=failed)
+
+    def _go_on(self) -> None:
+        if self._is_outdated:
+            self._timer.start()
+
+    def _show(
+        self,
+        pixels: NDArray[np.uint8],
+        affine: NDArray[np.float64],
+        axes: dict[str, Any],
+        name: str,
+    ) -> None:
+        layer = self._overlay.layer
+        if layer is None or layer.data.shape != pixels.shape:
+            shown = Image(pixels, rgb=True, affine=affine, name=name, **axes)
+            self._overlay.show(shown)
+            return
+        layer.data = pixels
+        if not np.array_equal(np.asarray(layer.affine), affine):
+            layer.affine = affine
+
+
+def _previewed(
+    source: Source,
+    settings: Settings,
+    part: Visible,
+    report: Callable[[Any], None],
+) -> NDArray[np.uint8]:
+    """Give the visible pixels in the colors that they would be shown in."""
+    pixels = source._replace(
+        levels=(_at(source.levels[part.level], part.box),),
+        mask=_mask_at(source, part),
+    )
+    settings = dataclasses.replace(settings, output="labels", slice_axis=None)
+    if settings.palette is None and settings.palette_file is None:
+        # Fewer pixels give a palette that is as good to look at.
+        box = _thinned(pixels.levels[0][0], _whole_axis(source))
+        sample = pixels._replace(
+            levels=(_at(pixels.levels[0], box),), mask=_thin_mask(pixels, box)
+        )
+        palette = quantize_source(sample, settings, report).palette
+        settings = dataclasses.replace(settings, palette=palette)
+    outcome = quantize_source(pixels, settings, report)
+    octets = np.rint(outcome.rgba * 255).astype(np.uint8)
+    colors = np.concatenate([np.zeros((1, 4), np.uint8), octets])
+    return colors.take(outcome.labels[0], axis=0)
+
+
+def _at(arrays: tuple[Any, ...], box: tuple[slice, ...]) -> tuple[NDArray[Any], ...]:
+    """Read a part of each array."""
+    return tuple(np.asarray(array[box]) for array in arrays)
+
+
+def _mask_at(source: Source, part: Visible) -> Mask | None:
+    """Give the mask of a part of the image, at its level of detail."""
+    if source.mask is None:
+        return None
+    mask = source.mask()
+    axes = [axis for axis in range(len(part.box)) if axis != source.channel_axis]
+    index = []
+    for axis, full in zip(axes, mask.shape, strict=True):
+        n = source.levels[part.level][0].shape[axis]
+        taken = np.arange(n)[part.box[axis]]
+        index.append(((taken + 0.5) * full / n).astype(np.intp))
+    inside = mask[np.ix_(*index)]
+    return lambda: inside
+
+
+def _thin_mask(pixels: Source, box: tuple[slice, ...]) -> Mask | None:
+    """Give the mask of evenly spread pixels, unless these miss it."""
+    if pixels.mask is None:
+        return None
+    axis = _whole_axis(pixels)
+    sides = [side for i, side in enumerate(box) if axis is None or i != axis % len(box)]
+    inside = pixels.mask()[tuple(sides)]
+    return (lambda: inside) if inside.any() else None
+
+
+def _whole_axis(source: Source) -> int | None:
+    """Give the axis of the arrays that holds channels, if one does."""
+    return source.channel_axis if len(source.levels[0]) == 1 else None
+
+
+def _thinned(image: NDArray[Any], whole_axis: int | None) -> tuple[slice, ...]:
+    """Give the index of evenly spread pixels, of at most `_MOST_FITTED`."""
+    shape = list(image.shape)
+    if whole_axis is not None:
+        shape[whole_axis] = 1
+    n_axes = sum(length > 1 for length in shape)
+    excess = np.prod(shape, dtype=float) / _MOST_FITTED
+    step = max(1, int(np.ceil(excess ** (1 / max(1, n_axes)))))
+    return tuple(slice(None, None, step if n > 1 else None) for n in shape)
+
+
+class Highlight:
+    """Show which pixels have a color.
+
+    A veil lies over all others in a plane. A volume would hide them, so there the
+    layer makes room for these pixels alone.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._overlay = _Overlay(viewer)
+        # What the overlay shows the slice of.
+        self._shown: tuple[Any, ...] | None = None
+        self._hidden: Layer | None = None
+
+    def show(
+        self, layer: Layer, outcome: Outcome, dropped: int | None, entry: int
+    ) -> None:
+        """Show the pixels of an entry, in the slice of `layer` that is on the screen.
+
+        Labels do not have its axis `dropped`.
+        """
+        dims = self._viewer.dims
+        part = visible_part(layer, dims, _MOST_HIGHLIGHTED, dropped)
+        if part is None:
+            self.hide()
+            return
+        is_volume = dims.ndisplay == 3
+        if is_volume and layer.visible:
+            layer.visible = False
+            self._hidden = layer
+        colors = _alone(entry, outcome.rgba[entry]) if is_volume else _veil(entry)
+        # It is kept while the mouse goes from color to color.
+        shown = (id(outcome.labels), part.level, str(part.box), part.affine.tolist())
+        if shown == self._shown and self._overlay.layer is not None:
+            self._overlay.layer.colormap = colors
+            return
+        box = [side for axis, side in enumerate(part.box) if axis != dropped]
+        overlay = Labels(
+            outcome.labels[part.level][tuple(box)],
+            colormap=colors,
+            affine=without_axis(part.affine, dropped),
+            opacity=1,
+            name="pixels of a color",
+            **axes_of(layer, dropped),
+        )
+        self._overlay.show(overlay)
+        self._shown = shown
+
+    def hide(self) -> None:
+        """Show all pixels again."""
+        self._overlay.hide()
+        if self._hidden is not None:
+            self._hidden.visible = True
+            self._hidden = None
+
+
+def _alone(entry: int, color: NDArray[np.float64]) -> Any:
+    """Color no labels but that of an entry."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4)
+    return DirectLabelColormap(color_dict={None: clear, 0: clear, entry + 1: color})
+
+
+def _veil(entry: int) -> Any:
+    """Color all labels but that of an entry."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    clear = np.zeros(4)
+    return DirectLabelColormap(color_dict={None: _VEIL, 0: _VEIL, entry + 1: clear})

@@ -1,0 +1,277 @@
+"""The layers that computations leave in the viewer."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+
+from napari_kmeans import __version__
+from napari_kmeans._napari._layers import (
+    METADATA,
+    Look,
+    Source,
+    describe_images,
+    describe_labels,
+    images_of_layer,
+    labels_colormap,
+    record_of,
+    rgba_of,
+)
+from napari_kmeans._napari._outcomes import Outcome, make_features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.types import LayerDataTuple
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+    from napari_kmeans._napari._masks import Mask
+    from napari_kmeans._napari._settings import Settings
+
+__all__ = ["Made", "Request", "Results", "make_record"]
+
+_PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class Request(NamedTuple):
+    """What a computation was asked for."""
+
+    # The first one says where the result lies; others are further channels.
+    layers: tuple[Image, ...]
+    source: Source
+    settings: Settings
+    mask: Mask | None
+
+    @property
+    def dropped_axis(self) -> int | None:
+        """Axis of the layer that labels do not have."""
+        axis = self.source.channel_axis
+        if self.source.look.is_rgb or len(self.layers) > 1:
+            return None
+        return axis
+
+
+def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
+    """Give what a layer remembers of how it was made."""
+    settings = dataclasses.asdict(request.settings)
+    return {
+        "run": secrets.token_hex(8),
+        "version": __version__,
+        "source": [layer.name for layer in request.layers],
+        "multiscale": bool(request.layers[0].multiscale),
+        "mask": None if request.mask is None else _mask_record(request.mask),
+        "settings": settings
+        | {
+            "channel_axis": request.source.channel_axis,
+            "alpha": request.source.has_alpha,
+        },
+        "palette": outcome.palette,
+        "counts": outcome.counts,
+        "slices": outcome.slices,
+        "replaced": {},
+        "is_finite": bool(outcome.counts.sum() == outcome.labels[0].size),
+        "n_iter": outcome.n_iter,
+        "converged": outcome.converged,
+    }
+
+
+def _mask_record(mask: Mask) -> dict[str, Any]:
+    """Give what a layer remembers of the mask."""
+    return {
+        "layer": mask.name,
+        "kind": "shapes" if mask.labels is None else "labels",
+        "matrix": mask.matrix,
+        "shape": mask.shape,
+        "labels_shape": None if mask.labels is None else tuple(mask.labels.shape),
+    }
+
+
+class Made(NamedTuple):
+    """What is kept about a layer that was made here, and not about its source."""
+
+    name: str
+    # Which of the layers of its run it is.
+    place: tuple[str, int]
+    n_layers: int
+    look: Look
+    channel_axis: int | None
+    dropped_axis: int | None
+    outcome: Outcome
+
+
+# Whichever widget or command made them, for as long as the layers live.
+_MADE: WeakKeyDictionary[Layer, Made] = WeakKeyDictionary()
+# The layers that came of each source.
+_LATEST: WeakKeyDictionary[Layer, list[ref[Layer]]] = WeakKeyDictionary()
+
+
+class Results:
+    """Add layers, bring earlier ones up to date, and change their colors."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+
+    def add(self, request: Request, outcome: Outcome, *, update: bool) -> list[Layer]:
+        """Put the layers of an outcome into the viewer.
+
+        Those of the same source are replaced if `update`, where they are still there
+        and of the same kind.
+        """
+        record = make_record(request, outcome)
+        first = request.layers[0]
+        former = [layer() for layer in _LATEST.get(first, [])] if update else []
+        layers = []
+        for place, described in _described(request, outcome, record):
+            layer = next(
+                (
+                    layer
+                    for layer in former
+                    if layer is not None
+                    and layer in self._viewer.layers
+                    and _MADE[layer].place == place
+                    and _fits(layer, described)
+                ),
+                None,
+            )
+            if layer is None:
+                # The viewer gives it another name where this one is taken.
+                layer = self._viewer.add_layer(Layer.create(*described))
+            else:
+                _bring_up_to_date(layer, described, _MADE[layer].name)
+            _MADE[layer] = Made(
+                layer.name,
+                place,
+                len(request.layers),
+                request.source.look,
+                request.source.channel_axis,
+                request.dropped_axis,
+                outcome,
+            )
+            layers.append(layer)
+        _LATEST[first] = [ref(layer) for layer in layers]
+        return layers
+
+    def made(self, layer: Layer | None) -> Made | None:
+        """Give what is known about `layer`, if it was made here."""
+        if layer is None:
+            return None
+        if layer not in _MADE and isinstance(layer, Labels) and record_of(layer):
+            _MADE[layer] = _adopted(layer)
+        return _MADE.get(layer)
+
+    def recolor(
+        self, run: str, palette: NDArray[Any], replaced: dict[int, Any]
+    ) -> bool:
+        """Give the layers of a run another palette, and say if images are among them.
+
+        These want `repaint` next.
+        """
+        layers = self._of_run(run)
+        for layer in layers:
+            record = layer.metadata[METADATA]
+            made = _MADE[layer]
+            rgba = rgba_of(palette, made.look)
+            outcome = made.outcome._replace(palette=palette, rgba=rgba)
+            _MADE[layer] = made._replace(outcome=outcome)
+            record = record | {"palette": palette, "replaced": replaced}
+            layer.metadata = layer.metadata | {METADATA: record}
+            if isinstance(layer, Labels):
+                layer.colormap = labels_colormap(rgba)
+                layer.features = make_features(
+                    palette, rgba, record["counts"], record["slices"]
+                )
+        return any(isinstance(layer, Image) for layer in layers)
+
+    def repaint(self, run: str, images: tuple[NDArray[Any], ...]) -> None:
+        """Give the image layers of a run new pixels."""
+        for layer in self._of_run(run):
+            if not isinstance(layer, Image):
+                continue
+            made = _MADE[layer]
+            outcome = made.outcome._replace(images=images)
+            _MADE[layer] = made._replace(outcome=outcome)
+            levels = images_of_layer(made.n_layers, images, made.place[1])
+            layer.data = list(levels) if layer.multiscale else levels[0]
+
+    def _of_run(self, run: str) -> list[Layer]:
+        """Give the layers in the viewer that came of one run."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if layer in _MADE and (record_of(layer) or {}).get("run") == run
+        ]
+
+
+def _adopted(layer: Labels) -> Made:
+    """Give what is known about labels that were read from a file, or copied."""
+    record = layer.metadata[METADATA]
+    palette = record["palette"]
+    levels = tuple(layer.data) if layer.multiscale else (layer.data,)
+    numbers = range(1, len(palette) + 1)
+    outcome = Outcome(
+        palette=palette,
+        counts=record["counts"],
+        slices=record["slices"],
+        labels=levels,
+        images=(),
+        n_iter=0,
+        converged=True,
+        rgba=np.array([layer.get_color(number) for number in numbers], dtype=float),
+        colormap=layer.colormap,
+        features=layer.features,
+    )
+    is_rgb = palette.ndim == 2 and palette.shape[1] in (3, 4)
+    look = Look(is_rgb=is_rgb, colormaps=(), contrast_limits=(), gammas=())
+    return Made(layer.name, ("labels", 0), 1, look, -1, None, outcome)
+
+
+def _described(
+    request: Request, outcome: Outcome, record: dict[str, Any]
+) -> Iterator[tuple[tuple[str, int], LayerDataTuple]]:
+    """Describe the layers that are wanted, and say which of the run they are."""
+    if request.settings.output != "labels":
+        images = describe_images(request.layers, outcome, record)
+        for i, described in enumerate(images):
+            yield ("image", i), described
+    if request.settings.output != "image":
+        yield (
+            ("labels", 0),
+            describe_labels(request.layers[0], outcome, record, request.dropped_axis),
+        )
+
+
+def _fits(layer: Layer, described: LayerDataTuple) -> bool:
+    """Whether a layer can take what is described without becoming another."""
+    data, attributes, _ = described
+    full = data[0] if attributes["multiscale"] else data
+    is_rgb = attributes.get("rgb", False)
+    return bool(
+        layer.ndim == full.ndim - is_rgb
+        and layer.multiscale == attributes["multiscale"]
+        and getattr(layer, "rgb", False) == is_rgb
+    )
+
+
+def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> None:
+    """Give a layer new data, and its source's place; a name of the user's is kept."""
+    data, attributes, _ = described
+    layer.data = data
+    for name in _PLACES:
+        if name in attributes and not _equal(getattr(layer, name), attributes[name]):
+            setattr(layer, name, attributes[name])
+    layer.metadata = attributes["metadata"]
+    if isinstance(layer, Labels):
+        layer.colormap = attributes["colormap"]
+        layer.features = attributes["features"]
+    if layer.name == named:
+        layer.name = attributes["name"]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(np.asarray(one), np.asarray(other)))

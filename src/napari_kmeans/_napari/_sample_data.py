@@ -1,0 +1,113 @@
+"""Images to try it on, made of what scikit-image's wheel holds or out of thin air."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.types import LayerDataTuple
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["fluorescence", "photo", "stained_section", "volume"]
+
+
+def photo() -> list[LayerDataTuple]:
+    """Give a photo of a cup of coffee on a table, 400 by 600."""
+    from skimage import data
+
+    return [LayerDataTuple((data.coffee(), {"name": "coffee", "rgb": True}, "image"))]
+
+
+def stained_section() -> list[LayerDataTuple]:
+    """Give a section of colon in the colors of hematoxylin and eosin.
+
+    scikit-image's section was stained with hematoxylin and DAB. Its two stains are
+    separated, and DAB's is shown in the color of eosin.
+    """
+    from skimage import color, data
+
+    stains = color.rgb2hed(data.immunohistochemistry())
+    hematoxylin, _, dab = np.moveaxis(stains, -1, 0)
+    # As strong as pathologists like them, and hardly any between the cells.
+    hematoxylin = np.clip(1.8 * hematoxylin - 0.04, 0, None)
+    restained = np.stack([hematoxylin, 0.5 * dab, np.zeros_like(dab)], axis=-1)
+    section = np.rint(color.hed2rgb(restained) * 255).astype(np.uint8)
+    attributes = {
+        "name": "H&E section",
+        "rgb": True,
+        "scale": (0.5, 0.5),
+        "units": ("um", "um"),
+    }
+    return [LayerDataTuple((section, attributes, "image"))]
+
+
+def fluorescence() -> list[LayerDataTuple]:
+    """Give a stack of 12 planes in three channels of 12 bits, one layer each."""
+    from skimage import filters
+
+    rng = np.random.default_rng(6)
+    shape = (12, 256, 256)
+    grid = np.indices(shape, dtype=np.float32)
+    spacing = np.array([2.0, 0.5, 0.5])
+    cells, nuclei = np.zeros(shape), np.zeros(shape)
+    for _ in range(40):
+        center = rng.uniform((2, 10, 10), (10, 246, 246))
+        distance = np.sqrt(
+            sum(
+                ((axis - c) * step) ** 2
+                for axis, c, step in zip(grid, center, spacing, strict=True)
+            )
+        )
+        radius = rng.uniform(5, 7)
+        cells = np.maximum(cells, rng.uniform(0.5, 1) * (distance < 2 * radius))
+        nuclei = np.maximum(nuclei, rng.uniform(0.6, 1) * (distance < radius))
+    fibers = np.abs(filters.gaussian(rng.normal(size=shape), (2, 6, 3))) < 2e-3
+    images = {
+        "nuclei": (nuclei, "bop blue"),
+        "cytoplasm": (cells * (nuclei == 0), "bop orange"),
+        "fibers": (fibers * 1.0, "green"),
+    }
+    layers = []
+    for name, (signal, colormap) in images.items():
+        attributes = {
+            "name": name,
+            "colormap": colormap,
+            "blending": "additive",
+            "contrast_limits": (0, 4095),
+            "scale": (2.0, 0.5, 0.5),
+            "units": ("um", "um", "um"),
+            "axis_labels": ("z", "y", "x"),
+        }
+        blurred = filters.gaussian(signal, (0.5, 1, 1))
+        layers.append(LayerDataTuple((_exposed(blurred, rng), attributes, "image")))
+    return layers
+
+
+def volume() -> list[LayerDataTuple]:
+    """Give a volume of 16 bits: two kinds of grains in a matrix, and pores."""
+    from skimage import data, filters
+
+    rng = np.random.default_rng(7)
+    blobs = [
+        data.binary_blobs(96, blob_size_fraction=size, n_dim=3, rng=rng)[:48]
+        for size in (0.12, 0.2)
+    ]
+    density = 0.3 + 0.3 * blobs[0] + 0.65 * (blobs[1] & ~blobs[0])
+    pores = filters.gaussian(rng.normal(size=density.shape), 3)
+    density[pores > np.quantile(pores, 0.9)] = 0.02
+    attributes = {
+        "name": "volume",
+        "scale": (4.0, 2.0, 2.0),
+        "units": ("um", "um", "um"),
+        "axis_labels": ("z", "y", "x"),
+        "contrast_limits": (0, 4095),
+    }
+    return [LayerDataTuple((_exposed(density, rng), attributes, "image"))]
+
+
+def _exposed(signal: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Give what a camera of 12 bits records of a signal from 0 to 1."""
+    photons = rng.poisson(400 * signal + 10)
+    return np.clip(photons * 9, 0, 4095).astype(np.uint16)
