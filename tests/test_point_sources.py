@@ -103,8 +103,9 @@ def test_errors_of_integers_and_of_any_centers_add_up_in_any_order(
 
 @pytest.mark.parametrize("is_counted", [False, True])
 def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
-    # 2^62 + 1 + 1 is no float64.
-    pixels = np.array([[0], [2**31], [2**31 - 1], [2**31 + 1]], np.uint32)
+    # 2^62 + 600 + 600 is rounded twice in float64, where the next number is + 1024.
+    values = np.repeat([0, 2**31 - 1, 2**31 + 1], [1, 600, 600])
+    pixels = values.astype(np.uint32)[:, np.newaxis]
     frame = frame_of_pixels(pixels)
     source = (
         counted_source(count_colors(pixels), frame)
@@ -114,7 +115,7 @@ def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
 
     mse = source.measure(np.array([[2.0**31]])).mse
 
-    assert mse == (2**62 + 2) / 4
+    assert mse == (2**62 + 1200) / 1201
 
 
 @given(images, st.integers(0, 2**32))
