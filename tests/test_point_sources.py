@@ -15,7 +15,8 @@ from napari_kmeans import (
     kmeans_palette,
 )
 from napari_kmeans._color_counts import count_colors
-from napari_kmeans._point_sources import counted_source, frame_of_pixels, pixel_source
+from napari_kmeans._point_sources import counted_source, pixel_source
+from napari_kmeans._points import frame_of, to_points
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
 
@@ -82,23 +83,31 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
         assert result.n_iter == expected.n_iter, name
 
 
+def source_of(pixels, is_counted):
+    """Give pixels (n, C) as counted points, or in blocks of eight."""
+    frame, n_bits = frame_of(pixels), 8 * pixels.dtype.itemsize
+    if is_counted:
+        colors, counts = count_colors(pixels)
+        return counted_source(to_points(colors, frame), counts, n_bits)
+    points = to_points(pixels, frame)
+    blocks = [points[i : i + 8] for i in range(0, len(points), 8)]
+    return pixel_source(lambda: iter(blocks), n_bits)
+
+
 @given(images, st.integers(1, 4), st.booleans(), st.integers(0, 2**32))
 def test_errors_of_integers_and_of_any_centers_add_up_in_any_order(
     image, k, is_counted, seed
 ):
     pixels = image.reshape(-1, image.shape[-1])
-    frame = frame_of_pixels(pixels)
     rng = np.random.default_rng(seed)
     top = float(pixels.max()) - float(pixels.min())
     centers = rng.uniform(0, top + 1, (k, pixels.shape[1]))
 
-    def measured(pixels):
-        if is_counted:
-            return counted_source(count_colors(pixels), frame).measure(centers)
-        with mock.patch.object(_color_counts, "_BLOCK", 24):
-            return pixel_source(pixels, frame).measure(centers)
+    one = source_of(pixels, is_counted).measure(centers)
+    other = source_of(rng.permutation(pixels), is_counted).measure(centers)
 
-    assert measured(pixels).mse == measured(rng.permutation(pixels)).mse
+    assert one.mse == other.mse
+    assert_array_equal(one.counts, other.counts)
 
 
 @pytest.mark.parametrize("is_counted", [False, True])
@@ -106,14 +115,8 @@ def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
     # 2^62 + 600 + 600 is rounded twice in float64, where the next number is + 1024.
     values = np.repeat([0, 2**31 - 1, 2**31 + 1], [1, 600, 600])
     pixels = values.astype(np.uint32)[:, np.newaxis]
-    frame = frame_of_pixels(pixels)
-    source = (
-        counted_source(count_colors(pixels), frame)
-        if is_counted
-        else pixel_source(pixels, frame)
-    )
 
-    mse = source.measure(np.array([[2.0**31]])).mse
+    mse = source_of(pixels, is_counted).measure(np.array([[2.0**31]])).mse
 
     assert mse == (2**62 + 1200) / 1201
 
@@ -121,13 +124,10 @@ def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
 @given(images, st.integers(0, 2**32))
 def test_counted_and_listed_pixels_are_measured_alike(image, seed):
     pixels = image.reshape(-1, image.shape[-1])
-    frame = frame_of_pixels(pixels)
-    counted = count_colors(pixels)
-    rng = np.random.default_rng(seed)
-    centers = counted.colors[rng.integers(0, len(counted.colors), 2)].astype(float)
-    sources = counted_source(counted, frame), pixel_source(pixels, frame)
+    points = to_points(pixels, frame_of(pixels)).astype(float)
+    centers = np.random.default_rng(seed).choice(points, 2)
 
-    one, other = (source.measure(centers) for source in sources)
+    one, other = (source_of(pixels, kind).measure(centers) for kind in (False, True))
 
     assert_array_equal(one.counts, other.counts)
     assert one.mse == other.mse

@@ -11,8 +11,9 @@ import numpy as np
 from napari_kmeans._cells import (
     MAX_CELL_CHANNELS,
     Partition,
+    as_given,
     build_cells,
-    label_cells,
+    label_sorted,
     partition_cells,
 )
 from napari_kmeans._nearest import nearest, squared_distances
@@ -80,20 +81,26 @@ def counted_source(
         return _block_source(lambda: iter([(points, weights)]), points.shape[1], n_bits)
     cells = build_cells(points, weights)
 
+    # These are sorted into their cells; nothing keeps the given ones.
+    finest = cells.levels[-1]
+
     def errors(labels: NDArray[Any], centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        for start in range(0, len(points), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            label = labels[block]
-            columns = points[block].T.astype(np.float64)
-            squared = squared_distances(columns, centers.T.take(label, axis=1))
-            yield _Errors(points[block], weights[block], label, squared)
+        for start in range(0, len(labels), _BLOCK):
+            label = labels[start : start + _BLOCK]
+            block = slice(start, start + len(label))
+            columns = finest.means[:, block]
+            squared = squared_distances(
+                columns.astype(np.float64), centers.T.take(label, axis=1)
+            )
+            yield _Errors(columns.T, finest.weights[block], label, squared)
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        return _worst(errors(label_cells(cells, centers), centers), m)
+        return _worst(errors(label_sorted(cells, centers), centers), m)
 
     def measure(centers: NDArray[np.float64]) -> Measure:
-        labels = label_cells(cells, centers)
-        return _measured(errors(labels, centers), centers, n_bits, labels)
+        labels = label_sorted(cells, centers)
+        given = as_given(cells, labels)
+        return _measured(errors(labels, centers), centers, n_bits, given)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         sizes = [len(level.weights) - 1 for level in cells.levels]
