@@ -70,7 +70,6 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
             mock.patch.object(_color_counts, "_BLOCK", 48),
             mock.patch.object(_color_counts, "_MOST_THREADS", 3),
             mock.patch.object(_point_sources, "_BLOCK", 3),
-            mock.patch.object(_point_sources, "_N_THREADS", 3),
             mock.patch.object(_cells, "_BLOCK", 8),
             mock.patch.object(_nearest, "_BLOCK", 8),
         ):

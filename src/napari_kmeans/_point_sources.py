@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +18,11 @@ from napari_kmeans._nearest import nearest, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     Blocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]]
 
-_T = TypeVar("_T")
 
 __all__ = [
     "Measure",
@@ -44,8 +40,6 @@ _TAIL = 1e-3
 _GRID_BITS = (12, 7, 5, 4)
 # Points that are measured at once.
 _BLOCK = 1 << 16
-# Memory is no quicker for more.
-_N_THREADS = 2
 
 
 class Measure(NamedTuple):
@@ -135,13 +129,8 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
 
     def add_up(label: Callable[[NDArray[Any]], NDArray[np.intp]], k: int) -> Partition:
         weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
-
-        def labeled(
-            points: NDArray[Any], weight: NDArray[Any]
-        ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
-            return points, weight, label(points)
-
-        for points, weight, labels in _in_order(labeled, blocks()):
+        for points, weight in blocks():
+            labels = label(points)
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
                 for digit, part in enumerate(_digits(column, n_digits)):
@@ -155,10 +144,8 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
         return add_up(lambda points: nearest(points, centers)[0], len(centers))
 
     def errors(centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        def compared(points: NDArray[Any], weight: NDArray[Any]) -> _Errors:
-            return _Errors(points, weight, *nearest(points, centers))
-
-        return _in_order(compared, blocks())
+        for points, weight in blocks():
+            yield _Errors(points, weight, *nearest(points, centers))
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
         return _worst(errors(centers), m)
@@ -188,21 +175,6 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
         return cells.sums[used] / weights[:, np.newaxis], weights
 
     return PointSource(partition, worst, measure, coarse)
-
-
-def _in_order(
-    function: Callable[[NDArray[Any], NDArray[Any]], _T],
-    blocks: Iterator[tuple[NDArray[Any], NDArray[Any]]],
-) -> Iterator[_T]:
-    """Apply a function to blocks in threads, a few at a time, and keep their order."""
-    with ThreadPoolExecutor(_N_THREADS) as executor:
-        ahead: deque[Future[_T]] = deque()
-        for block in blocks:
-            ahead.append(executor.submit(function, *block))
-            if len(ahead) > _N_THREADS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 class _Errors(NamedTuple):
