@@ -40,8 +40,9 @@ def _labels(
 ) -> NDArray[np.intp]:
     """Index the nearest of centers (k, C) for points (C, n)."""
     n_channels, n = columns.shape
-    # Single precision tells most centers apart, in a range where no square overflows.
-    largest = max(float(np.abs(centers).max()), float(np.abs(columns).max()), 1e-300)
+    # Single precision tells most centers apart, in a range where no square overflows,
+    # nor squares that are zero in double precision are told apart.
+    largest = max(float(np.abs(centers).max()), float(np.abs(columns).max()), 1e-140)
     scale = 2.0 ** -np.frexp(largest)[1]
     scaled = centers * scale
     squares = np.square(scaled).sum(axis=1)
