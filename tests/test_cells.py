@@ -66,6 +66,18 @@ def test_the_bound_is_tight():
     assert (labels != nearest(colors, centers)[0]).any()
 
 
+def test_the_margin_for_rounding_is_needed(monkeypatch):
+    colors = np.unique(skimage.data.astronaut()[::4, ::4].reshape(-1, 3), axis=0)
+    centers = np.random.default_rng(0).permutation(colors)[:64].astype(float)
+    cells = build_cells(colors, np.ones(len(colors)))
+
+    # Narrowed by as much as it widens.
+    monkeypatch.setattr(_cells, "_WIDEN", 2 - _cells._WIDEN)
+    labels = label_cells(cells, centers)
+
+    assert (labels != nearest(colors, centers)[0]).any()
+
+
 @given(points_and_centers, st.integers(0, 2**32))
 def test_partition_adds_up_the_weights_and_points_of_each_label(drawn, seed):
     points, centers = drawn

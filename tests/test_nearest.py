@@ -47,6 +47,12 @@ def test_points_far_from_zero_are_told_apart():
     assert_array_equal(nearest(points, points[::-1])[0], np.arange(8)[::-1])
 
 
+def test_centers_whose_squares_underflow_are_a_tie():
+    centers = np.array([[2e-308], [1e-308], [0.0]])
+
+    assert_array_equal(nearest(np.zeros((2, 1)), centers)[0], [0, 0])
+
+
 @pytest.mark.parametrize("block", [1, 60, 1 << 20])
 def test_block_size_is_irrelevant(monkeypatch, block):
     rng = np.random.default_rng(0)

@@ -22,9 +22,11 @@ __all__ = [
     "Cells",
     "Level",
     "Partition",
+    "as_given",
     "build_cells",
     "cell_order",
     "label_cells",
+    "label_sorted",
     "partition_cells",
     "ranges",
 ]
@@ -89,9 +91,9 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
     """
     bits = np.uint64(len(points).bit_length())
     # Numbers that hold a key and a place sort several times quicker than `argsort`.
-    order = _cell_keys(points).astype(np.uint64)
-    order <<= bits
-    order |= np.arange(len(points), dtype=np.uint32)
+    order = np.arange(len(points), dtype=np.uint64)
+    for block, key in _cell_keys(points):
+        order[block] |= key.astype(np.uint64) << bits
     order.sort()
     order &= (np.uint64(1) << bits) - np.uint64(1)
     return order.view(np.int64).astype(np.intp, copy=False)
@@ -99,11 +101,12 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
 
 def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
-    key = _cell_keys(points)
+    starts, key = _runs(points)
     order = None
     if (key[1:] < key[:-1]).any():
         order = cell_order(points)
-        key, points, weights = key[order], points[order], weights[order]
+        points, weights = points[order], weights[order]
+        starts, key = _runs(points)
     n, n_channels = points.shape
     columns = np.zeros((n_channels, n + 1), points.dtype)
     columns[:, :n] = points.T
@@ -111,10 +114,12 @@ def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     none = np.empty((n_channels, 0))
     levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
     for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
+        levels.append(
+            _parents(levels[-1], np.append(starts, len(levels[-1].weights) - 1))
+        )
+        key >>= (bits - coarser) * n_channels
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-        first = np.append(starts, len(key))
-        levels.append(_parents(levels[-1], first))
-        key = key[starts] >> ((bits - coarser) * n_channels)
+        key = key[starts]
     return Cells(tuple(levels[::-1]), order)
 
 
@@ -179,6 +184,20 @@ def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
 
     Labels have the smallest unsigned dtype that holds k.
     """
+    return as_given(cells, label_sorted(cells, centers))
+
+
+def as_given(cells: Cells, values: NDArray[Any]) -> NDArray[Any]:
+    """Bring values (n,) of the points in their cells into the order they came in."""
+    if cells.order is None:
+        return values
+    placed = np.empty_like(values)
+    placed[cells.order] = values
+    return placed
+
+
+def label_sorted(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+    """Give `label_cells` in the order of the points in their cells."""
     labels = np.zeros(len(cells.levels[0].weights), np.min_scalar_type(len(centers)))
     at = 0
     for depth, nodes, nearest in _visit(cells, centers):
@@ -188,12 +207,7 @@ def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
         at = depth
     for level in cells.levels[at:-1]:
         labels = np.append(labels[:-1].repeat(np.diff(level.first)), labels[-1:])
-    labels = labels[:-1]
-    if cells.order is None:
-        return labels
-    placed = np.empty_like(labels)
-    placed[cells.order] = labels
-    return placed
+    return labels[:-1]
 
 
 def _visit(
@@ -319,7 +333,19 @@ def ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
     return ranges
 
 
-def _cell_keys(points: NDArray[Any]) -> NDArray[np.uint32]:
+def _runs(points: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+    """Give where runs of points (n, C) of one smallest cell start, and its key."""
+    starts, keys = [], []
+    last = None
+    for block, key in _cell_keys(points):
+        start = np.flatnonzero(np.concatenate(([key[0] != last], key[1:] != key[:-1])))
+        starts.append(start + block.start)
+        keys.append(key[start])
+        last = key[-1]
+    return np.concatenate(starts), np.concatenate(keys)
+
+
+def _cell_keys(points: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     """Interleave the leading bits of the channels (n, C), so that cells nest."""
     bits, n_channels = _LEVEL_BITS[-1], points.shape[1]
     steps = np.arange(2**bits, dtype=np.uint32)
@@ -329,10 +355,10 @@ def _cell_keys(points: NDArray[Any]) -> NDArray[np.uint32]:
     # A power of two, so equal colors share a cell whatever the rest of the image.
     exponent = int(np.frexp(float(points.max()))[1])
     scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
-    keys = np.zeros(len(points), dtype=np.uint32)
     for start in range(0, len(points), _BLOCK):
-        key = keys[start : start + _BLOCK]
-        for channel, column in enumerate(points[start : start + _BLOCK].T):
+        block = slice(start, start + _BLOCK)
+        key = np.zeros(len(points[block]), dtype=np.uint32)
+        for channel, column in enumerate(points[block].T):
             step = (column * scale).astype(np.intp)
             key |= spread.take(step, mode="clip") << channel
-    return keys
+        yield block, key

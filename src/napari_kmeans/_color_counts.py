@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,7 +74,11 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
         if counted is None:
             return None
         colors, counts = counted
-    return _in_cell_order(colors, counts)
+    order = _cell_order(colors)
+    # One after the other, so that the unordered ones are freed: they may be many.
+    colors = colors.take(order, axis=0)
+    counts = counts.take(order)
+    return ColorCounts(colors, counts)
 
 
 def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
@@ -92,7 +95,8 @@ def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
         total = _merge(colors, counts)
         if total is None:
             return None
-        total = _in_cell_order(*total)
+        order = _cell_order(total.colors)
+        total = ColorCounts(total.colors.take(order, axis=0), total.counts.take(order))
         is_bounded = is_tabular(colors.dtype, colors.shape[1])
         if not is_bounded and len(total.colors) > MAX_COUNTED:
             return None
@@ -177,14 +181,11 @@ def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
         )
 
 
-def _in_cell_order(colors: NDArray[Any], counts: NDArray[Any]) -> ColorCounts:
-    """Bring colors (n, C) into the order of their cells, unless there are none."""
-    if len(colors) and colors.shape[1] <= MAX_CELL_CHANNELS:
-        order = cell_order(to_points(colors, frame_of(colors)))
-        # One after the other, for they may be many.
-        colors = colors.take(order, axis=0)
-        counts = counts.take(order)
-    return ColorCounts(colors, counts)
+def _cell_order(colors: NDArray[Any]) -> NDArray[np.intp]:
+    """Order colors (n, C) by their cells, unless they have too many channels."""
+    if len(colors) == 0 or colors.shape[1] > MAX_CELL_CHANNELS:
+        return np.arange(len(colors))
+    return cell_order(to_points(colors, frame_of(colors)))
 
 
 def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
@@ -218,22 +219,19 @@ def _count_codes(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         return codes, counts
     dtype = np.uint32 if n_pixels < 1 << 32 else np.uint64
     table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], dtype)
-    lock = threading.Lock()
-
-    def count(part: int, n_threads: int) -> None:
-        for _, block in pixel_blocks(image, part, n_threads):
-            codes = _codes(block)
-            with lock:
-                np.add.at(table, codes, dtype(1))
-
-    _share(image, count)
-    present = np.concatenate(
-        [
-            (np.flatnonzero(table[i : i + _BLOCK] != 0) + i).astype(np.uint32)
-            for i in range(0, len(table), _BLOCK)
-        ]
-    )
-    return present, table.take(present)
+    for _, block in pixel_blocks(image):
+        np.add.at(table, _codes(block), dtype(1))
+    codes = np.empty(np.count_nonzero(table), np.uint32)
+    counts = np.empty(len(codes), dtype)
+    end = 0
+    for start in range(0, len(table), _BLOCK):
+        part = table[start : start + _BLOCK]
+        present = np.flatnonzero(part != 0)
+        place = slice(end, end + len(present))
+        codes[place] = present + start
+        counts[place] = part.take(present)
+        end = place.stop
+    return codes, counts
 
 
 def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:

@@ -40,15 +40,22 @@ def _labels(
 ) -> NDArray[np.intp]:
     """Index the nearest of centers (k, C) for points (C, n)."""
     n_channels, n = columns.shape
-    squares = np.square(centers).sum(axis=1)
+    # Single precision tells most centers apart, in a range where no square overflows,
+    # nor squares that are zero in double precision are told apart.
+    largest = max(float(np.abs(centers).max()), float(np.abs(columns).max()), 1e-140)
+    scale = 2.0 ** -np.frexp(largest)[1]
+    scaled = centers * scale
+    squares = np.square(scaled).sum(axis=1)
     # |p|^2 is the same for every center.
-    score = -2 * centers @ columns
-    score += squares[:, np.newaxis]
+    factors = np.column_stack((-2 * scaled, squares)).astype(np.float32)
+    rows = np.ones((n_channels + 1, n), dtype=np.float32)
+    np.multiply(columns, scale, out=rows[:-1], casting="same_kind")
+    score = factors @ rows
     least = score.min(axis=0)
-    # More than four times what rounding adds to a score, or to a distance.
-    slack = np.square(columns).sum(axis=0) + squares.max()
-    slack *= (n_channels + 2) * 2.0**-49
-    slack += least
+    # More than four times what rounding adds to a score, and underflow.
+    slack = np.square(rows[:-1]).sum(axis=0) + np.float32(squares.max())
+    slack *= np.float32((n_channels + 3) * 2.0**-20)
+    slack += least + np.float32(1e-37)
     label, point = np.divmod(np.flatnonzero(score <= slack), n)
     labels = np.empty(n, dtype=np.intp)
     labels[point] = label

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_kmeans._cells import (
     MAX_CELL_CHANNELS,
     Partition,
+    as_given,
     build_cells,
-    label_cells,
+    label_sorted,
     partition_cells,
 )
 from napari_kmeans._nearest import nearest, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     Blocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]]
 
-_T = TypeVar("_T")
 
 __all__ = [
     "Measure",
@@ -43,8 +40,6 @@ _TAIL = 1e-3
 _GRID_BITS = (12, 7, 5, 4)
 # Points that are measured at once.
 _BLOCK = 1 << 16
-# Memory is no quicker for more.
-_N_THREADS = 2
 
 
 class Measure(NamedTuple):
@@ -80,20 +75,26 @@ def counted_source(
         return _block_source(lambda: iter([(points, weights)]), points.shape[1], n_bits)
     cells = build_cells(points, weights)
 
+    # These are sorted into their cells; nothing keeps the given ones.
+    finest = cells.levels[-1]
+
     def errors(labels: NDArray[Any], centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        for start in range(0, len(points), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            label = labels[block]
-            columns = points[block].T.astype(np.float64)
-            squared = squared_distances(columns, centers.T.take(label, axis=1))
-            yield _Errors(points[block], weights[block], label, squared)
+        for start in range(0, len(labels), _BLOCK):
+            label = labels[start : start + _BLOCK]
+            block = slice(start, start + len(label))
+            columns = finest.means[:, block]
+            squared = squared_distances(
+                columns.astype(np.float64), centers.T.take(label, axis=1)
+            )
+            yield _Errors(columns.T, finest.weights[block], label, squared)
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        return _worst(errors(label_cells(cells, centers), centers), m)
+        return _worst(errors(label_sorted(cells, centers), centers), m)
 
     def measure(centers: NDArray[np.float64]) -> Measure:
-        labels = label_cells(cells, centers)
-        return _measured(errors(labels, centers), centers, n_bits, labels)
+        labels = label_sorted(cells, centers)
+        given = as_given(cells, labels)
+        return _measured(errors(labels, centers), centers, n_bits, given)
 
     def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         sizes = [len(level.weights) - 1 for level in cells.levels]
@@ -128,13 +129,8 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
 
     def add_up(label: Callable[[NDArray[Any]], NDArray[np.intp]], k: int) -> Partition:
         weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
-
-        def labeled(
-            points: NDArray[Any], weight: NDArray[Any]
-        ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
-            return points, weight, label(points)
-
-        for points, weight, labels in _in_order(labeled, blocks()):
+        for points, weight in blocks():
+            labels = label(points)
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
                 for digit, part in enumerate(_digits(column, n_digits)):
@@ -148,10 +144,8 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
         return add_up(lambda points: nearest(points, centers)[0], len(centers))
 
     def errors(centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        def compared(points: NDArray[Any], weight: NDArray[Any]) -> _Errors:
-            return _Errors(points, weight, *nearest(points, centers))
-
-        return _in_order(compared, blocks())
+        for points, weight in blocks():
+            yield _Errors(points, weight, *nearest(points, centers))
 
     def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
         return _worst(errors(centers), m)
@@ -181,21 +175,6 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
         return cells.sums[used] / weights[:, np.newaxis], weights
 
     return PointSource(partition, worst, measure, coarse)
-
-
-def _in_order(
-    function: Callable[[NDArray[Any], NDArray[Any]], _T],
-    blocks: Iterator[tuple[NDArray[Any], NDArray[Any]]],
-) -> Iterator[_T]:
-    """Apply a function to blocks in threads, a few at a time, and keep their order."""
-    with ThreadPoolExecutor(_N_THREADS) as executor:
-        ahead: deque[Future[_T]] = deque()
-        for block in blocks:
-            ahead.append(executor.submit(function, *block))
-            if len(ahead) > _N_THREADS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 class _Errors(NamedTuple):
