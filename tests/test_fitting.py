@@ -48,7 +48,7 @@ def test_fixed_colors_take_the_places_of_the_nearest_centers():
     model = fit_palette(sample([0, 50, 200, 90]), options(3, 0, [0, 100, 210], [205]))
 
     assert_array_equal(model.palette[:, 0], [0, 100, 205])
-    assert_array_equal(model.centers[:, 0], [205, 0, 100])
+    assert_array_equal(model.centers[:, 0], [0, 100])
 
 
 @pytest.mark.parametrize("init", ["auto", "thorough"])

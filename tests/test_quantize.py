@@ -150,11 +150,13 @@ def test_palette_is_distinct_and_sorted_from_dark_to_light(image, k):
 
 
 @pytest.mark.parametrize("init", ["auto", "k-means++", "random"])
-def test_error_never_rises_from_one_iteration_to_the_next(photo, init):
+def test_error_never_rises_from_one_iteration_to_the_next(init):
+    # Large, so that it does not soon come to rest.
+    photo = skimage.data.astronaut()
     errors = []
 
     kmeans_palette(
-        photo, 12, 30, init=init, rng=3, callback=lambda s: errors.append(s.mse)
+        photo, 128, 30, init=init, rng=3, callback=lambda s: errors.append(s.mse)
     )
 
     assert len(errors) > 20
@@ -1076,7 +1078,7 @@ def test_the_curve_is_of_the_size_of_separate_fits(photo, switch):
     errors = error_curve(photo, ks, **switch)
 
     separate = [kmeans_palette(photo, k, **switch).mse for k in ks]
-    assert (errors <= np.multiply(separate, 3)).all()
+    assert (errors <= np.multiply(separate, 1.1)).all()
     assert (errors >= np.multiply(separate, 0.9)).all()
 
 

@@ -89,7 +89,8 @@ class Model(NamedTuple):
     converged: bool
     # Entry of each counted color, if colors were counted and fitted.
     labels: NDArray[Any] | None
-    # Centers (k, D) before they were rounded; none if the palette has every color.
+    # Centers (k - m, D) of others than m fixed colors, before they were rounded; None if
+    # the palette has every color.
     centers: NDArray[np.float64] | None
 
 
@@ -154,8 +155,7 @@ def _start_beside(
     k, m = options.k, len(pinned)
     if m == k:
         return pinned
-    others = None if fewer is None else fewer[m:]
-    beside = np.concatenate((pinned, _start(pixels, options, k - m, others)))
+    beside = np.concatenate((pinned, _start(pixels, options, k - m, fewer)))
     if m == 0 or fewer is not None or options.init not in _SEARCHES:
         return beside
     # Some of these may be of no use beside pinned ones, and of k centers those that
@@ -255,7 +255,8 @@ def _rounded(
         # More colors would not lower the error that squares can tell.
         palette, counts = palette[stays], counts[stays]
         labels = None if labels is None else (np.cumsum(stays) - 1)[labels]
-    return Model(palette, counts, mse, fit.n_iter, fit.converged, labels, fit.centers)
+    moved = fit.centers[len(fixed) :]
+    return Model(palette, counts, mse, fit.n_iter, fit.converged, labels, moved)
 
 
 def _mse_in_units(
