@@ -260,3 +260,6 @@ def test_coloring_is_indexing(monkeypatch, dtype, n_channels):
     assert_array_equal(color_pixels(labels, palette), palette[labels])
     monkeypatch.setattr(_mapping, "_COLORED", 10)
     assert_array_equal(color_pixels(labels, palette[::-1]), palette[::-1][labels])
+    monkeypatch.setattr(_mapping, "_PAIRED", 2)
+    assert_array_equal(color_pixels(labels, palette), palette[labels])
+    assert_array_equal(color_pixels(labels.T, palette), palette[labels.T])

@@ -89,8 +89,8 @@ class Model(NamedTuple):
     converged: bool
     # Entry of each counted color, if colors were counted and fitted.
     labels: NDArray[Any] | None
-    # Centers (k - m, D) of others than m fixed colors, before they were rounded; None if
-    # the palette has every color.
+    # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
+    # None if the palette has every color.
     centers: NDArray[np.float64] | None
 
 

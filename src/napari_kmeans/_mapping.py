@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from napari_kmeans._arguments import Dither, Layout
 
-__all__ = ["color_pixels", "keep_uncounted", "label_pixels", "paint_items"]
+__all__ = ["color_pixels", "keep_uncounted", "label_pixels", "label_type"]
 
 # Pixels dithered in order at once, with a table of all colors and without.
 _TABULAR_SLAB = 1 << 22
 _OTHER_SLAB = 1 << 18
 # Pixels colored at once, whose labels become indices of 8 bytes.
-_COLORED = 1 << 18
+_COLORED = 1 << 17
+# Pixels that are worth a table of all pairs.
+_PAIRED = 1 << 20
 # Centers that are sooner all compared than left out with the help of cells.
 _FEW_CENTERS = 16
 
@@ -55,7 +57,7 @@ def label_pixels(
 
     shape = image.shape[:-1]
     if next(blocks(), None) is None:
-        return np.zeros(shape, _label_type(len(palette)))
+        return np.zeros(shape, label_type(len(palette)))
     space = space_of(layout.space, layout.has_alpha, blocks)
     centers = centers_of(palette, space)
     # Planes of rows, also where the image has only one axis or none.
@@ -76,27 +78,18 @@ def color_pixels(
     labels: NDArray[np.unsignedinteger[Any]], palette: NDArray[Any]
 ) -> NDArray[Any]:
     """Give ``palette[labels]``, where a color is one item and not C numbers."""
-    items, flat = _items(palette), labels.reshape(-1)
+    items, flat = _items(palette), np.ascontiguousarray(labels).reshape(-1)
     colored = np.empty(flat.shape, items.dtype)
-    for start in range(0, len(flat), _COLORED):
-        block = slice(start, start + _COLORED)
-        # No label is out of range: "clip" only spares the check.
-        items.take(flat[block], out=colored[block], mode="clip")
+    n_paired = 0
+    if flat.dtype == np.uint8 and len(flat) >= _PAIRED:
+        # Two labels at a time are half as many look-ups.
+        n_paired = len(flat) // 2 * 2
+        table = _pairs(items)
+        _look_up(
+            table, flat[:n_paired].view("<u2"), colored[:n_paired].view(table.dtype)
+        )
+    _look_up(items, flat[n_paired:], colored[n_paired:])
     return colored.view(palette.dtype).reshape(*labels.shape, palette.shape[1])
-
-
-def paint_items(
-    image: NDArray[Any],
-    colors: NDArray[Any],
-    labels: NDArray[Any],
-    palette: NDArray[Any],
-) -> NDArray[Any]:
-    """Give every pixel of a tabular image (..., C) its palette color.
-
-    The entries of `colors` (n, C) in the palette are `labels` (n,).
-    """
-    painted = paint(image, colors, _items(palette)[labels])
-    return painted.view(palette.dtype).reshape(image.shape)
 
 
 def keep_uncounted(
@@ -110,9 +103,26 @@ def keep_uncounted(
         np.copyto(quantized, image, where=image[..., -1:] <= 0)
 
 
-def _label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
+def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
     """Give the dtype of labels of a palette."""
     return np.uint8 if n_colors <= 256 else np.uint16
+
+
+def _look_up(table: NDArray[Any], index: NDArray[Any], found: NDArray[Any]) -> None:
+    """Put the items of a table, block by block, into `found`."""
+    for start in range(0, len(index), _COLORED):
+        block = slice(start, start + _COLORED)
+        # No index is out of range: "clip" only spares the check.
+        table.take(index[block], out=found[block], mode="clip")
+
+
+def _pairs(items: NDArray[Any]) -> NDArray[Any]:
+    """Give each two of up to 256 items as one, the first by the lower byte."""
+    padded = items.take(np.arange(256), mode="clip")
+    pairs = np.empty((256, 256, 2), items.dtype)
+    pairs[..., 0] = padded
+    pairs[..., 1] = padded[:, np.newaxis]
+    return pairs.view(f"V{2 * items.dtype.itemsize}").reshape(-1)
 
 
 def _items(palette: NDArray[Any]) -> NDArray[Any]:
@@ -128,7 +138,7 @@ def _nearest_labels(
     space: Space,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Label pixels (..., C), all of `colors` if these are given."""
-    dtype = _label_type(len(centers))
+    dtype = label_type(len(centers))
     if colors is not None:
         found = _nearest_of(points_of(colors, space), centers)
         return paint(image, colors, found.astype(dtype))
@@ -180,7 +190,7 @@ def _ordered(
     space: Space,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Dither planes (n, rows, columns, C) by thresholds."""
-    labels = np.empty(planes.shape[:-1], _label_type(len(centers)))
+    labels = np.empty(planes.shape[:-1], label_type(len(centers)))
     if colors is not None:
         mixed = _mixed(colors, centers, space)
         number = np.arange(len(colors), dtype=np.uint32)
@@ -201,7 +211,7 @@ def _mixed(
     colors: NDArray[Any], centers: NDArray[np.float64], space: Space
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
     """Give the two labels of each color (n, C), and the share of the second."""
-    dtype = _label_type(len(centers))
+    dtype = label_type(len(centers))
     first, second = np.zeros((2, len(colors)), dtype)
     share = np.zeros(len(colors), dtype=np.float32)
     finite = np.isfinite(colors).all(axis=1)

@@ -23,7 +23,7 @@ from napari_kmeans._arguments import (
     checked_palette,
     checked_rng,
 )
-from napari_kmeans._color_counts import is_tabular
+from napari_kmeans._color_counts import is_tabular, paint
 from napari_kmeans._fitting import (
     FitOptions,
     IterationState,
@@ -35,7 +35,7 @@ from napari_kmeans._mapping import (
     color_pixels,
     keep_uncounted,
     label_pixels,
-    paint_items,
+    label_type,
 )
 from napari_kmeans._sample import Sample, sample_pixels
 
@@ -201,6 +201,8 @@ def quantize_kmeans(
         # The palette has every color that counts.
         return array.copy()
     counted = sample.fitted and sample.fitted.counted
+    # Its cells may be large.
+    del sample
     if (
         mask is None
         and counted is not None
@@ -208,11 +210,11 @@ def quantize_kmeans(
         and is_tabular(layout.dtype, layout.n_channels)
     ):
         # Every color has been labeled already.
-        palette = model.palette
-        quantized = paint_items(pixels, counted.colors, model.labels, palette)
+        entries = model.labels.astype(label_type(len(model.palette)))
+        labels = paint(pixels, counted.colors, entries)
     else:
         labels = label_pixels(pixels, model.palette, layout, None)
-        quantized = color_pixels(labels, model.palette)
+    quantized = color_pixels(labels, model.palette)
     keep_uncounted(quantized, pixels, layout.has_alpha)
     quantized = quantized.astype(array.dtype, copy=False)
     if channel_axis is None:
