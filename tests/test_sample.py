@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_kmeans import _color_counts, kmeans_palette
+from napari_kmeans import _color_counts, _sample, kmeans_palette, quantize_kmeans
 from napari_kmeans._arguments import checked_layout
 from napari_kmeans._sample import sample_pixels
 
@@ -72,3 +72,27 @@ def test_too_many_colors_to_count_are_fitted_from_the_pixels(monkeypatch, dtype,
 def test_an_image_without_a_finite_pixel():
     with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
         sample([np.full((1, 1, 3), np.inf)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "switch"),
+    [
+        ((40, 30, 3), "u2", {}),
+        ((40, 30, 4), "u1", {"alpha": True}),
+        ((40, 30), "u2", {"channel_axis": None}),
+    ],
+)
+def test_cells_of_pixels_are_only_quicker(monkeypatch, shape, dtype, switch):
+    monkeypatch.setattr(_color_counts, "MAX_COUNTED", 100)
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(2).integers(0, top + 1, shape).astype(dtype)
+
+    in_cells = kmeans_palette(image, 9, **switch)
+    quantized = quantize_kmeans(image, 9, **switch)
+
+    monkeypatch.setattr(_sample, "_MOST_IN_CELLS", 0)
+    in_blocks = kmeans_palette(image, 9, **switch)
+    assert_array_equal(in_cells.palette, in_blocks.palette)
+    assert_array_equal(in_cells.counts, in_blocks.counts)
+    assert in_cells.mse == in_blocks.mse
+    assert_array_equal(quantized, quantize_kmeans(image, 9, **switch))

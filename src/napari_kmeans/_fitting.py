@@ -87,7 +87,7 @@ class Model(NamedTuple):
     mse: float
     n_iter: int
     converged: bool
-    # Entry of each counted color, if colors were counted and fitted.
+    # Entry of each counted color, if colors were counted and fitted; else of no use.
     labels: NDArray[Any] | None
     # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
     # None if the palette has every color.

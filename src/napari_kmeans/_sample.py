@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._cells import MAX_CELL_CHANNELS
 from napari_kmeans._color_counts import (
     ColorCounts,
     add_counts,
@@ -29,6 +30,8 @@ __all__ = ["FittedPixels", "Sample", "sample_pixels"]
 
 # Fully transparent pixels whose colors are told apart, where colors are not counted.
 _MOST_UNSEEN = 1 << 20
+# Pixels that are sorted into cells where their colors are not counted.
+_MOST_IN_CELLS = 1 << 22
 
 
 class FittedPixels(NamedTuple):
@@ -102,11 +105,25 @@ def _fitted(
         space = space_of(layout.space, layout.has_alpha, blocks)
         locate = functools.partial(points_of, space=space)
         source = pixel_source(lambda: map(locate, blocks()), whole_bits(space))
+        if _fit_cells(blocks, space):
+            # Cells of the pixels themselves spare most of the comparisons.
+            points = np.concatenate([locate(block) for block in blocks()])
+            ones = np.ones(len(points), np.uint8)
+            in_cells = counted_source(points, ones, whole_bits(space))
+            source = in_cells._replace(coarse=source.coarse)
     else:
         colors, counts = counted
         space = space_of(layout.space, layout.has_alpha, lambda: iter([colors]))
         source = counted_source(points_of(colors, space), counts, whole_bits(space))
     return FittedPixels(counted, blocks, space, source)
+
+
+def _fit_cells(blocks: Callable[[], Iterator[NDArray[Any]]], space: Space) -> bool:
+    """Whether pixels are few, and their points small whole numbers, whose sums fit."""
+    n_channels = len(space.frame.origin)
+    if not 0 < whole_bits(space) <= 16 or n_channels > MAX_CELL_CHANNELS:
+        return False
+    return sum(len(block) for block in blocks()) <= _MOST_IN_CELLS
 
 
 def _count_unseen(parts: Callable[[], Iterator[NDArray[Any]]]) -> ColorCounts:
