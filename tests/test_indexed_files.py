@@ -361,6 +361,13 @@ def test_a_file_without_palette_is_refused(tmp_path, name):
         read_indexed(tmp_path / name)
 
 
+def test_a_file_of_something_else_is_refused_in_words(tmp_path):
+    path = tmp_path / "photo.hex"
+    path.write_text("1a0f0c\n")
+    with pytest.raises(ValueError, match=r"photo\.hex: not an image, or of a format"):
+        read_indexed(path)
+
+
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such file"):
         read_indexed(tmp_path / "missing.png")

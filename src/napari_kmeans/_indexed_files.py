@@ -190,12 +190,17 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
 def decode_indexed(content: bytes) -> IndexedImage:
     """Read the content of a file that holds a palette, or raise ValueError."""
+    from PIL import UnidentifiedImageError
+
     try:
         if content.startswith((b"GIF87a", b"GIF89a")):
             return _read_gif(content)
         if is_tiff(content):
             return _read_tiff(content)
         return _read_png(content)
+    except UnidentifiedImageError as error:  # It names an object of ours.
+        msg = "not an image, or of a format that cannot be read"
+        raise ValueError(msg) from error
     except Exception as error:  # Decoders raise anything on broken bytes.
         raise ValueError(str(error) or type(error).__name__) from error
 
