@@ -601,6 +601,21 @@ def test_processes_beside_end_with_the_one_that_was_called(folder, sent):
         read_image(path)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    [["photo.jpg", "-o", "-"], ["info", "photo.jpg"], ["info", "--json", "photo.jpg"]],
+)
+def test_a_full_standard_output_is_one_line(folder, arguments):
+    command = [sys.executable, "-m", "napari_kmeans", *arguments]
+    with open("/dev/full", "wb") as full:
+        finished = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder
+        )
+    assert finished.returncode == 1
+    assert finished.stderr == "Error: -: No space left on device\n"
+
+
 def test_standard_input_and_output_take_an_image(folder):
     photo = (folder / "photo.jpg").read_bytes()
     result = CliRunner().invoke(_cli.main, ["-", "-k", "5"], input=photo)

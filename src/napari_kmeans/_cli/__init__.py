@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +13,8 @@ from napari_kmeans._cli._compress import apply, compress
 from napari_kmeans._cli._curve import curve
 from napari_kmeans._cli._info import info
 from napari_kmeans._cli._palette import palette
-from napari_kmeans._cli._work import INTERRUPTED
+from napari_kmeans._cli._places import STDOUT
+from napari_kmeans._cli._work import INTERRUPTED, Talk, reason
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -54,12 +57,22 @@ class _Commands(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C has the exit status that shells know it by."""
+        """Run the command; Ctrl-C has the exit status that shells know it by.
+
+        Files are dealt with where they are used: what is left is the standard output.
+        """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             return ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # Who reads has enough: click leaves without a word.
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):  # Python would try again at the end.
+                sys.stdout.close()
+            Talk().complain(STDOUT, reason(error, STDOUT))
+            return ctx.exit(1)
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
