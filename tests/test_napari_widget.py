@@ -908,6 +908,20 @@ def test_volume_shows_the_pixels_of_a_color_alone(result, viewer):
     assert len(viewer.layers) == 2
 
 
+def test_volume_is_seen_again_in_a_plane(result, viewer):
+    volume = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(volume, "labels", rgb=True)
+    viewer.dims.ndisplay = 3
+    widget.panel.chosen.emit(2)
+
+    viewer.dims.ndisplay = 2
+
+    assert labels.visible
+    veil = viewer.layers[-1]
+    assert veil is not labels
+    assert veil.get_color(3)[3] == 0
+
+
 def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
     widget, image, labels = result()
     before = image.data.copy()
