@@ -788,6 +788,21 @@ def test_closed_dock_ends_the_computation(window, paused, qtbot):
     assert names(window) == ["a"]
 
 
+def test_explanation_goes_with_its_cause(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.controls.fixed.value = "red"
+    widget.live.value = True
+    settle(widget)
+    assert widget.status.value.startswith("No preview: colors must be like")
+
+    widget.controls.fixed.value = ""
+    settle(widget)
+
+    assert widget.status.value == ""
+    assert preview_in(viewer)
+
+
 def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
     def fail(*_, **__):
         msg = "out of crayons"

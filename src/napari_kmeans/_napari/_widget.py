@@ -55,6 +55,8 @@ from napari_kmeans._napari._settings import default_preview
 
 __all__ = ["QuantizeWidget"]
 
+_NO_PREVIEW = "No preview"
+
 
 class _Watcher(QObject):
     """Tell when a widget is hidden, and when its dock was closed."""
@@ -310,6 +312,9 @@ class QuantizeWidget(Container[Widget]):
 
     def _collect(self) -> Request | None:
         """Give what the preview is to show."""
+        # What hindered the preview before is over, or will be told again.
+        if self.status.value.startswith(_NO_PREVIEW):
+            self.status.value = ""
         request = self.controls.request()
         return request if self.live.value else None
 
@@ -333,7 +338,7 @@ class QuantizeWidget(Container[Widget]):
         self._choose(None)
 
     def _preview_failed(self, error: Exception) -> None:
-        self.status.value = f"No preview: {error}"
+        self.status.value = f"{_NO_PREVIEW}: {error}"
 
     def _follow_dims(self) -> None:
         self._request_preview()
