@@ -1005,6 +1005,28 @@ def test_numbers_are_shown(result, qtbot):
     assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
 
 
+def test_numbers_are_those_of_the_listed_result(
+    result, viewer, finish, qtbot, monkeypatch
+):
+    widget, image, _ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    first = widget.numbers.value
+    widget.controls.k.value = 2
+    press(widget.run)
+    finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    assert widget.numbers.value != first
+
+    viewer.layers.selection.active = image
+    assert widget.numbers.value == first
+
+    # They were those of the colors before.
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    widget.panel.opened.emit(1)
+    assert widget.numbers.value == ""
+
+
 # Copy as Python.
 
 
