@@ -1047,6 +1047,13 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
     for one, other in levels if layer.multiscale else [(made.data, layer.data)]:
         assert_array_equal(one, other)
     assert_array_equal(made.extent.world, layer.extent.world)
+    assert made.units == layer.units
+    assert made.axis_labels == layer.axis_labels
+    looks = ["opacity", "blending"]
+    if not hasattr(layer, "get_color"):
+        looks += ["contrast_limits", "gamma"]
+    for look in looks:
+        assert getattr(made, look) == getattr(layer, look)
     if hasattr(layer, "get_color"):
         for label in range(1, 6):
             assert_array_equal(made.get_color(label), layer.get_color(label))
@@ -1081,9 +1088,19 @@ def test_script_makes_the_layer_again(
     viewer, dock, finish, monkeypatch, image, chosen, output
 ):
     is_rgb = image.ndim == 3 and not {"channels", "palettes"} & set(chosen)
-    viewer.add_image(
-        image, name="it's", rgb=is_rgb, translate=[3] * (image.ndim - is_rgb)
+    n_axes = image.ndim - is_rgb
+    source = viewer.add_image(
+        image,
+        name="it's",
+        rgb=is_rgb,
+        translate=[3] * n_axes,
+        units=["um"] * n_axes,
+        axis_labels="tzyx"[-n_axes:],
+        blending="additive",
     )
+    if not is_rgb:
+        source.contrast_limits = 20, 150
+        source.gamma = 0.5
     widget = dock()
     widget.controls.k.value = 4
     widget.controls.output.value = output
