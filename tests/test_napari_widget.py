@@ -788,6 +788,21 @@ def test_closed_dock_ends_the_computation(window, paused, qtbot):
     assert names(window) == ["a"]
 
 
+def test_explanation_goes_with_its_cause(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.controls.fixed.value = "red"
+    widget.live.value = True
+    settle(widget)
+    assert widget.status.value.startswith("No preview: colors must be like")
+
+    widget.controls.fixed.value = ""
+    settle(widget)
+
+    assert widget.status.value == ""
+    assert preview_in(viewer)
+
+
 def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
     def fail(*_, **__):
         msg = "out of crayons"
@@ -908,6 +923,20 @@ def test_volume_shows_the_pixels_of_a_color_alone(result, viewer):
     assert len(viewer.layers) == 2
 
 
+def test_volume_is_seen_again_in_a_plane(result, viewer):
+    volume = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    widget, labels = result(volume, "labels", rgb=True)
+    viewer.dims.ndisplay = 3
+    widget.panel.chosen.emit(2)
+
+    viewer.dims.ndisplay = 2
+
+    assert labels.visible
+    veil = viewer.layers[-1]
+    assert veil is not labels
+    assert veil.get_color(3)[3] == 0
+
+
 def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
     widget, image, labels = result()
     before = image.data.copy()
@@ -976,6 +1005,28 @@ def test_numbers_are_shown(result, qtbot):
     assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
 
 
+def test_numbers_are_those_of_the_listed_result(
+    result, viewer, finish, qtbot, monkeypatch
+):
+    widget, image, _ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    first = widget.numbers.value
+    widget.controls.k.value = 2
+    press(widget.run)
+    finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    assert widget.numbers.value != first
+
+    viewer.layers.selection.active = image
+    assert widget.numbers.value == first
+
+    # They were those of the colors before.
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    widget.panel.opened.emit(1)
+    assert widget.numbers.value == ""
+
+
 # Copy as Python.
 
 
@@ -996,6 +1047,13 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
     for one, other in levels if layer.multiscale else [(made.data, layer.data)]:
         assert_array_equal(one, other)
     assert_array_equal(made.extent.world, layer.extent.world)
+    assert made.units == layer.units
+    assert made.axis_labels == layer.axis_labels
+    looks = ["opacity", "blending"]
+    if not hasattr(layer, "get_color"):
+        looks += ["contrast_limits", "gamma"]
+    for look in looks:
+        assert getattr(made, look) == getattr(layer, look)
     if hasattr(layer, "get_color"):
         for label in range(1, 6):
             assert_array_equal(made.get_color(label), layer.get_color(label))
@@ -1030,9 +1088,19 @@ def test_script_makes_the_layer_again(
     viewer, dock, finish, monkeypatch, image, chosen, output
 ):
     is_rgb = image.ndim == 3 and not {"channels", "palettes"} & set(chosen)
-    viewer.add_image(
-        image, name="it's", rgb=is_rgb, translate=[3] * (image.ndim - is_rgb)
+    n_axes = image.ndim - is_rgb
+    source = viewer.add_image(
+        image,
+        name="it's",
+        rgb=is_rgb,
+        translate=[3] * n_axes,
+        units=["um"] * n_axes,
+        axis_labels="tzyx"[-n_axes:],
+        blending="additive",
     )
+    if not is_rgb:
+        source.contrast_limits = 20, 150
+        source.gamma = 0.5
     widget = dock()
     widget.controls.k.value = 4
     widget.controls.output.value = output

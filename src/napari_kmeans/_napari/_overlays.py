@@ -298,6 +298,8 @@ class Highlight:
         if is_volume and layer.visible:
             layer.visible = False
             self._hidden = layer
+        elif not is_volume:
+            self._reveal()
         colors = _alone(entry, outcome.rgba[entry]) if is_volume else _veil(entry)
         # It is kept while the mouse goes from color to color.
         shown = (id(outcome.labels), part.level, str(part.box), part.affine.tolist())
@@ -319,6 +321,10 @@ class Highlight:
     def hide(self) -> None:
         """Show all pixels again."""
         self._overlay.hide()
+        self._reveal()
+
+    def _reveal(self) -> None:
+        """Let the layer be seen that made room."""
         if self._hidden is not None:
             self._hidden.visible = True
             self._hidden = None

@@ -10,6 +10,10 @@ __all__ = ["as_python"]
 
 _PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
+# What makes an image look as it does, and what else if it is not RGB.
+_LOOKS = ("opacity", "blending")
+_GRAY_LOOKS = ("colormap", "contrast_limits", "gamma")
+
 
 def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
     """Write a script that makes a layer again, from what it remembers.
@@ -73,7 +77,8 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
     places = [f"{name}=source.{name}" for name in _PLACES]
     if len(names) == 1:
         add = ["viewer.add_image(", f"    {made},", "    rgb=source.rgb,"]
-        add += ["    colormap=source.colormap,"] if axis is None else []
+        looks = _LOOKS if axis == -1 else _LOOKS + _GRAY_LOOKS
+        add += [f"    {name}=source.{name}," for name in looks]
         add += [f"    {place}," for place in places]
         return "\n".join([*lines, *add, ")", ""])
     lines += [
@@ -81,7 +86,7 @@ def as_python(record: dict[str, Any], kind: str, hexes: list[str]) -> str:
         "    source = viewer.layers[name]",
         "    viewer.add_image(",
         "        quantized[..., i],",
-        "        colormap=source.colormap,",
+        *(f"        {name}=source.{name}," for name in _LOOKS + _GRAY_LOOKS),
         *(f"        {place}," for place in places),
         "    )",
         "",
@@ -251,5 +256,9 @@ def _add_labels(made: str, dropped: int | None, hexes: list[str]) -> list[str]:
         lines += [
             f"    {name}=np.delete(source.{name}, {dropped}),"
             for name in ("scale", "translate")
+        ]
+        lines += [
+            f"    {name}=source.{name}[:{dropped}] + source.{name}[{dropped + 1}:],"
+            for name in ("units", "axis_labels")
         ]
     return [*lines, ")", ""]

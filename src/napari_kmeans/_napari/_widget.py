@@ -55,6 +55,8 @@ from napari_kmeans._napari._settings import default_preview
 
 __all__ = ["QuantizeWidget"]
 
+_NO_PREVIEW = "No preview"
+
 
 class _Watcher(QObject):
     """Tell when a widget is hidden, and when its dock was closed."""
@@ -95,6 +97,8 @@ class QuantizeWidget(Container[Widget]):
         # The layer whose palette is listed, and the entry that stays highlighted.
         self._listed: Layer | None = None
         self._kept: int | None = None
+        # What was found about each run, as it is shown.
+        self._measured: dict[str, str] = {}
 
         self.controls = Controls(self._viewer)
         self.live = CheckBox(name="live", text="Live preview", value=default_preview())
@@ -230,7 +234,7 @@ class QuantizeWidget(Container[Widget]):
             self._stop("There is no image layer: open an image first.", show_warning)
             return
         self._request = request
-        self._measuring.leave()
+        self._stop_measuring()
         self.run.enabled = False
         self.cancel.enabled = True
         # A bar of length 0 would be drawn as busy for ever.
@@ -286,18 +290,24 @@ class QuantizeWidget(Container[Widget]):
         self.status.value = f"Added {names}."
         self._list_palette(layers[-1])
         self.numbers.value = "Measuring"
-        self._measure(request, outcome)
+        self._measure(request, outcome, record_of(layers[-1]))
 
     def _show_error(self, error: Exception) -> None:
         assert self._request is not None
         self._stop(f"{self._request.layers[0].name}: {error}", show_error)
 
-    def _measure(self, request: Request, outcome: Outcome) -> None:
+    def _measure(self, request: Request, outcome: Outcome, record: Any) -> None:
+        def tell(text: str) -> None:
+            self._measured[record["run"]] = text
+            listed = record_of(self._listed)
+            if listed is not None and listed["run"] == record["run"]:
+                self.numbers.value = text
+
         def returned(numbers: Numbers) -> None:
-            self.numbers.value = str(numbers)
+            tell(str(numbers))
 
         def failed(error: Exception) -> None:
-            self.numbers.value = f"The numbers could not be found: {error}"
+            tell(f"The numbers could not be found: {error}")
 
         places = placement(request.layers[0], request.dropped_axis)
         self._measuring.start(
@@ -306,10 +316,18 @@ class QuantizeWidget(Container[Widget]):
             failed=failed,
         )
 
+    def _stop_measuring(self) -> None:
+        if self._measuring.is_busy:
+            self._measuring.leave()
+            self.numbers.value = ""
+
     # The preview.
 
     def _collect(self) -> Request | None:
         """Give what the preview is to show."""
+        # What hindered the preview before is over, or will be told again.
+        if self.status.value.startswith(_NO_PREVIEW):
+            self.status.value = ""
         request = self.controls.request()
         return request if self.live.value else None
 
@@ -333,7 +351,7 @@ class QuantizeWidget(Container[Widget]):
         self._choose(None)
 
     def _preview_failed(self, error: Exception) -> None:
-        self.status.value = f"No preview: {error}"
+        self.status.value = f"{_NO_PREVIEW}: {error}"
 
     def _follow_dims(self) -> None:
         self._request_preview()
@@ -367,6 +385,7 @@ class QuantizeWidget(Container[Widget]):
             self.numbers.value = ""
             return
         self.panel.show_palette(made.outcome.rgba, record["counts"])
+        self.numbers.value = self._measured.get(record["run"], "")
 
     def _point(self, entry: int) -> None:
         """Show the pixels of the color that is pointed at, or of the chosen one."""
@@ -407,6 +426,9 @@ class QuantizeWidget(Container[Widget]):
         record = layer.metadata[METADATA]
         run = record["run"]
         replaced = record["replaced"] | {entry: palette[entry].tolist()}
+        # The error was that of the colors before.
+        self._stop_measuring()
+        self._measured.pop(run, None)
         has_images = self._results.recolor(run, palette, replaced)
         self._list_palette(layer)
         if not has_images:
