@@ -67,6 +67,13 @@ def test_png_keeps_every_index_and_color(folder, indexed):
     assert_array_equal(iio.imread(path, mode=mode), palette[labels])
 
 
+def test_png_keeps_the_opacity_of_opaque_palettes(tmp_path):
+    opaque = np.array([[9, 8, 7, 255], [1, 2, 3, 255]], np.uint8)
+    write_indexed(tmp_path / "image.png", [[0, 1]], opaque)
+
+    assert_round_trip(tmp_path / "image.png", np.array([[0, 1]], np.uint8), opaque)
+
+
 @given(indexed=indexed_images() | indexed_images(ndim=3))
 def test_gif_keeps_every_index_and_color_of_every_frame(folder, indexed):
     labels, palette = indexed

@@ -1046,6 +1046,10 @@ def test_a_single_color_reaches_any_error_that_is_large():
 def test_targets_out_of_reach_say_so():
     image = np.arange(65537, dtype=np.uint32)
 
+    with pytest.raises(ValueError, match="mse=0 is out of reach of 5 colors"):
+        choose_k(np.arange(9), mse=0, max_k=5, channel_axis=None)
+    with pytest.raises(ValueError, match=r"mse=0\.1 is out of reach of 5"):
+        choose_k(np.arange(9), mse=0.1, max_k=5, channel_axis=None)
     with pytest.raises(ValueError, match="mse=0 is out of reach of 65536 colors"):
         choose_k(image, mse=0, channel_axis=None)
     with pytest.raises(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from napari_kmeans._arguments import MAX_COLORS
 from napari_kmeans._color_counts import MAX_COUNTED, count_colors
 from napari_kmeans._image_files import ImageFile, check_fit, decode_image, encode_image
 from napari_kmeans._image_metadata import has_channel_axis, without_axis
@@ -106,7 +107,8 @@ def compress(
             f"got {recipe.k}"
         )
         raise ValueError(msg)
-    result = fit_palette([image], recipe, tick)
+    most = MAX_FILE_COLORS if is_short else MAX_COLORS
+    result = fit_palette([image], recipe, tick, most)
     done = compress_to(image, name, result.palette, recipe)
     return done._replace(n_iter=result.n_iter, converged=result.converged)
 
@@ -174,11 +176,15 @@ def compress_to(
 
 
 def fit_palette(
-    images: Sequence[ImageFile], recipe: Recipe, tick: Callable[[], object]
+    images: Sequence[ImageFile],
+    recipe: Recipe,
+    tick: Callable[[], object],
+    most: int = MAX_COLORS,
 ) -> PaletteResult:
     """Find the palette of images that have the same channels.
 
-    Raises ValueError if no palette reaches the quality that the recipe asks for.
+    Raises ValueError if no palette of at most `most` colors reaches the quality that
+    the recipe asks for.
     """
     pixels = [image.pixels for image in images]
     channel_axis = -1 if images[0].has_channels else None
@@ -187,6 +193,7 @@ def fit_palette(
         return choose_k(
             pixels,
             psnr=recipe.psnr,
+            max_k=most,
             iters=recipe.iters,
             channel_axis=channel_axis,
             color_space=recipe.color_space,

@@ -29,7 +29,7 @@ def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
 
     width, height, _, color_type = struct.unpack_from(">IIBB", content, 16)
     free = not keep_palette
-    return oxipng.optimize_from_memory(
+    shrunk: bytes = oxipng.optimize_from_memory(
         content,
         level=4 if free and width * height <= _MOST_TRIED else 2,
         bit_depth_reduction=free,
@@ -37,6 +37,12 @@ def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
         grayscale_reduction=color_type != _INDEXED,
         palette_reduction=free,
     )
+    has_opacity = any(kind == b"tRNS" for kind, _ in _chunks(content))
+    if free or not has_opacity or any(kind == b"tRNS" for kind, _ in _chunks(shrunk)):
+        return shrunk
+    # oxipng leaves out the opacity of palettes that are opaque; one entry recalls it.
+    start = shrunk.index(b"IDAT") - 4
+    return shrunk[:start] + _chunk(b"tRNS", b"\xff") + shrunk[start:]
 
 
 def is_deep_png(content: bytes) -> bool:
@@ -77,6 +83,12 @@ def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
             alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
             pixels = np.concatenate([pixels, alpha], axis=-1)
     return pixels
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """Encode a chunk."""
+    check = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
 
 def _chunks(content: bytes) -> Any:

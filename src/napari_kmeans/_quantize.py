@@ -387,6 +387,7 @@ def choose_k(
     *,
     psnr: float | None = None,
     mse: float | None = None,
+    max_k: int = MAX_COLORS,
     iters: int = 10,
     channel_axis: int | None = -1,
     mask: Masks = None,
@@ -407,6 +408,8 @@ def choose_k(
     mse : float, optional
         Largest squared error, as `PaletteResult` has it. Either this or `psnr` must be
         given.
+    max_k : int, optional
+        Most colors that are tried, 1 to 65536: 256 for files that hold no more.
     iters : int, optional
         Largest number of Lloyd iterations over all pixels, at least 0.
     channel_axis : int or None, optional
@@ -429,7 +432,7 @@ def choose_k(
         As `kmeans_palette`, or if `psnr` or `mse` is not a number.
     ValueError
         As `kmeans_palette`, or if both or none of `psnr` and `mse` are given, one of
-        them is negative or not a number, or 65536 colors do not reach it.
+        them is negative or not a number, or `max_k` colors do not reach it.
 
     See Also
     --------
@@ -453,6 +456,7 @@ def choose_k(
         raise ValueError(msg)
     name, value = ("psnr", psnr) if mse is None else ("mse", mse)
     target = checked_number(name, value)
+    max_k = checked_integer("max_k", max_k, 1, MAX_COLORS)
     sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
     options = _options(sample.layout, 1, iters, "auto", None, None, None)
     most = target if mse is not None else _mse_of_psnr(target, sample)
@@ -460,16 +464,16 @@ def choose_k(
     def fitted(k: int) -> Model:
         return fit_palette(sample, options._replace(k=k))
 
-    too_far = f"{name}={target:g} is out of reach of {MAX_COLORS} colors"
+    too_far = f"{name}={target:g} is out of reach of {max_k} colors"
     # No error at all takes every color.
     k = 1 if most > 0 else _n_seen(sample)
-    if k > MAX_COLORS:
+    if k > max_k:
         raise ValueError(too_far)
     too_few, model = k - 1, fitted(k)
     while model.mse > most:
-        if k == MAX_COLORS:
+        if k == max_k:
             raise ValueError(too_far)
-        too_few, k = k, min(2 * k, MAX_COLORS)
+        too_few, k = k, min(2 * k, max_k)
         model = fitted(k)
     while k - too_few > 1:
         middle = (k + too_few) // 2
