@@ -702,6 +702,19 @@ def test_psnr_that_takes_more_colors_than_a_file_holds_is_refused(folder):
     assert names(folder) == ["noise.png", "out.tif", "photo.jpg"]
 
 
+def test_colors_too_many_to_count_are_not_told_as_a_number(monkeypatch, folder):
+    monkeypatch.setattr("napari_kmeans._color_counts.MAX_COUNTED", 50)
+    monkeypatch.setattr("napari_kmeans._display.MAX_COUNTED", 50)
+    noise = np.random.default_rng(0).integers(0, 65536, (20, 20, 3), dtype=np.uint16)
+    tifffile.imwrite("noise.tif", noise, photometric="rgb")
+
+    assert "more than 50 colors" in run("info", "noise.tif").stdout
+    assert "more than 50 -> 4 colors" in run("noise.tif", "-k", 4).stdout
+    done = run("--json", "--force", "noise.tif", "-k", 4)
+    assert json.loads(done.stdout)["images"][0]["colors_before"] is None
+    assert names(folder) == ["noise.tif", "noise_compressed.tif", "photo.jpg"]
+
+
 @pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
 @pytest.mark.parametrize("space", ["rgb", "oklab"])
 def test_dither_and_color_space_reach_the_core(folder, dither, space):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from napari_kmeans._arguments import MAX_COLORS
-from napari_kmeans._color_counts import MAX_COUNTED, count_colors
+from napari_kmeans._color_counts import count_colors
 from napari_kmeans._image_files import ImageFile, check_fit, decode_image, encode_image
 from napari_kmeans._image_metadata import has_channel_axis, without_axis
 from napari_kmeans._indexed_files import (
@@ -79,8 +79,9 @@ class Compressed(NamedTuple):
     palette: NDArray[Any]
     # Pixels of each palette color.
     counts: NDArray[np.int64]
-    # Distinct colors in the file: more than the palette's where the format has losses.
-    n_colors: int
+    # Distinct colors in the file: more than the palette's where the format has losses,
+    # and None if they are too many to be counted.
+    n_colors: int | None
     # Squared error, summed over channels, mean over pixels, and as decibels.
     mse: float
     psnr: float
@@ -101,7 +102,7 @@ def compress(
     if recipe.max_bytes is not None:
         return _compress_to_size(image, name, recipe, tick)
     is_short = _suffix(name) in (".png", ".gif")
-    if is_short and min(recipe.k, count_distinct(image)) > MAX_FILE_COLORS:
+    if is_short and min(recipe.k, count_distinct(image) or recipe.k) > MAX_FILE_COLORS:
         msg = (
             f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
             f"got {recipe.k}"
@@ -144,7 +145,7 @@ def compress_to(
         if image.has_channels:
             finite = finite.all(axis=-1, keepdims=True)
         pixels = np.where(finite, pixels, image.pixels)
-    n_colors = int(np.count_nonzero(counts))
+    n_colors: int | None = int(np.count_nonzero(counts))
     if _is_indexed(name, image, palette):
         _check_opacity(name, palette)
         colors = palette
@@ -250,11 +251,11 @@ def errors_of(image: ImageFile, ks: Sequence[int]) -> list[float]:
     return [float(error) for error in errors]
 
 
-def count_distinct(image: ImageFile) -> int:
-    """Count the distinct colors of finite pixels, up to one more than are kept."""
+def count_distinct(image: ImageFile) -> int | None:
+    """Count the distinct colors of finite pixels; None if they are too many."""
     pixels = image.pixels
     counted = count_colors(pixels if image.has_channels else pixels[..., np.newaxis])
-    return MAX_COUNTED + 1 if counted is None else len(counted.colors)
+    return None if counted is None else len(counted.colors)
 
 
 def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
@@ -315,7 +316,7 @@ def _compress_to_size(
 ) -> Compressed:
     """Compress with as many colors as the size allows, by bisection."""
     limit = recipe.max_bytes or 0
-    least, most = 1, min(recipe.k, _MOST_TRIED, count_distinct(image))
+    least, most = 1, min(recipe.k, count_distinct(image) or recipe.k, _MOST_TRIED)
     best, k, size = None, most, 0
     while least <= most:
         tried = compress(image, name, recipe._replace(k=k, max_bytes=None), tick)

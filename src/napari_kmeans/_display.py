@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._color_counts import MAX_COUNTED
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["displayed", "displayed_range", "hex_color", "middle_plane"]
+__all__ = ["counted_text", "displayed", "displayed_range", "hex_color", "middle_plane"]
 
 _CHECKERS = (255, 226)
+
+
+def counted_text(n_colors: int | None) -> str:
+    """Write a number of colors, None being more than are counted."""
+    return f"more than {MAX_COUNTED:,}" if n_colors is None else f"{n_colors:,}"
 
 
 def middle_plane(pixels: NDArray[Any], has_channels: bool) -> NDArray[Any]:

@@ -83,11 +83,11 @@ class ImageJob(NamedTuple):
         image: ImageFile,
         done: Compressed,
         size: int,
-        n_colors: int,
+        n_colors: int | None,
         is_skipped: bool,
     ) -> Outcome:
         """Tell what came out."""
-        from napari_kmeans._display import hex_color
+        from napari_kmeans._display import counted_text, hex_color
 
         size_after = len(done.content)
         facts: dict[str, Any] = {
@@ -107,7 +107,8 @@ class ImageJob(NamedTuple):
         }
         figures = (
             f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
-            f"{n_colors:,} -> {done.n_colors:,} colors, {_quality(done.psnr)}"
+            f"{counted_text(n_colors)} -> {counted_text(done.n_colors)} colors, "
+            f"{_quality(done.psnr)}"
         )
         if is_skipped:
             text = f"{self.source.name}: not written, as it would not be smaller"
@@ -127,10 +128,10 @@ class ImageJob(NamedTuple):
         )
 
     def _section(
-        self, image: ImageFile, done: Compressed, size: int, n_colors: int
+        self, image: ImageFile, done: Compressed, size: int, n_colors: int | None
     ) -> str:
         """Write the part of the report."""
-        from napari_kmeans._display import middle_plane
+        from napari_kmeans._display import counted_text, middle_plane
         from napari_kmeans._report import Comparison, render_section
 
         size_after = len(done.content)
@@ -146,7 +147,7 @@ class ImageJob(NamedTuple):
                     ("File", self.source.path.name, Path(self.target).name),
                     ("Bytes", f"{size:,}", f"{size_after:,}"),
                     ("Share of the bytes", "100%", f"{size_after / size:.1%}"),
-                    ("Colors", f"{n_colors:,}", f"{done.n_colors:,}"),
+                    ("Colors", counted_text(n_colors), counted_text(done.n_colors)),
                     ("Shape", shape, ""),
                     ("Type of pixels", str(image.pixels.dtype), ""),
                     ("PSNR", "", _quality(done.psnr).removeprefix("PSNR ")),
@@ -156,12 +157,12 @@ class ImageJob(NamedTuple):
         )
 
     def _draw(
-        self, image: ImageFile, done: Compressed, size: int, n_colors: int
+        self, image: ImageFile, done: Compressed, size: int, n_colors: int | None
     ) -> None:
         """Write the picture of before and after."""
         from napari_kmeans._atomic_file import replace_file
         from napari_kmeans._before_after import Panel, draw_before_after
-        from napari_kmeans._display import middle_plane
+        from napari_kmeans._display import counted_text, middle_plane
         from napari_kmeans._image_files import ImageFile, encode_image
 
         picture = str(self.picture)
@@ -169,7 +170,7 @@ class ImageJob(NamedTuple):
             Panel(
                 middle_plane(shown.pixels, shown.has_channels),
                 Path(name).name,
-                f"{n_bytes:,} bytes, {n:,} {'color' if n == 1 else 'colors'}",
+                f"{n_bytes:,} bytes, {counted_text(n)} color{'' if n == 1 else 's'}",
             )
             for shown, name, n_bytes, n in (
                 (image, self.source.path.name, size, n_colors),

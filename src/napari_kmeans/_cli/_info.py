@@ -40,6 +40,7 @@ class _InfoJob(NamedTuple):
     def do(self, step: Callable[[str], object]) -> Outcome:
         """Read the image and count its colors."""
         from napari_kmeans._compression import count_distinct
+        from napari_kmeans._display import counted_text
         from napari_kmeans._image_files import decode_image
         from napari_kmeans._indexed_files import decode_indexed
 
@@ -70,7 +71,7 @@ class _InfoJob(NamedTuple):
         parts = [
             f"{len(content):,} bytes",
             f"{shape} {image.pixels.dtype}",
-            f"{facts['colors']:,} colors",
+            f"{counted_text(facts['colors'])} colors",
         ]
         if image.has_alpha:
             parts.append("with alpha")
