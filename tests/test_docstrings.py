@@ -8,8 +8,6 @@ import napari_kmeans
 # Extended summary, examples, cross-references: good where they help, not a must. What
 # is returned has a name, also where it is one array.
 NOT_ASKED_FOR = {"ES01", "EX01", "SA01", "RT02"}
-# What is returned has a name here, also where it is one thing.
-NOT_ASKED_FOR |= {"RT02"}
 # Classes are read, not built, by their users: attributes without parameters.
 NOT_ASKED_FOR_OF_CLASSES = {"PR01"}
 

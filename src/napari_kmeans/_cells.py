@@ -28,7 +28,6 @@ __all__ = [
     "label_cells",
     "label_sorted",
     "partition_cells",
-    "ranges",
 ]
 
 # Cells of more channels are too few or too wide to decide anything.
@@ -323,14 +322,6 @@ def _first_least(
         np.maximum(slots, is_less * slots.dtype.type(slot), out=slots)
         np.minimum(least, distance[slot], out=least)
     return slots.astype(np.intp), least
-
-
-def ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Concatenate the ranges from first[i] to first[i] + size[i]."""
-    ends = np.cumsum(size)
-    ranges = np.arange(ends[-1] if len(ends) else 0)
-    ranges += (first - ends + size).repeat(size)
-    return ranges
 
 
 def _runs(points: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:

@@ -16,6 +16,12 @@ from napari_kmeans._indexed_files import (
     MAX_FILE_COLORS,
     encode_indexed,
 )
+from napari_kmeans._quality import (
+    peak_ratio,
+    premultiplied,
+    signal_peak,
+    white_of,
+)
 from napari_kmeans._quantize import (
     choose_k,
     error_curve,
@@ -265,13 +271,13 @@ def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
     """
     n_channels = image.pixels.shape[-1] if image.has_channels else 1
     before, after = image.pixels.reshape(-1, n_channels), pixels.reshape(-1, n_channels)
-    top = _top(image.pixels.dtype) if image.has_alpha else None
+    top = white_of(image.pixels.dtype) if image.has_alpha else None
     total, n_pixels = 0.0, 0
     for start in range(0, len(before), _BLOCK):
         ends = [some[start : start + _BLOCK] for some in (before, after)]
         if top is not None:
             seen = ends[0][:, -1] > 0
-            ends = [_premultiplied(some[seen], top) for some in ends]
+            ends = [premultiplied(some[seen], top) for some in ends]
         # Infinite minus infinite is no error.
         with np.errstate(invalid="ignore"):
             difference = ends[1].astype(np.float64) - ends[0]
@@ -287,28 +293,8 @@ def psnr(image: ImageFile, mse: float) -> float:
         return math.inf
     pixels = image.pixels
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
-    if pixels.dtype.kind == "f":
-        peak = 1.0 if low >= 0 and high <= 1 else high - float(finite.min())
-    elif pixels.dtype.kind == "b":
-        peak = 1.0
-    else:
-        limits = np.iinfo(pixels.dtype)
-        peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
-    n_channels = pixels.shape[-1] if image.has_channels else 1
-    return 10 * math.log10(peak**2 * n_channels / mse)
-
-
-def _premultiplied(colors: NDArray[Any], top: float) -> NDArray[np.float64]:
-    """Make colors (n, C) count as far as they are seen."""
-    values = colors.astype(np.float64)
-    values[:, :-1] *= values[:, -1:] / top
-    return values
-
-
-def _top(dtype: np.dtype[Any]) -> float:
-    """Give the value that is opaque."""
-    return 1.0 if dtype.kind in "fb" else float(np.iinfo(dtype).max)
+    peak = signal_peak(pixels.dtype, float(finite.min()), float(finite.max()))
+    return peak_ratio(mse, peak, pixels.shape[-1] if image.has_channels else 1)
 
 
 def _compress_to_size(
@@ -399,7 +385,7 @@ def _with_channels(
         colors = np.repeat(colors, 3, axis=-1)
     if colors.shape[-1] == n_channels:
         return colors
-    opaque = np.full((*colors.shape[:-1], 1), _top(colors.dtype), colors.dtype)
+    opaque = np.full((*colors.shape[:-1], 1), white_of(colors.dtype), colors.dtype)
     return np.concatenate([colors, opaque], axis=-1)
 
 

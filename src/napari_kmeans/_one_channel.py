@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_kmeans._cells import ranges
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,7 +63,7 @@ def _add_cluster(
         last = np.where(above <= n, starts[np.minimum(above, n)], rows - 1)
         last = np.minimum(last, rows - 1)
         size = last - first + 1
-        start = ranges(first, size)
+        start = _ranges(first, size)
         value = total[rows].repeat(size) - total.take(start)
         gain = moment[rows].repeat(size) - moment.take(start)
         gain *= gain
@@ -81,3 +79,11 @@ def _add_cluster(
             starts[rows[row[::-1]]] = start[found[::-1]]
         stride >>= 1
     return better
+
+
+def _ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Concatenate the ranges from first[i] to first[i] + size[i]."""
+    ends = np.cumsum(size)
+    ranges = np.arange(ends[-1] if len(ends) else 0)
+    ranges += (first - ends + size).repeat(size)
+    return ranges

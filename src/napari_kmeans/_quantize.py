@@ -37,6 +37,7 @@ from napari_kmeans._mapping import (
     label_pixels,
     label_type,
 )
+from napari_kmeans._quality import signal_peak
 from napari_kmeans._sample import Sample, sample_pixels
 
 if TYPE_CHECKING:
@@ -621,13 +622,6 @@ def _mse_of_psnr(psnr: float, sample: Sample) -> float:
     ends = [(float(some.min()), float(some.max())) for some in blocks]
     low = min((least for least, _ in ends), default=0.0)
     high = max((most for _, most in ends), default=1.0)
-    if dtype.kind == "f":
-        peak = 1.0 if low >= 0 and high <= 1 else high - low
-    elif dtype.kind == "b":
-        peak = 1.0
-    else:
-        limits = np.iinfo(dtype)
-        peak = float(limits.max) - (float(limits.min) if low < 0 else 0.0)
     # Products of floats become infinite, where powers raise.
-    amplitude = peak * 10.0 ** (-psnr / 20)
+    amplitude = signal_peak(dtype, low, high) * 10.0 ** (-psnr / 20)
     return float(sample.layout.n_channels * amplitude * amplitude)

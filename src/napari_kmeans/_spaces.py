@@ -16,6 +16,7 @@ from napari_kmeans._points import (
     to_centers,
     to_points,
 )
+from napari_kmeans._quality import premultiplied, white_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +35,6 @@ __all__ = [
     "shown_centers",
     "space_of",
     "squared_units",
-    "white_of",
     "whole_bits",
 ]
 
@@ -76,11 +76,6 @@ def space_of(
 def is_plain(space: Space) -> bool:
     """Whether distances are those of the numbers as they are."""
     return space.name == "rgb" and not space.has_alpha
-
-
-def white_of(dtype: np.dtype[Any]) -> float:
-    """Give the number of white, and of full opacity."""
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def points_of(colors: NDArray[Any], space: Space) -> NDArray[Any]:
@@ -135,10 +130,10 @@ def errors_in_units(
 ) -> NDArray[np.float64]:
     """Give squared distances (n,) of colors to others (n, C), in units of the image."""
     white = white_of(space.dtype)
-    first, second = colors.astype(np.float64), palette.astype(np.float64)
     if space.has_alpha:
-        for array in (first, second):
-            array[:, :-1] *= array[:, -1:] / white
+        first, second = premultiplied(colors, white), premultiplied(palette, white)
+    else:
+        first, second = colors.astype(np.float64), palette.astype(np.float64)
     return np.asarray(np.square(first - second).sum(axis=1))
 
 

@@ -12,11 +12,15 @@ import numpy as np
 from napari_kmeans._color_counts import count_colors
 from napari_kmeans._napari._layers import METADATA, read_level
 from napari_kmeans._napari._writer import write_image, write_labels
+from napari_kmeans._quality import (
+    peak_ratio,
+    premultiplied,
+    signal_peak,
+    white_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
     from napari_kmeans._napari._layers import Source
     from napari_kmeans._napari._outcomes import Outcome
@@ -73,7 +77,7 @@ def measure_outcome(
     labels = outcome.labels[0]
     found = count_colors(pixels)
     report(None)
-    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1.0
+    white = white_of(image.dtype)
     total, n_pixels, low, high = 0.0, 0, np.inf, -np.inf
     palette = outcome.palette.reshape(len(outcome.palette), -1).astype(np.float64)
     colors = np.concatenate([np.zeros((1, palette.shape[1])), palette])
@@ -89,36 +93,20 @@ def measure_outcome(
         if before.size:
             low, high = min(low, before.min()), max(high, before.max())
         if source.has_alpha:
-            before, after = _premultiplied(before, top), _premultiplied(after, top)
+            before, after = premultiplied(before, white), premultiplied(after, white)
         total += float(np.square(before - after).sum())
         n_pixels += len(before)
         report(None)
     mse = total / max(1, n_pixels)
-    peak = _peak(image.dtype, low, high)
-    psnr = math.inf
-    if mse > 0:
-        psnr = 10 * math.log10(peak**2 * palette.shape[1] / mse)
+    peak = signal_peak(image.dtype, low, high)
     return Numbers(
         colors_before=None if found is None else len(found.colors),
         colors_after=int(np.count_nonzero(outcome.counts)),
         mse=mse,
-        psnr=psnr,
+        psnr=peak_ratio(mse, peak, palette.shape[1]),
         bytes_before=image.nbytes,
         file=_write(source, outcome, places),
     )
-
-
-def _premultiplied(colors: NDArray[np.float64], top: float) -> NDArray[np.float64]:
-    """Give colors (n, 4) as far as they are seen, with their opacity."""
-    return np.hstack([colors[:, :3] * colors[:, 3:] / top, colors[:, 3:]])
-
-
-def _peak(dtype: np.dtype[Any], low: float, high: float) -> float:
-    """Give the largest difference that two values may have, as `choose_k` does."""
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        return float(info.max) - (float(info.min) if low < 0 else 0.0)
-    return 1.0 if low >= 0 and high <= 1 else float(high - low)
 
 
 def _write(
