@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_kmeans._napari._layers import Source
     from napari_kmeans._napari._outcomes import Outcome
 
-__all__ = ["Numbers", "measure_outcome"]
+__all__ = ["Numbers", "errors_as_text", "measure_outcome"]
 
 _BLOCK = 1 << 18
 
@@ -53,13 +53,32 @@ class Numbers(NamedTuple):
             name, n_bytes = self.file
             share = n_bytes / self.bytes_before
             file = f"{n_bytes:,} bytes as {name} ({share:.1%} of the raw pixels)"
+        (error,) = errors_as_text(self.mse)
         psnr = "∞" if math.isinf(self.psnr) else f"{self.psnr:.2f}"
         return (
             f"Colors: {colors} → {self.colors_after:,}\n"
-            f"Mean squared error: {self.mse:.4g}\n"
+            f"Mean squared error of the result: {error}\n"
             f"PSNR: {psnr} dB\n"
             f"File: {file}"
         )
+
+
+def errors_as_text(*errors: float) -> list[str]:
+    """Write errors with four digits, or as many as tell different ones apart."""
+    texts: list[str] = []
+    for n_digits in range(4, 10):
+        texts = [_error_as_text(error, n_digits) for error in errors]
+        if len(set(texts)) == len(set(errors)):
+            break
+    return texts
+
+
+def _error_as_text(error: float, n_digits: int) -> str:
+    """Write an error with at least `n_digits`, and in full unless that is long."""
+    if not 1e-4 <= error < 1e7:
+        return f"{error:.{n_digits}g}"
+    n_decimals = max(0, n_digits - 1 - math.floor(math.log10(error)))
+    return f"{error:,.{n_decimals}f}"
 
 
 def measure_outcome(
