@@ -37,7 +37,7 @@ def test_colors_are_read(text, dtype, n_channels, expected):
     [
         ("red", 3, "like #ff0000 or numbers, got 'red'"),
         ("#ff00", 3, "like #ff0000 or numbers, got '#ff00'"),
-        ("#ff0000", None, "colors must have 1 numbers each, got '#ff0000'"),
+        ("#ff0000", None, "colors must have 1 number each, got '#ff0000'"),
         ("#ff000080", 3, "colors must have 3 numbers each, got '#ff000080'"),
         ("1 2", 3, "colors must have 3 numbers each, got 2 in all"),
         ("256", None, "colors must be between 0 and 255, got 256"),

@@ -84,6 +84,12 @@ def test_any_errors_are_drawn(plot, errors):
     assert line.any()
 
 
+def test_infinite_error_does_not_flatten_the_others(plot):
+    _, line = drawn(plot([np.inf, 4, 3]))
+    rows = np.flatnonzero(line.any(axis=1))
+    assert np.ptp(rows) > 40
+
+
 def test_there_may_be_nothing_that_can_be_drawn(plot):
     _, line = drawn(plot([np.inf, np.inf]))
     assert not line.any()

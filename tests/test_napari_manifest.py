@@ -103,7 +103,7 @@ def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
     quantize_active_layer(viewer)
     qtbot.waitUntil(lambda: not _command._jobs)
 
-    assert messages()[-1] == "a: out of crayons"
+    assert messages()[-1] == "“a”: out of crayons"
     assert len(viewer.layers) == 1
 
 
@@ -138,7 +138,7 @@ def test_source_of_the_command_may_go(viewer, qtbot):
     viewer.layers.remove("a")
     qtbot.waitUntil(lambda: not _command._jobs)
     assert len(viewer.layers) == 0
-    assert "a was removed" in messages()[-1]
+    assert "“a” was removed" in messages()[-1]
 
 
 # Preferences.

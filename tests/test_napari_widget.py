@@ -412,8 +412,8 @@ def test_source_removed_while_running(viewer, dock, finish, paused, qtbot):
     finish(widget)
 
     assert len(viewer.layers) == 0
-    assert "gone was removed" in widget.status.value
-    assert "gone was removed" in messages()[-1]
+    assert "“gone” was removed" in widget.status.value
+    assert "“gone” was removed" in messages()[-1]
 
 
 def test_source_moved_and_renamed_while_running(viewer, dock, finish, paused, qtbot):
@@ -444,7 +444,7 @@ def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
         finish(widget)
 
     assert len(raised) == 1
-    assert widget.status.value == "a: the result could not be added."
+    assert widget.status.value == "“a”: the result could not be added."
     assert [layer.name for layer in viewer.layers] == ["a"]
 
 
@@ -490,7 +490,9 @@ def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
     press(widget.run)
     finish(widget)
 
-    assert widget.status.value == "a: image must have a finite pixel, got none"
+    assert widget.status.value == (
+        "“a” has no pixel that is a number: all are NaN or infinite"
+    )
     assert messages()[-1] == widget.status.value
     assert names(viewer) == ["a"]
 
@@ -504,7 +506,9 @@ def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypa
     press(widget.run)
     finish(widget)
 
-    assert widget.status.value.startswith("a: the layer needs some 3e-05 GB of memory")
+    assert widget.status.value.startswith(
+        "“a”: the layer needs some 3e-05 GB of memory"
+    )
 
 
 def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
@@ -519,8 +523,8 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
         press(widget.run)
         finish(widget)
 
-    assert widget.status.value == "a: out of crayons"
-    assert messages()[-1] == "a: out of crayons"
+    assert widget.status.value == "“a”: out of crayons"
+    assert messages()[-1] == "“a”: out of crayons"
     assert [layer.name for layer in viewer.layers] == ["a"]
 
     press(widget.run)
@@ -794,7 +798,7 @@ def test_explanation_goes_with_its_cause(viewer, dock, settle):
     widget.controls.fixed.value = "red"
     widget.live.value = True
     settle(widget)
-    assert widget.status.value.startswith("No preview: colors must be like")
+    assert widget.status.value.startswith("No preview: Locked colors must be like")
 
     widget.controls.fixed.value = ""
     settle(widget)
@@ -815,7 +819,7 @@ def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
     widget.live.value = True
     settle(widget)
 
-    assert widget.status.value == "No preview: out of crayons"
+    assert widget.status.value == "No preview: “a”: out of crayons"
     assert names(viewer) == ["a"]
 
 
@@ -1340,7 +1344,7 @@ def test_palette_file_must_be_chosen(viewer, dock):
 
     press(widget.run)
 
-    assert widget.status.value == "palette file must be chosen, got none"
+    assert widget.status.value == "Palette file: choose a .gpl, .json or .npy file"
     assert widget.run.enabled
 
 

@@ -48,6 +48,7 @@ def parse_colors(
         If the text is neither, does not fill all channels, or is out of range.
     """
     size = n_channels or 1
+    each = "1 number" if size == 1 else f"{size} numbers"
     values: list[float] = []
     for word in re.findall(r"[^\s,;()\[\]]+", text):
         match = _HEX.fullmatch(word)
@@ -60,24 +61,30 @@ def parse_colors(
             continue
         octets = bytes.fromhex(match[1])
         if size not in (3, 4) or len(octets) > size:
-            msg = f"colors must have {size} numbers each, got {word!r}"
+            msg = f"colors must have {each} each, got {word!r}"
             raise ValueError(msg)
         top = np.iinfo(dtype).max if dtype.kind in "iu" else 1
         octets += b"\xff" * (size - len(octets))
         values += [octet * top / 255 for octet in octets]
     if len(values) % size:
-        msg = f"colors must have {size} numbers each, got {len(values)} in all"
+        msg = f"colors must have {each} each, got {len(values)} in all"
         raise ValueError(msg)
     colors = np.array(values)
+    low, high = _range_of(dtype)
     if dtype.kind in "iu":
-        info = np.iinfo(dtype)
         colors = np.rint(colors)
-        is_outside = ~((info.min <= colors) & (colors <= info.max))
-        if is_outside.any():
-            msg = (
-                f"colors must be between {info.min} and {info.max}, "
-                f"got {colors[is_outside][0]:g}"
-            )
-            raise ValueError(msg)
+    is_outside = ~((low <= colors) & (colors <= high))
+    if is_outside.any():
+        got = f"got {colors[is_outside][0]:g}"
+        msg = f"colors must be between {low:.10g} and {high:.10g}, {got}"
+        raise ValueError(msg)
     colors = colors.astype(dtype)
     return colors if n_channels is None else colors.reshape(-1, size)
+
+
+def _range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give the least and the greatest number of a dtype."""
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    return float(info.min), float(info.max)

@@ -13,9 +13,11 @@ from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
 from napari_kmeans._napari._layers import read_source
+from napari_kmeans._napari._names import quoted
 from napari_kmeans._napari._outcomes import Outcome, Progress, quantize_source
 from napari_kmeans._napari._results import Request, Results
 from napari_kmeans._napari._settings import default_settings
+from napari_kmeans._napari._words import in_words
 
 __all__ = ["quantize_active_layer"]
 
@@ -65,14 +67,15 @@ def quantize_active_layer(viewer: Viewer) -> None:
     def returned(outcome: Outcome) -> None:
         end()
         if layer not in viewer.layers:
-            show_warning(f"{layer.name} was removed meanwhile; no layer was added.")
+            name = quoted(layer.name)
+            show_warning(f"{name} was removed meanwhile; no layer was added.")
             return
         for added in Results(viewer).add(request, outcome, update=False):
-            show_info(f"Added “{added.name}”.")
+            show_info(f"Added {quoted(added.name)}.")
 
     def failed(error: Exception) -> None:
         end()
-        show_error(f"{layer.name}: {error}")
+        show_error(in_words(error, request))
 
     job.start(
         partial(quantize_source, request.source, request.settings),

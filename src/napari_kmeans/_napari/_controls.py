@@ -4,6 +4,7 @@
 
 import bisect
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from magicgui.widgets import (
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
 from napari_kmeans._napari._colors import parse_colors
 from napari_kmeans._napari._layers import Source, read_source, record_of
 from napari_kmeans._napari._masks import draw_mask, read_mask
+from napari_kmeans._napari._names import quoted
 from napari_kmeans._napari._overlays import is_overlay
 from napari_kmeans._napari._results import Request
 from napari_kmeans._napari._settings import (
@@ -33,6 +36,7 @@ from napari_kmeans._napari._settings import (
     Settings,
     default_settings,
 )
+from napari_kmeans._napari._words import no_pixels, other_channels, other_values, span
 
 __all__ = ["Controls"]
 
@@ -41,6 +45,7 @@ _UPDATE = "the last result"
 _NEW = "a new layer"
 _FIT = "a fit to the image"
 _FROM_FILE = "a palette file"
+_PALETTE_SUFFIXES = (".gpl", ".json", ".npy")
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
@@ -57,23 +62,34 @@ class Controls(Container[Widget]):
         self._together: list[Image] = []
         defaults = default_settings()
         self.source = ComboBox(
-            name="source", label="Image", choices=self._sources, nullable=False
+            name="source",
+            label="Image",
+            choices=self._sources,
+            nullable=False,
+            tooltip="The image layer to reduce. It stays as it is.",
         )
         self.channels = ComboBox(
             name="channels",
             label="Channels",
             choices=self._channels,
-            tooltip="Which numbers are one color: of an axis, or of several layers",
+            tooltip="Which numbers are one color: those along an axis of the layer,\n"
+            "or those of several layers of one shape that you select together",
         )
-        self.k = SpinBox(name="k", value=defaults.k, min=1, max=65536)
+        of_k = "Most colors of the result, 1 to 65,536"
+        self.k = SpinBox(name="k", value=defaults.k, min=1, max=65536, tooltip=of_k)
         self.k_slider = Slider(
-            name="k_slider", max=len(_SLIDER_KS) - 1, readout=False, tracking=True
+            name="k_slider",
+            max=len(_SLIDER_KS) - 1,
+            readout=False,
+            tracking=True,
+            tooltip=f"{of_k}; the slider ends at 256",
         )
         k = Container[Widget](
             widgets=[self.k_slider, self.k],
             label="Colors (k)",
             layout="horizontal",
             labels=False,
+            tooltip=of_k,
         )
         k.margins = (0, 0, 0, 0)
         self.output = ComboBox(
@@ -81,55 +97,87 @@ class Controls(Container[Widget]):
             label="Output",
             choices=[(_OUTPUTS[name], name) for name in OUTPUTS],
             value=defaults.output,
+            tooltip="What is added: the image in its new colors, labels that tell\n"
+            "which pixels have which color, or both",
         )
         self.iters = SpinBox(
-            name="iters", label="Iterations", value=defaults.iters, max=10_000
+            name="iters",
+            label="Iterations",
+            value=defaults.iters,
+            max=10_000,
+            tooltip="Most rounds of k-means over all pixels, 0 to 10,000.\n"
+            "It ends as soon as a round changes nothing.",
         )
         self.init = ComboBox(
-            name="init", label="Start", choices=INITS, value=defaults.init
+            name="init",
+            label="Start",
+            choices=INITS,
+            value=defaults.init,
+            tooltip="Colors to begin with.\n"
+            "auto: searched for, always the same; thorough: searched for longer;\n"
+            "k-means++ and random: drawn from the pixels, as the seed says",
         )
         self.rng = SpinBox(
             name="rng",
             label="Seed",
             max=2**31 - 1,
-            tooltip="Of the starts that draw: k-means++ and random",
+            tooltip="Of the starts that draw, k-means++ and random: the same seed\n"
+            "draws the same colors. 0 to 2,147,483,647",
         )
         self.color_space = ComboBox(
             name="color_space",
             label="Color space",
             choices=COLOR_SPACES,
-            tooltip="Where distances between colors are measured",
+            tooltip="Where colors are compared, if the layer is RGB.\n"
+            "rgb: by their numbers; lab and oklab: as the eye sees them",
         )
         self.dither = ComboBox(
             name="dither",
             label="Dither",
             choices=[("none", None), *((name, name) for name in DITHERS)],
+            tooltip="Mix pixels of neighboring colors where one between is missing.\n"
+            "It is for the eye: labels and areas are no longer to be measured.",
         )
         self.inside = ComboBox(
             name="inside",
             label="Only inside",
             choices=self._masks,
-            tooltip="Fit the palette to these pixels; all get its colors",
+            tooltip="Find the colors in these pixels only: those with a label,\n"
+            "or inside of shapes. All pixels get the colors.",
         )
         self.fixed = LineEdit(
             name="fixed",
             label="Locked colors",
-            tooltip="Colors that the palette must have, like #ffffff or 255 255 255",
+            tooltip="Colors that the palette must have: like #ffffff,\n"
+            "or in numbers of the image, like 0 0 0; 255 255 255",
         )
         self.palette = ComboBox(
-            name="palette", label="Palette from", choices=self._given_palettes
+            name="palette",
+            label="Palette from",
+            choices=self._given_palettes,
+            tooltip="Find the colors that suit the image best,\n"
+            "or take those of another result or of a file",
         )
         self.palette_file = FileEdit(
             name="palette_file",
             label="Palette file",
-            filter="Palettes (*.gpl *.json *.npy)",
+            filter=f"Palettes (*{' *'.join(_PALETTE_SUFFIXES)})",
             nullable=True,
+            tooltip="Colors to take, of a file: .gpl (GIMP), .json or .npy (NumPy).\n"
+            "For this, choose “a palette file” above.",
         )
         self.palettes = ComboBox(
-            name="palettes", label="One palette for", choices=self._palettes
+            name="palettes",
+            label="One palette for",
+            choices=self._palettes,
+            tooltip="Find one palette for everything, or one for each slice",
         )
         self.again = ComboBox(
-            name="again", label="Run again into", choices=[_NEW, _UPDATE]
+            name="again",
+            label="Run again into",
+            choices=[_NEW, _UPDATE],
+            tooltip="Whether the next run on this image adds layers,\n"
+            "or brings those of its last run up to date",
         )
         self.more = Container[Widget](
             widgets=[
@@ -144,11 +192,13 @@ class Controls(Container[Widget]):
                 self.palette_file,
                 self.palettes,
                 self.again,
-            ]
+            ],
+            labels=False,
         )
-        self.more.margins = (0, 0, 0, 0)
-        super().__init__(widgets=[self.source, self.channels, k, self.output])
-        self.margins = (0, 0, 0, 0)
+        main = [self.source, self.channels, k, self.output]
+        super().__init__(widgets=main, labels=False)
+        for container in (self, self.more):
+            _lay_out(container)
 
         self.k.changed.connect(self._move_slider)
         self.k_slider.changed.connect(self._follow_slider)
@@ -170,7 +220,7 @@ class Controls(Container[Widget]):
         Raises
         ------
         ValueError
-            If layers that are to be channels do not match.
+            If what was chosen does not go together.
         """
         layer = self.source.value
         if layer is None:
@@ -180,48 +230,92 @@ class Controls(Container[Widget]):
         if channels == "layers":
             layers = tuple(self._selected(layer))
         axis = channels if isinstance(channels, int) else None
+        shape = _full_shape(layer)
+        if 0 in shape:
+            raise ValueError(no_pixels(quoted(layer.name), shape))
         source = read_source(layers, axis)
-        palette, path = self.palette.value, None
-        if palette == _FROM_FILE:
-            path = str(self.palette_file.value or "")
-            if not path:
-                msg = "palette file must be chosen, got none"
-                raise ValueError(msg)
-        record = record_of(palette) if isinstance(palette, Layer) else None
         settings = Settings(
             k=self.k.value,
             iters=self.iters.value,
             init=self.init.value,
             rng=self.rng.value,
-            color_space=self.color_space.value if layer.rgb else "rgb",
+            color_space=self.color_space.value if _has_color(layer) else "rgb",
             dither=self.dither.value,
             fixed=self._fixed_colors(source),
             slice_axis=self.palettes.value,
             output=self.output.value,
-            palette=None if record is None else record["palette"],
-            palette_file=path,
+            palette=self._given_palette(source),
+            palette_file=self._given_file(),
         )
         request = Request(layers, source, settings, None)
         mask_layer = self.inside.value
-        if mask_layer is None:
+        if mask_layer is None or self.palette.value != _FIT:
             return request
         dropped = request.dropped_axis
-        shape = list(_full_shape(layer)[: layer.ndim])
+        spatial = list(shape[: layer.ndim])
         if dropped is not None:
-            del shape[dropped]
-        mask = read_mask(mask_layer, layer, tuple(shape), dropped)
+            del spatial[dropped]
+        if mask_layer.ndim > len(spatial):
+            msg = (
+                f"Only inside: {quoted(mask_layer.name)} has {mask_layer.ndim} axes, "
+                f"and {quoted(layer.name)} {len(spatial)}: draw in a layer that has "
+                "as many, or fewer"
+            )
+            raise ValueError(msg)
+        mask = read_mask(mask_layer, layer, tuple(spatial), dropped)
         source = source._replace(mask=partial(draw_mask, mask))
         return request._replace(source=source, mask=mask)
 
     def _fixed_colors(self, source: Source) -> NDArray[Any] | None:
         """Give the colors that are locked, in the units of the image."""
-        if not self.fixed.value.strip():
+        if not self.fixed.value.strip() or self.palette.value != _FIT:
             return None
-        data, axis = source.levels[0], source.channel_axis
-        n_channels = None
-        if axis is not None:
-            n_channels = data[0].shape[axis] if len(data) == 1 else len(data)
-        return parse_colors(self.fixed.value, np.dtype(data[0].dtype), n_channels)
+        dtype, n_channels = _kind_of(source)
+        try:
+            colors = parse_colors(self.fixed.value, dtype, n_channels)
+        except ValueError as error:
+            msg = f"Locked {error}"
+            raise ValueError(msg) from error
+        n_colors = len(np.unique(colors, axis=0))
+        if n_colors > self.k.value:
+            msg = (
+                f"Locked colors: there are {n_colors}, and Colors (k) is "
+                f"{self.k.value}: raise it, or lock fewer"
+            )
+            raise ValueError(msg)
+        return colors
+
+    def _given_palette(self, source: Source) -> NDArray[Any] | None:
+        """Give the palette of the layer that was chosen for it."""
+        layer = self.palette.value
+        record = record_of(layer) if isinstance(layer, Layer) else None
+        if record is None:
+            return None
+        palette: NDArray[Any] = record["palette"]
+        dtype, n_channels = _kind_of(source)
+        names = quoted(layer.name), quoted(self.source.value.name)
+        if palette.shape[1:] != (() if n_channels is None else (n_channels,)):
+            n_theirs = 1 if palette.ndim == 1 else palette.shape[1]
+            msg = other_channels(names[0], n_theirs, names[1], n_channels or 1)
+            raise ValueError(msg)
+        with np.errstate(invalid="ignore"):
+            is_held = np.array_equal(palette.astype(dtype), palette)
+        if not is_held:
+            theirs = span(palette.dtype, palette.min(), palette.max())
+            raise ValueError(other_values(names[0], theirs, names[1], str(dtype)))
+        return palette
+
+    def _given_file(self) -> str | None:
+        """Give the path of the palette file, if the palette is to be that of one."""
+        if self.palette.value != _FROM_FILE:
+            return None
+        path = str(self.palette_file.value or "")
+        if Path(path).suffix.lower() not in _PALETTE_SUFFIXES:
+            ending = f"{', '.join(_PALETTE_SUFFIXES[:-1])} or {_PALETTE_SUFFIXES[-1]}"
+            got = f", not {quoted(Path(path).name)}" if path else ""
+            msg = f"Palette file: choose a {ending} file{got}"
+            raise ValueError(msg)
+        return path
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
@@ -259,7 +353,7 @@ class Controls(Container[Widget]):
         ):
             widget.enabled = is_fit
         layer = self.source.value
-        self.color_space.enabled = layer is not None and bool(layer.rgb)
+        self.color_space.enabled = layer is not None and _has_color(layer)
         self.rng.enabled = is_fit and self.init.value in ("k-means++", "random")
         self.palette_file.enabled = self.palette.value == _FROM_FILE
 
@@ -345,6 +439,41 @@ class Controls(Container[Widget]):
                 if not (is_axis and axis == channels)
             ]
         return choices
+
+
+def _lay_out(container: Container[Widget]) -> None:
+    """Put labels in a column beside the widgets of a container."""
+    page = QWidget()
+    form = QFormLayout(page)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(form.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for widget in container:
+        label = QLabel(widget.label)
+        label.setToolTip(widget.tooltip)
+        form.addRow(label, widget.native)
+        for part in widget if isinstance(widget, Container) else [widget]:
+            # What has the focus may be inside of what magicgui gives.
+            for kind in (QSlider, QLineEdit):
+                for one in part.native.findChildren(kind):
+                    one.setAccessibleName(widget.label)
+            part.native.setAccessibleName(widget.label)
+    container.margins = (0, 0, 0, 0)
+    container.native.layout().addWidget(page)
+
+
+def _has_color(layer: Image) -> bool:
+    """Whether the colors of a layer are known, and so how the eye sees them."""
+    dtype = np.dtype(layer.dtype)
+    return bool(layer.rgb) and (dtype.kind == "f" or dtype in (np.uint8, np.uint16))
+
+
+def _kind_of(source: Source) -> tuple[np.dtype[Any], int | None]:
+    """Give the dtype and the number of channels, None if there are none."""
+    arrays, axis = source.levels[0], source.channel_axis
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    if axis is None:
+        return dtype, None
+    return dtype, arrays[0].shape[axis] if len(arrays) == 1 else len(arrays)
 
 
 def _full_shape(layer: Image) -> tuple[int, ...]:

@@ -19,11 +19,16 @@ from napari_kmeans._napari._colors import hex_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtCore import QEvent
+    from qtpy.QtGui import QFocusEvent, QKeyEvent
 
 __all__ = ["PalettePanel"]
 
 _COLUMNS = ("", "hex", "share", "pixels")
 _HEIGHT = 170
+_TOOLTIP = """\
+Colors from dark to light, and how many of the pixels have each.
+Point at one to see its pixels, click (Space) to keep seeing them,
+double-click (Return) to give them another color."""
 # Lightness above which black is easier to see than white.
 _MIDDLE = 0.5
 
@@ -32,6 +37,7 @@ class PalettePanel(QTableView):
     """List colors from dark to light, with their shares of the pixels.
 
     The signals carry entries of the palette, and `pointed` -1 once none is pointed at.
+    Keys do what the mouse does: arrows point, Space chooses, and Return opens.
     """
 
     pointed = Signal(int)
@@ -45,7 +51,10 @@ class PalettePanel(QTableView):
         self.setMouseTracking(True)
         # A selected row would hide its color.
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        # The key leads on to the buttons below, not from cell to cell.
+        self.setTabKeyNavigation(False)
+        self.setAccessibleName("Palette")
+        self.setToolTip(_TOOLTIP)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setMinimumHeight(_HEIGHT)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
@@ -55,6 +64,8 @@ class PalettePanel(QTableView):
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        columns.setHighlightSections(False)
+        self.pointed.connect(self._model.set_pointed)
         self.entered.connect(lambda index: self.pointed.emit(self._entry(index)))
         self.clicked.connect(lambda index: self.chosen.emit(self._entry(index)))
         self.doubleClicked.connect(lambda index: self.opened.emit(self._entry(index)))
@@ -74,6 +85,27 @@ class PalettePanel(QTableView):
         """Mark the color that is chosen."""
         self._model.set_marked(entry)
 
+    def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
+        """Say what the keys point at."""
+        super().currentChanged(current, previous)
+        if current.isValid() and self.hasFocus():
+            self.pointed.emit(self._entry(current))
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Choose or open what the keys point at."""
+        key, index = None if event is None else event.key(), self.currentIndex()
+        if key == Qt.Key.Key_Space and index.isValid():
+            self.chosen.emit(self._entry(index))
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and index.isValid():
+            self.opened.emit(self._entry(index))
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent | None) -> None:
+        """Say that nothing is pointed at any more."""
+        self.pointed.emit(-1)
+        super().focusOutEvent(event)
+
     def leaveEvent(self, event: QEvent | None) -> None:
         """Say that nothing is pointed at any more."""
         self.pointed.emit(-1)
@@ -92,9 +124,17 @@ class _PaletteModel(QAbstractTableModel):
         self.hexes: list[str] = []
         self._counts = np.empty(0, dtype=np.int64)
         self._marked: int | None = None
+        self._pointed = -1
 
     def set_marked(self, entry: int | None) -> None:
         self._marked = entry
+        self._show_marks()
+
+    def set_pointed(self, entry: int) -> None:
+        self._pointed = entry
+        self._show_marks()
+
+    def _show_marks(self) -> None:
         if len(self.order):
             last = self.index(len(self.order) - 1, 0)
             self.dataChanged.emit(self.index(0, 0), last)
@@ -135,5 +175,6 @@ class _PaletteModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         share = self._counts[row] / self._n_pixels
-        mark = "●" if self.order[row] == self._marked else ""
+        mark = "○" if self.order[row] == self._pointed else ""
+        mark = "●" if self.order[row] == self._marked else mark
         return (mark, self.hexes[row], f"{share:.1%}", f"{self._counts[row]:,}")[column]

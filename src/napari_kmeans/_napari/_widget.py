@@ -30,16 +30,17 @@ from qtpy.QtWidgets import (
     QInputDialog,
     QScrollArea,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_kmeans._napari._colors import hex_of, parse_colors
 from napari_kmeans._napari._controls import Controls
 from napari_kmeans._napari._error_plot import ErrorPlot
 from napari_kmeans._napari._jobs import Newest
 from napari_kmeans._napari._layers import METADATA, placement, record_of
+from napari_kmeans._napari._names import quoted, shorten_choices
 from napari_kmeans._napari._numbers import Numbers, measure_outcome
 from napari_kmeans._napari._outcomes import (
     Outcome,
@@ -51,7 +52,8 @@ from napari_kmeans._napari._overlays import Highlight, Preview
 from napari_kmeans._napari._palette_panel import PalettePanel
 from napari_kmeans._napari._python import as_python
 from napari_kmeans._napari._results import Made, Request, Results
-from napari_kmeans._napari._settings import default_preview
+from napari_kmeans._napari._settings import Settings, default_preview
+from napari_kmeans._napari._words import in_words
 
 __all__ = ["QuantizeWidget"]
 
@@ -82,6 +84,35 @@ class _Watcher(QObject):
         return False
 
 
+def _why_no_iteration(settings: Settings) -> str:
+    """Say why there is no error to plot."""
+    if settings.palette is not None or settings.palette_file is not None:
+        return "no iteration: the palette was given"
+    if settings.iters == 0:
+        return "no iteration was asked for"
+    return "no iteration was needed"
+
+
+def _unfolding(text: str, folded: QWidget) -> QToolButton:
+    """Give a button that shows and hides a widget, which is hidden at first."""
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip("Show or hide how the colors are found")
+    button.setCheckable(True)
+    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def unfold(is_open: bool) -> None:
+        arrows = Qt.ArrowType
+        button.setArrowType(arrows.DownArrow if is_open else arrows.RightArrow)
+        folded.setVisible(is_open)
+
+    button.toggled.connect(unfold)
+    unfold(False)
+    return button
+
+
 class QuantizeWidget(Container[Widget]):
     """Reduce an image layer to `k` colors while napari stays usable."""
 
@@ -101,20 +132,55 @@ class QuantizeWidget(Container[Widget]):
         self._measured: dict[str, str] = {}
 
         self.controls = Controls(self._viewer)
-        self.live = CheckBox(name="live", text="Live preview", value=default_preview())
-        self.run = PushButton(name="run", text="Reduce colors")
-        self.cancel = PushButton(name="cancel", text="Cancel", enabled=False)
-        self.progress = ProgressBar(name="progress", value=0)
+        self.live = CheckBox(
+            name="live",
+            text="Live preview",
+            value=default_preview(),
+            tooltip="Show what is on the screen in its colors to be,\n"
+            "while you choose. No layer is changed, and none stays.",
+        )
+        self.run = PushButton(
+            name="run",
+            text="Reduce colors",
+            tooltip="Find the colors of all pixels of the image, and add the result",
+        )
+        self.cancel = PushButton(
+            name="cancel",
+            text="Cancel",
+            tooltip="Stop, and leave all layers as they are",
+            enabled=False,
+        )
+        self.progress = ProgressBar(
+            name="progress", value=0, tooltip="Iterations made of those to be made"
+        )
         self.status = Label(name="status", value="")
-        self.numbers = Label(name="numbers", value="")
+        self.numbers = Label(
+            name="numbers",
+            value="",
+            tooltip="Of the result whose palette is listed. The squared error is that\n"
+            "of its pixels, summed over channels, and PSNR is the same in decibels:\n"
+            "more is better, and from some 40 dB on hardly anyone sees a difference.\n"
+            "The file is what File > Save Selected Layers writes as “palette file”.",
+        )
         self.lock = PushButton(
             name="lock",
             text="Lock",
-            tooltip="Keep the chosen color in every palette",
+            tooltip="Keep the color that was clicked in the list\n"
+            "in the palettes to come, under Locked colors",
             enabled=False,
         )
-        self.copy_hex = PushButton(name="copy_hex", text="Copy as hex")
-        self.copy_python = PushButton(name="copy_python", text="Copy as Python")
+        self.copy_hex = PushButton(
+            name="copy_hex",
+            text="Copy as hex",
+            tooltip="Put the colors of the list on the clipboard,\n"
+            "one like #ff8000 in each line",
+        )
+        self.copy_python = PushButton(
+            name="copy_python",
+            text="Copy as Python",
+            tooltip="Put a script on the clipboard that makes\n"
+            "the layer again in napari's console",
+        )
         self.plot = ErrorPlot()
         self.panel = PalettePanel()
         super().__init__()
@@ -138,12 +204,13 @@ class QuantizeWidget(Container[Widget]):
         )
         for row in (buttons, copies):
             row.margins = (0, 0, 0, 0)
-        more = QCollapsible("More options")
-        more.addWidget(self.controls.more.native)
+        more = _unfolding("More options", self.controls.more.native)
         page = QWidget()
         layout = QVBoxLayout(page)
+        layout.setContentsMargins(4, 6, 4, 6)
         layout.addWidget(self.controls.native)
         layout.addWidget(more)
+        layout.addWidget(self.controls.more.native)
         for widget in (self.live, buttons, self.progress, self.status):
             layout.addWidget(widget.native)
         layout.addWidget(self.plot)
@@ -154,25 +221,21 @@ class QuantizeWidget(Container[Widget]):
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
-        # Long names in boxes are cut; they do not widen the dock either.
         for box in page.findChildren(QComboBox):
-            policies = QComboBox.SizeAdjustPolicy
-            box.setSizeAdjustPolicy(policies.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(8)
-        bar = scroll.verticalScrollBar()
-        assert bar is not None
-        width = page.minimumSizeHint().width() + bar.sizeHint().width()
-        scroll.setMinimumWidth(width)
+            shorten_choices(box)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.margins = (0, 0, 0, 0)
         self.native.layout().addWidget(scroll)
         # Long names of layers are wrapped; they do not widen the dock.
         policy = QSizePolicy.Policy
         for label in (self.status.native, self.numbers.native):
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
             label.setSizePolicy(policy.Ignored, policy.Minimum)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # What follows does not move while one line or two are told.
+        n_pixels = 2 * self.status.native.fontMetrics().lineSpacing()
+        self.status.native.setMinimumHeight(n_pixels)
         # As wide as the title of the dock.
         self.min_width = 300
 
@@ -276,7 +339,7 @@ class QuantizeWidget(Container[Widget]):
     def _add_result(self, outcome: Outcome) -> None:
         request = self._request
         assert request is not None
-        name = request.layers[0].name
+        name = quoted(request.layers[0].name)
         if any(layer not in self._viewer.layers for layer in request.layers):
             status = f"{name} was removed meanwhile; no layer was added."
             self._stop(status, show_warning)
@@ -286,7 +349,9 @@ class QuantizeWidget(Container[Widget]):
         self._stop_preview()
         layers = self._results.add(request, outcome, update=self.controls.is_update)
         self.progress.value = self.progress.max
-        names = " and ".join(f"“{layer.name}”" for layer in layers)
+        if not self.plot.errors:
+            self.plot.clear(_why_no_iteration(request.settings))
+        names = " and ".join(quoted(layer.name) for layer in layers)
         self.status.value = f"Added {names}."
         self._list_palette(layers[-1])
         self.numbers.value = "Measuring"
@@ -294,7 +359,7 @@ class QuantizeWidget(Container[Widget]):
 
     def _show_error(self, error: Exception) -> None:
         assert self._request is not None
-        self._stop(f"{self._request.layers[0].name}: {error}", show_error)
+        self._stop(in_words(error, self._request), show_error)
 
     def _measure(self, request: Request, outcome: Outcome, record: Any) -> None:
         def tell(text: str) -> None:
@@ -351,7 +416,12 @@ class QuantizeWidget(Container[Widget]):
         self._choose(None)
 
     def _preview_failed(self, error: Exception) -> None:
-        self.status.value = f"{_NO_PREVIEW}: {error}"
+        try:
+            request = self.controls.request()
+        except ValueError:  # It is this error, and in words.
+            request = None
+        text = str(error) if request is None else in_words(error, request)
+        self.status.value = f"{_NO_PREVIEW}: {text}"
 
     def _follow_dims(self) -> None:
         self._request_preview()
