@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari_builtins.io import imread
 from numpy.testing import assert_array_equal
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, PngImagePlugin
 
 from napari_kmeans import (
     ImageMetadata,
@@ -214,6 +214,43 @@ def test_resolution_and_color_profile_are_kept(tmp_path, name):
     assert found.scale[:2] == pytest.approx(inch.scale, rel=1e-4)
     with Image.open(tmp_path / name) as image:
         assert image.info["dpi"] == pytest.approx((150, 300), rel=1e-4)
+
+
+def test_sizes_of_pixels_are_kept_exactly_in_a_png_file(tmp_path):
+    sizes = ImageMetadata("YX", (0.9375, 0.1), ("millimeter", "micrometer"))
+    write_indexed(tmp_path / "a.png", [[0, 1]], RED_BLUE, metadata=sizes)
+    found = read_metadata(tmp_path / "a.png")
+    assert found.scale[:2] == sizes.scale
+    assert found.units[:2] == sizes.units
+    # Others see the resolution, in whole pixels per meter.
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.info["dpi"] == pytest.approx((254_000, 1067 * 0.0254))
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *("", "{", "[]", "3", '{"Y": [1, "meter"]}', '{"Y": "ab", "X": "cd"}'),
+        *('{"Y": [0, "meter"], "X": [1, "meter"]}', "[" * 100_000),
+        '{"Y": [NaN, "meter"], "X": [Infinity, "meter"]}',
+    ],
+)
+def test_other_notes_in_a_png_file_tell_no_sizes(tmp_path, note):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("napari-kmeans", note)
+    image = Image.fromarray(np.zeros((2, 2), np.uint8))
+    image.save(tmp_path / "a.png", pnginfo=text)
+    assert read_metadata(tmp_path / "a.png").scale == ()
+
+
+def test_lengths_of_several_units_are_kept(tmp_path):
+    units = ("millimeter", "micrometer", "micrometer")
+    sizes = ImageMetadata("ZYX", (1.0, 0.5, 0.25), units)
+    labels = np.zeros((2, 3, 4), np.uint8)
+    write_indexed(tmp_path / "a.tif", labels, RED_BLUE, metadata=sizes)
+    found = read_metadata(tmp_path / "a.tif")
+    assert found.scale[:3] == sizes.scale
+    assert found.units[:3] == units
 
 
 def test_durations_of_frames_are_kept(tmp_path):

@@ -12,9 +12,11 @@ import numpy as np
 
 from napari_kmeans._image_metadata import (
     NO_METADATA,
+    NOTE_NAME,
     ImageMetadata,
     has_channel_axis,
     pixels_per_meter,
+    sizes_of_note,
     turn_upright,
 )
 from napari_kmeans._indexed_files import is_ome
@@ -314,7 +316,13 @@ def _image_file(
 
 
 def _metadata(image: Image.Image) -> ImageMetadata:
-    """Read the resolution of a photo, as the size of its pixels in inches."""
+    """Read the resolution of a photo, as the size of its pixels in inches.
+
+    Other sizes are noted in PNG files.
+    """
+    noted = sizes_of_note(image.info.get(NOTE_NAME))
+    if noted is not None:
+        return noted
     unit: str | None = "inch"
     resolution = image.info.get("dpi")
     if resolution is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,12 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "NOTE_NAME",
     "NO_METADATA",
     "ImageMetadata",
     "canonical_unit",
     "has_channel_axis",
+    "note_of_sizes",
     "pixels_per_meter",
     "size_in_meters",
+    "sizes_of_note",
     "turn_upright",
     "without_axis",
 ]
@@ -78,6 +83,8 @@ class ImageMetadata(NamedTuple):
 
 
 NO_METADATA = ImageMetadata()
+# Of text in PNG files that tells sizes of pixels.
+NOTE_NAME = "napari-kmeans"
 
 
 def has_channel_axis(metadata: ImageMetadata) -> bool:
@@ -119,6 +126,26 @@ def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
     """Give the horizontal and vertical resolution, or None if there is none."""
     size = size_in_meters(metadata)
     return None if size is None else (1 / size[1], 1 / size[0])
+
+
+def note_of_sizes(metadata: ImageMetadata) -> str | None:
+    """Give sizes of pixels as text, if resolutions of photos would not tell them."""
+    if not metadata.scale or set(metadata.units) <= {"inch", "pixel"}:
+        return None
+    sizes = zip(metadata.axes, metadata.scale, metadata.units, strict=True)
+    return json.dumps({axis: [scale, unit] for axis, scale, unit in sizes})
+
+
+def sizes_of_note(text: object) -> ImageMetadata | None:
+    """Read the text that `note_of_sizes` gives of a plane, or None if it is another."""
+    try:
+        (height, y_unit), (width, x_unit) = map(json.loads(str(text)).get, "YX")
+        scale = float(height), float(width)
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        return None
+    if not all(0 < size < math.inf for size in scale):
+        return None
+    return ImageMetadata("YX", scale, (str(y_unit), str(x_unit)))
 
 
 def turn_upright(

@@ -12,7 +12,9 @@ from napari_kmeans._atomic_file import replace_file
 from napari_kmeans._gif_files import GifImage, decode_gif, encode_gif
 from napari_kmeans._image_metadata import (
     NO_METADATA,
+    NOTE_NAME,
     ImageMetadata,
+    note_of_sizes,
     pixels_per_meter,
 )
 from napari_kmeans._palette_order import neighborly_order
@@ -112,7 +114,8 @@ def write_indexed(
     -----
     The file keeps the order of the palette and its colors, also unused and equal
     ones; gray becomes RGB. A PNG file takes 1, 2, 4 or 8 bits per pixel, the fewest
-    that hold K indices. A TIFF file of more than two axes, or with the size of its
+    that hold K indices. Beside the resolution it has sizes of pixels as text, unless
+    they are in inches. A TIFF file of more than two axes, or with the size of its
     pixels, is written for ImageJ, and for OME where ImageJ could not read it.
 
     Examples
@@ -253,7 +256,7 @@ def _encode_png(
     keep_order: bool,
 ) -> bytes:
     """Encode a plane of labels as a PNG file."""
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     image = Image.fromarray(labels.astype(np.uint8, copy=False))
     image.putpalette(palette[:, :3].tobytes())
@@ -266,6 +269,11 @@ def _encode_png(
     resolution = pixels_per_meter(metadata)
     if resolution is not None and max(resolution) < 1 << 31:
         options["dpi"] = (resolution[0] * 0.0254, resolution[1] * 0.0254)
+    note = note_of_sizes(metadata)
+    if note is not None:
+        # A resolution is rounded, and does not tell sizes from those of prints.
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text(NOTE_NAME, note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     return shrink_png(buffer.getvalue(), keep_palette=keep_order)

@@ -164,10 +164,14 @@ def _dialect(stored: StoredTiff) -> str:
     ):
         return "plain"
     array = stored.array
+    pairs = zip(stored.metadata.axes, stored.metadata.units, strict=False)
+    lengths = {unit for axis, unit in pairs if axis in "ZYX"}
     in_order = [a for a in _STANDARD_AXES if a in stored.metadata.axes]
     if (
         "".join(in_order) == stored.metadata.axes
         and axes.endswith("YX")
+        # ImageJ has one unit for all lengths.
+        and len(lengths) <= 1
         and str(array.dtype) in _IMAGEJ_DTYPES
         and (stored.palette is None or array.dtype == np.uint8)
         and ("S" not in stored.metadata.axes or array.dtype == np.uint8)
