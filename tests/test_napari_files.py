@@ -1,20 +1,24 @@
-import npe2
+import re
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.plugins import _initialize_plugins
+from napari.plugins.io import save_layers
 from npe2 import PluginManager
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image as PillowImage
+from qtpy.QtWidgets import QFileDialog
 from skimage import data, io
 
-from napari_kmeans import kmeans_palette, map_to_palette, read_indexed
+from napari_kmeans import kmeans_palette, map_to_palette, read_indexed, write_indexed
 from napari_kmeans._napari._layers import read_source
 from napari_kmeans._napari._numbers import measure_outcome
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._results import Request, Results
 from napari_kmeans._napari._settings import Settings
+from napari_kmeans._napari._writer import _fault
 
 RGB = data.astronaut()[:60, :50]
 STACK = RGB.reshape(3, 20, 50, 3)
@@ -44,10 +48,13 @@ def results_of(image, k=5, **attributes):
 
 def save(layer, path):
     """Write a layer as the save dialog does when this plugin is chosen there."""
-    written = npe2.write(
-        str(path), [layer.as_layer_data_tuple()], plugin_name="napari-kmeans"
+    kinds = [layer._type_string]
+    (writer,) = (
+        writer
+        for writer in PluginManager.instance().iter_compatible_writers(kinds)
+        if writer.command.startswith("napari-kmeans")
     )
-    assert written == [str(path)]
+    return save_layers(str(path), [layer], _writer=writer)
 
 
 def opened(path):
@@ -181,11 +188,198 @@ def test_float_image_is_written_as_it_looks(tmp_path):
         assert_array_equal(shown[..., 0], 0)
 
 
-def test_photo_has_too_many_colors(tmp_path):
-    n_colors = len(np.unique(RGB.reshape(-1, 3), axis=0))
-    with pytest.raises(ValueError, match=f"at most 256 colors .* got {n_colors:,};"):
-        save(Image(RGB, rgb=True), tmp_path / "a.png")
+# What files cannot hold.
+
+
+RGBA = np.dstack([RGB, GRAY])
+MANY = np.arange(70_000).reshape(700, 100)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "message"),
+    [
+        (Image(STACK, rgb=True), "a.gif", "a GIF file does not hold 1,898 colors, but"),
+        (Image(RGB, rgb=True), "a.png", "256 at most; choose .tif or fewer colors"),
+        (Labels(STACK[..., 0]), "a.png", "not hold a stack; choose .tif or .gif"),
+        (Labels(STACK[None, ..., 0]), "a.gif", "hold a stack of stacks; choose .tif"),
+        (Image(RGBA // 64 * 64), "a.tif", "with transparent colors; choose .png"),
+        (Image(RGBA // 64 * 64), "a.gif", "nor several clear ones; choose .png"),
+        (
+            Image(np.stack([RGBA] * 2) // 64 * 64, rgb=True),
+            "a.tif",
+            "with transparent colors, and a PNG file does not hold a stack, and",
+        ),
+        (Image(GRAY // 99 * np.uint16(999)), "a.png", "of 16 bits; choose .tif"),
+        (Labels(MANY), "a.tif", "not hold 70,000 colors, but 65,536 at most, and a"),
+        (Labels(MANY), "a", "does not hold 70,000 colors, but 256 at most, and a TIFF"),
+        (Labels(MANY[:3]), "a.gif", "hold 300 colors, but 256 at most; choose .tif or"),
+        (Image(GRAY), "a.jpg", "choose a name that ends in .png, .gif, .tif or .tiff"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_told(tmp_path, layer, name, message):
+    layer.name = "mine"
+    with pytest.raises(OSError, match=re.escape(message)) as raised:
+        save(layer, tmp_path / name)
+    assert str(raised.value).startswith(f"“mine” cannot be saved as {name}: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (MANY, "“mine” has 70,000 colors, and palette files hold 256 (.png, .gif) or"),
+        (np.full((4, 5), np.nan), "“mine” has no colors: none of its pixels is a"),
+    ],
+)
+def test_image_that_no_file_can_hold_is_told(tmp_path, image, message):
+    layer = Image(image, name="mine", contrast_limits=(0, 1))
+    with pytest.raises(OSError, match=re.escape(message)):
+        save(layer, tmp_path / "a.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "TIFF"])
+@pytest.mark.parametrize("n_axes", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "palette",
+    [
+        np.zeros((256, 3), np.uint8),
+        np.zeros((257, 3), np.uint8),
+        np.zeros((65536, 3), np.uint8),
+        np.zeros((65537, 3), np.uint8),
+        np.zeros(3, np.uint16),
+        np.array([[1, 2, 3, 255], [1, 2, 3, 0]], np.uint8),
+        np.array([[1, 2, 3, 255], [1, 2, 3, 99]], np.uint8),
+        np.array([[1, 2, 3, 0], [1, 2, 3, 0]], np.uint8),
+    ],
+    ids=str,
+)
+def test_formats_hold_what_the_core_writes(tmp_path, form, n_axes, palette):
+    suffix = {"PNG": ".png", "GIF": ".gif", "TIFF": ".tif"}[form]
+    try:
+        labels = np.zeros((2,) * n_axes, np.uint8)
+        write_indexed(tmp_path / f"a{suffix}", labels, palette)
+    except (TypeError, ValueError):
+        is_held = False
+    else:
+        is_held = True
+    assert (_fault(form, n_axes, palette) is None) == is_held
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "expected"),
+    [
+        ("coffee in 5 labels", Labels(MANY[:2]), "coffee in 5 labels.png"),
+        ("scan_0.5um in 5 labels", Labels(MANY[:2]), "scan_0.5um in 5 labels.png"),
+        ("a", Labels(STACK[..., 0]), "a.tif"),
+        ("a", Labels(MANY[:3]), "a.tif"),
+        ("a", Image(RGB, rgb=True), "a.tif"),
+        ("a", Image(GRAY * np.uint16(3)), "a.tif"),
+        ("a", Image(np.stack([RGBA] * 2) // 255 * 255, rgb=True), "a.gif"),
+    ],
+)
+def test_name_without_suffix_gets_one(tmp_path, name, layer, expected):
+    written = save(layer, tmp_path / name)
+    assert written == [str(tmp_path / expected)]
+    assert [file.name for file in tmp_path.iterdir()] == [expected]
+
+
+def test_name_without_suffix_replaces_no_file(tmp_path):
+    (tmp_path / "a.png").write_text("mine")
+    with pytest.raises(OSError, match=r"a\.png unasked, for that file exists"):
+        save(Labels(MANY[:2]), tmp_path / "a")
+    assert (tmp_path / "a.png").read_text() == "mine"
+
+
+def test_opaque_colors_need_no_opacity(tmp_path):
+    rgba = np.dstack([RGB, np.full_like(GRAY, 255)])
+    image, *_ = results_of(rgba)
+    save(image, tmp_path / "a.tif")
+    saved = read_indexed(tmp_path / "a.tif")
+    assert_array_equal(saved.palette[saved.labels], image.data[..., :3])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_pixels_that_are_no_numbers_are_a_color_of_their_own(tmp_path, suffix, which):
+    gray = GRAY / 255
+    gray[:9] = np.nan
+    results = results_of(gray, contrast_limits=(0, 1))
+    save(results[which], tmp_path / f"a.{suffix}")
+    saved = read_indexed(tmp_path / f"a.{suffix}")
+    assert (saved.labels[:9] == 5).all()
+    assert_array_equal(saved.labels[9:], results[1].data[9:] - 1)
+    assert saved.palette[5].tolist() == [0] * saved.palette.shape[1]
+
+
+@pytest.fixture
+def save_in_window(make_napari_viewer, monkeypatch, tmp_path):
+    """Save selected layers in a window, with this plugin if it is offered."""
+
+    def save(layers, name):
+        viewer = make_napari_viewer(show=True)
+        for layer in layers:
+            viewer.add_layer(layer)
+        viewer.layers.selection = set(layers)
+        offered = []
+
+        def choose(*_, filter, **__):  # noqa: A002
+            offered.extend(x for x in filter.split(";;") if "palette file" in x)
+            return str(tmp_path / name), (offered or filter.split(";;"))[0]
+
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+        # napari shows what is raised here as a notification.
+        try:
+            viewer.window._qt_viewer._save_layers_dialog(selected=True)
+        except OSError as error:
+            return offered, str(error)
+        return offered, None
+
+    return save
+
+
+def test_stack_in_the_window_becomes_a_file_or_a_notification(save_in_window, tmp_path):
+    _, told = save_in_window([Labels(STACK[..., 0], name="mine")], "a.png")
+    assert list(tmp_path.iterdir()) == []
+    message = "a PNG file does not hold a stack; choose .tif or .gif"
+    assert told == f"“mine” cannot be saved as a.png: {message}"
+
+
+def test_name_that_the_window_proposes_is_good(save_in_window, tmp_path):
+    offered, _ = save_in_window([Labels(STACK[..., 0], name="mine")], "mine")
+    assert len(offered) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.tif"]
+
+
+def test_plugin_named_in_a_script_tells_the_same(tmp_path):
+    viewer = ViewerModel()
+    viewer.add_labels(STACK[..., 0], name="mine")
+    with pytest.raises(OSError, match="does not hold a stack; choose"):
+        viewer.layers.save(str(tmp_path / "a.png"), plugin="napari-kmeans")
+
+
+# Where pixels lie.
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("units", [("um", "um"), ("mm", "um"), ("nm", "nm")])
+@pytest.mark.parametrize("which", [0, 1])
+def test_calibration_of_a_plane_comes_back(tmp_path, name, units, which):
+    results = results_of(RGB, scale=(0.9375, 0.325), units=units)
+    save(results[which], tmp_path / name)
+    layer = opened(tmp_path / name)
+    assert_allclose(layer.scale, (0.9375, 0.325), rtol=1e-7 * (name == "a.tif"))
+    assert layer.units == results[which].units
+    assert layer.axis_labels == ("y", "x")
+
+
+def test_stack_may_have_another_unit_for_its_depth(tmp_path):
+    places = {"scale": (1, 0.5, 0.5), "units": ("mm", "um", "um")}
+    _, labels, _ = results_of(STACK, rgb=True, **places)
+    save(labels, tmp_path / "a.tif")
+    layer = opened(tmp_path / "a.tif")
+    assert_allclose(layer.scale, (1, 0.5, 0.5))
+    assert layer.units == labels.units
 
 
 def test_pyramid_is_written_at_full_resolution(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_kmeans._color_counts import count_colors
 from napari_kmeans._napari._layers import METADATA, read_level
-from napari_kmeans._napari._writer import write_image, write_labels
+from napari_kmeans._napari._writer import CannotHold, write_image, write_labels
 from napari_kmeans._quality import (
     peak_ratio,
     premultiplied,
@@ -148,7 +148,7 @@ def _write(
             path = Path(folder) / f"image{suffix}"
             try:
                 write(str(path), data, attributes)
-            except (TypeError, ValueError):
+            except CannotHold:
                 continue
             return suffix[1:].upper(), path.stat().st_size
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +11,21 @@ import numpy as np
 from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
 from napari_kmeans._color_counts import count_colors
 from napari_kmeans._napari._layers import METADATA, Look, rgba_of
+from napari_kmeans._napari._names import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["file_of", "write_image", "write_labels"]
+__all__ = ["CannotHold", "write_image", "write_labels"]
 
-# Most colors of a file, by its suffix; TIFF files have 16 bits for them.
-_MOST_COLORS = {".png": 256, ".gif": 256}
-_MOST_TIFF_COLORS = 65536
+_FORMATS = {".png": "PNG", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF"}
+_MOST_COLORS = {"PNG": 256, "GIF": 256, "TIFF": 65536}
+# What a name without a suffix gets, the first that holds the layer.
+_CHOSEN = (".png", ".tif", ".gif")
+# What is behind a dot may also be a part of the name.
+_SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
 _UNITS = {
     "nanometer": "nanometer",
     "micrometer": "micrometer",
@@ -32,13 +40,22 @@ _UNITS = {
 _AXES = "TZYX"
 
 
+class CannotHold(OSError):
+    """Says why no file of a name can hold a layer.
+
+    napari shows whatever a writer raises, except ValueError.
+    """
+
+
 def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write an image layer of few colors to a PNG, GIF or TIFF file.
+
+    Pixels that are not finite become one more entry, as unlabeled ones do.
 
     Parameters
     ----------
     path : str
-        File to write.
+        File to write. A name without suffix gets that of a format that holds the layer.
     data : array
         Pixels, or levels of detail of which the first is written.
     attributes : dict
@@ -51,8 +68,8 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     Raises
     ------
-    ValueError
-        If the layer has more colors than the file can hold.
+    OSError
+        If the file cannot hold the layer, or cannot be written.
     """
     image = _full(data, attributes)
     look = Look(
@@ -61,30 +78,29 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
-    channel_axis = -1 if look.is_rgb else None
+    pixels = image if look.is_rgb else image[..., np.newaxis]
+    is_empty = np.zeros(pixels.shape[:-1], dtype=bool)
+    if image.dtype.kind == "f":
+        is_empty = ~np.isfinite(pixels).all(axis=-1)
     palette = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
-    labels = None
+    entries = None
     if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
-        labels = map_to_palette(image, palette, channel_axis=channel_axis)
-        if not np.array_equal(palette[labels], image):
-            labels = None
-    if labels is None or palette is None:
-        pixels = image if look.is_rgb else image[..., np.newaxis]
-        counted = count_colors(pixels)
-        most = _most_colors(path)
-        if counted is None or len(counted.colors) > most:
-            number = "very many" if counted is None else f"{len(counted.colors):,}"
-            msg = (
-                f"image must have at most {most:,} colors to be written to a palette "
-                f"file, got {number}; reduce them first"
-            )
-            raise ValueError(msg)
-        palette = counted.colors if look.is_rgb else counted.colors[:, 0]
-        labels = map_to_palette(image, palette, channel_axis=channel_axis)
-    write_indexed(
-        path, labels, _storable(palette, look), metadata=_metadata(labels, attributes)
-    )
+        entries = _entries_of(image, palette, look)
+        if ((palette[entries] != image) & ~np.isnan(image)).any():
+            entries = None
+    if entries is None:
+        palette = _colors_of(pixels, look, attributes)
+    stored = _storable(palette, look)
+
+    def palette_of(form: str) -> NDArray[Any]:
+        return _for_format(stored, form, has_clear=bool(is_empty.any()))
+
+    path = _checked_path(path, is_empty.ndim, palette_of, attributes)
+    if entries is None:
+        entries = _entries_of(image, palette, look)
+    entries = np.where(is_empty, len(stored), entries)
+    _write(path, entries, palette_of, attributes)
     return [path]
 
 
@@ -97,7 +113,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     path : str
-        File to write.
+        File to write. A name without suffix gets that of a format that holds the layer.
     data : array
         Labels, or levels of detail of which the first is written.
     attributes : dict
@@ -110,43 +126,164 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     Raises
     ------
-    ValueError
-        If there are more labels than the file can hold.
+    OSError
+        If the file cannot hold the layer, or cannot be written.
     """
     labels = _full(data, attributes)
-    colormap = attributes["colormap"]
+    is_empty = labels == 0
+
+    def palette_of(form: str) -> NDArray[Any]:
+        colors = _colors_of_labels(_numbers_of(labels, form), attributes)
+        return _for_format(colors, form, has_clear=bool(is_empty.any()))
+
+    path = _checked_path(path, labels.ndim, palette_of, attributes)
+    numbers = _numbers_of(labels, _format_of(path))
+    is_range = len(numbers) > 0 and numbers[-1] == len(numbers)
+    entries = labels.astype(np.int64) - 1 if is_range else numbers.searchsorted(labels)
+    _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
+    return [path]
+
+
+def _write(
+    path: str,
+    entries: NDArray[Any],
+    palette_of: Callable[[str], NDArray[Any]],
+    attributes: dict[str, Any],
+) -> None:
+    """Write entries of the palette that suits the format."""
+    palette = palette_of(_format_of(path))
+    write_indexed(path, entries, palette, metadata=_metadata(entries, attributes))
+
+
+def _checked_path(
+    path: str,
+    n_axes: int,
+    palette_of: Callable[[str], NDArray[Any]],
+    attributes: dict[str, Any],
+) -> str:
+    """Give the path, with a suffix, of a file that holds entries of such palettes."""
+
+    def fault(suffix: str) -> str | None:
+        form = _FORMATS[suffix]
+        return _fault(form, n_axes, palette_of(form))
+
+    suffix, name = Path(path).suffix, Path(path).name
+    cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
+    if suffix.lower() in _FORMATS:
+        why = fault(suffix.lower())
+        if why is None:
+            return path
+        others = [other for other in _CHOSEN if fault(other) is None]
+        if not others:
+            msg = f"{cannot}: {_why_nowhere(suffix.lower(), fault)}"
+            raise CannotHold(msg)
+        if len(palette_of(_format_of(path))) > _MOST_COLORS[_format_of(path)]:
+            others.append("fewer colors")
+        msg = f"{cannot}: {why}; choose {' or '.join(others)}"
+        raise CannotHold(msg)
+    if _SUFFIX.fullmatch(suffix):
+        msg = f"{cannot}: choose a name that ends in .png, .gif, .tif or .tiff"
+        raise CannotHold(msg)
+    for chosen in _CHOSEN:
+        if fault(chosen) is None:
+            if Path(path + chosen).exists():
+                msg = f"{cannot}{chosen} unasked, for that file exists: add {chosen}"
+                raise CannotHold(msg)
+            return path + chosen
+    msg = f"{cannot}: {_why_nowhere('.png', fault)}"
+    raise CannotHold(msg)
+
+
+def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
+    """Say why no format holds a layer, that of a suffix first."""
+    faults = dict.fromkeys(fault(one) for one in (suffix, *_CHOSEN))
+    return ", and ".join(filter(None, faults))
+
+
+def _fault(form: str, n_axes: int, palette: NDArray[Any]) -> str | None:
+    """Say why a format cannot hold entries of `n_axes`, as `write_indexed` would."""
+    file = f"a {form} file does not hold"
+    if n_axes < 2:
+        return f"{file} a single row"
+    if form == "PNG" and n_axes > 2:
+        return f"{file} a stack"
+    if form == "GIF" and n_axes > 3:
+        return f"{file} a stack of stacks"
+    if len(palette) > _MOST_COLORS[form]:
+        return f"{file} {len(palette):,} colors, but {_MOST_COLORS[form]:,} at most"
+    if palette.dtype == np.uint16 and form != "TIFF":
+        return f"{file} colors of 16 bits"
+    if palette.ndim == 2 and palette.shape[1] == 4 and form != "PNG":
+        opacities = np.sort(palette[:, 3])
+        if form == "TIFF":
+            return f"{file} a palette with transparent colors"
+        if opacities[0] > 0 or (opacities[1:] < 255).any():
+            return f"{file} colors that are partly transparent, nor several clear ones"
+    return None
+
+
+def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray[Any]:
+    """Give the palette as a format has it, with an entry at the end for no color."""
+    if form != "PNG" and palette.ndim == 2 and palette.shape[1] == 4:
+        top = np.iinfo(palette.dtype).max
+        if (palette[:, 3] == top).all():
+            palette = palette[:, :3]
+    if not has_clear:
+        return palette
+    if palette.ndim == 1:
+        palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
+    if form != "TIFF" and palette.shape[1] == 3:
+        opaque = np.full((len(palette), 1), 255, palette.dtype)
+        palette = np.hstack([palette, opaque])
+    clear = np.zeros((1, palette.shape[1]), palette.dtype)
+    return np.concatenate([palette, clear])
+
+
+def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
+    """Give each pixel its entry of a palette."""
+    return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
+
+
+def _colors_of(
+    pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
+) -> NDArray[Any]:
+    """Give the colors of an image (..., C), if they are few."""
+    name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
+    most = max(_MOST_COLORS.values())
+    if counted is None or len(counted.colors) > most:
+        number = "very many" if counted is None else f"{len(counted.colors):,}"
+        msg = (
+            f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
+            f"or {most:,} (.tif): reduce them first"
+        )
+        raise CannotHold(msg)
+    if len(counted.colors) == 0:
+        msg = f"{name} has no colors: none of its pixels is a number"
+        raise CannotHold(msg)
+    return counted.colors if look.is_rgb else counted.colors[:, 0]
+
+
+def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
+    """Give the label of each entry."""
     top = int(labels.max())
-    numbers = np.arange(1, top + 1)
-    if labels.min() < 0 or top > _most_colors(path):
-        # Numbers that the file cannot hold are counted through.
-        numbers = np.unique(labels[labels != 0])
-        labels = (np.searchsorted(numbers, labels) + 1) * (labels != 0)
+    if labels.min() >= 0 and top <= _MOST_COLORS[form]:
+        return np.arange(1, top + 1)
+    # Numbers that the file cannot hold are counted through.
+    return np.unique(labels[labels != 0])
+
+
+def _colors_of_labels(
+    numbers: NDArray[Any], attributes: dict[str, Any]
+) -> NDArray[Any]:
+    """Give the colors that labels are shown in, or those of the palette they show."""
+    colormap = attributes["colormap"]
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
     shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
     palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
     exact = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
     if exact is not None and _is_shown_as(exact, palette):
-        palette = exact
-    labels, palette = file_of(labels, palette, is_tiff=_is_tiff(path))
-    write_indexed(path, labels, palette, metadata=_metadata(labels, attributes))
-    return [path]
-
-
-def file_of(
-    labels: NDArray[Any], palette: NDArray[Any], *, is_tiff: bool
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give entries and the palette of labels from 1 on, 0 being an entry at the end."""
-    is_empty = labels == 0
-    entries = np.where(is_empty, len(palette), labels.astype(np.int64) - 1)
-    if not is_empty.any():
-        return entries, palette
-    if palette.ndim == 1:
-        palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
-    if not is_tiff and palette.shape[1] == 3:
-        opaque = np.full((len(palette), 1), 255, palette.dtype)
-        palette = np.hstack([palette, opaque])
-    clear = np.zeros((1, palette.shape[1]), palette.dtype)
-    return entries, np.concatenate([palette, clear])
+        return np.asarray(exact)
+    return palette
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
@@ -195,9 +332,5 @@ def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata
     return ImageMetadata(axes=axes, scale=scale, units=tuple(units))
 
 
-def _is_tiff(path: str) -> bool:
-    return path.lower().endswith((".tif", ".tiff"))
-
-
-def _most_colors(path: str) -> int:
-    return _MOST_TIFF_COLORS if _is_tiff(path) else _MOST_COLORS[".png"]
+def _format_of(path: str) -> str:
+    return _FORMATS[Path(path).suffix.lower()]
