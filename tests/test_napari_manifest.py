@@ -10,7 +10,7 @@ from npe2 import PluginManager
 from numpy.testing import assert_array_equal
 from skimage import data
 
-from napari_kmeans import IterationState, quantize_kmeans
+from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
 from napari_kmeans._napari import (
     QuantizeWidget,
     _command,
@@ -54,6 +54,14 @@ def test_stains_of_the_section_have_the_colors_of_hematoxylin_and_eosin(manifest
     red, green, blue = np.moveaxis(section[section.min(axis=-1) < 150], -1, 0)
     assert np.median(red.astype(int) - green) > 50
     assert (blue >= green).mean() > 0.95
+
+    result = kmeans_palette(section, 5, color_space="lab")
+    nuclei, *pink, glass = result.palette.astype(int)
+    # Violet, on pink, and glass without a color.
+    assert nuclei[2] > nuclei[0]
+    assert all(color[0] > color[2] > color[1] for color in pink)
+    assert np.ptp(glass) < 12
+    assert 0.15 < result.counts[0] / result.counts.sum() < 0.3
 
 
 # The command.
