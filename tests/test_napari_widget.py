@@ -304,16 +304,19 @@ def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot)
     widget = dock()
     widget.controls.iters.value = 3
     steps = []
-    widget.progress.changed.connect(steps.append)
+    bar = widget.progress.native
+    bar.valueChanged.connect(lambda n: steps.append((n, bar.maximum())))
 
     press(widget.run)
     qtbot.waitUntil(paused.reached.is_set)
-    assert widget.progress.max == 3
+    # Before, it is not known how much there is to do.
+    assert widget.progress.native.maximum() == 0
     assert widget.cancel.enabled
     paused.may_go_on.set()
     finish(widget)
 
-    assert steps == [1, 2, 3]
+    assert [step for step in steps if step[1] == 3] == [(1, 3), (2, 3), (3, 3)]
+    assert steps[-1] == (1, 1)
     assert not widget.cancel.enabled
 
 
@@ -342,6 +345,9 @@ def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbo
     assert widget.run.enabled
     assert not widget.cancel.enabled
     assert "Cancelled" in widget.status.value
+    # The bar is empty, and not busy.
+    bar = widget.progress.native
+    assert (bar.value(), bar.maximum()) == (0, 1)
     paused.may_go_on.set()
     wait_for_threads()
     qtbot.wait(1)
@@ -838,6 +844,33 @@ def test_plot_falls_with_the_error(viewer, dock, finish):
     kmeans_palette(image, callback=lambda state: errors.append(state.mse))
     assert widget.plot.errors == errors
     assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("k", "iters", "given", "why"),
+    [
+        (16, 0, False, "no iteration was asked for"),
+        (9, 10, False, "no iteration was needed"),
+        (9, 10, True, "no iteration: the palette was given"),
+    ],
+)
+def test_plot_says_why_there_was_no_iteration(
+    viewer, dock, finish, k, iters, given, why
+):
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4) // 2
+    viewer.add_image(image, name="a")
+    widget = dock()
+    if given:
+        press(widget.run)
+        finish(widget)
+        widget.controls.palette.value = viewer.layers[1]
+    widget.controls.k.value = k
+    widget.controls.iters.value = iters
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.plot.caption == why
 
 
 # The palette.

@@ -300,9 +300,7 @@ class QuantizeWidget(Container[Widget]):
         self._stop_measuring()
         self.run.enabled = False
         self.cancel.enabled = True
-        # A bar of length 0 would be drawn as busy for ever.
-        self.progress.max = max(request.settings.iters, 1)
-        self.progress.value = 0
+        self._show_done(0, 0)
         self.status.value = "Reading the layer"
         self.plot.clear()
         self._job.start(
@@ -324,17 +322,22 @@ class QuantizeWidget(Container[Widget]):
         self._request = None
         self.run.enabled = True
         self.cancel.enabled = False
+        self._show_done(0, 1)
         self.status.value = status
         if notify is not None:
             notify(status)
 
     def _show_progress(self, progress: Progress) -> None:
-        if progress.n_most > 0:
-            self.progress.max = progress.n_most
-            self.progress.value = progress.n_done
+        self._show_done(progress.n_done, progress.n_most)
         self.status.value = progress.text
         if progress.mse is not None:
             self.plot.add(progress.part, progress.mse)
+
+    def _show_done(self, n_done: int, n_most: int) -> None:
+        """Show how much is done, or that something is if it is not known how much."""
+        # Bars without a length are drawn as busy.
+        self.progress.native.setRange(0, n_most)
+        self.progress.native.setValue(n_done)
 
     def _add_result(self, outcome: Outcome) -> None:
         request = self._request
@@ -348,7 +351,7 @@ class QuantizeWidget(Container[Widget]):
         self._stop(f"{name}: the result could not be added.")
         self._stop_preview()
         layers = self._results.add(request, outcome, update=self.controls.is_update)
-        self.progress.value = self.progress.max
+        self._show_done(1, 1)
         if not self.plot.errors:
             self.plot.clear(_why_no_iteration(request.settings))
         names = " and ".join(quoted(layer.name) for layer in layers)
