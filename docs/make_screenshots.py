@@ -14,7 +14,6 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import napari
 from qtpy.QtWidgets import QApplication
-from superqt import QCollapsible
 
 from napari_kmeans import kmeans_palette, map_to_palette, write_indexed
 
@@ -65,7 +64,7 @@ class Session:
 
     def unfold(self):
         """Show all options."""
-        self.widget.native.findChild(QCollapsible).expand(animate=False)
+        self.widget.more.setChecked(True)
 
     def picture(self, name):
         """Keep a picture of the window."""

@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QStyle,
     QStyleOptionComboBox,
-    QToolButton,
     QToolTip,
 )
 from skimage import data
@@ -53,17 +52,8 @@ def docked(make_napari_viewer, qtbot):
     get_settings().reset()
 
 
-def more_options(widget):
-    (button,) = (
-        button
-        for button in widget.native.findChildren(QToolButton)
-        if button.text() == "More options"
-    )
-    return button
-
-
 def unfold(widget):
-    more_options(widget).click()
+    widget.more.click()
     QApplication.processEvents()
 
 
@@ -171,7 +161,7 @@ def test_large_letters_can_be_scrolled_to(docked):
 
 def test_arrow_tells_whether_more_options_are_shown(docked):
     _, widget, _ = docked()
-    button = more_options(widget)
+    button = widget.more
     options = widget.controls.more.native
     assert button.arrowType() == Qt.ArrowType.RightArrow
     assert not options.isVisible()

@@ -61,7 +61,7 @@ def test_numbers_are_worded():
     image = np.arange(2000, dtype=np.uint16).reshape(40, 50)
     lines = str(numbers_of(image, 7)).splitlines()
     assert lines[0] == "Colors: 2,000 → 7"
-    assert lines[1].startswith("Mean squared error of the result: ")
+    assert lines[1].startswith("Squared error of the result: ")
     assert lines[2].startswith("PSNR: ")
 
 

@@ -57,7 +57,7 @@ class Numbers(NamedTuple):
         psnr = "∞" if math.isinf(self.psnr) else f"{self.psnr:.2f}"
         return (
             f"Colors: {colors} → {self.colors_after:,}\n"
-            f"Mean squared error of the result: {error}\n"
+            f"Squared error of the result: {error}\n"
             f"PSNR: {psnr} dB\n"
             f"File: {file}"
         )

@@ -158,7 +158,7 @@ class QuantizeWidget(Container[Widget]):
             name="numbers",
             value="",
             tooltip="Of the result whose palette is listed. The squared error is that\n"
-            "of its pixels, summed over channels, and PSNR is the same in decibels:\n"
+            "of the mean pixel, summed over channels. PSNR is the same in decibels:\n"
             "more is better, and from some 40 dB on hardly anyone sees a difference.\n"
             "The file is what File > Save Selected Layers writes as “palette file”.",
         )
@@ -181,6 +181,7 @@ class QuantizeWidget(Container[Widget]):
             tooltip="Put a script on the clipboard that makes\n"
             "the layer again in napari's console",
         )
+        self.more = _unfolding("More options", self.controls.more.native)
         self.plot = ErrorPlot()
         self.panel = PalettePanel()
         super().__init__()
@@ -204,12 +205,11 @@ class QuantizeWidget(Container[Widget]):
         )
         for row in (buttons, copies):
             row.margins = (0, 0, 0, 0)
-        more = _unfolding("More options", self.controls.more.native)
         page = QWidget()
         layout = QVBoxLayout(page)
         layout.setContentsMargins(4, 6, 4, 6)
         layout.addWidget(self.controls.native)
-        layout.addWidget(more)
+        layout.addWidget(self.more)
         layout.addWidget(self.controls.more.native)
         for widget in (self.live, buttons, self.progress, self.status):
             layout.addWidget(widget.native)
