@@ -97,6 +97,14 @@ def test_narrowest_dock_shows_all_labels_and_choices(docked, theme):
         assert not button.text() or button.width() >= button.minimumSizeHint().width()
 
 
+def test_dock_opens_wider_than_it_must(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1280, 800)
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    QApplication.processEvents()
+    assert 330 < dock.width() < 400
+
+
 def test_long_names_do_not_widen_the_dock(docked, qtbot):
     viewer, widget, dock = docked()
     viewer.add_image(PHOTO, name=LONG)

@@ -846,6 +846,15 @@ def test_plot_falls_with_the_error(viewer, dock, finish):
     assert errors == sorted(errors, reverse=True)
 
 
+def test_plot_says_where_errors_are_measured(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.color_space.value = "lab"
+    press(widget.run)
+    finish(widget)
+    assert " in lab, 10 iterations" in widget.plot.caption
+
+
 @pytest.mark.parametrize(
     ("k", "iters", "given", "why"),
     [

@@ -41,6 +41,7 @@ class ErrorPlot(QWidget):
         super().__init__()
         self._lines: dict[int, list[float]] = {}
         self._nothing = _NOTHING
+        self._space = "rgb"
         self.setMinimumHeight(_HEIGHT)
         self.setAccessibleName(_NOTHING)
         self.setToolTip(_TOOLTIP)
@@ -60,12 +61,14 @@ class ErrorPlot(QWidget):
         fall = first if len(errors) == 1 else f"{first} → {last}"
         number = "1 iteration" if len(errors) == 1 else f"{len(errors)} iterations"
         which = f"Slice {part + 1}, fitting" if len(self._lines) > 1 else "Fitting"
-        return f"{which} error {fall}, {number}"
+        where = "" if self._space == "rgb" else f" in {self._space}"
+        return f"{which} error {fall}{where}, {number}"
 
-    def clear(self, nothing: str = _NOTHING) -> None:
-        """Draw no line, and say why."""
+    def clear(self, nothing: str = _NOTHING, *, space: str = "rgb") -> None:
+        """Draw no line, and say why; errors to come are measured in a color space."""
         self._lines = {}
         self._nothing = nothing
+        self._space = space
         self._follow()
 
     def add(self, part: int, error: float) -> None:

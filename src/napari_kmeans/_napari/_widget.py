@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
     QInputDialog,
     QScrollArea,
     QSizePolicy,
+    QSpacerItem,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -217,7 +218,9 @@ class QuantizeWidget(Container[Widget]):
         layout.addWidget(self.panel)
         for widget in (copies, self.numbers):
             layout.addWidget(widget.native)
-        layout.addStretch()
+        # The width that names of usual length want, and any height.
+        policy = QSizePolicy.Policy
+        layout.addItem(QSpacerItem(330, 0, policy.Preferred, policy.Expanding))
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
@@ -227,7 +230,6 @@ class QuantizeWidget(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         self.native.layout().addWidget(scroll)
         # Long names of layers are wrapped; they do not widen the dock.
-        policy = QSizePolicy.Policy
         for label in (self.status.native, self.numbers.native):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
@@ -302,7 +304,7 @@ class QuantizeWidget(Container[Widget]):
         self.cancel.enabled = True
         self._show_done(0, 0)
         self.status.value = "Reading the layer"
-        self.plot.clear()
+        self.plot.clear(space=request.settings.color_space)
         self._job.start(
             partial(quantize_source, request.source, request.settings),
             returned=self._add_result,
