@@ -153,11 +153,15 @@ def test_unlabeled_pixels_are_clear(tmp_path):
     assert_allclose(saved.palette[0] / 255, labels.get_color(1), atol=1 / 255)
 
 
-def test_colors_of_any_labels_are_written(tmp_path):
-    labels = Labels(np.array([[7, 100_000], [7, 0]]))
+@pytest.mark.parametrize("numbers", [(7, 100_000), (-1, 2), (-3, 1)])
+def test_colors_of_any_labels_are_written(tmp_path, numbers):
+    low, high = numbers
+    labels = Labels(np.array([[low, high], [low, 0]]))
     save(labels, tmp_path / "a.png")
     saved = read_indexed(tmp_path / "a.png")
-    for label, entry in ((7, saved.labels[0, 0]), (100_000, saved.labels[0, 1])):
+    assert saved.labels[0, 0] == saved.labels[1, 0]
+    assert len(np.unique(saved.labels)) == 3
+    for label, entry in zip(numbers, saved.labels[0], strict=True):
         color = saved.palette[entry] / 255
         assert_allclose(color, labels.get_color(label), atol=1 / 255)
 

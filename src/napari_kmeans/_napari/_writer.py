@@ -87,7 +87,8 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
         entries = _entries_of(image, palette, look)
-        if ((palette[entries] != image) & ~np.isnan(image)).any():
+        colors = palette if look.is_rgb else palette[:, np.newaxis]
+        if ((colors[entries] != pixels).any(axis=-1) & ~is_empty).any():
             entries = None
     if entries is None:
         palette = _colors_of(pixels, look, attributes)
@@ -138,8 +139,10 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     path = _checked_path(path, labels.ndim, palette_of, attributes)
     numbers = _numbers_of(labels, _format_of(path))
-    is_range = len(numbers) > 0 and numbers[-1] == len(numbers)
-    entries = labels.astype(np.int64) - 1 if is_range else numbers.searchsorted(labels)
+    if np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
+        entries = labels.astype(np.int64) - 1
+    else:
+        entries = numbers.searchsorted(labels)
     _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
     return [path]
 
