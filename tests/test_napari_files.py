@@ -35,11 +35,11 @@ def ignore(_):
     """Do nothing with what a computation reports."""
 
 
-def results_of(image, k=5, **attributes):
+def results_of(image, k=5, channel_axis=None, **attributes):
     """Give the image and the labels that become of an image, and its numbers."""
     viewer = ViewerModel()
     layer = viewer.add_image(image, name="a", **attributes)
-    source = read_source([layer], None)
+    source = read_source([layer], channel_axis)
     request = Request((layer,), source, Settings(k=k, output="both"), None)
     outcome = quantize_source(source, request.settings, ignore)
     numbers = measure_outcome(source, outcome, {}, ignore)
@@ -133,6 +133,29 @@ def test_stacks_come_back_where_they_were(tmp_path, suffix):
         assert_allclose(layer.scale, labels.scale)
         assert layer.units == labels.units
         assert layer.axis_labels == labels.axis_labels
+
+
+@pytest.mark.parametrize("axis", [0, 1, 3])
+@pytest.mark.parametrize("suffix", ["gif", "tif"])
+def test_files_of_labels_have_no_axis_of_channels(tmp_path, suffix, axis):
+    names = "".join(np.insert(list("zyx"), axis, "c"))
+    _, labels, _ = results_of(
+        np.moveaxis(STACK, -1, axis),
+        channel_axis=axis,
+        rgb=False,
+        scale=np.insert([5, 0.5, 0.25], axis, 1),
+        units=("um",) * 4,
+        axis_labels=tuple(names),
+    )
+    path = tmp_path / f"a.{suffix}"
+
+    save(labels, path)
+    layer = opened(path)
+
+    assert_array_equal(layer.data, labels.data.reshape(STACK.shape[:-1]))
+    if suffix == "tif":
+        assert_allclose(layer.scale, (5, 0.5, 0.25))
+        assert layer.axis_labels == ("z", "y", "x")
 
 
 def test_opacity_is_kept(tmp_path):

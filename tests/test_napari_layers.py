@@ -38,7 +38,7 @@ def described(layers, channel_axis=None, **settings):
     outcome = quantize_source(request.source, settings, ignore)
     record = make_record(request, outcome)
     images = describe_images(layers, outcome, record)
-    labels = describe_labels(layers[0], outcome, record, request.dropped_axis)
+    labels = describe_labels(layers[0], outcome, record, request.source.channels)
     return [Layer.create(*image) for image in images], Layer.create(*labels)
 
 
@@ -79,24 +79,62 @@ def test_results_do_not_move_with_their_source():
         ),
     ],
 )
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_labels_of_channels_lie_where_their_first_channel_does(places, axis):
-    shape = np.insert([5, 6], axis, 3)
-    source = Image(np.arange(90.0).reshape(shape), **places)
+def test_labels_of_channels_lie_where_their_first_channel_does(places):
+    source = Image(np.arange(90.0).reshape(3, 5, 6), **places)
     matrix = np.array([source.data_to_world(unit) for unit in np.eye(3)])
     matrix -= source.data_to_world((0, 0, 0))
 
-    _, labels = described([source], channel_axis=axis, k=2)
+    _, labels = described([source], channel_axis=0, k=2)
 
     assert labels.ndim == 2
     moved = np.array([labels.data_to_world(unit) for unit in np.eye(2)])
     moved -= labels.data_to_world((0, 0))
-    kept = [i for i in range(3) if i != axis]
-    assert_allclose(moved, matrix[np.ix_(kept, kept)])
+    assert_allclose(moved, matrix[1:, 1:])
     assert_allclose(
-        labels.data_to_world((0, 0)), np.array(source.data_to_world((0, 0, 0)))[kept]
+        labels.data_to_world((0, 0)), np.array(source.data_to_world((0, 0, 0)))[1:]
     )
-    assert labels.axis_labels == tuple("zyx"[i] for i in kept)
+    assert labels.axis_labels == ("y", "x")
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        pytest.param(PLACED, id="mixed with space"),
+        pytest.param(
+            PLACED | {"rotate": (0, 0, 0), "shear": (0, 0, 0)}, id="apart from space"
+        ),
+        pytest.param(PLACED | {"scale": (-3, 0.5, -0.25)}, id="mirrored"),
+    ],
+)
+@pytest.mark.parametrize("axis", [1, 2])
+def test_pixels_of_labels_span_channels_of_an_axis_that_is_not_the_first(places, axis):
+    source = Image(np.arange(90.0).reshape(np.insert([5, 6], axis, 3)), **places)
+
+    _, labels = described([source], channel_axis=axis, k=2)
+
+    assert labels.data.shape == tuple(np.insert([5, 6], axis, 1))
+    # From the near edge of the first channel to the far edge of the last one.
+    for edge, of_source in ((-0.5, -0.5), (0, 1), (0.5, 2.5)):
+        for pixel in ((0, 0), (4, 0), (0, 5)):
+            assert_allclose(
+                labels.data_to_world(np.insert(np.array(pixel, float), axis, edge)),
+                source.data_to_world(
+                    np.insert(np.array(pixel, float), axis, of_source)
+                ),
+            )
+    assert labels.units == source.units
+    assert labels.axis_labels == source.axis_labels
+
+
+def test_levels_of_labels_span_channels():
+    full = np.arange(180.0).reshape(5, 3, 12)
+    source = Image([full, full[:, :, ::2]], multiscale=True, scale=(2, 3, 4))
+
+    _, labels = described([source], channel_axis=1, k=2)
+
+    assert [level.shape for level in labels.data] == [(5, 1, 12), (5, 1, 6)]
+    assert_array_equal(labels.scale, (2, 9, 4))
+    assert_array_equal(labels.translate, (0, 3, 0))
 
 
 def test_image_looks_like_its_source():

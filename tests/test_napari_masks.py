@@ -1,15 +1,23 @@
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
 
+from napari_kmeans._napari._layers import Channels, labels_placement, read_source
 from napari_kmeans._napari._masks import draw_mask, read_mask
+from napari_kmeans._napari._outcomes import quantize_source
+from napari_kmeans._napari._settings import Settings
 
 SQUARE = np.array([[1.6, 2.6], [1.6, 5.4], [4.4, 5.4], [4.4, 2.6]])
 
 
-def inside(layer, image, shape=None, dropped=None):
-    return draw_mask(read_mask(layer, image, shape or image.data.shape, dropped))
+def ignore(_):
+    """Do nothing with what a computation reports."""
+
+
+def inside(layer, image, channels=None, units=None):
+    return draw_mask(read_mask(layer, image, channels, units))
 
 
 def test_labels_are_inside():
@@ -57,10 +65,63 @@ def test_plane_masks_all_slices():
     assert_array_equal(mask, np.broadcast_to(labels > 0, (4, 2, 3)))
 
 
-def test_channels_are_no_axis_of_a_mask():
+@pytest.mark.parametrize("axis", [0, 1])
+def test_channels_are_no_axis_of_a_mask(axis):
     labels = np.array([[0, 1, 5], [0, 0, 2]])
-    mask = inside(Labels(labels), Image(np.zeros((2, 4, 3))), (2, 3), 1)
-    assert_array_equal(mask, labels > 0)
+    image = Image(np.zeros(np.insert((2, 2, 3), axis, 4)), translate=(0, 3, 0, 0))
+    where = {"translate": image.translate[-2:]}
+    expected = np.broadcast_to(labels > 0, (2, 2, 3))
+    assert_array_equal(
+        inside(Labels(labels, **where), image, Channels(axis, 4)), expected
+    )
+
+
+def test_labels_of_channels_are_a_mask_of_their_image():
+    image = Image(np.random.default_rng(1).random((2, 4, 5, 6)), scale=(9, 2, 1, 1))
+    source = read_source([image], 1)
+    outcome = quantize_source(source, Settings(k=2, output="labels"), ignore)
+    outcome.labels[0][outcome.labels[0] == 1] = 0
+    places = labels_placement(image, source.channels)
+    mask = inside(Labels(outcome.labels[0], **places), image, source.channels)
+    assert_array_equal(mask, outcome.labels[0][:, 0] > 0)
+
+
+@pytest.mark.parametrize("channel", [0, 3])
+def test_shape_drawn_in_one_channel_masks_them_all(channel):
+    image = Image(np.zeros((2, 4, 7, 8)), scale=(9, 2, 1, 1))
+    drawn = np.insert(SQUARE, 0, [[9], [2 * channel]], axis=1)
+    mask = inside(Shapes([drawn], shape_type="polygon"), image, Channels(1, 4))
+    expected = np.zeros((2, 7, 8), dtype=bool)
+    expected[1, 2:5, 3:6] = True
+    assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+@pytest.mark.parametrize(
+    ("unit", "size", "third"),
+    [
+        pytest.param("nm", 1000, "um", id="smaller"),
+        pytest.param("mm", 0.001, "um", id="larger"),
+        pytest.param("pixel", 1, "um", id="pixels"),
+        # Where one layer has no length, napari takes the numbers of all as they are.
+        pytest.param("nm", 1, "pixel", id="not converted"),
+    ],
+)
+def test_mask_is_where_napari_draws_it(kind, unit, size, third):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((7, 8)), scale=(2, 3), units=("um", "um"))
+    viewer.add_image(np.zeros((7, 8)), units=(third, third))
+    where = {"scale": (2 * size, 3 * size), "units": (unit, unit)}
+    expected = np.zeros((7, 8), dtype=bool)
+    expected[2:5, 3:6] = True
+    if kind == "labels":
+        layer = viewer.add_labels(expected.astype(int), **where)
+    else:
+        layer = viewer.add_shapes([SQUARE], shape_type="polygon", **where)
+
+    mask = inside(layer, image, units=viewer.dims.units)
+
+    assert_array_equal(mask, expected)
 
 
 def test_mask_of_more_axes_is_refused():

@@ -15,9 +15,9 @@ def ignore(_):
     """Do nothing with what a computation reports."""
 
 
-def numbers_of(image, k, *, rgb=False):
-    source = read_source([Image(image, rgb=rgb)], None)
-    outcome = quantize_source(source, Settings(k=k), ignore)
+def numbers_of(image, k, *, rgb=False, channel_axis=None, **settings):
+    source = read_source([Image(image, rgb=rgb)], channel_axis)
+    outcome = quantize_source(source, Settings(k=k, **settings), ignore)
     return measure_outcome(source, outcome, {}, ignore)
 
 
@@ -44,6 +44,17 @@ def test_channels_share_the_error():
     numbers = numbers_of(image, 5, rgb=True)
     expected = 10 * math.log10(255**2 / (numbers.mse / 3))
     assert numbers.psnr == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_channels_of_any_axis_have_the_same_numbers(axis):
+    image = np.random.default_rng(1).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+    expected = numbers_of(image, 5, channel_axis=2, output="labels")
+    moved = np.moveaxis(image, 2, axis)
+    numbers = numbers_of(moved, 5, channel_axis=axis, output="labels")
+    # Labels of any are a plane of 50 by 40 pixels, which a PNG file takes.
+    assert numbers == expected
+    assert numbers.file[0] == "PNG"
 
 
 def test_lossless_has_no_limit():

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from numpy.testing import assert_array_equal
 
+from napari_kmeans._napari._layers import Channels
 from napari_kmeans._napari._visible import visible_part
 
 PLACED = {
@@ -14,14 +16,14 @@ PLACED = {
 }
 
 
-def part_of(layer, point=None, n_most=1 << 20, order=None, ndisplay=2, whole=None):
+def part_of(layer, point=None, n_most=1 << 20, order=None, ndisplay=2, channels=None):
     viewer = ViewerModel(ndisplay=ndisplay)
     viewer.add_layer(layer)
     if order is not None:
         viewer.dims.order = order
     if point is not None:
         viewer.dims.point = point
-    return visible_part(layer, viewer.dims, n_most, whole)
+    return visible_part(layer, viewer.dims, n_most, channels)
 
 
 def assert_pixels_lie_in_place(layer, part):
@@ -98,6 +100,50 @@ def test_slice_of_a_level_is_the_one_that_is_shown():
     assert_pixels_lie_in_place(layer, part)
 
 
-def test_channels_are_all_part_of_a_pixel():
-    layer = Image(np.zeros((3, 9, 11)))
-    assert part_of(layer, whole=0).box[0] == slice(None)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_channels_are_all_part_of_a_pixel(axis):
+    layer = Image(np.zeros((3, 3, 9, 11)))
+    assert part_of(layer, channels=Channels(axis, 3)).box[axis] == slice(None)
+
+
+@pytest.mark.parametrize("channel", [0, 2])
+def test_pixels_of_labels_span_the_channels(channel):
+    layer = Image(np.zeros((4, 3, 9, 11)), scale=(5, 3, 1, 1), translate=(0, 1, 0, 0))
+    part = part_of(layer, (10, 1 + 3 * channel, 0, 0), channels=Channels(1, 3))
+    # The middle of the three is where the only pixel of labels is, at t = 2.
+    assert_array_equal(part.affine[:, -1], (10, 1 + 3, 0, 0, 1))
+    assert_array_equal(np.diag(part.affine), (5, 9, 1, 1, 1))
+
+
+def test_slice_is_that_of_the_sliders_in_smaller_units():
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((4, 9, 9)), units=("um", "um", "um"))
+    viewer.add_image(np.zeros((4000, 9, 9)), units=("nm", "nm", "nm"))
+    viewer.dims.point = (2000, 0, 0)
+    part = visible_part(layer, viewer.dims, 100)
+    assert part.box[0] == slice(2, 3)
+    # The preview has the units of its source.
+    assert_array_equal(part.affine[:, -1], (2, 0, 0, 1))
+
+
+def test_what_is_displayed_of_a_layer_of_fewer_axes_is_what_napari_displays():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((5, 4, 9, 11)))
+    layer = viewer.add_image(np.zeros((4, 9, 11)))
+    # Of the layer itself, its last axes in this order are displayed.
+    viewer.dims.order = (2, 1, 0, 3)
+    viewer.dims.point = (0, 0, 6, 0)
+    box = visible_part(layer, viewer.dims, 1000).box
+    assert box == (slice(0, None, 1), slice(6, 7), slice(0, None, 1))
+
+
+def test_slice_of_turned_axes_is_the_one_that_napari_draws():
+    viewer = ViewerModel()
+    data = np.broadcast_to(np.arange(40.0)[:, np.newaxis], (3, 40, 40))
+    layer = viewer.add_image(data, rotate=(0, 0, 30))
+    with pytest.warns(UserWarning, match="Non-orthogonal slicing"):
+        viewer.dims.order = (1, 0, 2)
+    with pytest.warns(UserWarning, match="Non-orthogonal slicing"):
+        viewer.dims.point = (0, 12, 20)
+    (row,) = np.unique(layer._data_view)
+    assert visible_part(layer, viewer.dims, 1000).box[1] == slice(row, row + 1)

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_allclose, assert_array_equal
 from qtpy.QtCore import QEvent, Qt
@@ -19,6 +20,8 @@ from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._napari import QuantizeWidget, _outcomes
+from napari_kmeans._napari._layers import record_of
+from napari_kmeans._napari._masks import draw_mask
 
 
 @pytest.fixture
@@ -928,6 +931,31 @@ def test_pointing_at_a_color_veils_all_others(result, viewer):
     assert list(viewer.layers)[1:] == [image, labels]
 
 
+@pytest.mark.parametrize("axis", [0, 1, 3])
+def test_pixels_of_an_image_of_channels_are_shown_as_those_of_its_labels(
+    viewer, dock, finish, axis
+):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(np.moveaxis(stack, -1, axis), rgb=False, scale=(5, 4, 3, 2))
+    widget = dock()
+    widget.controls.channels.value = axis
+    widget.controls.output.value = "both"
+    press(widget.run)
+    finish(widget)
+    _, image, labels = viewer.layers
+
+    shown = []
+    for result in (image, labels):
+        viewer.layers.selection.active = result
+        widget.panel.pointed.emit(2)
+        shown.append(viewer.layers[-1])
+        widget.panel.pointed.emit(-1)
+
+    assert_array_equal(shown[0].data, shown[1].data)
+    assert_array_equal(shown[0].extent.world, shown[1].extent.world)
+    assert shown[0].axis_labels == shown[1].axis_labels
+
+
 def test_chosen_color_stays_until_chosen_again(result, viewer):
     widget, *_ = result()
 
@@ -999,6 +1027,30 @@ def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatc
     assert labels.features["hex"][1] == "#ff0000"
     assert_array_equal(image.metadata["napari-kmeans"]["palette"][1], red)
     assert "#ff0000" in widget.panel.hexes
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_replaced_colors_of_channels_show(
+    viewer, dock, finish, qtbot, monkeypatch, axis
+):
+    image = np.moveaxis(data.astronaut()[:64, :50], -1, axis)
+    viewer.add_image(image, rgb=False, name="a")
+    widget = dock()
+    widget.controls.channels.value = axis
+    widget.controls.output.value = "both"
+    widget.controls.k.value = 5
+    press(widget.run)
+    finish(widget)
+    quantized, labels = viewer.layers[1:]
+    color = np.array([7, 8, 9], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: color)
+
+    widget.panel.opened.emit(1)
+
+    palette = record_of(labels)["palette"]
+    assert_array_equal(palette[1], color)
+    painted = np.moveaxis(palette[labels.data.reshape(64, 50) - 1], -1, axis)
+    qtbot.waitUntil(lambda: np.array_equal(quantized.data, painted))
 
 
 def test_colors_replaced_in_a_row_are_all_shown(result, qtbot, monkeypatch):
@@ -1305,6 +1357,153 @@ def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
     assert viewer.layers[-1].name == "a + b + c in 4 labels"
     # The result is selected now; they still belong together.
     assert widget.controls.channels.value == "layers"
+
+
+@pytest.fixture
+def seen(window, qtbot):
+    """Say where the canvas is not black while no other layers are visible than some."""
+
+    def seen(*layers):
+        for layer in window.layers:
+            layer.visible = layer in layers
+        qtbot.wait(1)
+        return window.screenshot(canvas_only=True, flash=False)[..., :3].any(axis=-1)
+
+    return seen
+
+
+@pytest.fixture
+def movie(window, finish):
+    """Give a widget, an image of three channels along an axis, and its two labels.
+
+    What is not black in it becomes narrower with the time, from either side.
+    """
+
+    def movie(axis, **attributes):
+        frames = np.zeros((3, 30, 40, 3), dtype=np.uint8)
+        for t in range(3):
+            frames[t, 3 * t : 29, 8 + 8 * t :] = (200, 210, 220)
+        scale, translate = np.array([1, 2, 2, 2.0]), np.zeros(4)
+        scale[axis], translate[axis] = 7, 3
+        source = window.add_image(
+            np.moveaxis(frames, -1, axis),
+            rgb=False,
+            contrast_limits=(0, 255),
+            scale=scale,
+            translate=translate,
+            **attributes,
+        )
+        widget = dock_in(window)
+        widget.controls.channels.value = axis
+        widget.controls.k.value = 2
+        widget.controls.output.value = "labels"
+        press(widget.run)
+        finish(widget)
+        return widget, source, window.layers[1]
+
+    return movie
+
+
+@pytest.mark.parametrize(
+    ("axis", "order"),
+    [
+        pytest.param(0, (0, 1, 2, 3), id="ctyx"),
+        pytest.param(1, (0, 1, 2, 3), id="tcyx"),
+        pytest.param(1, (0, 2, 1, 3), id="tcyx with channels displayed"),
+        pytest.param(2, (0, 2, 1, 3), id="tycx"),
+        pytest.param(3, (0, 3, 1, 2), id="tyxc"),
+    ],
+)
+def test_channels_are_seen_where_their_source_is(
+    window, movie, seen, settle, axis, order
+):
+    widget, source, labels = movie(axis)
+    window.dims.order = order
+    window.reset_view()
+
+    for t, channel in ((0, 0), (2, 1), (1, 2)):
+        window.dims.set_current_step(1 if axis == 0 else 0, t)
+        if axis not in window.dims.displayed:
+            window.dims.set_current_step(axis, channel)
+        expected = seen(source)
+        assert expected.sum() > 1000
+        assert_array_equal(seen(labels), expected)
+
+        widget.live.value = True
+        settle(widget)
+        assert_array_equal(seen(preview_in(window)), expected)
+        widget.live.value = False
+
+        # Over the black color lies no veil; the other one is nearly black under it.
+        widget.panel.chosen.emit(0)
+        labels.visible = False
+        source.contrast_limits = (0, 30_000)
+        assert_array_equal(seen(source), expected)
+        assert not seen(source, window.layers[-1]).any()
+        source.contrast_limits = (0, 255)
+        widget.panel.chosen.emit(0)
+
+
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+@pytest.mark.parametrize("unit", ["nm", "pixel"])
+def test_palette_is_fitted_to_what_is_seen_inside(window, finish, seen, kind, unit):
+    image = data.astronaut()[:64, :50]
+    scale = {"scale": (2, 3)}
+    source = window.add_image(image, units=("um", "um"), **scale)
+    # napari takes the numbers as they are if not all units can be converted.
+    size = 1000 if unit == "nm" else 1
+    lies = {"scale": (size, size), "units": (unit, unit)}
+    if kind == "labels":
+        inside = window.add_labels(np.tri(90, 120, dtype=int), **lies)
+    else:
+        corners = np.array([[21, 31], [21, 92], [80, 92], [80, 31]]) - 0.01
+        inside = window.add_shapes([corners], face_color="red", edge_width=0, **lies)
+        inside.opacity = 1
+    window.reset_view()
+    widget = dock_in(window)
+    widget.controls.inside.value = inside
+    widget.controls.k.value = 4
+    press(widget.run)
+    finish(widget)
+
+    # The mask as labels of the image's own pixels.
+    shape, mask = image.shape[:2], draw_mask(widget.controls.request().mask)
+    assert mask.shape == shape
+    drawn = window.add_labels(mask.astype(int), units=source.units, **scale)
+    share = (seen(inside) & seen(source)) ^ seen(drawn)
+    # Pixels of the image are inside as a whole, or not at all.
+    assert share.sum() < 0.06 * seen(drawn).sum()
+    expected = kmeans_palette(image, 4, mask=mask).palette
+    assert_array_equal(record_of(window.layers[2])["palette"], expected)
+
+
+def test_channels_are_seen_where_their_source_is_in_3d(window, movie, seen, settle):
+    # A quarter of rows and columns.
+    turned = np.eye(4)[[0, 1, 3, 2]] * (1, 1, 1, -1)
+    widget, source, labels = movie(1, rotate=turned)
+    # What is black would hide what lies behind.
+    color_dict = {None: "transparent", 2: "white"}
+    labels.colormap = DirectLabelColormap(color_dict=color_dict)
+    window.dims.ndisplay = 3
+    # napari < 0.9 has the camera elsewhere.
+    getattr(window, "scene", window).camera.angles = (10, 25, 50)
+
+    for t in (0, 2):
+        window.dims.set_current_step(0, t)
+        expected = seen(source)
+
+        def overlap(shown, expected=expected):
+            return (shown & expected).sum() / (shown | expected).sum()
+
+        assert expected.sum() > 1000
+        assert overlap(seen(labels)) > 0.95
+        widget.live.value = True
+        settle(widget)
+        assert overlap(seen(preview_in(window))) > 0.95
+        widget.live.value = False
+        widget.panel.chosen.emit(1)
+        assert overlap(seen(window.layers[-1])) > 0.95
+        widget.panel.chosen.emit(1)
 
 
 def test_second_result_may_replace_the_first(viewer, dock, finish):

@@ -251,18 +251,15 @@ class Controls(Container[Widget]):
         mask_layer = self.inside.value
         if mask_layer is None or self.palette.value != _FIT:
             return request
-        dropped = request.dropped_axis
-        spatial = list(shape[: layer.ndim])
-        if dropped is not None:
-            del spatial[dropped]
-        if mask_layer.ndim > len(spatial):
+        if mask_layer.ndim > layer.ndim:
             msg = (
                 f"Only inside: {quoted(mask_layer.name)} has {mask_layer.ndim} axes, "
-                f"and {quoted(layer.name)} {len(spatial)}: draw in a layer that has "
+                f"and {quoted(layer.name)} {layer.ndim}: draw in a layer that has "
                 "as many, or fewer"
             )
             raise ValueError(msg)
-        mask = read_mask(mask_layer, layer, tuple(spatial), dropped)
+        units = self._viewer.dims.units
+        mask = read_mask(mask_layer, layer, source.channels, units)
         source = source._replace(mask=partial(draw_mask, mask))
         return request._replace(source=source, mask=mask)
 

@@ -16,27 +16,33 @@ if TYPE_CHECKING:
     from napari_kmeans._napari._outcomes import Outcome
 
 __all__ = [
+    "LOOKS",
     "METADATA",
+    "PLACES",
+    "Channels",
     "Look",
     "Source",
-    "axes_of",
+    "axes_of_labels",
     "describe_images",
     "describe_labels",
+    "first_axis_of_labels",
     "images_of_layer",
     "labels_colormap",
-    "placement",
+    "labels_matrix",
+    "labels_placement",
     "read_level",
     "read_source",
     "record_of",
     "rgba_of",
-    "without_axis",
     "world_matrix",
 ]
 
 # Under this key, layers remember how they were made.
 METADATA = "napari-kmeans"
+# What places a layer in space.
+PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 # What makes an image look as it does.
-_LOOKS = (
+LOOKS = (
     "rgb",
     "colormap",
     "contrast_limits",
@@ -65,12 +71,24 @@ class Look(NamedTuple):
     gammas: tuple[float, ...]
 
 
+class Channels(NamedTuple):
+    """The axis of a layer that its channels are along, and how many these are.
+
+    Labels are there for all channels, wherever the slider of that axis is. napari lines
+    the last axes of layers up, so labels do without an axis that is the first one. Any
+    other they have at length 1, and one pixel of them spans all channels.
+    """
+
+    axis: int
+    length: int
+
+
 class Source(NamedTuple):
     """What layers hold, for a thread that must not touch them."""
 
     # Arrays of each layer, at each level of detail.
     levels: tuple[tuple[Any, ...], ...]
-    # Axis of what `read_level` gives.
+    # Axis of what `read_level` gives, -1 if it is none of the layers' axes.
     channel_axis: int | None
     look: Look
     # Gives the pixels, without channels, that palettes are fitted to.
@@ -80,6 +98,14 @@ class Source(NamedTuple):
     def has_alpha(self) -> bool:
         """Whether the last channel is opacity."""
         return self.look.is_rgb and self.levels[0][0].shape[-1] == 4
+
+    @property
+    def channels(self) -> Channels | None:
+        """Channels that are along an axis of the layer."""
+        axis = self.channel_axis
+        if axis is None or axis < 0:
+            return None
+        return Channels(axis, self.levels[0][0].shape[axis])
 
 
 def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
@@ -173,52 +199,86 @@ def labels_colormap(rgba: NDArray[np.float64]) -> Any:
     return DirectLabelColormap(color_dict=colors)
 
 
-def placement(layer: Layer, dropped: int | None = None) -> dict[str, Any]:
-    """Give what places a layer in space, less the axis `dropped` of its data."""
-    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+def _placement(layer: Layer) -> dict[str, Any]:
+    """Give what places a layer in space."""
     _, attributes, _ = layer.as_layer_data_tuple()
-    places = {name: attributes[name] for name in names}
-    if dropped is None:
+    return {name: attributes[name] for name in PLACES}
+
+
+def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
+    """Give what places the labels of a layer in space."""
+    from napari.utils.transforms import Affine
+
+    places = _placement(layer)
+    if channels is None:
         return places
-    linear = world_matrix(layer)
-    places |= axes_of(layer, dropped)
-    mixed = np.delete(linear[:-1, dropped], dropped).any()
-    mixed |= np.delete(linear[dropped, :-1], dropped).any()
-    turned = not np.allclose(np.asarray(layer.rotate), np.eye(layer.ndim))
+    scale, translate = np.asarray(places["scale"]), np.asarray(places["translate"])
+    rotate, shear = places["rotate"], places["shear"]
+    if channels.axis > 0:
+        # Pixels become longer before anything else happens to them.
+        longer = labels_matrix(np.eye(layer.ndim + 1), channels)
+        to_space = Affine(scale, translate, rotate=rotate, shear=shear)
+        places["scale"] = scale * np.diag(longer)[:-1]
+        places["translate"] = to_space(longer[:-1, -1])
+        return places
+    axes, linear = axes_of_labels(layer, channels), world_matrix(layer)
+    mixed = linear[1:-1, 0].any() or linear[0, 1:-1].any()
+    turned = not np.allclose(np.asarray(rotate), np.eye(layer.ndim))
+    scale, translate = scale[1:], translate[1:]
+    affine = labels_matrix(np.asarray(places["affine"]), channels)
     if mixed or turned or np.any(layer.shear):
-        return axes_of(layer, dropped) | {"affine": without_axis(linear, dropped)}
-    for name in ("scale", "translate"):
-        places[name] = np.delete(np.asarray(places[name]), dropped)
-    places["affine"] = without_axis(np.asarray(places["affine"]), dropped)
-    del places["rotate"], places["shear"]
-    return places
+        scale, translate = np.ones_like(scale), np.zeros_like(translate)
+        affine = labels_matrix(linear, channels)
+    return axes | {"scale": scale, "translate": translate, "affine": affine}
 
 
-def axes_of(layer: Layer, dropped: int | None = None) -> dict[str, Any]:
-    """Give what the axes of a layer are, less the axis `dropped`."""
-    kept = [axis for axis in range(layer.ndim) if axis != dropped]
-    return {
-        "units": tuple(layer.units[axis] for axis in kept),
-        "axis_labels": tuple(layer.axis_labels[axis] for axis in kept),
-    }
+def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:
+    """Give what the axes of the labels of a layer are."""
+    first = first_axis_of_labels(channels)
+    return {"units": layer.units[first:], "axis_labels": layer.axis_labels[first:]}
 
 
-def world_matrix(layer: Layer) -> NDArray[np.float64]:
-    """Give the matrix that takes data to the world, of `layer.ndim` + 1 rows."""
+def first_axis_of_labels(channels: Channels | None) -> int:
+    """Give the first axis of a layer that its labels have, too."""
+    return int(channels is not None and channels.axis == 0)
+
+
+def labels_matrix(
+    matrix: NDArray[np.float64], channels: Channels | None
+) -> NDArray[np.float64]:
+    """Turn the matrix that takes the data of a layer somewhere into that of labels."""
+    if channels is None:
+        return matrix
+    if channels.axis == 0:
+        return matrix[1:, 1:]
+    axis, length = channels
+    longer = np.eye(len(matrix))
+    longer[axis, axis], longer[axis, -1] = length, (length - 1) / 2
+    return matrix @ longer
+
+
+def world_matrix(layer: Layer, units: Sequence[Any] | None = None) -> NDArray[Any]:
+    """Give the matrix that takes data to the world, of `layer.ndim` + 1 rows.
+
+    The world is in the units of the layer, or in `units`, of a viewer, whose last axes
+    those of the layer are. napari takes numbers as they are where layers have units
+    that nothing is converted into, and those of a viewer are then None.
+    """
     n = layer.ndim
     origin = np.asarray(layer.data_to_world(np.zeros(n)))
     matrix = np.eye(n + 1)
     matrix[:-1, -1] = origin
     for axis, unit in enumerate(np.eye(n)):
         matrix[:-1, axis] = np.asarray(layer.data_to_world(unit)) - origin
+    if units is not None and len(units) >= n:
+        for row, own, unit in zip(matrix[:-1], layer.units, units[-n:], strict=True):
+            row *= _size(own) / _size(unit)
     return matrix
 
 
-def without_axis(matrix: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
-    """Leave an axis out of a matrix."""
-    if axis is None:
-        return matrix
-    return np.delete(np.delete(matrix, axis, axis=0), axis, axis=1)
+def _size(unit: Any) -> float:
+    """Give a unit in the base unit of its kind."""
+    return float((1 * unit).to_base_units().magnitude)
 
 
 def describe_images(
@@ -228,13 +288,13 @@ def describe_images(
     described = []
     for i, layer in enumerate(layers):
         _, attributes, _ = layer.as_layer_data_tuple()
-        kept = {name: attributes[name] for name in _LOOKS}
+        kept = {name: attributes[name] for name in LOOKS}
         levels = images_of_layer(len(layers), outcome.images, i)
         data = list(levels) if layer.multiscale else levels[0]
         colors = _number(record, "color")
         name = {"name": f"{layer.name} in {colors}", "multiscale": layer.multiscale}
         metadata = {"metadata": {METADATA: record}}
-        attributes = kept | placement(layer) | name | metadata
+        attributes = kept | _placement(layer) | name | metadata
         described.append(LayerDataTuple((data, attributes, "image")))
     return described
 
@@ -249,7 +309,7 @@ def images_of_layer(
 
 
 def describe_labels(
-    layer: Image, outcome: Outcome, record: dict[str, Any], dropped: int | None
+    layer: Image, outcome: Outcome, record: dict[str, Any], channels: Channels | None
 ) -> LayerDataTuple:
     """Describe the labels of palette entries, entry i being label i + 1."""
     data = list(outcome.labels) if layer.multiscale else outcome.labels[0]
@@ -263,7 +323,8 @@ def describe_labels(
         "multiscale": layer.multiscale,
         "metadata": {METADATA: record},
     }
-    return LayerDataTuple((data, placement(layer, dropped) | attributes, "labels"))
+    places = labels_placement(layer, channels)
+    return LayerDataTuple((data, places | attributes, "labels"))
 
 
 def _number(record: dict[str, Any], noun: str) -> str:

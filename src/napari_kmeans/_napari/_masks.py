@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_kmeans._napari._layers import without_axis, world_matrix
+from napari_kmeans._napari._layers import Channels, world_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
     from numpy.typing import NDArray
 
@@ -20,47 +22,64 @@ class Mask(NamedTuple):
     """What a layer holds, for a thread that must not touch it."""
 
     name: str
+    id: str
     # Labels (...), or the corners of each shape and what kind of shape it is.
     labels: Any
     corners: tuple[NDArray[np.float64], ...]
     kinds: tuple[str, ...]
-    # From pixels of the image to those of the layer.
+    # From pixels of the image, each channel being one, to those of the layer, along the
+    # last axes of the image.
     matrix: NDArray[np.float64]
-    # Of the image, without its channels.
+    # Of the image, and the axis of it that holds channels.
     shape: tuple[int, ...]
+    channel_axis: int | None
 
 
 def read_mask(
-    layer: Labels | Shapes, image: Image, shape: tuple[int, ...], dropped: int | None
+    layer: Labels | Shapes,
+    image: Image,
+    channels: Channels | None,
+    units: Sequence[Any] | None,
 ) -> Mask:
-    """Take what a layer holds, and how it lies to an image of spatial `shape`.
+    """Take what a layer holds, and how it lies to an image in a viewer of `units`.
 
     Raises
     ------
     ValueError
-        If the layer has more axes than the image, or cannot be drawn on it.
+        If the layer has more axes than the image.
     """
+    shape = (image.data[0] if image.multiscale else image.data).shape[: image.ndim]
     if layer.ndim > len(shape):
         msg = (
             f"mask must have at most the {len(shape)} axes of the image, "
             f"got {layer.ndim} of {layer.name}"
         )
         raise ValueError(msg)
-    matrix = without_axis(world_matrix(image), dropped)
     # napari lines the last axes of layers up.
-    for _ in range(len(shape) - layer.ndim):
-        matrix = without_axis(matrix, 0)
-    matrix = np.linalg.inv(world_matrix(layer)) @ matrix
+    first = len(shape) - layer.ndim
+    matrix = world_matrix(image, units)[first:, first:]
+    matrix = np.linalg.inv(world_matrix(layer, units)) @ matrix
+    mask = Mask(
+        name=layer.name,
+        id=str(layer.unique_id),
+        labels=None,
+        corners=(),
+        kinds=(),
+        matrix=matrix,
+        shape=tuple(shape),
+        channel_axis=None if channels is None else channels.axis,
+    )
     if isinstance(layer, Shapes):
         corners = tuple(np.array(shape) for shape in layer.data)
-        kinds = tuple(layer.shape_type)
-        return Mask(layer.name, None, corners, kinds, matrix, shape)
-    labels = layer.data[0] if layer.multiscale else layer.data
-    return Mask(layer.name, labels, (), (), matrix, shape)
+        return mask._replace(corners=corners, kinds=tuple(layer.shape_type))
+    return mask._replace(labels=layer.data[0] if layer.multiscale else layer.data)
 
 
 def draw_mask(mask: Mask) -> NDArray[np.bool_]:
-    """Give the pixels of the image that are labeled, or inside of shapes."""
+    """Give the pixels of the image that are labeled, or inside of shapes.
+
+    A pixel is inside if any of its channels is.
+    """
     inner = mask.shape[len(mask.shape) - len(mask.matrix) + 1 :]
     if mask.labels is None:
         # Into the pixels of the image.
@@ -73,7 +92,9 @@ def draw_mask(mask: Mask) -> NDArray[np.bool_]:
         is_same = np.allclose(mask.matrix, np.eye(len(mask.matrix)))
         if not (is_same and inside.shape == inner):
             inside = _nearest(inside, mask.matrix, inner)
-    return np.broadcast_to(inside, mask.shape)
+    inside = np.broadcast_to(inside, mask.shape)
+    axis = mask.channel_axis
+    return inside if axis is None else np.any(inside, axis=axis)
 
 
 def _nearest(

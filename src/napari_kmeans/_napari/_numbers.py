@@ -93,7 +93,7 @@ def measure_outcome(
     pixels = image[..., np.newaxis]
     if source.channel_axis is not None:
         pixels = np.moveaxis(image, source.channel_axis, -1)
-    labels = outcome.labels[0]
+    labels = outcome.labels[0].reshape(pixels.shape[:-1])
     found = count_colors(pixels)
     report(None)
     white = white_of(image.dtype)
@@ -132,7 +132,9 @@ def _write(
     source: Source, outcome: Outcome, places: dict[str, Any]
 ) -> tuple[str, int] | None:
     """Write the file that would be written, and give its format and its bytes."""
-    attributes = places | {"metadata": {METADATA: {"palette": outcome.palette}}}
+    settings = {"channel_axis": source.channel_axis}
+    record = {"palette": outcome.palette, "settings": settings}
+    attributes = places | {"metadata": {METADATA: record}}
     data, write, look = outcome.labels[0], write_labels, source.look
     if outcome.images and len(source.levels[0]) == 1:
         data, write = outcome.images[0], write_image

@@ -61,7 +61,8 @@ class Outcome(NamedTuple):
     counts: NDArray[np.int64]
     # Slice that each color belongs to, where slices have palettes of their own.
     slices: NDArray[np.intp] | None
-    # At each level of detail: entry + 1, and 0 for pixels that are not finite.
+    # At each level of detail, with the axes of labels layers: entry + 1, and 0 for
+    # pixels that are not finite.
     labels: tuple[NDArray[np.unsignedinteger[Any]], ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[NDArray[Any], ...]
@@ -240,13 +241,17 @@ def _label(
             label[~finite] = 0
         labels.append(label)
         offset += len(palette)
-    if settings.slice_axis is None:
-        return labels[0]
-    return np.stack(labels, axis=_axis_of_labels(source, settings))
+    whole = labels[0]
+    if settings.slice_axis is not None:
+        whole = np.stack(labels, axis=_axis_of_labels(source, settings))
+    channels = source.channels
+    if channels is not None and channels.axis > 0:
+        whole = np.expand_dims(whole, channels.axis)
+    return whole
 
 
 def _axis_of_labels(source: Source, settings: Settings) -> int:
-    """Give the axis of labels that the slices are along."""
+    """Give the axis, channels not counted, that the slices are along."""
     axis, channel_axis = settings.slice_axis, source.channel_axis
     assert axis is not None
     return axis - (channel_axis is not None and 0 <= channel_axis < axis)
@@ -278,7 +283,8 @@ def paint_labels(
     colors = palette[:, np.newaxis] if axis is None else palette
     pixels = image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
     # Label 0 becomes the last color, and is put back.
-    painted = color_pixels(labels - labels.dtype.type(1), colors)
+    entries = labels.reshape(pixels.shape[:-1]) - labels.dtype.type(1)
+    painted = color_pixels(entries, colors)
     keep_uncounted(painted, pixels, is_rgb and colors.shape[1] == 4)
     if axis is None:
         return painted[..., 0]

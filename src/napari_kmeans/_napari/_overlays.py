@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import axes_of, without_axis
+from napari_kmeans._napari._layers import axes_of_labels, first_axis_of_labels
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._visible import Visible, visible_part
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtCore import QObject
 
-    from napari_kmeans._napari._layers import Source
+    from napari_kmeans._napari._layers import Channels, Source
     from napari_kmeans._napari._outcomes import Outcome
     from napari_kmeans._napari._results import Request
     from napari_kmeans._napari._settings import Settings
@@ -151,13 +151,13 @@ class Preview:
             return
         part = None
         if request is not None:
-            layer, axis = request.layers[0], request.dropped_axis
-            part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, axis)
+            layer, channels = request.layers[0], request.source.channels
+            part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, channels)
         if request is None or part is None:
             self._overlay.hide()
             return
-        affine = without_axis(part.affine, request.dropped_axis)
-        axes = axes_of(request.layers[0], request.dropped_axis)
+        places = axes_of_labels(request.layers[0], request.source.channels)
+        places["affine"] = part.affine
         name = f"preview of {request.layers[0].name}"
         source, settings = request.source, request.settings
 
@@ -165,7 +165,7 @@ class Preview:
             return _previewed(source, settings, part, report)
 
         def returned(pixels: NDArray[np.uint8]) -> None:
-            self._show(pixels, affine, axes, name)
+            self._show(pixels, places, name)
             self._go_on()
 
         def failed(error: Exception) -> None:
@@ -182,18 +182,16 @@ class Preview:
     def _show(
         self,
         pixels: NDArray[np.uint8],
-        affine: NDArray[np.float64],
-        axes: dict[str, Any],
+        places: dict[str, Any],
         name: str,
     ) -> None:
         layer = self._overlay.layer
         if layer is None or layer.data.shape != pixels.shape:
-            shown = Image(pixels, rgb=True, affine=affine, name=name, **axes)
-            self._overlay.show(shown)
+            self._overlay.show(Image(pixels, rgb=True, name=name, **places))
             return
         layer.data = pixels
-        if not np.array_equal(np.asarray(layer.affine), affine):
-            layer.affine = affine
+        if not np.array_equal(np.asarray(layer.affine), places["affine"]):
+            layer.affine = places["affine"]
 
 
 def _previewed(
@@ -283,14 +281,14 @@ class Highlight:
         self._hidden: Layer | None = None
 
     def show(
-        self, layer: Layer, outcome: Outcome, dropped: int | None, entry: int
+        self, layer: Layer, outcome: Outcome, channels: Channels | None, entry: int
     ) -> None:
         """Show the pixels of an entry, in the slice of `layer` that is on the screen.
 
-        Labels do not have its axis `dropped`.
+        Its `channels` have one label.
         """
         dims = self._viewer.dims
-        part = visible_part(layer, dims, _MOST_HIGHLIGHTED, dropped)
+        part = visible_part(layer, dims, _MOST_HIGHLIGHTED, channels)
         if part is None:
             self.hide()
             return
@@ -306,14 +304,14 @@ class Highlight:
         if shown == self._shown and self._overlay.layer is not None:
             self._overlay.layer.colormap = colors
             return
-        box = [side for axis, side in enumerate(part.box) if axis != dropped]
+        box = part.box[first_axis_of_labels(channels) :]
         overlay = Labels(
-            outcome.labels[part.level][tuple(box)],
+            outcome.labels[part.level][box],
             colormap=colors,
-            affine=without_axis(part.affine, dropped),
+            affine=part.affine,
             opacity=1,
             name="pixels of a color",
-            **axes_of(layer, dropped),
+            **axes_of_labels(layer, channels),
         )
         self._overlay.show(overlay)
         self._shown = shown

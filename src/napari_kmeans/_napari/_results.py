@@ -13,6 +13,8 @@ from napari.layers import Image, Labels, Layer
 from napari_kmeans import __version__
 from napari_kmeans._napari._layers import (
     METADATA,
+    PLACES,
+    Channels,
     Look,
     Source,
     describe_images,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "Request", "Results", "make_record"]
 
-_PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-
 
 class Request(NamedTuple):
     """What a computation was asked for."""
@@ -47,14 +47,6 @@ class Request(NamedTuple):
     source: Source
     settings: Settings
     mask: Mask | None
-
-    @property
-    def dropped_axis(self) -> int | None:
-        """Axis of the layer that labels do not have."""
-        axis = self.source.channel_axis
-        if self.source.look.is_rgb or len(self.layers) > 1:
-            return None
-        return axis
 
 
 def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
@@ -88,6 +80,7 @@ def _mask_record(mask: Mask) -> dict[str, Any]:
         "kind": "shapes" if mask.labels is None else "labels",
         "matrix": mask.matrix,
         "shape": mask.shape,
+        "channel_axis": mask.channel_axis,
         "labels_shape": None if mask.labels is None else tuple(mask.labels.shape),
     }
 
@@ -101,7 +94,7 @@ class Made(NamedTuple):
     n_layers: int
     look: Look
     channel_axis: int | None
-    dropped_axis: int | None
+    channels: Channels | None
     outcome: Outcome
 
 
@@ -150,7 +143,7 @@ class Results:
                 len(request.layers),
                 request.source.look,
                 request.source.channel_axis,
-                request.dropped_axis,
+                request.source.channels,
                 outcome,
             )
             layers.append(layer)
@@ -242,7 +235,9 @@ def _described(
     if request.settings.output != "image":
         yield (
             ("labels", 0),
-            describe_labels(request.layers[0], outcome, record, request.dropped_axis),
+            describe_labels(
+                request.layers[0], outcome, record, request.source.channels
+            ),
         )
 
 
@@ -262,7 +257,7 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> No
     """Give a layer new data, and its source's place; a name of the user's is kept."""
     data, attributes, _ = described
     layer.data = data
-    for name in _PLACES:
+    for name in PLACES:
         if name in attributes and not _equal(getattr(layer, name), attributes[name]):
             setattr(layer, name, attributes[name])
     layer.metadata = attributes["metadata"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._napari._layers import world_matrix
+from napari_kmeans._napari._layers import Channels, labels_matrix, world_matrix
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -20,26 +20,29 @@ class Visible(NamedTuple):
     """Pixels that stand for what is on the screen."""
 
     level: int
-    # Of the layer's axes; none is dropped.
+    # Of the layer's axes.
     box: tuple[slice, ...]
-    # From these pixels to the world.
+    # From their labels to the world, in the layer's units.
     affine: NDArray[np.float64]
 
 
 def visible_part(
-    layer: Layer, dims: Dims, n_most: int, whole_axis: int | None = None
+    layer: Layer, dims: Dims, n_most: int, channels: Channels | None = None
 ) -> Visible | None:
     """Give the current slice of a layer, at a detail of at most `n_most` pixels.
 
-    All of `whole_axis` belongs to each pixel. None if the layer is not on the screen.
+    All `channels` belong to each pixel. None if the layer is not on the screen.
     """
     n = layer.ndim
-    displayed = {axis - (dims.ndim - n) for axis in dims.displayed}
-    if whole_axis is not None:
-        displayed.discard(whole_axis)
+    # napari lines the last axes of layers up.
+    first = dims.ndim - n
+    order = [axis - first for axis in dims.order if axis >= first]
+    displayed = order[-dims.ndisplay :]
+    whole_axis = None if channels is None else channels.axis
     levels = list(layer.data) if layer.multiscale else [layer.data]
     full = np.array(levels[0].shape[:n])
-    axes = [axis for axis in range(n) if axis in displayed]
+    axes = [axis for axis in range(n) if axis in displayed and axis != whole_axis]
+    point = _slice_point(layer, dims, [axis for axis in order if axis not in displayed])
 
     level = len(levels) - 1
     for i, data in enumerate(levels):
@@ -51,7 +54,6 @@ def visible_part(
     n_pixels = np.prod(shape[axes], dtype=float)
     step = max(1, int(np.ceil((n_pixels / n_most) ** (1 / max(1, len(axes))))))
 
-    point = np.asarray(layer.world_to_data(dims.point))
     index, scale, offset = [], np.ones(n), np.zeros(n)
     for axis in range(n):
         if axis == whole_axis:
@@ -69,4 +71,17 @@ def visible_part(
             offset[axis] = at * factors[axis] + (factors[axis] - 1) / 2
     local = np.diag([*scale, 1.0])
     local[:-1, -1] = offset
-    return Visible(level, tuple(index), world_matrix(layer) @ local)
+    affine = labels_matrix(world_matrix(layer) @ local, channels)
+    return Visible(level, tuple(index), affine)
+
+
+def _slice_point(layer: Layer, dims: Dims, hidden: list[int]) -> NDArray[np.float64]:
+    """Give where the current slice is along the axes that are not displayed.
+
+    Whatever mixes these with others is left out, as napari does.
+    """
+    world = np.append(np.zeros(layer.ndim), dims.point)[-layer.ndim :]
+    matrix = np.linalg.inv(world_matrix(layer, dims.units))
+    point = np.zeros(layer.ndim)
+    point[hidden] = matrix[np.ix_(hidden, hidden)] @ world[hidden] + matrix[hidden, -1]
+    return point

@@ -40,7 +40,7 @@ from napari_kmeans._napari._colors import hex_of, parse_colors
 from napari_kmeans._napari._controls import Controls
 from napari_kmeans._napari._error_plot import ErrorPlot
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import METADATA, placement, record_of
+from napari_kmeans._napari._layers import METADATA, labels_placement, record_of
 from napari_kmeans._napari._names import quoted, shorten_choices
 from napari_kmeans._napari._numbers import Numbers, measure_outcome
 from napari_kmeans._napari._outcomes import (
@@ -379,7 +379,9 @@ class QuantizeWidget(Container[Widget]):
         def failed(error: Exception) -> None:
             tell(f"The numbers could not be found: {error}")
 
-        places = placement(request.layers[0], request.dropped_axis)
+        # Those of the layer that would be saved.
+        channels = None if outcome.images else request.source.channels
+        places = labels_placement(request.layers[0], channels)
         self._measuring.start(
             partial(measure_outcome, request.source, outcome, places),
             returned=returned,
@@ -484,8 +486,8 @@ class QuantizeWidget(Container[Widget]):
     def _show_pixels(self, entry: int) -> None:
         layer, made = self._listed, self._results.made(self._listed)
         if layer is not None and made is not None:
-            dropped = made.dropped_axis if isinstance(layer, Image) else None
-            self._highlight.show(layer, made.outcome, dropped, entry)
+            channels = made.channels if isinstance(layer, Image) else None
+            self._highlight.show(layer, made.outcome, channels, entry)
 
     def _replace(self, entry: int) -> None:
         """Ask for another color and give it to the layers of the run."""

@@ -130,7 +130,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     OSError
         If the file cannot hold the layer, or cannot be written.
     """
-    labels = _full(data, attributes)
+    labels, attributes = _without_channels(_full(data, attributes), attributes)
     is_empty = labels == 0
 
     def palette_of(form: str) -> NDArray[Any]:
@@ -292,6 +292,22 @@ def _colors_of_labels(
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
     """Give the data at full resolution."""
     return np.asarray(data[0] if attributes.get("multiscale") else data)
+
+
+def _without_channels(
+    labels: NDArray[Any], attributes: dict[str, Any]
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Leave out the axis of channels, along which labels are the same."""
+    settings = attributes.get("metadata", {}).get(METADATA, {}).get("settings", {})
+    axis = settings.get("channel_axis")
+    if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
+        return labels, attributes
+    axes = {
+        name: [*attributes[name][:axis], *attributes[name][axis + 1 :]]
+        for name in ("scale", "units", "axis_labels")
+        if name in attributes
+    }
+    return labels.squeeze(axis), attributes | axes
 
 
 def _colormap(attributes: dict[str, Any]) -> Any:
