@@ -43,7 +43,7 @@ def results_of(image, k=5, channel_axis=None, **attributes):
     request = Request((layer,), source, Settings(k=k, output="both"), None)
     outcome = quantize_source(source, request.settings, ignore)
     numbers = measure_outcome(source, outcome, {}, ignore)
-    return *Results(viewer).add(request, outcome, update=False), numbers
+    return *Results(viewer).add(request, outcome), numbers
 
 
 def save(layer, path):

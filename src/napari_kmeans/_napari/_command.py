@@ -70,7 +70,7 @@ def quantize_active_layer(viewer: Viewer) -> None:
             name = quoted(layer.name)
             show_warning(f"{name} was removed meanwhile; no layer was added.")
             return
-        for added in Results(viewer).add(request, outcome, update=False):
+        for added in Results(viewer).add(request, outcome):
             show_info(f"Added {quoted(added.name)}.")
 
     def failed(error: Exception) -> None:

@@ -209,11 +209,6 @@ class Controls(Container[Widget]):
         self._move_slider()
         self.update_choices()
 
-    @property
-    def is_update(self) -> bool:
-        """Whether the last result is to be replaced."""
-        return bool(self.again.value == _UPDATE)
-
     def request(self) -> Request | None:
         """Give what is wanted, or None while there is no layer.
 
@@ -247,7 +242,7 @@ class Controls(Container[Widget]):
             palette=self._given_palette(source),
             palette_file=self._given_file(),
         )
-        request = Request(layers, source, settings, None)
+        request = Request(layers, source, settings, None, self.again.value == _UPDATE)
         mask_layer = self.inside.value
         if mask_layer is None or self.palette.value != _FIT:
             return request

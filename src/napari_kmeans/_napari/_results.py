@@ -27,7 +27,7 @@ from napari_kmeans._napari._layers import (
 from napari_kmeans._napari._outcomes import Outcome, make_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari.types import LayerDataTuple
     from napari.viewer import Viewer
@@ -47,6 +47,8 @@ class Request(NamedTuple):
     source: Source
     settings: Settings
     mask: Mask | None
+    # Whether it brings the last result of these layers up to date.
+    is_update: bool = False
 
 
 def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
@@ -100,8 +102,10 @@ class Made(NamedTuple):
 
 # Whichever widget or command made them, for as long as the layers live.
 _MADE: WeakKeyDictionary[Layer, Made] = WeakKeyDictionary()
-# The layers that came of each source.
-_LATEST: WeakKeyDictionary[Layer, list[ref[Layer]]] = WeakKeyDictionary()
+# The layers of the last result of each source, by the ids of all that were channels.
+_LAST: WeakKeyDictionary[Layer, dict[tuple[str, ...], list[ref[Layer]]]] = (
+    WeakKeyDictionary()
+)
 
 
 class Results:
@@ -110,33 +114,34 @@ class Results:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
 
-    def add(self, request: Request, outcome: Outcome, *, update: bool) -> list[Layer]:
+    def needed(self, request: Request) -> Settings:
+        """Give the settings that an outcome must have been made with to be added."""
+        settings = request.settings
+        if any(isinstance(layer, Image) for layer in self._last(request).values()):
+            settings = dataclasses.replace(settings, output="both")
+        return settings
+
+    def add(self, request: Request, outcome: Outcome) -> list[Layer]:
         """Put the layers of an outcome into the viewer.
 
-        Those of the same source are replaced if `update`, where they are still there
-        and of the same kind.
+        An update leaves no layer of the last result behind, and makes none twice: all
+        that are still there are brought up to date, also those of a kind that is no
+        longer wanted, and wanted ones that are not there are added. One that would have
+        to become another kind of layer, of more axes or levels, is let go as it is.
         """
         record = make_record(request, outcome)
-        first = request.layers[0]
-        former = [layer() for layer in _LATEST.get(first, [])] if update else []
+        last = self._last(request)
+        wanted = request.settings.output
         layers = []
         for place, described in _described(request, outcome, record):
-            layer = next(
-                (
-                    layer
-                    for layer in former
-                    if layer is not None
-                    and layer in self._viewer.layers
-                    and _MADE[layer].place == place
-                    and _fits(layer, described)
-                ),
-                None,
-            )
-            if layer is None:
+            layer = last.get(place)
+            if layer is not None and _fits(layer, described):
+                _bring_up_to_date(layer, described, _MADE[layer].name)
+            elif wanted in (place[0], "both"):
                 # The viewer gives it another name where this one is taken.
                 layer = self._viewer.add_layer(Layer.create(*described))
             else:
-                _bring_up_to_date(layer, described, _MADE[layer].name)
+                continue
             _MADE[layer] = Made(
                 layer.name,
                 place,
@@ -147,7 +152,8 @@ class Results:
                 outcome,
             )
             layers.append(layer)
-        _LATEST[first] = [ref(layer) for layer in layers]
+        results = _LAST.setdefault(request.layers[0], {})
+        results[_ids(request.layers)] = [ref(layer) for layer in layers]
         return layers
 
     def made(self, layer: Layer | None) -> Made | None:
@@ -192,6 +198,16 @@ class Results:
             levels = images_of_layer(made.n_layers, images, made.place[1])
             layer.data = list(levels) if layer.multiscale else levels[0]
 
+    def _last(self, request: Request) -> dict[tuple[str, int], Layer]:
+        """Give the layers that an update finds, by which of their run they are."""
+        results = _LAST.get(request.layers[0], {}) if request.is_update else {}
+        layers = [layer() for layer in results.get(_ids(request.layers), [])]
+        return {
+            _MADE[layer].place: layer
+            for layer in layers
+            if layer is not None and layer in self._viewer.layers
+        }
+
     def _of_run(self, run: str) -> list[Layer]:
         """Give the layers in the viewer that came of one run."""
         return [
@@ -199,6 +215,11 @@ class Results:
             for layer in self._viewer.layers
             if layer in _MADE and (record_of(layer) or {}).get("run") == run
         ]
+
+
+def _ids(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Give what layers are known by, whatever their names are."""
+    return tuple(str(layer.unique_id) for layer in layers)
 
 
 def _adopted(layer: Labels) -> Made:
@@ -227,18 +248,13 @@ def _adopted(layer: Labels) -> Made:
 def _described(
     request: Request, outcome: Outcome, record: dict[str, Any]
 ) -> Iterator[tuple[tuple[str, int], LayerDataTuple]]:
-    """Describe the layers that are wanted, and say which of the run they are."""
-    if request.settings.output != "labels":
+    """Describe the layers that there can be, and say which of the run they are."""
+    if outcome.images:
         images = describe_images(request.layers, outcome, record)
         for i, described in enumerate(images):
             yield ("image", i), described
-    if request.settings.output != "image":
-        yield (
-            ("labels", 0),
-            describe_labels(
-                request.layers[0], outcome, record, request.source.channels
-            ),
-        )
+    first, channels = request.layers[0], request.source.channels
+    yield ("labels", 0), describe_labels(first, outcome, record, channels)
 
 
 def _fits(layer: Layer, described: LayerDataTuple) -> bool:

@@ -306,7 +306,7 @@ class QuantizeWidget(Container[Widget]):
         self.status.value = "Reading the layer"
         self.plot.clear(space=request.settings.color_space)
         self._job.start(
-            partial(quantize_source, request.source, request.settings),
+            partial(quantize_source, request.source, self._results.needed(request)),
             returned=self._add_result,
             failed=self._show_error,
             reported=self._show_progress,
@@ -352,7 +352,7 @@ class QuantizeWidget(Container[Widget]):
         # Ready again first, for a layer that has changed its shape cannot be followed.
         self._stop(f"{name}: the result could not be added.")
         self._stop_preview()
-        layers = self._results.add(request, outcome, update=self.controls.is_update)
+        layers = self._results.add(request, outcome)
         self._show_done(1, 1)
         if not self.plot.errors:
             self.plot.clear(_why_no_iteration(request.settings))
