@@ -58,6 +58,7 @@ def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
         "run": secrets.token_hex(8),
         "version": __version__,
         "source": [layer.name for layer in request.layers],
+        "source_ids": list(_ids(request.layers)),
         "multiscale": bool(request.layers[0].multiscale),
         "mask": None if request.mask is None else _mask_record(request.mask),
         "settings": settings
@@ -79,6 +80,7 @@ def _mask_record(mask: Mask) -> dict[str, Any]:
     """Give what a layer remembers of the mask."""
     return {
         "layer": mask.name,
+        "id": mask.id,
         "kind": "shapes" if mask.labels is None else "labels",
         "matrix": mask.matrix,
         "shape": mask.shape,

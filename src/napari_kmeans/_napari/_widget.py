@@ -456,7 +456,8 @@ class QuantizeWidget(Container[Widget]):
         made = self._results.made(layer)
         record = record_of(layer)
         self.copy_hex.enabled = made is not None
-        self.copy_python.enabled = record is not None and "settings" in record
+        is_told = made is not None and record is not None and "settings" in record
+        self.copy_python.enabled = is_told
         if made is None or record is None:
             self.panel.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
             self.numbers.value = ""
@@ -576,10 +577,10 @@ class QuantizeWidget(Container[Widget]):
         self._copy("\n".join(self.panel.hexes), "The colors are on the clipboard.")
 
     def _copy_python(self) -> None:
-        made, record = self._results.made(self._listed), record_of(self._listed)
-        if made is not None and record is not None:
-            kind = "labels" if isinstance(self._listed, Labels) else "image"
-            script = as_python(record, kind, hex_of(made.outcome.rgba))
+        layer, made = self._listed, self._results.made(self._listed)
+        if made is not None and isinstance(layer, Image | Labels):
+            hexes, channel = hex_of(made.outcome.rgba), made.place[1]
+            script = as_python(layer, self._viewer.layers, hexes, channel)
             self._copy(script, "The script is on the clipboard.")
 
     def _copy(self, text: str, status: str) -> None:
