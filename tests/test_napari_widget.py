@@ -595,6 +595,158 @@ def test_preview_follows_the_slider_in_one_layer(viewer, dock, settle):
     assert_array_equal(shown.data[..., :3], quantize_kmeans(image, 4))
 
 
+def state_of(layer):
+    """What a layer shows, and where."""
+    corners = [layer.data_to_world(corner) for corner in ((0, 0), (5, 7), (7, 5))]
+    return layer.data.tolist(), corners, layer.units, layer.axis_labels
+
+
+def edit_in_place(layer):
+    layer.data[:20] = 7
+    layer.refresh()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda x: setattr(x, "data", x.data[::-1].copy()), id="data"),
+        pytest.param(lambda x: setattr(x, "data", x.data[:30, :20]), id="shape"),
+        pytest.param(edit_in_place, id="edited"),
+        pytest.param(lambda x: setattr(x, "scale", (3, 4)), id="scale"),
+        pytest.param(lambda x: setattr(x, "translate", (3, 4)), id="translate"),
+        pytest.param(lambda x: setattr(x, "rotate", 30), id="rotate"),
+        pytest.param(lambda x: setattr(x, "shear", [0.5]), id="shear"),
+        pytest.param(lambda x: setattr(x, "affine", np.diag([3, 2, 1])), id="affine"),
+        pytest.param(lambda x: setattr(x, "units", ("um", "um")), id="units"),
+        pytest.param(lambda x: setattr(x, "axis_labels", ("r", "c")), id="axes"),
+        pytest.param(lambda x: setattr(x, "contrast_limits", (50, 90)), id="contrast"),
+        pytest.param(lambda x: setattr(x, "colormap", "magenta"), id="colormap"),
+        pytest.param(lambda x: setattr(x, "gamma", 0.4), id="gamma"),
+    ],
+)
+def test_preview_follows_its_source(viewer, dock, settle, change):
+    source = viewer.add_image(data.camera()[:64, :50].copy(), name="a")
+    widget = dock()
+    widget.controls.k.value = 4
+    widget.live.value = True
+    settle(widget)
+    before = state_of(preview_in(viewer))
+
+    change(source)
+    settle(widget)
+
+    after = state_of(preview_in(viewer))
+    assert after != before
+    assert after[1:] == state_of(source)[1:]
+    # It is what is shown to who asks only now.
+    widget.live.value = False
+    widget.live.value = True
+    settle(widget)
+    assert state_of(preview_in(viewer)) == after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: mask.paint((30, 30), 1),
+        lambda mask: setattr(mask, "data", 1 - mask.data),
+        lambda mask: setattr(mask, "translate", (20, 20)),
+    ],
+    ids=["paint", "data", "translate"],
+)
+def test_preview_follows_its_mask(viewer, dock, settle, change):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    inside = np.zeros((64, 50), dtype=int)
+    inside[5:9, 9:15] = 1
+    mask = viewer.add_labels(inside, name="m")
+    mask.brush_size = 20
+    widget = dock()
+    widget.controls.inside.value = mask
+    widget.live.value = True
+    settle(widget)
+    before = preview_in(viewer).data
+
+    change(mask)
+    settle(widget)
+
+    assert (preview_in(viewer).data != before).any()
+
+
+def test_preview_follows_each_level_of_its_source(viewer, dock, settle):
+    photo = data.astronaut()[:64, :50]
+    pyramid = [photo, photo[::2, ::2]]
+    source = viewer.add_image(pyramid, multiscale=True, rgb=True, name="a")
+    widget = dock()
+    widget.live.value = True
+    settle(widget)
+
+    source.data = [255 - level for level in pyramid]
+    settle(widget)
+
+    expected = quantize_kmeans(255 - photo)
+    assert_array_equal(preview_in(viewer).data[..., :3], expected)
+
+
+def test_preview_follows_all_layers_that_are_channels(viewer, dock, settle):
+    for i, name in enumerate("ab"):
+        viewer.add_image(data.astronaut()[:64, :50, i], name=name)
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    viewer.layers.selection = set(viewer.layers)
+    widget.controls.channels.value = "layers"
+    widget.live.value = True
+    settle(widget)
+    before = preview_in(viewer).data
+
+    viewer.layers["b"].colormap = "magenta"
+    settle(widget)
+
+    assert (preview_in(viewer).data != before).any()
+
+
+def test_preview_is_not_computed_for_what_it_does_not_show(
+    viewer, dock, settle, paused
+):
+    source = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    other = viewer.add_image(data.astronaut()[:64, :50], name="b")
+    widget = dock()
+    widget.controls.source.value = source
+    paused.may_go_on.set()
+    widget.live.value = True
+    settle(widget)
+
+    source.opacity = 0.5
+    other.data = other.data[::-1]
+    other.scale = (3, 3)
+    widget.controls.source.value = other
+    settle(widget)
+    source.data = source.data[::-1]
+    settle(widget)
+
+    assert paused.n_computations == 2
+
+
+def test_preview_follows_a_source_that_loses_the_axis_of_its_channels(
+    viewer, dock, settle
+):
+    image = data.astronaut()[:60, :50].transpose(2, 0, 1)
+    source = viewer.add_image(np.stack([image, image], -1), rgb=False, name="a")
+    widget = dock()
+    widget.controls.channels.value = 3
+    widget.controls.k.value = 3
+    widget.live.value = True
+    settle(widget)
+
+    source.data = image[0]
+    settle(widget)
+
+    assert widget.controls.channels.value is None
+    expected = quantize_kmeans(image[0], 3, channel_axis=None)
+    levels = preview_in(viewer).data[..., 0]
+    assert levels.shape == image[0].shape
+    assert len(np.unique(levels)) == len(np.unique(expected)) == 3
+
+
 def test_newest_request_wins(viewer, dock, settle, paused, qtbot):
     image = data.astronaut()[:64, :50]
     viewer.add_image(image, name="a")

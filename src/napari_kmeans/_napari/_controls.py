@@ -217,6 +217,8 @@ class Controls(Container[Widget]):
         ValueError
             If what was chosen does not go together.
         """
+        # Data may have been given other axes.
+        self.update_choices()
         layer = self.source.value
         if layer is None:
             return None

@@ -10,7 +10,11 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import axes_of_labels, first_axis_of_labels
+from napari_kmeans._napari._layers import (
+    PLACES,
+    axes_of_labels,
+    first_axis_of_labels,
+)
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._visible import Visible, visible_part
 
@@ -89,6 +93,8 @@ class Preview:
         Where it is shown.
     collect : callable
         Gives what is to be shown now, or None for nothing.
+    changed : callable
+        Told when a layer that is shown, or its mask, has changed.
     failed : callable
         Told of errors.
     parent : QObject
@@ -99,12 +105,16 @@ class Preview:
         self,
         viewer: Viewer,
         collect: Callable[[], Request | None],
+        changed: Callable[[], None],
         failed: Callable[[Exception], None],
         parent: QObject,
     ) -> None:
         self._viewer = viewer
         self._collect = collect
+        self._changed = changed
         self._failed = failed
+        # Of the layers that are shown.
+        self._events: list[Any] = []
         self._overlay = _Overlay(viewer)
         self._newest = Newest()
         self._is_outdated = False
@@ -137,6 +147,7 @@ class Preview:
 
     def leave(self) -> None:
         """Compute nothing any more."""
+        self._listen_to([])
         self._timer.stop()
         self._is_outdated = False
         self._newest.leave()
@@ -150,6 +161,7 @@ class Preview:
             self._failed(error)
             return
         part = None
+        self._listen_to([] if request is None else self._events_of(request))
         if request is not None:
             layer, channels = request.layers[0], request.source.channels
             part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, channels)
@@ -190,8 +202,37 @@ class Preview:
             self._overlay.show(Image(pixels, rgb=True, name=name, **places))
             return
         layer.data = pixels
-        if not np.array_equal(np.asarray(layer.affine), places["affine"]):
-            layer.affine = places["affine"]
+        for place, value in places.items():
+            if not np.array_equal(np.asarray(getattr(layer, place)), np.asarray(value)):
+                setattr(layer, place, value)
+
+    def _events_of(self, request: Request) -> list[Any]:
+        """Give the events of layers that tell that they are to be shown anew."""
+        mask_id = None if request.mask is None else request.mask.id
+        masks = [x for x in self._viewer.layers if str(x.unique_id) == mask_id]
+        names = ("data", "set_data", "labels_update", *PLACES)
+        events = [
+            layer.events[name]
+            for layer in (*request.layers, *masks)
+            for name in names
+            if name in layer.events.emitters
+            # Pyramids set their data wherever one looks.
+            and not (name == "set_data" and getattr(layer, "multiscale", False))
+        ]
+        if request.source.look.colormaps:
+            looks = ("colormap", "contrast_limits", "gamma")
+            events += [layer.events[name] for layer in request.layers for name in looks]
+        return events
+
+    def _listen_to(self, events: list[Any]) -> None:
+        """Be told of these events, and of no others."""
+        if events == self._events:
+            return
+        for event in self._events:
+            event.disconnect(self._changed)
+        for event in events:
+            event.connect(self._changed)
+        self._events = events
 
 
 def _previewed(

@@ -187,7 +187,11 @@ class QuantizeWidget(Container[Widget]):
         self.panel = PalettePanel()
         super().__init__()
         self._preview = Preview(
-            self._viewer, self._collect, self._preview_failed, self.native
+            self._viewer,
+            self._collect,
+            self._request_preview,
+            self._preview_failed,
+            self.native,
         )
         self._lay_out()
         self._connect()
