@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_kmeans._cells import MAX_CELL_CHANNELS, cell_order
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._points import frame_of, to_points
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = [
     "ColorCounts",
     "add_counts",
     "count_colors",
+    "cut_boxes",
     "finite_pixels",
     "is_tabular",
     "masked_parts",
@@ -37,7 +40,7 @@ MAX_COUNTED = 1 << 20
 # Bytes of a block of pixels.
 _BLOCK = 1 << 20
 # Blocks that are sorted together.
-_BLOCKS_SORTED = 32
+_BLOCKS_SORTED = 8
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
 # Pixels under a mask that are copied at once.
@@ -69,6 +72,7 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
         codes, counts = _count_codes(image)
         colors = _decode(codes, image.dtype, n_channels)
         del codes
+        checkpoint()
     else:
         counted = _count_sorted(image)
         if counted is None:
@@ -77,6 +81,7 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
     order = _cell_order(colors)
     # One after the other, so that the unordered ones are freed: they may be many.
     colors = colors.take(order, axis=0)
+    checkpoint()
     counts = counts.take(order)
     return ColorCounts(colors, counts)
 
@@ -112,6 +117,7 @@ def paint(
     """
     table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
     for start in range(0, len(colors), _BLOCK):
+        checkpoint()
         block = slice(start, start + _BLOCK)
         table[_codes(colors[block])] = values[block]
     painted = np.empty(image.shape[:-1], values.dtype)
@@ -132,7 +138,13 @@ def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _BLOCK))
     with ThreadPoolExecutor(n_threads) as executor:
-        list(executor.map(work, range(n_threads), itertools.repeat(n_threads)))
+        parts = [
+            # They come to the checkpoints of the thread that waits for them.
+            executor.submit(copy_context().run, work, part, n_threads)
+            for part in range(n_threads)
+        ]
+        for part in parts:
+            part.result()
 
 
 def pixel_blocks(
@@ -147,7 +159,7 @@ def pixel_blocks(
     native = image.dtype.newbyteorder("=")
     if image.flags.c_contiguous:
         image = image.reshape(-1, n_channels)
-    boxes = _boxes(image.shape[:-1], max(1, _BLOCK // (n_channels * image.itemsize)))
+    boxes = cut_boxes(image.shape[:-1], max(1, _BLOCK // (n_channels * image.itemsize)))
     for index in itertools.islice(boxes, part, None, n_parts):
         block = np.ascontiguousarray(image[index], dtype=native)
         yield index, block.reshape(-1, n_channels)
@@ -157,12 +169,12 @@ def masked_parts(
     image: NDArray[Any], mask: NDArray[np.bool_]
 ) -> Iterator[NDArray[Any]]:
     """Give the pixels (m, C) where `mask` is True, some millions at a time at most."""
-    for box in _boxes(mask.shape, _PIXELS_MASKED):
+    for box in cut_boxes(mask.shape, _PIXELS_MASKED):
         if (inside := mask[box]).any():
             yield image[box][inside]
 
 
-def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
+def cut_boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
     """Cut a grid along its longest axes into boxes of at most `size` pixels."""
     boxes = [tuple(slice(0, length) for length in shape)]
     while boxes:
@@ -170,6 +182,7 @@ def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
         lengths = [side.stop - side.start for side in box]
         n_pixels = int(np.prod(lengths, dtype=np.int64))
         if n_pixels <= size:
+            checkpoint()
             yield box
             continue
         axis = int(np.argmax(lengths))
@@ -225,6 +238,7 @@ def _count_codes(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     counts = np.empty(len(codes), dtype)
     end = 0
     for start in range(0, len(table), _BLOCK):
+        checkpoint()
         part = table[start : start + _BLOCK]
         present = np.flatnonzero(part != 0)
         place = slice(end, end + len(present))
@@ -256,8 +270,12 @@ def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:
 def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | None:
     """Add up the counts of equal rows, or give None for two rows of one key."""
     key = _keys(pixels)
-    order = np.argsort(key, kind="stable")
-    key, pixels = key[order], pixels[order]
+    checkpoint()
+    # Not stable, for rows of one key are equal.
+    order = np.argsort(key)
+    checkpoint()
+    key, pixels = key.take(order), pixels.take(order, axis=0)
+    checkpoint()
     is_first = np.ones(len(key), dtype=bool)
     np.not_equal(key[1:], key[:-1], out=is_first[1:])
     if (pixels[1:] != pixels[:-1])[~is_first[1:]].any():
@@ -265,7 +283,8 @@ def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | Non
     starts = np.flatnonzero(is_first)
     if len(starts) == 0:
         return ColorCounts(pixels, counts)
-    return ColorCounts(pixels[starts], np.add.reduceat(counts[order], starts))
+    totals = np.add.reduceat(counts.take(order), starts)
+    return ColorCounts(pixels.take(starts, axis=0), totals)
 
 
 def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
