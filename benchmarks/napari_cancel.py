@@ -70,9 +70,7 @@ def make_kinds():
         return np.clip(deep, 0, 65535).astype(np.uint16)
 
     def source(image, *more, rgb=True, axis=None, mask=None):
-        layers = [
-            Image(one, rgb=rgb, contrast_limits=(0, 1)) for one in (image, *more)
-        ]
+        layers = [Image(one, rgb=rgb, contrast_limits=(0, 1)) for one in (image, *more)]
         found = read_source(layers, axis)
         if mask is None:
             return found

@@ -92,10 +92,13 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
     """
     bits = np.uint64(len(points).bit_length())
     # Numbers that hold a key and a place sort several times quicker than `argsort`.
-    order = np.arange(len(points), dtype=np.uint64)
+    order = np.empty(len(points), dtype=np.uint64)
     for block, key in _cell_keys(points):
-        order[block] |= key.astype(np.uint64) << bits
+        places = np.arange(block.start, block.start + len(key), dtype=np.uint64)
+        order[block] = key.astype(np.uint64) << bits | places
+    checkpoint()
     order.sort()
+    checkpoint()
     order &= (np.uint64(1) << bits) - np.uint64(1)
     return order.view(np.int64).astype(np.intp, copy=False)
 
@@ -103,10 +106,13 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
 def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
     starts, key = _runs(points)
+    checkpoint()
     order = None
     if (key[1:] < key[:-1]).any():
         order = cell_order(points)
-        points, weights = points.take(order, axis=0), weights.take(order)
+        points = points.take(order, axis=0)
+        checkpoint()
+        weights = weights.take(order)
         starts, key = _runs(points)
     n, n_channels = points.shape
     columns = np.zeros((n_channels, n + 1), points.dtype)

@@ -10,7 +10,7 @@ from napari_kmeans._cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._color_counts import (
     count_colors,
-    cut_boxes,
+    cut_rows,
     finite_pixels,
     is_tabular,
     paint,
@@ -121,7 +121,7 @@ def keep_uncounted(
 def finite_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
     """Find the pixels (...) of an image (..., C) that are finite."""
     finite = np.empty(image.shape[:-1], dtype=bool)
-    for box in cut_boxes(finite.shape, _COLORED):
+    for box in cut_rows(finite.shape, _COLORED):
         np.isfinite(image[box]).all(axis=-1, out=finite[box])
     return finite
 
@@ -133,7 +133,7 @@ def move_channels(image: NDArray[Any], axis: int) -> NDArray[Any]:
         return moved
     placed = np.empty(moved.shape, image.dtype)
     target = np.moveaxis(placed, axis, -1)
-    for box in cut_boxes(image.shape[:-1], _COLORED):
+    for box in cut_rows(image.shape[:-1], _COLORED):
         target[box] = image[box]
     return placed
 
@@ -193,7 +193,7 @@ def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[A
     n, n_channels = points.shape
     if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:
         return nearest(points, centers)[0]
-    return label_cells(build_cells(points, np.ones(n)), centers)
+    return label_cells(build_cells(points, np.ones(n, np.uint8)), centers)
 
 
 def _diffused(
@@ -238,7 +238,9 @@ def _ordered(
             first, second, share = (column.reshape(shape) for column in some)
         else:
             place = paint(pixels, colors, number)
+            checkpoint()
             first, second, share = (column.take(place) for column in mixed)
+        checkpoint()
         labels[index] = pick_labels(first, second, share, (index[1].start, 0))
     return labels
 

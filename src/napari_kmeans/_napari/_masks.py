@@ -9,7 +9,7 @@ from napari.layers import Labels, Shapes
 from napari.layers.shapes._shapes_utils import triangulate_ellipse
 
 from napari_kmeans._checkpoint import checkpoint
-from napari_kmeans._color_counts import cut_boxes
+from napari_kmeans._color_counts import cut_rows
 from napari_kmeans._napari._layers import without_axis, world_matrix
 from napari_kmeans._napari._reading import read_array
 
@@ -144,7 +144,7 @@ def _nearest(
 
     octets = inside.view(np.uint8)
     moved = np.empty(shape, dtype=bool)
-    for box in cut_boxes(shape, _MOVED):
+    for box in cut_rows(shape, _MOVED):
         places = np.empty((len(matrix) - 1, *moved[box].shape))
         places.T[...] = matrix[:-1, -1]
         for axis, side in enumerate(np.ogrid[box]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kmeans._checkpoint import checkpoint
-from napari_kmeans._color_counts import cut_boxes
+from napari_kmeans._color_counts import cut_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,25 +50,24 @@ def stack_channels(channels: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Make arrays (...) the last axis of one (..., C)."""
     shape = channels[0].shape
     stacked = np.empty((*shape, len(channels)), np.result_type(*channels))
-    for box in cut_boxes(shape, _COPIED):
+    for box in cut_rows(shape, _COPIED):
         for i, channel in enumerate(channels):
-            stacked[(*box, i)] = channel[box]
+            stacked[..., i][box] = channel[box]
     return stacked
 
 
 def _computed(array: Any) -> NDArray[Any]:
     """Compute a dask array, chunk by chunk if that is how the scheduler does it."""
-    import dask
     from dask.array.core import slices_from_chunks
+    from dask.base import compute
     from dask.callbacks import Callback
 
     # Another library's array has one of dask inside.
     array = getattr(array, "data", array)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
-    chunks = dask.compute(
-        *array.to_delayed().ravel(), callbacks=[*Callback.active, look]
-    )
+    delayed = array.to_delayed().ravel()
+    chunks = compute(*delayed, callbacks=[*Callback.active, look])
     if len(chunks) == 1:
         return np.asarray(chunks[0])
     computed = np.empty(array.shape, np.result_type(*chunks))
