@@ -135,6 +135,7 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
             labels = label(points)
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
+                checkpoint()
                 for digit, part in enumerate(_digits(column, n_digits)):
                     sums[digit, channel] += np.bincount(labels, weight * part, k)
         total = sums[-1]

@@ -25,8 +25,8 @@ class Newest(QObject):
     """Run one computation after the other; an older one is left, and never heard of.
 
     A computation gets a function to call from time to time with whatever it has to
-    report. That call raises `Cancelled` once the computation was left. The receivers
-    run in the window's thread.
+    report. Once it was left, that call raises `Cancelled`, and so do all checkpoints of
+    the core: its thread ends in a moment. The receivers run in the window's thread.
     """
 
     # A job, which of its receivers is meant, and what for.

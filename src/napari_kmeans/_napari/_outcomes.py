@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,6 +48,8 @@ __all__ = [
 
 # Pixels of which bincount makes 64-bit integers at once.
 _BLOCK = 1 << 20
+# Seconds between looks at whether a module is imported.
+_PATIENCE = 0.01
 
 
 class Progress(NamedTuple):
@@ -93,6 +98,9 @@ def quantize_source(
     """
     require_memory(source)
     report(Progress("Reading the layer"))
+    if settings.color_space == "lab":
+        # Needed by the core.
+        _load("skimage.color.colorconv")
     image = read_level(source)
     report(Progress("Counting colors"))
     given = _given_palette(image.dtype, settings)
@@ -121,6 +129,7 @@ def quantize_source(
             images.append(painted)
     rgba = rgba_of(palette, source.look)
     counts = count_labels(levels[0], len(palette))
+    _load("pandas")
     return Outcome(
         palette=palette,
         counts=counts,
@@ -133,6 +142,17 @@ def quantize_source(
         colormap=labels_colormap(rgba),
         features=make_features(palette, rgba, counts, slices),
     )
+
+
+def _load(module: str) -> None:
+    """Import what takes long once, in a thread that is not waited for at an end."""
+    if module in sys.modules:
+        return
+    thread = threading.Thread(target=import_module, args=(module,), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        checkpoint()
+        thread.join(_PATIENCE)
 
 
 def _given_palette(dtype: np.dtype[Any], settings: Settings) -> NDArray[Any] | None:
