@@ -99,6 +99,10 @@ def make_kinds():
             lambda: source(rng.integers(0, 256, photo.shape, np.uint8)),
             both | {"k": 256},
         ),
+        "noise-65536": (
+            lambda: source(rng.integers(0, 256, photo.shape, np.uint8)),
+            both | {"k": 65536, "iters": 1},
+        ),
         "uint16-few": (lambda: source(photo.astype(np.uint16) * 257), both),
         "uint16": (lambda: source(fine(np.uint16)), both),
         "uint16-256": (

@@ -257,7 +257,7 @@ def _label(
             alpha=source.has_alpha,
             dither=settings.dither,
         )
-        label = label.astype(dtype)
+        label = label.astype(dtype, copy=False)
         label += dtype.type(offset)
         if part.dtype.kind == "f":
             label[~finite_mask(_with_channels_last(part, channel_axis))] = 0
