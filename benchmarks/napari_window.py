@@ -30,8 +30,8 @@ OWN = str(Path(napari_kmeans._napari.__file__).parent)
 OTHERS = tuple(
     str(Path(sys.modules[name].__file__).parent) for name in ("napari", "vispy")
 )
-# A plausible pace of a hand, in seconds.
-PACE = 0.03
+# Seconds from one position of a hand to the next, as often as screens are drawn.
+PACE = 1 / 60
 
 
 class Stopwatch:
@@ -94,6 +94,11 @@ class Application(QApplication):
                 self.longest = max(self.longest, time.perf_counter() - start)
 
 
+def threads():
+    """Give the threads that compute."""
+    return [t for t in threading.enumerate() if t.name == "napari-kmeans"]
+
+
 def main():
     """Do what a user does, and print what it took."""
     app = Application.instance() or Application(sys.argv)
@@ -135,14 +140,16 @@ def main():
     widget.live.value = True
     wait(lambda: widget._preview.is_settled and widget._preview.layer is not None)
     show("first preview")
-    n_shown = 0
+    n_shown, n_threads = 0, 0
     for position in list(range(5, 60)) + list(range(60, 5, -1)):
         before = widget._preview.layer.data
         widget.controls.k_slider.value = position
         rest(PACE)
         n_shown += widget._preview.layer.data is not before
+        n_threads = max(n_threads, len(threads()))
     wait(lambda: widget._preview.is_settled)
     show(f"dragging k ({n_shown} of 110 shown)")
+    print(f"{n_threads} threads at most computed previews at a time")
     widget.live.value = False
     widget.controls.k.value = 16
     widget.controls.output.value = "both"
@@ -178,7 +185,7 @@ def main():
         widget.cancel.native.click()
         app.processEvents()
         answered.append(time.perf_counter() - start)
-        while any(t.name == "napari-kmeans" for t in threading.enumerate()):
+        while threads():
             rest(0.002)
         ended.append(time.perf_counter() - start)
     print(

@@ -6,7 +6,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 from napari_kmeans import _color_counts
-from napari_kmeans._color_counts import count_colors, is_tabular, paint, pixel_blocks
+from napari_kmeans._color_counts import (
+    count_all,
+    count_colors,
+    is_tabular,
+    paint,
+    pixel_blocks,
+)
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i8", "f2", "f4", "f8", ">u2", ">f8"]
 images = st.tuples(st.sampled_from(DTYPES), st.integers(1, 5)).flatmap(
@@ -27,6 +33,22 @@ def test_counts_are_those_of_numpy_unique(image):
     order = np.lexsort(counted.colors.T[::-1])
     assert_array_equal(counted.colors[order], colors)
     assert_array_equal(counted.counts[order], counts)
+
+
+@pytest.mark.parametrize("fewest", [0, 150, 1 << 20])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_parts_count_as_the_whole(monkeypatch, dtype, fewest):
+    # Some are sorted, and some go into a table where there are so many.
+    monkeypatch.setattr(_color_counts, "_SORT_BELOW", fewest)
+    image = np.random.default_rng(0).integers(0, 5, (30, 10, 3)).astype(dtype)
+    whole = count_colors(image)
+    parts = count_all(iter([image[:7], image[7:8], image[8:]]))
+    assert_array_equal(parts.colors, whole.colors, strict=True)
+    assert_array_equal(parts.counts, whole.counts)
+
+
+def test_no_image_has_no_colors():
+    assert count_all(iter([])) is None
 
 
 @pytest.mark.parametrize(("dtype", "n_channels"), [("u1", 3), ("u1", 2), ("i2", 1)])

@@ -8,7 +8,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import _mapping, kmeans_palette, map_to_palette
 from napari_kmeans._dither import diffuse_error, mix_colors, pick_labels
-from napari_kmeans._mapping import color_pixels
+from napari_kmeans._mapping import (
+    color_pixels,
+    finite_mask,
+    keep_uncounted,
+    move_channels,
+)
 
 DITHERS = ["floyd-steinberg", "ordered"]
 
@@ -263,3 +268,33 @@ def test_coloring_is_indexing(monkeypatch, dtype, n_channels):
     monkeypatch.setattr(_mapping, "_PAIRED", 2)
     assert_array_equal(color_pixels(labels, palette), palette[labels])
     assert_array_equal(color_pixels(labels.T, palette), palette[labels.T])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -4])
+def test_channels_are_moved_into_a_contiguous_image(monkeypatch, axis):
+    monkeypatch.setattr(_mapping, "_COLORED", 13)
+    image = spread("i2", (5, 6, 7, 3), 0)
+    moved = move_channels(image, axis)
+    assert_array_equal(moved, np.moveaxis(image, -1, axis), strict=True)
+    assert moved.flags.c_contiguous
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_only_pixels_that_do_not_count_are_put_back(
+    monkeypatch, has_alpha, is_transposed
+):
+    monkeypatch.setattr(_mapping, "_COLORED", 13)
+    monkeypatch.setattr("napari_kmeans._color_counts._BLOCK", 300)
+    image = np.random.default_rng(0).random((8, 9, 4))
+    image[2, 3, 1], image[4, 5] = np.inf, np.nan
+    image[1::3, :, 3] = 0
+    if is_transposed:
+        image = image.swapaxes(0, 1)
+    quantized = np.full(image.shape, 7.0)
+    keep_uncounted(quantized, image, has_alpha)
+
+    finite = np.isfinite(image).all(axis=-1)
+    assert_array_equal(finite_mask(image), finite)
+    stays = finite & (image[..., 3] > 0) if has_alpha else finite
+    assert_array_equal(quantized, np.where(stays[..., np.newaxis], 7.0, image))

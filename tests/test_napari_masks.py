@@ -3,9 +3,12 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
+from scipy import ndimage
 
+from napari_kmeans._checkpoint import interruptible
+from napari_kmeans._napari import _masks
 from napari_kmeans._napari._layers import Channels, labels_placement, read_source
-from napari_kmeans._napari._masks import draw_mask, read_mask
+from napari_kmeans._napari._masks import Mask, draw_mask, read_mask
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._settings import Settings
 
@@ -127,3 +130,70 @@ def test_mask_is_where_napari_draws_it(kind, unit, size, third):
 def test_mask_of_more_axes_is_refused():
     with pytest.raises(ValueError, match="at most the 2 axes of the image, got 3 of m"):
         inside(Labels(np.zeros((2, 2, 2), int), name="m"), Image(np.zeros((2, 2))))
+
+
+def random_shapes(rng, ndim):
+    """Give corners and kinds, also beyond the edges, half of them on whole pixels."""
+    corners = []
+    kinds = rng.choice(["rectangle", "ellipse", "polygon", "path", "line"], 3)
+    for kind in kinds:
+        ends = rng.uniform(-10, 55, (2 if kind == "line" else rng.integers(3, 9), 2))
+        if rng.random() < 0.5:
+            ends = np.round(ends)
+        if kind in ("rectangle", "ellipse"):
+            (top, left), (bottom, right) = ends[:2]
+            ends = [[top, left], [top, right], [bottom, right], [bottom, left]]
+        planes = rng.uniform(-1, 5, ndim - 2)
+        corners.append(np.hstack([np.tile(planes, (len(ends), 1)), ends]))
+    return corners, list(kinds)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("seed", range(20))
+def test_shapes_are_drawn_as_napari_does(monkeypatch, ndim, seed):
+    monkeypatch.setattr(_masks, "_BLOCK", 300)
+    corners, kinds = random_shapes(np.random.default_rng(seed), ndim)
+    shape = (4, 40, 50)[3 - ndim :]
+    layer = Shapes(corners, shape_type=kinds, ndim=ndim)
+    mask = inside(layer, Image(np.zeros(shape)))
+    assert_array_equal(mask, layer.to_labels(shape) != 0)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("seed", range(10))
+def test_labels_are_moved_as_scipy_does(monkeypatch, ndim, seed):
+    monkeypatch.setattr(_masks, "_BLOCK", 50)
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rng.integers(3, 20, ndim))
+    shape = tuple(rng.integers(3, 20, ndim))
+    # Quarters, so that some points lie midway between two pixels.
+    matrix = np.eye(ndim + 1)
+    matrix[:-1] = np.round(4 * rng.normal(size=(ndim, ndim + 1))) / 4
+    expected = ndimage.affine_transform(
+        labels.astype(np.uint8),
+        matrix[:-1, :-1],
+        offset=matrix[:-1, -1],
+        output_shape=shape,
+        order=0,
+        mode="grid-constant",
+    )
+    mask = draw_mask(Mask("labels", "", labels, (), (), matrix, shape, None))
+    assert_array_equal(mask, expected != 0)
+
+
+@pytest.mark.parametrize("kind", ["polygon", "rectangle", "ellipse"])
+def test_drawing_has_a_checkpoint_for_some_rows_of_a_shape(kind):
+    corners = np.array([[0, 0], [0, 2000], [999, 2000], [999, 0]])
+    layer = Shapes([corners], shape_type=kind)
+    checks = []
+    with interruptible(lambda: checks.append(1)):
+        inside(layer, Image(np.zeros((1000, 2001))))
+    assert len(checks) > 1000 * 2001 // _masks._BLOCK
+
+
+def test_moving_has_a_checkpoint_for_some_rows():
+    labels = Labels(np.ones((1000, 1000), np.uint8), scale=(2, 2))
+    checks = []
+    with interruptible(lambda: checks.append(1)):
+        inside(labels, Image(np.zeros((1000, 1000))))
+    assert len(checks) >= 1_000_000 // _masks._BLOCK

@@ -1,5 +1,7 @@
+import itertools
 from types import SimpleNamespace
 
+import dask.array as da
 import numpy as np
 import psutil
 import pytest
@@ -12,8 +14,10 @@ from napari_kmeans import (
     quantize_kmeans,
     write_palette,
 )
+from napari_kmeans._checkpoint import interruptible
+from napari_kmeans._napari import _outcomes
 from napari_kmeans._napari._layers import read_source
-from napari_kmeans._napari._outcomes import Progress, quantize_source
+from napari_kmeans._napari._outcomes import Progress, count_labels, quantize_source
 from napari_kmeans._napari._settings import Settings
 
 
@@ -239,3 +243,64 @@ def test_color_space_dithering_and_locked_colors_are_those_of_the_core():
     assert_array_equal(outcome.palette, palette)
     assert_array_equal(outcome.labels[0], labels + 1)
     assert_array_equal(outcome.images[0], palette[labels])
+
+
+class Ended(Exception):
+    """Is raised at a checkpoint."""
+
+
+def end_after(n):
+    """Give a check that raises after so many calls."""
+    numbers = itertools.count()
+
+    def check():
+        if next(numbers) >= n:
+            raise Ended
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("image", "settings"),
+    [
+        pytest.param(random_image((40, 50, 3)), {"rgb": True}, id="rgb"),
+        pytest.param(random_image((40, 50), np.float32), {}, id="floats"),
+        pytest.param(
+            da.from_array(random_image((40, 50, 3)), chunks=(9, 50, 3)),
+            {"rgb": True},
+            id="dask",
+        ),
+        pytest.param(
+            random_image((4, 20, 30, 3)), {"rgb": True, "slice_axis": 0}, id="slices"
+        ),
+        pytest.param(random_image((3, 40, 50)), {"channel_axis": 0}, id="channels"),
+        pytest.param(
+            random_image((40, 50, 3)),
+            {"rgb": True, "dither": "floyd-steinberg", "color_space": "lab"},
+            id="dithered",
+        ),
+    ],
+)
+def test_computation_ends_at_any_checkpoint(image, settings):
+    expected = outcome_of(image, **settings)
+    numbers = itertools.count()
+    with interruptible(lambda: next(numbers)):
+        found = outcome_of(image, **settings)
+    assert_array_equal(found.palette, expected.palette)
+    assert_array_equal(found.labels[0], expected.labels[0])
+    assert_array_equal(found.images[0], expected.images[0])
+    n_checks = next(numbers)
+    for last in np.unique(np.linspace(0, n_checks - 1, 8).astype(int)):
+        with pytest.raises(Ended), interruptible(end_after(last)):
+            outcome_of(image, **settings)
+    assert_array_equal(outcome_of(image, **settings).labels[0], expected.labels[0])
+
+
+def test_counting_labels_has_a_checkpoint_for_each_block(monkeypatch):
+    monkeypatch.setattr(_outcomes, "_BLOCK", 100)
+    labels = random_image((30, 40), top=5)
+    with interruptible(end_after(12)):
+        counts = count_labels(labels, 4)
+    assert_array_equal(counts, np.bincount(labels.ravel())[1:])
+    with pytest.raises(Ended), interruptible(end_after(11)):
+        count_labels(labels, 4)

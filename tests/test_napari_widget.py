@@ -1,5 +1,6 @@
 import gc
 import threading
+import time
 import weakref
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._napari import QuantizeWidget, _outcomes
 from napari_kmeans._napari._layers import record_of
 from napari_kmeans._napari._masks import draw_mask
@@ -358,6 +360,33 @@ def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbo
     assert paused.n_iterations == 1
     assert [layer.name for layer in viewer.layers] == ["a"]
     assert "Cancelled" in widget.status.value
+
+
+def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot):
+    image = data.astronaut()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    reached, ended = threading.Event(), []
+
+    def endless(*_, **__):
+        end = time.monotonic() + 20
+        try:
+            while time.monotonic() < end:
+                checkpoint()
+                reached.set()
+        finally:
+            ended.append(time.monotonic() < end)
+
+    monkeypatch.setattr(_outcomes, "kmeans_palette", endless)
+    press(widget.run)
+    qtbot.waitUntil(reached.is_set)
+    press(widget.cancel)
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert ended == [True]
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert viewer.layers["a"].data is image
 
 
 def test_cancel_after_the_last_iteration_adds_nothing(viewer, dock, qtbot):

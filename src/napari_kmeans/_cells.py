@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._checkpoint import checkpoint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -90,10 +92,13 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
     """
     bits = np.uint64(len(points).bit_length())
     # Numbers that hold a key and a place sort several times quicker than `argsort`.
-    order = np.arange(len(points), dtype=np.uint64)
+    order = np.empty(len(points), dtype=np.uint64)
     for block, key in _cell_keys(points):
-        order[block] |= key.astype(np.uint64) << bits
+        places = np.arange(block.start, block.start + len(key), dtype=np.uint64)
+        order[block] = key.astype(np.uint64) << bits | places
+    checkpoint()
     order.sort()
+    checkpoint()
     order &= (np.uint64(1) << bits) - np.uint64(1)
     return order.view(np.int64).astype(np.intp, copy=False)
 
@@ -101,14 +106,18 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
 def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
     starts, key = _runs(points)
+    checkpoint()
     order = None
     if (key[1:] < key[:-1]).any():
         order = cell_order(points)
-        points, weights = points[order], weights[order]
+        points = points.take(order, axis=0)
+        checkpoint()
+        weights = weights.take(order)
         starts, key = _runs(points)
     n, n_channels = points.shape
     columns = np.zeros((n_channels, n + 1), points.dtype)
     columns[:, :n] = points.T
+    checkpoint()
     padded = np.append(weights, weights.dtype.type(0))
     none = np.empty((n_channels, 0))
     levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
@@ -135,6 +144,7 @@ def _parents(below: Level, first: NDArray[np.intp]) -> Level:
     # Cut between cells where a block is full.
     cuts = np.flatnonzero(np.diff(first[:-1] // _BLOCK)) + 1
     for i, j in itertools.pairwise((0, *cuts, n - 1)):
+        checkpoint()
         cells, children = slice(i, j), slice(first[i], first[j])
         starts, size = first[i:j] - first[i], np.diff(first[i : j + 1])
         weights = below.weights[children].astype(np.float64)
@@ -276,9 +286,11 @@ def _blocks(
     nodes = lists.nodes.take(order)
     begin, end = first.take(nodes), first.take(nodes + 1)
     n_rows = -(-(end - begin) // _ROW)
+    checkpoint()
     owner = order.repeat(n_rows)
     child = _ROW * np.arange(len(owner))
     child += (begin - _ROW * (np.cumsum(n_rows) - n_rows)).repeat(n_rows)
+    checkpoint()
     end = end.repeat(n_rows)
     number = lists.number.take(owner)
     start = (np.cumsum(lists.number) - lists.number).take(owner)
@@ -288,6 +300,7 @@ def _blocks(
         slots = np.arange(length[i])[:, np.newaxis]
         step = max(1, _BLOCK // (_ROW * len(slots)))
         for cut in range(i, j, step):
+            checkpoint()
             row = slice(cut, min(cut + step, j))
             nodes = child[row] + np.arange(_ROW)[:, np.newaxis]
             np.putmask(nodes, nodes >= end[row], first[-1])
@@ -347,6 +360,7 @@ def _cell_keys(points: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.uint32]
     exponent = int(np.frexp(float(points.max()))[1])
     scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
     for start in range(0, len(points), _BLOCK):
+        checkpoint()
         block = slice(start, start + _BLOCK)
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):

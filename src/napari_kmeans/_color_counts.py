@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_kmeans._cells import MAX_CELL_CHANNELS, cell_order
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._points import frame_of, to_points
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
-    "add_counts",
+    "count_all",
     "count_colors",
+    "cut_rows",
     "finite_pixels",
     "is_tabular",
     "masked_parts",
@@ -36,12 +39,14 @@ __all__ = [
 MAX_COUNTED = 1 << 20
 # Bytes of a block of pixels.
 _BLOCK = 1 << 20
+# Bytes of memory that systems find at once, at least.
+_PAGE = 1 << 12
 # Blocks that are sorted together.
-_BLOCKS_SORTED = 32
+_BLOCKS_SORTED = 8
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
 # Pixels under a mask that are copied at once.
-_PIXELS_MASKED = 1 << 22
+_PIXELS_MASKED = 1 << 20
 # Memory is no quicker for more.
 _MOST_THREADS = 2
 
@@ -64,43 +69,34 @@ def count_colors(image: NDArray[Any]) -> ColorCounts | None:
     Up to 2^24 colors are counted where they index a table, else up to 2^20. They come
     in the order of their cells, or sorted if their channels are too many for cells.
     """
-    n_channels = image.shape[-1]
-    if is_tabular(image.dtype, n_channels):
-        codes, counts = _count_codes(image)
-        colors = _decode(codes, image.dtype, n_channels)
+    return count_all([image])
+
+
+def count_all(images: Iterable[NDArray[Any]]) -> ColorCounts | None:
+    """Count the colors of images of one kind; None, too, if there is no image."""
+    blocks: Iterator[NDArray[Any]]
+    blocks = (block for image in images for _, block in pixel_blocks(image))
+    first = next(blocks, None)
+    if first is None:
+        return None
+    blocks = itertools.chain([first], blocks)
+    dtype, n_channels = first.dtype, first.shape[1]
+    if is_tabular(dtype, n_channels):
+        codes, counts = _count_codes(blocks, dtype.itemsize * n_channels)
+        colors = _decode(codes, dtype, n_channels)
         del codes
+        checkpoint()
     else:
-        counted = _count_sorted(image)
+        counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
         if counted is None:
             return None
         colors, counts = counted
     order = _cell_order(colors)
     # One after the other, so that the unordered ones are freed: they may be many.
     colors = colors.take(order, axis=0)
+    checkpoint()
     counts = counts.take(order)
     return ColorCounts(colors, counts)
-
-
-def add_counts(several: Iterable[ColorCounts | None]) -> ColorCounts | None:
-    """Count the colors of several images, or give None if there are too many."""
-    total: ColorCounts | None = None
-    for counted in several:
-        if counted is None:
-            return None
-        if total is None:
-            total = counted
-            continue
-        colors = np.concatenate((total.colors, counted.colors))
-        counts = np.concatenate((total.counts, counted.counts)).astype(np.int64)
-        total = _merge(colors, counts)
-        if total is None:
-            return None
-        order = _cell_order(total.colors)
-        total = ColorCounts(total.colors.take(order, axis=0), total.counts.take(order))
-        is_bounded = is_tabular(colors.dtype, colors.shape[1])
-        if not is_bounded and len(total.colors) > MAX_COUNTED:
-            return None
-    return total
 
 
 def paint(
@@ -110,8 +106,9 @@ def paint(
 
     All colors of `image` are among `colors` (n, C).
     """
-    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
+    table = _empty_table(image.dtype.itemsize * image.shape[-1], values.dtype)
     for start in range(0, len(colors), _BLOCK):
+        checkpoint()
         block = slice(start, start + _BLOCK)
         table[_codes(colors[block])] = values[block]
     painted = np.empty(image.shape[:-1], values.dtype)
@@ -132,7 +129,13 @@ def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _BLOCK))
     with ThreadPoolExecutor(n_threads) as executor:
-        list(executor.map(work, range(n_threads), itertools.repeat(n_threads)))
+        parts = [
+            # They come to the checkpoints of the thread that waits for them.
+            executor.submit(copy_context().run, work, part, n_threads)
+            for part in range(n_threads)
+        ]
+        for part in parts:
+            part.result()
 
 
 def pixel_blocks(
@@ -156,10 +159,25 @@ def pixel_blocks(
 def masked_parts(
     image: NDArray[Any], mask: NDArray[np.bool_]
 ) -> Iterator[NDArray[Any]]:
-    """Give the pixels (m, C) where `mask` is True, some millions at a time at most."""
+    """Give the pixels (m, C) where `mask` is True, a million at a time at most."""
     for box in _boxes(mask.shape, _PIXELS_MASKED):
         if (inside := mask[box]).any():
             yield image[box][inside]
+
+
+def cut_rows(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a grid along its first axes into boxes of at most `size` pixels, in order."""
+    inner, axis = 1, len(shape) - 1
+    while axis > 0 and inner * shape[axis] <= size:
+        inner *= shape[axis]
+        axis -= 1
+    step = max(1, size // inner)
+    whole = [slice(0, length) for length in shape[axis + 1 :]]
+    for outer in itertools.product(*map(range, shape[:axis])):
+        for start in range(0, shape[axis], step):
+            checkpoint()
+            side = slice(start, min(start + step, shape[axis]))
+            yield (*(slice(i, i + 1) for i in outer), side, *whole)
 
 
 def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
@@ -170,6 +188,7 @@ def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
         lengths = [side.stop - side.start for side in box]
         n_pixels = int(np.prod(lengths, dtype=np.int64))
         if n_pixels <= size:
+            checkpoint()
             yield box
             continue
         axis = int(np.argmax(lengths))
@@ -185,7 +204,9 @@ def _cell_order(colors: NDArray[Any]) -> NDArray[np.intp]:
     """Order colors (n, C) by their cells, unless they have too many channels."""
     if len(colors) == 0 or colors.shape[1] > MAX_CELL_CHANNELS:
         return np.arange(len(colors))
-    return cell_order(to_points(colors, frame_of(colors)))
+    points = to_points(colors, frame_of(colors))
+    checkpoint()
+    return cell_order(points)
 
 
 def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
@@ -210,21 +231,31 @@ def _decode(codes: NDArray[Any], dtype: np.dtype[Any], n_channels: int) -> NDArr
     return used.view(native)
 
 
-def _count_codes(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _count_codes(
+    blocks: Iterable[NDArray[Any]], n_octets: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Give the codes of the distinct colors, ascending, and their pixel numbers."""
-    n_pixels = image.size // image.shape[-1]
-    if n_pixels < _SORT_BELOW:
-        found = np.concatenate([_codes(block) for _, block in pixel_blocks(image)])
-        codes, counts = np.unique(found, return_counts=True)
+    table, few, n_pixels = None, [], 0
+    for block in blocks:
+        few.append(_codes(block))
+        n_pixels += len(block)
+        if n_pixels < _SORT_BELOW:
+            continue
+        if table is None:
+            table = _empty_table(n_octets, np.uint32)
+        if n_pixels >= 1 << 32:
+            table = table.astype(np.uint64, copy=False)
+        for codes in few:
+            np.add.at(table, codes, table.dtype.type(1))
+        few.clear()
+    if table is None:
+        codes, counts = np.unique(np.concatenate(few), return_counts=True)
         return codes, counts
-    dtype = np.uint32 if n_pixels < 1 << 32 else np.uint64
-    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], dtype)
-    for _, block in pixel_blocks(image):
-        np.add.at(table, _codes(block), dtype(1))
     codes = np.empty(np.count_nonzero(table), np.uint32)
-    counts = np.empty(len(codes), dtype)
+    counts = np.empty(len(codes), table.dtype)
     end = 0
     for start in range(0, len(table), _BLOCK):
+        checkpoint()
         part = table[start : start + _BLOCK]
         present = np.flatnonzero(part != 0)
         place = slice(end, end + len(present))
@@ -234,17 +265,26 @@ def _count_codes(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return codes, counts
 
 
-def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:
-    """Count colors of any dtype by sorting, unless there are too many."""
-    n_channels = image.shape[-1]
-    native = image.dtype.newbyteorder("=")
-    colors, counts = np.empty((0, n_channels), native), np.empty(0, dtype=np.int64)
-    for _, blocks in itertools.groupby(
-        enumerate(pixel_blocks(image)), lambda item: item[0] // _BLOCKS_SORTED
+def _empty_table(n_octets: int, dtype: type[Any] | np.dtype[Any]) -> NDArray[Any]:
+    """Give a table of zeros, one for each color of so many bytes."""
+    table = np.zeros(1 << 8 * n_octets, dtype)
+    step = _PAGE // table.itemsize
+    for start in range(0, len(table), _BLOCK):
+        checkpoint()
+        # Systems find memory when it is first written to, and may take their time.
+        table[start : start + _BLOCK : step] = 0
+    return table
+
+
+def _count_sorted(
+    blocks: Iterable[NDArray[Any]], none: NDArray[Any]
+) -> ColorCounts | None:
+    """Count colors of any dtype by sorting, to begin with `none`, if not too many."""
+    colors, counts = none, np.empty(0, dtype=np.int64)
+    for _, some in itertools.groupby(
+        enumerate(blocks), lambda item: item[0] // _BLOCKS_SORTED
     ):
-        pixels = np.concatenate(
-            [colors, *(finite_pixels(block) for _, (_, block) in blocks)]
-        )
+        pixels = np.concatenate([colors, *(finite_pixels(block) for _, block in some)])
         ones = np.ones(len(pixels) - len(colors), dtype=np.int64)
         merged = _merge(pixels, np.concatenate((counts, ones)))
         if merged is None or len(merged.colors) > MAX_COUNTED:
@@ -256,8 +296,12 @@ def _count_sorted(image: NDArray[Any]) -> ColorCounts | None:
 def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | None:
     """Add up the counts of equal rows, or give None for two rows of one key."""
     key = _keys(pixels)
-    order = np.argsort(key, kind="stable")
-    key, pixels = key[order], pixels[order]
+    checkpoint()
+    # Not stable, for rows of one key are equal.
+    order = np.argsort(key)
+    checkpoint()
+    key, pixels = key.take(order), pixels.take(order, axis=0)
+    checkpoint()
     is_first = np.ones(len(key), dtype=bool)
     np.not_equal(key[1:], key[:-1], out=is_first[1:])
     if (pixels[1:] != pixels[:-1])[~is_first[1:]].any():
@@ -265,7 +309,8 @@ def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | Non
     starts = np.flatnonzero(is_first)
     if len(starts) == 0:
         return ColorCounts(pixels, counts)
-    return ColorCounts(pixels[starts], np.add.reduceat(counts[order], starts))
+    totals = np.add.reduceat(counts.take(order), starts)
+    return ColorCounts(pixels.take(starts, axis=0), totals)
 
 
 def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from napari_kmeans._checkpoint import checkpoint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -86,6 +88,7 @@ def to_space(
     to_points = _lab_of_linear if color_space == "lab" else _oklab_of_linear
     points = np.empty((len(colors), 3))
     for start in range(0, len(colors), _BLOCK):
+        checkpoint()
         block = slice(start, start + _BLOCK)
         columns = np.ascontiguousarray(colors[block].T)
         if colors.dtype.kind == "u" and colors.dtype.itemsize <= 2:
@@ -104,6 +107,7 @@ def from_space(
     to_linear = _linear_of_lab if color_space == "lab" else _linear_of_oklab
     colors = np.empty((len(points), 3), gamut.dtype)
     for start in range(0, len(points), _BLOCK):
+        checkpoint()
         block = slice(start, start + _BLOCK)
         values = _encoded(to_linear(np.ascontiguousarray(points[block].T)))
         values *= gamut.white

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._nearest import nearest
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def mix_colors(
         towards = difference[partners].T[:, :, np.newaxis]
         step = max(1, _BLOCK // n_partners)
         for start in range(0, len(group), step):
+            checkpoint()
             some = group[start : start + step]
             offset = (points[some] - centers[first]).T
             along = towards[0] * offset[0]
@@ -249,6 +251,7 @@ def _still(
     points, labels = points.reshape(-1, n_channels), labels.reshape(-1)
     step = max(1, _BLOCK // n_channels)
     for start in range(0, len(points), step):
+        checkpoint()
         block = slice(start, start + step)
         nearest_center = centers.take(labels[block], axis=0, mode="clip")
         still[block] |= (points[block] == nearest_center).all(axis=1)
@@ -337,6 +340,7 @@ def _nearest_labels(
     if n > step:
         blocks = [values[:, i : i + step] for i in range(0, n, step)]
         return np.concatenate([_nearest_labels(v, table, palette) for v in blocks])
+    checkpoint()
     score = values.T @ table
     labels: NDArray[np.intp] = score.argmin(axis=1)
     # More than four times what rounding adds to a score, or to a distance.

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_kmeans._cells import MAX_CELL_CHANNELS, build_cells, label_cells
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._color_counts import (
     count_colors,
+    cut_rows,
     finite_pixels,
     is_tabular,
     paint,
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 
     from napari_kmeans._arguments import Dither, Layout
 
-__all__ = ["color_pixels", "keep_uncounted", "label_pixels", "label_type"]
+__all__ = [
+    "color_pixels",
+    "finite_mask",
+    "keep_uncounted",
+    "label_pixels",
+    "label_type",
+    "move_channels",
+]
 
 # Pixels dithered in order at once, with a table of all colors and without.
 _TABULAR_SLAB = 1 << 22
@@ -96,11 +105,37 @@ def keep_uncounted(
     quantized: NDArray[Any], image: NDArray[Any], has_alpha: bool
 ) -> None:
     """Put back the pixels (..., C) that are not finite, or not seen at all."""
-    if image.dtype.kind == "f":
-        finite = np.isfinite(image).all(axis=-1, keepdims=True)
-        np.copyto(quantized, image, where=~finite)
-    if has_alpha:
-        np.copyto(quantized, image, where=image[..., -1:] <= 0)
+    if image.dtype.kind != "f" and not has_alpha:
+        return
+    target = quantized
+    if image.flags.c_contiguous:
+        target = quantized.reshape(-1, quantized.shape[-1])
+    for index, block in pixel_blocks(image):
+        uncounted = _is_uncounted(block, has_alpha)
+        if uncounted.any():
+            part = target[index]
+            where = uncounted.reshape(*part.shape[:-1], 1)
+            np.copyto(part, block.reshape(part.shape), where=where)
+
+
+def finite_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find the pixels (...) of an image (..., C) that are finite."""
+    finite = np.empty(image.shape[:-1], dtype=bool)
+    for box in cut_rows(finite.shape, _COLORED):
+        np.isfinite(image[box]).all(axis=-1, out=finite[box])
+    return finite
+
+
+def move_channels(image: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Give an image (..., C) in one piece, with its channels along `axis`."""
+    moved = np.moveaxis(image, -1, axis)
+    if moved.flags.c_contiguous:
+        return moved
+    placed = np.empty(moved.shape, image.dtype)
+    target = np.moveaxis(placed, axis, -1)
+    for box in cut_rows(image.shape[:-1], _COLORED):
+        target[box] = image[box]
+    return placed
 
 
 def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
@@ -111,6 +146,7 @@ def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
 def _look_up(table: NDArray[Any], index: NDArray[Any], found: NDArray[Any]) -> None:
     """Put the items of a table, block by block, into `found`."""
     for start in range(0, len(index), _COLORED):
+        checkpoint()
         block = slice(start, start + _COLORED)
         # No index is out of range: "clip" only spares the check.
         table.take(index[block], out=found[block], mode="clip")
@@ -157,7 +193,7 @@ def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[A
     n, n_channels = points.shape
     if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:
         return nearest(points, centers)[0]
-    return label_cells(build_cells(points, np.ones(n)), centers)
+    return label_cells(build_cells(points, np.ones(n, np.uint8)), centers)
 
 
 def _diffused(
@@ -175,7 +211,7 @@ def _diffused(
     points = np.empty((*labels.shape, centers.shape[1]))
     for index in _slabs(labels.shape, _OTHER_SLAB):
         pixels = planes[index].reshape(-1, planes.shape[-1])
-        skipped = _is_skipped(pixels, space)
+        skipped = _is_uncounted(pixels, space.has_alpha)
         seen = np.zeros((len(pixels), centers.shape[1]))
         seen[~skipped] = points_of(pixels[~skipped], space)
         points[index] = seen.reshape(points[index].shape)
@@ -202,7 +238,9 @@ def _ordered(
             first, second, share = (column.reshape(shape) for column in some)
         else:
             place = paint(pixels, colors, number)
+            checkpoint()
             first, second, share = (column.take(place) for column in mixed)
+        checkpoint()
         labels[index] = pick_labels(first, second, share, (index[1].start, 0))
     return labels
 
@@ -219,16 +257,16 @@ def _mixed(
     first[finite] = labels = _nearest_of(points, centers)
     mixtures = mix_colors(points, centers, labels)
     second[finite], share[finite] = mixtures
-    share[_is_skipped(colors, space)] = 0
+    share[_is_uncounted(colors, space.has_alpha)] = 0
     return first, second, share
 
 
-def _is_skipped(colors: NDArray[Any], space: Space) -> NDArray[np.bool_]:
-    """Find the colors (n, C) that are not dithered: not finite, or not seen."""
-    skipped = ~np.isfinite(colors).all(axis=1)
-    if space.has_alpha:
-        skipped |= colors[:, -1] <= 0
-    return np.asarray(skipped)
+def _is_uncounted(colors: NDArray[Any], has_alpha: bool) -> NDArray[np.bool_]:
+    """Find the colors (n, C) that are not finite, or not seen at all."""
+    uncounted = ~np.isfinite(colors).all(axis=1)
+    if has_alpha:
+        uncounted |= colors[:, -1] <= 0
+    return np.asarray(uncounted)
 
 
 def _slabs(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, slice]]:

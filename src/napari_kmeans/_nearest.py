@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._checkpoint import checkpoint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,6 +30,7 @@ def nearest(
     squared = np.empty(len(points))
     step = max(1, _BLOCK // centers.size)
     for start in range(0, len(points), step):
+        checkpoint()
         block = slice(start, start + step)
         columns = points[block].T.astype(np.float64)
         labels[block] = _labels(columns, centers)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._checkpoint import checkpoint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -34,6 +36,7 @@ def optimal_centers(
     saved = np.concatenate(([0.0], moment[1:] ** 2 / total[1:]))
     starts = np.zeros((k, n + 1), dtype=np.uint16)
     for layer in range(1, k):
+        checkpoint()
         saved = _add_cluster(saved, total, moment, layer, starts[layer])
     ends = np.empty(k + 1, dtype=np.intp)
     ends[k] = n

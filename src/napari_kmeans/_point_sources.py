@@ -14,6 +14,7 @@ from napari_kmeans._cells import (
     label_sorted,
     partition_cells,
 )
+from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._nearest import nearest, squared_distances
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def counted_source(
 
     def errors(labels: NDArray[Any], centers: NDArray[np.float64]) -> Iterator[_Errors]:
         for start in range(0, len(labels), _BLOCK):
+            checkpoint()
             label = labels[start : start + _BLOCK]
             block = slice(start, start + len(label))
             columns = finest.means[:, block]
@@ -133,6 +135,7 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
             labels = label(points)
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
+                checkpoint()
                 for digit, part in enumerate(_digits(column, n_digits)):
                     sums[digit, channel] += np.bincount(labels, weight * part, k)
         total = sums[-1]

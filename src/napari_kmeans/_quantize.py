@@ -36,6 +36,7 @@ from napari_kmeans._mapping import (
     keep_uncounted,
     label_pixels,
     label_type,
+    move_channels,
 )
 from napari_kmeans._quality import signal_peak
 from napari_kmeans._sample import Sample, sample_pixels
@@ -220,7 +221,7 @@ def quantize_kmeans(
     quantized = quantized.astype(array.dtype, copy=False)
     if channel_axis is None:
         return quantized[..., 0]
-    return np.ascontiguousarray(np.moveaxis(quantized, -1, channel_axis))
+    return move_channels(quantized, channel_axis)
 
 
 def kmeans_palette(

@@ -10,8 +10,8 @@ import numpy as np
 from napari_kmeans._cells import MAX_CELL_CHANNELS
 from napari_kmeans._color_counts import (
     ColorCounts,
-    add_counts,
-    count_colors,
+    count_all,
+    cut_rows,
     finite_pixels,
     masked_parts,
     pixel_blocks,
@@ -30,6 +30,8 @@ __all__ = ["FittedPixels", "Sample", "sample_pixels"]
 
 # Fully transparent pixels whose colors are told apart, where colors are not counted.
 _MOST_UNSEEN = 1 << 20
+# Pixels that are looked at once.
+_BLOCK = 1 << 18
 # Pixels that are sorted into cells where their colors are not counted.
 _MOST_IN_CELLS = 1 << 22
 
@@ -75,7 +77,7 @@ def sample_pixels(
                 if len(colors):
                     yield colors
 
-    counted = add_counts(count_colors(part) for part in parts())
+    counted = count_all(parts())
     unseen = np.empty((0, layout.n_channels), layout.dtype)
     if layout.has_alpha:
         found = counted or _count_unseen(parts)
@@ -128,8 +130,20 @@ def _fit_cells(blocks: Callable[[], Iterator[NDArray[Any]]], space: Space) -> bo
 
 def _count_unseen(parts: Callable[[], Iterator[NDArray[Any]]]) -> ColorCounts:
     """Count the fully transparent colors, or none if they are too many."""
-    some = (part[part[..., -1] <= 0][:_MOST_UNSEEN] for part in parts())
-    found = add_counts(count_colors(pixels) for pixels in some if len(pixels))
+
+    def unseen() -> Iterator[NDArray[Any]]:
+        for part in parts():
+            n_more = _MOST_UNSEEN
+            for box in cut_rows(part.shape[:-1], _BLOCK):
+                pixels = part[box]
+                pixels = pixels[pixels[..., -1] <= 0][:n_more]
+                n_more -= len(pixels)
+                if len(pixels):
+                    yield pixels
+                if n_more == 0:
+                    break
+
+    found = count_all(unseen())
     if found is None:
         return ColorCounts(np.empty((0, 1)), np.empty(0, dtype=np.int64))
     return found

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._checkpoint import checkpoint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +57,7 @@ def kmeans_plus_plus(
     squared = np.full(len(points), np.inf)
     probability = weights
     for i, uniform in enumerate(rng.random(k)):
+        checkpoint()
         ends = np.cumsum(probability)
         drawn = int(np.searchsorted(ends, uniform * ends[-1], side="right"))
         if drawn == len(ends):  # The product rounded up to the end.
@@ -332,6 +335,7 @@ def _halves(
     axis = np.eye(n_channels)[variance.argmax(axis=1)]
     middle = means
     for _ in range(_N_CUTS):
+        checkpoint()
         threshold = (axis * middle).sum(axis=1)
         height = np.zeros(len(label))
         for column, direction in zip(cloud.columns, axis.T, strict=True):
@@ -453,6 +457,7 @@ def _distances(
     height = max(1, _BLOCK // k)
     distance = np.empty((min(height, n), k), dtype=np.float32)
     for start in range(0, n, height):
+        checkpoint()
         rows = cloud.rows[start : start + height]
         block = distance[: len(rows)]
         np.matmul(rows, factors, out=block)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_kmeans._checkpoint import interruptible
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,8 +25,8 @@ class Newest(QObject):
     """Run one computation after the other; an older one is left, and never heard of.
 
     A computation gets a function to call from time to time with whatever it has to
-    report. That call raises `Cancelled` once the computation was left. The receivers
-    run in the window's thread.
+    report. Once it was left, that call raises `Cancelled`, and so do all checkpoints of
+    the core: its thread ends in a moment. The receivers run in the window's thread.
     """
 
     # A job, which of its receivers is meant, and what for.
@@ -93,7 +95,8 @@ class _Job(threading.Thread):
 
     def run(self) -> None:
         try:
-            value = self._compute(self._report)
+            with interruptible(self._check):
+                value = self._compute(self._report)
         except Cancelled:
             return
         except Exception as error:  # Whatever it is, the user is told.
@@ -103,9 +106,12 @@ class _Job(threading.Thread):
         finally:
             del self._compute
 
-    def _report(self, value: Any) -> None:
+    def _check(self) -> None:
         if self.is_left.is_set():
             raise Cancelled
+
+    def _report(self, value: Any) -> None:
+        self._check()
         self._send_unless_left("reported", value)
 
     def _send_unless_left(self, kind: str, value: Any) -> None:

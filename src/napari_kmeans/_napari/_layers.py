@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.types import LayerDataTuple
 
+from napari_kmeans._napari._reading import read_array, stack_channels
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -147,8 +149,8 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
 
 def read_level(source: Source, level: int = 0, index: Any = ...) -> NDArray[Any]:
     """Read a level, or the part of it at `index`, from wherever it is."""
-    arrays = [np.asarray(array[index]) for array in source.levels[level]]
-    return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+    arrays = [read_array(array, index) for array in source.levels[level]]
+    return arrays[0] if len(arrays) == 1 else stack_channels(arrays)
 
 
 def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Labels, Shapes
 
+from napari_kmeans._checkpoint import checkpoint
+from napari_kmeans._color_counts import cut_rows
 from napari_kmeans._napari._layers import Channels, world_matrix
+from napari_kmeans._napari._reading import read_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Mask", "draw_mask", "read_mask"]
+
+# Pixels that are drawn or moved at once, and parts that shapes are drawn in at most.
+_BLOCK = 1 << 19
+_MOST_STRIPS = 32
 
 
 class Mask(NamedTuple):
@@ -82,13 +89,9 @@ def draw_mask(mask: Mask) -> NDArray[np.bool_]:
     """
     inner = mask.shape[len(mask.shape) - len(mask.matrix) + 1 :]
     if mask.labels is None:
-        # Into the pixels of the image.
-        back = np.linalg.inv(mask.matrix)
-        corners = [c @ back[:-1, :-1].T + back[:-1, -1] for c in mask.corners]
-        shapes = Shapes(corners, shape_type=list(mask.kinds), ndim=len(inner))
-        inside = np.asarray(shapes.to_labels(inner)) != 0
+        inside = _drawn(mask, inner)
     else:
-        inside = np.asarray(mask.labels) != 0
+        inside = read_array(mask.labels) != 0
         is_same = np.allclose(mask.matrix, np.eye(len(mask.matrix)))
         if not (is_same and inside.shape == inner):
             inside = _nearest(inside, mask.matrix, inner)
@@ -97,18 +100,53 @@ def draw_mask(mask: Mask) -> NDArray[np.bool_]:
     return inside if axis is None else np.any(inside, axis=axis)
 
 
+def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Draw shapes on an image of `shape`."""
+    # Into the pixels of the image.
+    back = np.linalg.inv(mask.matrix)
+    corners = [c @ back[:-1, :-1].T + back[:-1, -1] for c in mask.corners]
+    is_open = [kind in ("line", "path") for kind in mask.kinds]
+    drawn = np.zeros(shape, dtype=bool)
+    n_strips = min(_MOST_STRIPS, max(1, drawn.size // _BLOCK))
+    height = max(1, -(-shape[-2] // n_strips))
+    # Ends of lines would be moved into a strip.
+    strips = [(0, shape[-2], True)]
+    strips += [(top, height, False) for top in range(0, shape[-2], height)]
+    for top, n_rows, are_open in strips:
+        checkpoint()
+        strip = drawn[..., top : top + n_rows, :]
+        down = np.zeros(len(shape))
+        down[-2] = top
+        near = [
+            (c - down, kind)
+            for c, kind, is_line in zip(corners, mask.kinds, is_open, strict=True)
+            if is_line == are_open
+            and c[:, -2].min() <= top + n_rows
+            and c[:, -2].max() >= top - 1
+        ]
+        if near:
+            moved, kinds = zip(*near, strict=True)
+            shapes = Shapes(list(moved), shape_type=list(kinds), ndim=len(shape))
+            strip |= np.asarray(shapes.to_labels(strip.shape)) != 0
+    return drawn
+
+
 def _nearest(
     inside: NDArray[np.bool_], matrix: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Give the nearest values at the pixels of `shape`, and False beyond the edge."""
     from scipy import ndimage
 
-    moved: NDArray[np.uint8] = ndimage.affine_transform(
-        inside.view(np.uint8),
-        matrix[:-1, :-1],
-        offset=matrix[:-1, -1],
-        output_shape=shape,
-        order=0,
-        mode="grid-constant",
-    )
-    return moved.view(np.bool_)
+    moved = np.empty(shape, dtype=bool)
+    for box in cut_rows(shape, _BLOCK):
+        start = [side.start for side in box]
+        ndimage.affine_transform(
+            inside.view(np.uint8),
+            matrix[:-1, :-1],
+            offset=matrix[:-1, :-1] @ start + matrix[:-1, -1],
+            output_shape=moved[box].shape,
+            output=moved[box].view(np.uint8),
+            order=0,
+            mode="grid-constant",
+        )
+    return moved

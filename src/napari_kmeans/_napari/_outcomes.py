@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_kmeans import kmeans_palette, map_to_palette, read_palette
-from napari_kmeans._mapping import color_pixels, keep_uncounted
+from napari_kmeans._checkpoint import checkpoint
+from napari_kmeans._mapping import (
+    color_pixels,
+    finite_mask,
+    keep_uncounted,
+    move_channels,
+)
 from napari_kmeans._napari._colors import hex_of
 from napari_kmeans._napari._layers import (
     Source,
@@ -203,7 +209,7 @@ def _slices(
     if channel_axis is not None and channel_axis > slice_axis:
         channel_axis -= 1
     for i in range(image.shape[slice_axis]):
-        yield image.take(i, axis=slice_axis), channel_axis
+        yield np.moveaxis(image, slice_axis, 0)[i], channel_axis
 
 
 def _label(
@@ -232,13 +238,10 @@ def _label(
             alpha=source.has_alpha,
             dither=settings.dither,
         )
-        label = label.astype(dtype)
+        label = label.astype(dtype, copy=False)
         label += dtype.type(offset)
         if part.dtype.kind == "f":
-            finite = np.isfinite(part)
-            if channel_axis is not None:
-                finite = finite.all(axis=channel_axis)
-            label[~finite] = 0
+            label[~finite_mask(_with_channels_last(part, channel_axis))] = 0
         labels.append(label)
         offset += len(palette)
     whole = labels[0]
@@ -264,6 +267,7 @@ def count_labels(
     counts = np.zeros(n_colors + 1, dtype=np.int64)
     flat = labels.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
+        checkpoint()
         counts += np.bincount(flat[start : start + _BLOCK], minlength=n_colors + 1)
     return counts[1:]
 
@@ -281,14 +285,19 @@ def paint_labels(
     Those that do not count stay as they are in `image`.
     """
     colors = palette[:, np.newaxis] if axis is None else palette
-    pixels = image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
+    pixels = _with_channels_last(image, axis)
     # Label 0 becomes the last color, and is put back.
     entries = labels.reshape(pixels.shape[:-1]) - labels.dtype.type(1)
     painted = color_pixels(entries, colors)
     keep_uncounted(painted, pixels, is_rgb and colors.shape[1] == 4)
     if axis is None:
         return painted[..., 0]
-    return np.ascontiguousarray(np.moveaxis(painted, -1, axis))
+    return move_channels(painted, axis)
+
+
+def _with_channels_last(image: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    """View an image as (..., C)."""
+    return image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
 
 
 def make_features(

@@ -16,6 +16,7 @@ from napari_kmeans._napari._layers import (
     first_axis_of_labels,
 )
 from napari_kmeans._napari._outcomes import quantize_source
+from napari_kmeans._napari._reading import read_array
 from napari_kmeans._napari._visible import Visible, visible_part
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _previewed(
 
 def _at(arrays: tuple[Any, ...], box: tuple[slice, ...]) -> tuple[NDArray[Any], ...]:
     """Read a part of each array."""
-    return tuple(np.asarray(array[box]) for array in arrays)
+    return tuple(read_array(array, box) for array in arrays)
 
 
 def _mask_at(source: Source, part: Visible) -> Mask | None:
