@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.data
 from numpy.testing import assert_array_equal
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -71,6 +72,22 @@ def test_a_file_with_losses_is_told_as_it_is_read():
     assert_array_equal(decode_image(done.content).pixels, done.image.pixels)
     assert done.n_colors > 5
     assert done.mse == mean_squared_error(image, done.image.pixels)
+
+
+@pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee"])
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.jpg"])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
+    photo, name, share
+):
+    image = ImageFile(getattr(skimage.data, photo)()[::14, ::14].copy())
+    least, most = (len(compress(image, name, Recipe(k), tick).content) for k in (2, 32))
+    limit = round(least + share * (most - least))
+
+    done = compress(image, name, Recipe(32, max_bytes=limit), tick)
+    more = compress(image, name, Recipe(len(done.palette) + 1), tick)
+
+    assert len(done.content) <= limit < len(more.content)
 
 
 @pytest.mark.parametrize("name", ["a.avif", "a.jpg", "a.webp", "a.jp2"])

@@ -71,9 +71,10 @@ class Recipe(NamedTuple):
     seed: int | None = None
     color_space: ColorSpace = "rgb"
     dither: Dither = None
-    # The quality in dB that the fewest colors are to reach, or None for `k` colors.
+    # The quality in dB to reach, as one color less does not, or None for `k` colors.
     psnr: float | None = None
-    # The most bytes that a file may take, with at most `k` colors; None for any number.
+    # The most bytes that a file may take, as it would not with one color more, unless
+    # that is more than `k`; None for any number.
     max_bytes: int | None = None
 
 
@@ -300,7 +301,11 @@ def psnr(image: ImageFile, mse: float) -> float:
 def _compress_to_size(
     image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
 ) -> Compressed:
-    """Compress with as many colors as the size allows, by bisection."""
+    """Compress to a size that one color more would exceed.
+
+    Colors are bisected, as if the size grew with their number. It falls now and then, so
+    that more colors than are found may fit, but what is found always fits.
+    """
     limit = recipe.max_bytes or 0
     least, most = 1, min(recipe.k, count_distinct(image) or recipe.k, _MOST_TRIED)
     best, k, size = None, most, 0
