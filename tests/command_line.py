@@ -13,7 +13,8 @@ FEW_COLORS = np.array([[[9, 8, 7], [250, 0, 0]], [[9, 8, 7], [0, 0, 99]]], np.ui
 
 
 def run(*arguments):
-    return CliRunner().invoke(_cli.main, [str(argument) for argument in arguments])
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(_cli.main, words, prog_name="napari-kmeans")
 
 
 def run_process(*arguments, **options):

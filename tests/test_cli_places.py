@@ -77,8 +77,13 @@ def test_several_images_go_into_a_new_directory(folder):
 def test_format_names_the_files_of_a_directory(folder):
     run("photo.jpg", "-o", "out/", "--format", "webp")
     assert names(folder / "out") == ["photo_compressed.webp"]
-    line = refusal(run("photo.jpg", "--format", "xyz"))
-    assert "suffix '.xyz' names no image format" in line
+    run("photo.jpg", "-o", "out/", "--format", ".ome.tif")
+    run("photo.jpg", "-o", "out/", "--format", "GIF")
+    assert names(folder / "out") == [
+        "photo_compressed.GIF",
+        "photo_compressed.ome.tif",
+        "photo_compressed.webp",
+    ]
 
 
 def test_the_report_never_replaces_an_image(folder):

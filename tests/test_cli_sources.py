@@ -54,4 +54,4 @@ def test_the_content_counts_not_the_suffix(folder):
 
 def test_an_empty_folder_is_an_error(folder):
     (folder / "empty").mkdir()
-    assert refusal(run("empty")) == "Error: empty: Is a directory"
+    assert refusal(run("empty")) == "Error: empty: the folder holds no images"

@@ -44,7 +44,7 @@ def test_each_bad_image_gets_one_line_and_the_others_are_done(folder):
     (folder / "folder.jpg").mkdir()
     reasons = {name: reason for name, (_, reason) in broken.items()} | {
         "missing.jpg": "No such file or directory",
-        "folder.jpg": "Is a directory",
+        "folder.jpg": "the folder holds no images",
     }
 
     result = run("photo.jpg", *reasons, "sound.png")

@@ -11,6 +11,7 @@ from napari_kmeans._compression import (
     compress_to,
     fit_shared_palette,
     mean_squared_error,
+    pixel_kind,
     psnr,
 )
 from napari_kmeans._image_files import ImageFile, decode_image
@@ -123,10 +124,12 @@ def test_images_that_share_a_palette_may_differ_in_channels():
         assert done.psnr == psnr(done.image, done.mse)
 
 
-def test_images_of_other_channels_share_no_palette():
-    images = [ImageFile(noise(5, 5, 3)), ImageFile(noise(5, 5, 2))]
-    with pytest.raises(ValueError, match="share no palette, got 2, 3"):
-        fit_shared_palette(images, Recipe())
+def test_images_of_one_kind_share_a_palette():
+    gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
+    alike = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
+    assert {pixel_kind(image) for image in alike} == {"uint8"}
+    assert pixel_kind(ImageFile(noise(5, 5, 2))) == "2-channel uint8"
+    assert pixel_kind(ImageFile(noise(5, 5, 3, dtype=np.uint16))) == "uint16"
 
 
 def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():

@@ -12,6 +12,7 @@ from napari_kmeans import __version__
 from napari_kmeans._cli._compress import apply, compress
 from napari_kmeans._cli._curve import curve
 from napari_kmeans._cli._info import info
+from napari_kmeans._cli._options import keep_words
 from napari_kmeans._cli._palette import palette
 from napari_kmeans._cli._places import STDOUT
 from napari_kmeans._cli._work import INTERRUPTED, Talk, reason
@@ -50,10 +51,11 @@ class _Commands(click.Group):
     """Commands of which `compress` is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put in the command that is left out."""
+        """Put in the command that is left out, and keep the words for errors."""
         own = {"-h", "--help", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
             args = ["compress", *args]
+        keep_words(ctx, args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

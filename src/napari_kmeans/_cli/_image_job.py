@@ -48,7 +48,7 @@ class ImageJob(NamedTuple):
     @property
     def n_steps(self) -> int:
         """Count the iterations, and reading, mapping and writing."""
-        return max(self.recipe.iters, 0) + 4
+        return self.recipe.iters + 4
 
     def do(self, step: Step) -> Outcome:
         """Read, compress and write the image."""

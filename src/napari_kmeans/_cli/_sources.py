@@ -11,7 +11,14 @@ from typing import NamedTuple
 from napari_kmeans._image_files import image_suffixes, read_content
 from napari_kmeans._indexed_files import is_ome
 
-__all__ = ["STDIN", "Source", "are_several", "find_sources", "identity"]
+__all__ = [
+    "STDIN",
+    "Source",
+    "are_several",
+    "find_sources",
+    "identity",
+    "with_stdin",
+]
 
 STDIN = "-"
 # What earlier runs have made in a folder is not for the next.
@@ -37,21 +44,32 @@ class Source(NamedTuple):
 
     def read(self) -> bytes:
         """Give the content, or raise OSError or ValueError."""
-        return read_content(self.name) if self.stdin is None else self.stdin
+        if self.stdin is not None:
+            return self.stdin
+        if os.path.isdir(self.name):
+            os.listdir(self.name)  # Raises if that is why no images were found.
+            msg = "the folder holds no images"
+            raise ValueError(msg)
+        return read_content(self.name)
 
 
 def find_sources(arguments: tuple[str, ...]) -> list[Source]:
     """Find the files that are meant, each once: names, patterns and folders."""
     found: dict[str, Source] = {}
     for argument in arguments:
-        if argument == STDIN:
-            content = sys.stdin.buffer.read()
-            found.setdefault(STDIN, Source(STDIN, content))
-            continue
-        for name in _expanded(argument):
+        for name in [STDIN] if argument == STDIN else _expanded(argument):
             # A link is an image of its own.
-            found.setdefault(os.path.abspath(name), Source(name))
+            key = STDIN if name == STDIN else os.path.abspath(name)
+            found.setdefault(key, Source(name))
     return list(found.values())
+
+
+def with_stdin(sources: list[Source]) -> list[Source]:
+    """Read the standard input, if it is one of the sources."""
+    return [
+        s._replace(stdin=sys.stdin.buffer.read()) if s.name == STDIN else s
+        for s in sources
+    ]
 
 
 def are_several(arguments: tuple[str, ...], sources: list[Source]) -> bool:
@@ -67,11 +85,15 @@ def identity(path: Path) -> str:
 def _expanded(argument: str) -> list[str]:
     """Give the images in a folder, what fits a pattern, or the name itself."""
     if os.path.isdir(argument):
-        images = sorted(name for name in os.listdir(argument) if _is_image(name))
+        try:
+            images = sorted(name for name in os.listdir(argument) if _is_image(name))
+        except OSError:  # It is told when the images are read.
+            images = []
         return [os.path.join(argument, name) for name in images] or [argument]
     if not os.path.lexists(argument) and glob.has_magic(argument):
         matches = glob.glob(argument, recursive=True)
-        return sorted(name for name in matches if not os.path.isdir(name)) or [argument]
+        names = sorted(name for name in matches if not os.path.isdir(name))
+        return [os.path.join(".", n) if n == STDIN else n for n in names] or [argument]
     return [argument]
 
 

@@ -8,7 +8,15 @@ import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeAlias,
+)
 
 import click
 
@@ -83,6 +91,11 @@ class Talk(NamedTuple):
     def complain(self, name: str, why: str) -> None:
         """Tell people what went wrong, in one line."""
         click.echo(one_line(f"Error: {name}: {why}"), err=True)
+
+    def give_up(self, name: str, error: Exception) -> NoReturn:
+        """Tell people what went wrong, and leave with the exit status of it."""
+        self.complain(name, reason(error, name))
+        click.get_current_context().exit(1)
 
 
 def run_jobs(jobs: Sequence[Job], talk: Talk, n_processes: int) -> list[Outcome]:
