@@ -71,5 +71,18 @@ def test_the_shell_is_told_how_to_complete():
     assert "#compdef napari-kmeans" in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("word", "command"), [("palete", "palette"), ("comprss", "compress")]
+)
+def test_a_misspelled_command_is_no_image(folder, word, command):
+    result = run(word, "photo.jpg")
+    assert result.exit_code == 2
+    message = f"no command or image '{word}', is '{command}' meant?"
+    assert result.stderr.splitlines()[-1] == f"Error: {message}"
+    assert [path.name for path in folder.iterdir()] == ["photo.jpg"]
+    (folder / "photo.jpg").rename(word)
+    assert run(word).exit_code == 0
+
+
 def test_version():
     assert napari_kmeans.__version__ in run("--version").stdout

@@ -203,7 +203,16 @@ def test_apply_refuses_colors_of_another_dtype():
     )
 
 
-def test_a_bad_palette_file_is_one_line(folder):
-    (folder / "flag.gpl").write_bytes(b"no palette")
-    line = refusal(run("apply", "--palette", "flag.gpl", "photo.jpg"))
-    assert line.startswith("Error: flag.gpl: ")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("flag.gpl", "cannot read palette 'flag.gpl': line 1 must be 'GIMP Palette'"),
+        ("flag.png", "no palette: not an image, or of a format that cannot be read"),
+        ("photo.jpg", "no palette: it is a JPEG file with RGB pixels"),
+    ],
+)
+def test_what_holds_no_palette_is_one_line(folder, name, why):
+    for flag in ("flag.gpl", "flag.png"):
+        (folder / flag).write_bytes(b"no palette")
+    line = refusal(run("apply", "--palette", name, "photo.jpg"))
+    assert line.startswith(f"Error: {name}: {why}")

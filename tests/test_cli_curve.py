@@ -29,4 +29,5 @@ def test_curve_is_drawn(folder):
     assert drawn.shape[1] == 960
     # The line of the only curve that has errors everywhere.
     assert ((drawn == (0, 114, 178)).all(axis=-1)).sum() > 500
-    assert "exists, --force" in refusal(run("curve", "photo.jpg", "-o", "curve.png"))
+    line = refusal(run("curve", "photo.jpg", "-o", "curve.png"))
+    assert line == "Error: curve.png: exists, --force overwrites it"

@@ -16,7 +16,7 @@ def test_info_tells_what_a_file_holds(folder):
     line = run("info", "flag.tif").stdout
     size = (folder / "flag.tif").stat().st_size
     assert line == (
-        f"flag.tif: {size:,} bytes, 2 x 3 x 4 x 3 uint8, 1 colors, palette of 3, "
+        f"flag.tif: {size:,} bytes, 2 x 3 x 4 x 3 uint8, 1 color, palette of 3, "
         "Z: 2 micrometer, Y: 0.5 micrometer, X: 0.5 micrometer\n"
     )
     told = json.loads(run("info", "photo.jpg", "missing.jpg", "--json").stdout)

@@ -7,7 +7,12 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from command_line import FEW_COLORS, names, pixels, refusal, run, upright
-from napari_kmeans import kmeans_palette, map_to_palette, read_palette
+from napari_kmeans import (
+    kmeans_palette,
+    map_to_palette,
+    read_indexed,
+    read_palette,
+)
 from napari_kmeans._image_files import read_image
 
 
@@ -110,6 +115,7 @@ def test_palette_draws_swatches(folder):
     drawn = pixels(folder / "swatches.png")[30::60, 30::60]
     assert drawn.shape == (2, 9, 3)
     assert_array_equal(drawn.reshape(-1, 3), palette)
+    assert_array_equal(read_indexed("swatches.png").palette, palette)
 
 
 def test_palettes_of_several_images_go_into_a_directory(folder):

@@ -89,7 +89,7 @@ def test_format_names_the_files_of_a_directory(folder):
 def test_the_report_never_replaces_an_image(folder):
     before = (folder / "photo.jpg").read_bytes()
     result = run("photo.jpg", "--report", "photo.jpg", "--force")
-    assert "will not write photo.jpg, it is another image" in refusal(result)
+    assert "will not write photo.jpg, it is an image of this" in refusal(result)
     assert (folder / "photo.jpg").read_bytes() == before
 
 
@@ -110,3 +110,8 @@ def test_links_are_images_of_their_own_and_led_to_are_files(folder):
     real = (folder / "out/real.png").read_bytes()
     assert (folder / "link_compressed.png").read_bytes() == real
     assert "exists, --force" in refusal(run("photo.jpg"))
+
+
+def test_the_folder_of_a_missing_image_is_not_made(folder):
+    assert "No such file or directory" in refusal(run("nowhere/photo.jpg"))
+    assert names(folder) == ["photo.jpg"]

@@ -1,9 +1,12 @@
 import shutil
 
+import numpy as np
+import pytest
+import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
-from command_line import FEW_COLORS, names, refusal, run, run_process
+from command_line import FEW_COLORS, names, run, run_process
 from napari_kmeans import _cli
 
 
@@ -54,4 +57,31 @@ def test_the_content_counts_not_the_suffix(folder):
 
 def test_an_empty_folder_is_an_error(folder):
     (folder / "empty").mkdir()
-    assert refusal(run("empty")) == "Error: empty: the folder holds no images"
+    result = run("empty", "-o", "out")
+    error = "the folder holds no images, results of earlier runs left out"
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: empty: {error}\n"
+    assert result.stdout == "0 of 1 images written, 1 failed\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_pattern_that_nothing_fits_is_an_error():
+    result = run("no*.jpg", "-o", "out")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: no*.jpg: No such file or directory\n"
+
+
+def test_results_of_a_folder_are_told_about_but_not_made_again(folder):
+    tifffile.imwrite("deep.ome.tif", np.zeros((4, 5), np.uint16), ome=True)
+    run(".")
+    results = ["./deep_compressed.ome.tif", "./photo_compressed.png"]
+    told = [line.split(": ")[0] for line in run("info", ".").stdout.splitlines()]
+    assert told == sorted(["./deep.ome.tif", "./photo.jpg", *results])
+    again = run(".", "--force").stdout.splitlines()
+    assert [line.split(" -> ")[0] for line in again[:-1]] == told[::2]
+    assert len(names(folder)) == 4
+
+
+def test_a_file_called_like_the_standard_input_is_found_by_a_pattern(folder):
+    (folder / "photo.jpg").rename("-")
+    assert run("?", "-o", "out").stdout.startswith("./- -> out/-_compressed.png: ")

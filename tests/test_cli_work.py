@@ -44,7 +44,7 @@ def test_each_bad_image_gets_one_line_and_the_others_are_done(folder):
     (folder / "folder.jpg").mkdir()
     reasons = {name: reason for name, (_, reason) in broken.items()} | {
         "missing.jpg": "No such file or directory",
-        "folder.jpg": "the folder holds no images",
+        "folder.jpg": "the folder holds no images, results",
     }
 
     result = run("photo.jpg", *reasons, "sound.png")
@@ -221,3 +221,14 @@ def test_quiet_tells_errors_only_and_verbose_more():
     assert result.stderr == "Error: missing.jpg: No such file or directory\n"
     line = run("photo.jpg", "--force", "-v").stdout
     assert re.search(r"dB, \d+ iterations, (not )?converged, \d+\.\d\d s\n$", line)
+    line = run("photo.jpg", "--force", "-v", "--iters", 1).stdout
+    assert "dB, 1 iteration, not converged" in line
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", ["palette", "curve"])
+def test_verbose_does_not_spoil_data(command):
+    plain, verbose = (run(command, "photo.jpg", "-k", 2, *v) for v in ([], ["-v"]))
+    assert verbose.stdout == plain.stdout
+    assert re.fullmatch(r"photo\.jpg: (\d iter.*, )?\d+\.\d\d s\n", verbose.stderr)
+    assert plain.stderr == ""

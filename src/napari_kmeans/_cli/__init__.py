@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,9 @@ class _Commands(click.Group):
         """Put in the command that is left out, and keep the words for errors."""
         own = {"-h", "--help", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
+            meant = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
+            if meant and not os.path.lexists(args[0]):
+                ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
             args = ["compress", *args]
         keep_words(ctx, args)
         return super().parse_args(ctx, args)

@@ -326,15 +326,19 @@ def _places(paths: _Paths, several: bool) -> tuple[Place | None, Place | None]:
 
 def _read_palette(path: str, talk: Talk) -> NDArray[Any]:
     """Read a palette file or that of an indexed image, or leave with an error."""
-    from napari_kmeans._indexed_files import read_indexed
+    from napari_kmeans._indexed_files import decode_indexed
     from napari_kmeans._palette_files import PALETTE_SUFFIXES, read_palette
 
     try:
         if Path(path).suffix.lower() in PALETTE_SUFFIXES:
             return read_palette(path)
-        return read_indexed(path).palette
+        content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         talk.give_up(path, error)
+    try:
+        return decode_indexed(content).palette
+    except ValueError as error:
+        talk.give_up(path, ValueError(f"no palette: {error}"))
 
 
 class _Target(NamedTuple):

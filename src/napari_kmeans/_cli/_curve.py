@@ -87,7 +87,8 @@ class _CurveJob(NamedTuple):
             + (f"{value:>10.2f}" if math.isfinite(value) else f"{'lossless':>10}")
             for k, error, value in zip(self.ks, errors, psnrs, strict=True)
         ]
-        return Outcome("done", "\n".join([one_line(self.name), *rows]), facts)
+        text = "\n".join([one_line(self.name), *rows])
+        return Outcome("done", text, facts, is_data=True)
 
 
 @click.command(epilog=_EPILOG)

@@ -71,7 +71,7 @@ class _InfoJob(NamedTuple):
         parts = [
             f"{len(content):,} bytes",
             f"{shape} {image.pixels.dtype}",
-            f"{counted_text(facts['colors'])} colors",
+            counted_text(facts["colors"], "color"),
         ]
         if image.has_alpha:
             parts.append("with alpha")
@@ -104,6 +104,6 @@ def info(
     Images are named as for `napari-kmeans compress`.
     """
     talk = Talk(quiet, verbose, as_json)
-    sources = with_stdin(find_sources(images))
+    sources = with_stdin(find_sources(images, with_results=True))
     outcomes = run_jobs([_InfoJob(source) for source in sources], talk, jobs)
     finish(outcomes, talk)

@@ -115,7 +115,7 @@ class _PaletteJob(NamedTuple):
 
     def _outcome(self, result: PaletteResult) -> Outcome:
         """Tell the colors."""
-        from napari_kmeans._display import hex_color
+        from napari_kmeans._display import counted_text, hex_color
 
         colors = [hex_color(color) for color in result.palette]
         facts: dict[str, Any] = {
@@ -128,13 +128,15 @@ class _PaletteJob(NamedTuple):
             "converged": result.converged,
         }
         if self.target is not None:
-            text = one_line(f"{self.name} -> {self.target}: {len(colors):,} colors")
+            n_colors = counted_text(len(colors), "color")
+            text = one_line(f"{self.name} -> {self.target}: {n_colors}")
         elif self.is_one_of_many:
             text = one_line(f"{self.name}: {' '.join(colors)}")
         else:
             text = "\n".join(colors)
         end = "converged" if result.converged else "not converged"
-        return Outcome("done", text, facts, f"{result.n_iter} iterations, {end}")
+        detail = f"{counted_text(result.n_iter, 'iteration')}, {end}"
+        return Outcome("done", text, facts, detail, is_data=self.target is None)
 
 
 @click.command(epilog=_EPILOG)

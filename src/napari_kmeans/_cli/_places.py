@@ -140,7 +140,7 @@ def choose_suffix(source: Source) -> str:
 def claim(path: Path, taken: set[str], force: bool) -> None:
     """Raise unless `path` may be written without the loss of another file."""
     if identity(path) in taken:
-        msg = f"will not write {path}, it is another image of this call or its result"
+        msg = f"will not write {path}, it is an image of this call or a result of one"
         raise ValueError(msg)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
