@@ -113,7 +113,7 @@ def compress(
     if is_short and min(recipe.k, count_distinct(image) or recipe.k) > MAX_FILE_COLORS:
         msg = (
             f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
-            f"got {recipe.k}"
+            f"got {recipe.k}; choose .tif"
         )
         raise ValueError(msg)
     most = MAX_FILE_COLORS if is_short else MAX_COLORS
