@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.data
 from numpy.testing import assert_array_equal
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -10,6 +11,7 @@ from napari_kmeans._compression import (
     compress_to,
     fit_shared_palette,
     mean_squared_error,
+    pixel_kind,
     psnr,
 )
 from napari_kmeans._image_files import ImageFile, decode_image
@@ -73,6 +75,22 @@ def test_a_file_with_losses_is_told_as_it_is_read():
     assert done.mse == mean_squared_error(image, done.image.pixels)
 
 
+@pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee"])
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.jpg"])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
+    photo, name, share
+):
+    image = ImageFile(getattr(skimage.data, photo)()[::14, ::14].copy())
+    least, most = (len(compress(image, name, Recipe(k), tick).content) for k in (2, 32))
+    limit = round(least + share * (most - least))
+
+    done = compress(image, name, Recipe(32, max_bytes=limit), tick)
+    more = compress(image, name, Recipe(len(done.palette) + 1), tick)
+
+    assert len(done.content) <= limit < len(more.content)
+
+
 @pytest.mark.parametrize("name", ["a.avif", "a.jpg", "a.webp", "a.jp2"])
 @pytest.mark.parametrize("n_channels", [(), (3,)])
 def test_gray_and_colors_are_written_to_formats_that_have_no_gray(name, n_channels):
@@ -106,10 +124,12 @@ def test_images_that_share_a_palette_may_differ_in_channels():
         assert done.psnr == psnr(done.image, done.mse)
 
 
-def test_images_of_other_channels_share_no_palette():
-    images = [ImageFile(noise(5, 5, 3)), ImageFile(noise(5, 5, 2))]
-    with pytest.raises(ValueError, match="share no palette, got 2, 3"):
-        fit_shared_palette(images, Recipe())
+def test_images_of_one_kind_share_a_palette():
+    gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
+    alike = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
+    assert {pixel_kind(image) for image in alike} == {"uint8"}
+    assert pixel_kind(ImageFile(noise(5, 5, 2))) == "2-channel uint8"
+    assert pixel_kind(ImageFile(noise(5, 5, 3, dtype=np.uint16))) == "uint16"
 
 
 def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():

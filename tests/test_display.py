@@ -4,7 +4,7 @@ from numpy.testing import assert_array_equal
 
 from napari_kmeans._curve_plot import Curve, draw_curves
 from napari_kmeans._display import displayed, displayed_range, hex_color, middle_plane
-from napari_kmeans._swatches import draw_swatches
+from napari_kmeans._swatches import draw_swatches, swatch_labels
 
 
 def test_deep_pixels_are_stretched_from_black_to_white():
@@ -49,13 +49,25 @@ def test_colors_are_written_as_style_sheets_do_or_as_numbers(color, text):
 
 
 @pytest.mark.parametrize(
-    ("n_colors", "size"), [(1, (60, 60)), (16, (60, 960)), (17, (120, 960))]
+    ("n_colors", "size"),
+    [(1, (60, 60)), (16, (60, 960)), (17, (120, 540)), (300, (1008, 952))],
 )
-def test_swatches_stand_in_rows_of_sixteen(n_colors, size):
-    palette = np.arange(3 * n_colors, dtype=np.uint8).reshape(-1, 3)
+def test_swatches_are_the_colors_in_rows_and_nothing_else(n_colors, size):
+    palette = np.arange(3 * n_colors, dtype=np.uint16).reshape(-1, 3).astype(np.uint8)
     drawn = draw_swatches(palette)
     assert drawn.shape == (*size, 3)
-    assert_array_equal(drawn[30::60, 30::60].reshape(-1, 3)[:n_colors], palette)
+    labels = swatch_labels(n_colors)
+    assert_array_equal(drawn, palette[labels])
+    # By rows, then columns; all of about the same size.
+    assert (np.diff(labels[:, 0].astype(int)) >= 0).all()
+    assert (np.diff(labels.astype(int), axis=1) >= 0).all()
+    n_pixels = np.bincount(labels.ravel(), minlength=n_colors)
+    assert len(n_pixels) == n_colors
+    assert n_pixels.max() < 1.2 * n_pixels.min()
+
+
+def test_the_largest_palette_fits_into_a_small_picture():
+    assert max(swatch_labels(65_536).shape) <= 960
 
 
 def test_a_curve_falls_where_its_image_is_worse():

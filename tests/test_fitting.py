@@ -3,11 +3,19 @@ import itertools
 import numpy as np
 import pytest
 import skimage.data
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_kmeans import kmeans_palette
+from napari_kmeans import _fitting, kmeans_palette
 from napari_kmeans._arguments import checked_layout
-from napari_kmeans._fitting import FitOptions, fit_curve, fit_palette
+from napari_kmeans._fitting import (
+    FitOptions,
+    Model,
+    fit_curve,
+    fit_fewest,
+    fit_palette,
+)
 from napari_kmeans._sample import sample_pixels
 
 
@@ -145,3 +153,63 @@ def test_the_curve_finds_a_place_for_what_is_transparent():
     errors = fit_curve(found, options(1, n_channels=2), [1, 2, 3, 4, 5])
 
     assert errors[0] == errors[1] > errors[2] > errors[3] > errors[4] == 0
+
+
+def fewest(errors, most, first=1):
+    """Search in errors for 1, 2, ... colors; give what is found, and what was tried."""
+    tried = []
+
+    def fit(_, options):
+        tried.append(options.k)
+        return Model(None, None, errors[options.k - 1], options.k, True, None, None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fitting, "fit_palette", fit)
+        model = fit_fewest(None, options(first), most, len(errors))
+    return (None if model is None else model.n_iter), tried
+
+
+@given(
+    errors=st.lists(st.just(0.0) | st.floats(0, 1e9), min_size=1, max_size=99),
+    most=st.just(0.0) | st.floats(0, 1e9) | st.just(np.inf),
+    data=st.data(),
+)
+def test_the_number_found_is_enough_and_one_less_is_not(errors, most, data):
+    first = data.draw(st.integers(1, len(errors)))
+
+    found, tried = fewest(errors, most, first)
+
+    if found is None:
+        assert errors[-1] > most
+    else:
+        assert errors[found - 1] <= most
+        assert found == first or errors[found - 2] > most
+    assert len(set(tried)) == len(tried) <= 3 * len(errors).bit_length()
+
+
+@pytest.mark.parametrize("wanted", [30, 300, 3000, 30_000])
+@pytest.mark.parametrize("noise", [0, 1e-3])
+def test_a_power_of_the_number_of_colors_takes_few_trials(wanted, noise):
+    ks = np.arange(1, 65_537)
+    errors = 1e4 * ks**-0.8 * (1 + ks**-0.5)
+
+    for seed in range(5):
+        factors = np.random.default_rng(seed).normal(1, noise, len(ks))
+        found, tried = fewest(errors * factors, errors[wanted - 1])
+
+        assert found == pytest.approx(wanted, rel=10 * noise, abs=1)
+        assert len(tried) <= wanted.bit_length() + 3
+        assert max(tried) <= 1.3 * wanted
+
+
+@pytest.mark.parametrize("wanted", [30, 300, 3000, 30_000])
+@pytest.mark.parametrize("left", [0, 0.9])
+@pytest.mark.parametrize("power", [0, -1e-3])
+def test_a_sudden_fall_takes_at_most_three_trials_for_each_bit(wanted, left, power):
+    ks = np.arange(1.0, 65_537)
+    errors = np.where(ks < wanted, 1e4 * ks**power, left)
+
+    found, tried = fewest(errors, 1)
+
+    assert found == wanted
+    assert len(tried) <= 3 * wanted.bit_length()

@@ -8,7 +8,7 @@ import tifffile
 from numpy.testing import assert_array_equal
 from PIL import Image, ImageCms, ImageOps
 
-from napari_kmeans import ImageMetadata, read_metadata
+from napari_kmeans import ImageMetadata, read_metadata, write_indexed
 from napari_kmeans._atomic_file import replace_file
 from napari_kmeans._image_files import (
     ImageFile,
@@ -151,6 +151,16 @@ def test_colors_of_tiff_come_back_whatever_their_number(
     found = read_image(tmp_path / "a.tif")
     assert_array_equal(found.pixels, pixels, strict=True)
     assert found.has_channels
+
+
+def test_indices_of_colors_of_16_bits_are_read_at_their_depth(tmp_path):
+    palette = np.array([[0, 1, 2], [40_000, 300, 65_535]], np.uint16)
+    labels = np.array([[0, 1, 1], [1, 0, 0]])
+    write_indexed(tmp_path / "deep.tif", labels, palette)
+    found = read_image(tmp_path / "deep.tif")
+    assert_array_equal(found.pixels, palette[labels], strict=True)
+    with open(tmp_path / "deep.tif", "rb") as file:
+        assert default_suffix(file) == ".tif"
 
 
 @pytest.mark.parametrize("axes", ["CYX", "ZCYX", "TZCYX"])

@@ -2039,7 +2039,9 @@ def test_palette_file_must_be_chosen(viewer, dock):
 
     press(widget.run)
 
-    assert widget.status.value == "Palette file: choose a .gpl, .json or .npy file"
+    assert (
+        widget.status.value == "Palette file: choose a .gpl, .json, .npy or .hex file"
+    )
     assert widget.run.enabled
 
 

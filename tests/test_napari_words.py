@@ -97,8 +97,12 @@ def from_file(path, image=RGB):
         ("a.gpl", "hello", "“a.gpl” is no sound palette file: line 1 must be 'GIMP"),
         ("a.json", "{", "“a.json” is no sound palette file: "),
         ("a.npy", "abc", "“a.npy” is no sound palette file: it does not begin"),
-        ("a.txt", "", "Palette file: choose a .gpl, .json or .npy file, not “a.txt”"),
-        ("a", None, "Palette file: choose a .gpl, .json or .npy file, not “a”"),
+        (
+            "a.txt",
+            "",
+            "Palette file: choose a .gpl, .json, .npy or .hex file, not “a.txt”",
+        ),
+        ("a", None, "Palette file: choose a .gpl, .json, .npy or .hex file, not “a”"),
     ],
 )
 def test_unsound_palette_file(told, tmp_path, name, content, text):

@@ -14,7 +14,7 @@ import napari_kmeans
 from napari_kmeans import read_palette, write_palette
 
 RED_BLUE = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
-SUFFIXES = [".gpl", ".json", ".npy"]
+SUFFIXES = [".gpl", ".json", ".npy", ".hex"]
 DTYPES = ["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 
 shapes = st.one_of(
@@ -83,6 +83,13 @@ def test_rgb_comes_back_in_its_order_with_its_duplicates(folder, suffix, palette
     assert_array_equal(back, palette)
 
 
+@given(palette=hnp.arrays(np.uint8, st.tuples(st.integers(1, 300), st.just(4))))
+def test_opacity_comes_back_from_a_hex_file(folder, palette):
+    path = folder / "palette.hex"
+    write_palette(path, palette)
+    assert_array_equal(read_palette(path), palette, strict=True)
+
+
 @pytest.mark.parametrize("suffix", [".json", ".npy"])
 @pytest.mark.parametrize(
     "palette",
@@ -127,15 +134,17 @@ def test_65536_colors_come_back(tmp_path):
         assert_array_equal(read_palette(path), palette)
 
 
-@pytest.mark.parametrize("suffix", [".GPL", ".Json", ".NPY"])
+@pytest.mark.parametrize("suffix", [".GPL", ".Json", ".NPY", ".Hex"])
 def test_case_of_the_suffix_does_not_matter(tmp_path, suffix):
     write_palette(tmp_path / f"palette{suffix}", RED_BLUE)
     assert_array_equal(read_palette(str(tmp_path / f"palette{suffix}")), RED_BLUE)
 
 
-def test_gray_becomes_rgb_in_a_gimp_file(tmp_path):
-    write_palette(tmp_path / "gray.gpl", np.array([7, 200], np.uint8))
-    assert_array_equal(read_palette(tmp_path / "gray.gpl"), [[7] * 3, [200] * 3])
+@pytest.mark.parametrize("suffix", [".gpl", ".hex"])
+def test_gray_becomes_rgb_in_files_without_gray(tmp_path, suffix):
+    path = tmp_path / f"gray{suffix}"
+    write_palette(path, np.array([7, 200], np.uint8))
+    assert_array_equal(read_palette(path), [[7] * 3, [200] * 3])
 
 
 def test_a_gimp_file_is_what_gimp_specifies(tmp_path):
@@ -259,6 +268,46 @@ def test_a_bad_gimp_file_is_refused_by_line(read, content, match):
         ValueError, match=rf"(?s)cannot read palette '.*gpl': .*{match}"
     ):
         read(".gpl", content)
+
+
+def test_a_hex_file_has_a_line_of_digits_for_each_color(tmp_path):
+    write_palette(tmp_path / "flag.hex", RED_BLUE)
+    assert (tmp_path / "flag.hex").read_bytes() == b"ff0000\n0000ff\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n \n"])
+@pytest.mark.parametrize(
+    "lines",
+    [[b"FF0000", b"0000FF"], [b"#ff0000", b" #0000ff ", b""], [b"ff0000", b"0000Ff"]],
+)
+def test_hex_files_of_all_programs_are_read(read, start, end, lines):
+    palette = read(".hex", start + end.join(lines))
+    assert_array_equal(palette, RED_BLUE, strict=True)
+    palette[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "must have 1 to 65536 colors, got 0"),
+        (b"\n\n", "must have 1 to 65536 colors, got 0"),
+        (b"ff0000\n\nff00\n", "line 3 must have 6 hexadecimal digits, got 'ff00'"),
+        (b"ff0000\nff0000ff", "line 2 must have 6 hexadecimal digits, got 'ff0000ff'"),
+        (b"ff0000ff\nff0000", "line 2 must have 8 hexadecimal digits, got 'ff0000'"),
+        (b"fff", "line 1 must have 6 or 8 hexadecimal digits, got 'fff'"),
+        (b"ff000g", "line 1 must have 6 or 8 hexadecimal digits, got 'ff000g'"),
+        (b"##ff0000", "line 1 must have 6 or 8 hexadecimal digits"),
+        (b"0xff00", "line 1 must have 6 or 8 hexadecimal digits"),
+        (b":10010000214601360121470136007EFE09D2190140", "line 1 must .*got ':1001"),
+        (b"f f 0 0 0 0", "line 1 must have 6 or 8 hexadecimal digits"),
+        (b"\xd9\xa1" * 3, "line 1 must have 6 or 8 hexadecimal digits"),
+        (b"ff0000\n" * 65537, "1 to 65536 colors, got 65537"),
+    ],
+)
+def test_a_bad_hex_file_is_refused_by_line(read, content, match):
+    with pytest.raises(ValueError, match=rf"cannot read palette '.*hex': .*{match}"):
+        read(".hex", content)
 
 
 def test_json_of_other_layout_is_read(read):
@@ -390,6 +439,27 @@ def test_what_only_other_files_hold_is_refused(tmp_path, palette, error, match):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("palette", "error", "match"),
+    [
+        (
+            np.zeros((2, 3), np.float32),
+            TypeError,
+            "dtype uint8 in a .hex file, got float32; .json and .npy hold every dtype",
+        ),
+        (
+            np.zeros((2, 2), np.uint8),
+            ValueError,
+            r"shape \(K, 3\), \(K, 4\) or \(K,\) in a .hex file, got \(2, 2\); .json",
+        ),
+    ],
+)
+def test_hex_files_hold_only_rgb_and_opacity_of_8_bits(tmp_path, palette, error, match):
+    with pytest.raises(error, match=f"palette must have {match}"):
+        write_palette(tmp_path / "palette.hex", palette)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_long_floats_fit_npy_only(tmp_path):
     palette = np.array([1, 2], np.longdouble) / 3
     write_palette(tmp_path / "palette.npy", palette)
@@ -417,17 +487,17 @@ def test_provenance_is_plain(tmp_path, suffix, provenance, error, match):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_npy_has_no_place_for_provenance(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"provenance has no place in a .npy file, .*2"
-    ):
-        write_palette(tmp_path / "palette.npy", RED_BLUE, provenance={"k": 2})
+@pytest.mark.parametrize("suffix", [".npy", ".hex"])
+def test_plain_colors_have_no_place_for_provenance(tmp_path, suffix):
+    match = rf"provenance has no place in a {suffix} file, .*2"
+    with pytest.raises(ValueError, match=match):
+        write_palette(tmp_path / f"palette{suffix}", RED_BLUE, provenance={"k": 2})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["palette", "palette.png", "palette.gpl.txt", ".gpl"])
 def test_other_suffixes_are_refused(tmp_path, name):
-    match = "path must end in .gpl, .json or .npy, got "
+    match = "path must end in .gpl, .json, .npy or .hex, got "
     with pytest.raises(ValueError, match=match):
         write_palette(tmp_path / name, RED_BLUE)
     with pytest.raises(ValueError, match=match):

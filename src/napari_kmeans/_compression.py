@@ -52,6 +52,7 @@ __all__ = [
     "fit_palette",
     "fit_shared_palette",
     "mean_squared_error",
+    "pixel_kind",
     "psnr",
 ]
 
@@ -71,9 +72,10 @@ class Recipe(NamedTuple):
     seed: int | None = None
     color_space: ColorSpace = "rgb"
     dither: Dither = None
-    # The quality in dB that the fewest colors are to reach, or None for `k` colors.
+    # The quality in dB to reach, as one color less does not, or None for `k` colors.
     psnr: float | None = None
-    # The most bytes that a file may take, with at most `k` colors; None for any number.
+    # The most bytes that a file may take, as it would not with one color more, unless
+    # that is more than `k`; None for any number.
     max_bytes: int | None = None
 
 
@@ -111,7 +113,7 @@ def compress(
     if is_short and min(recipe.k, count_distinct(image) or recipe.k) > MAX_FILE_COLORS:
         msg = (
             f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
-            f"got {recipe.k}"
+            f"got {recipe.k}; choose .tif"
         )
         raise ValueError(msg)
     most = MAX_FILE_COLORS if is_short else MAX_COLORS
@@ -219,21 +221,19 @@ def fit_palette(
     )
 
 
-def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
-    """Find one palette for images that may differ in gray, RGB and RGBA.
+def pixel_kind(image: ImageFile) -> str:
+    """Name what images have in common that can share a palette."""
+    n_channels = image.pixels.shape[-1] if image.has_channels else 1
+    colors = "" if n_channels in (1, 3, 4) else f"{n_channels}-channel "
+    return f"{colors}{image.pixels.dtype}"
 
-    Raises ValueError if they differ in dtype or in kind of channels.
+
+def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
+    """Find one palette for images of one kind, that may differ in gray, RGB and RGBA.
+
+    Raises ValueError as `fit_palette` does.
     """
-    dtypes = sorted({str(image.pixels.dtype) for image in images})
-    if len(dtypes) > 1:
-        msg = f"images of different dtypes share no palette, got {', '.join(dtypes)}"
-        raise ValueError(msg)
-    n_channels = {i.pixels.shape[-1] if i.has_channels else 1 for i in images}
-    if len(n_channels) > 1 and not n_channels <= {1, 3, 4}:
-        counts = ", ".join(map(str, sorted(n_channels)))
-        msg = f"images of different channels share no palette, got {counts}"
-        raise ValueError(msg)
-    wanted = max(n_channels)
+    wanted = max(i.pixels.shape[-1] if i.has_channels else 1 for i in images)
     if wanted == 1:
         return fit_palette(images, recipe, lambda: None)
     alike = [
@@ -300,7 +300,11 @@ def psnr(image: ImageFile, mse: float) -> float:
 def _compress_to_size(
     image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
 ) -> Compressed:
-    """Compress with as many colors as the size allows, by bisection."""
+    """Compress to a size that one color more would exceed.
+
+    Colors are bisected, as if the size grew with their number. It falls now and then,
+    so that more colors than are found may fit, but what is found always fits.
+    """
     limit = recipe.max_bytes or 0
     least, most = 1, min(recipe.k, count_distinct(image) or recipe.k, _MOST_TRIED)
     best, k, size = None, most, 0
@@ -323,7 +327,8 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
     if palette.dtype != image.pixels.dtype:
         msg = (
             f"palette of {palette.dtype} colors does not fit an image of "
-            f"{image.pixels.dtype} pixels"
+            f"{image.pixels.dtype} pixels, as values are never scaled; "
+            "find one in such an image, and write it as .json or .npy"
         )
         raise ValueError(msg)
     of_palette = palette.shape[1] if palette.ndim == 2 else 1

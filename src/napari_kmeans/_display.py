@@ -17,9 +17,10 @@ __all__ = ["counted_text", "displayed", "displayed_range", "hex_color", "middle_
 _CHECKERS = (255, 226)
 
 
-def counted_text(n_colors: int | None) -> str:
-    """Write a number of colors, None being more than are counted."""
-    return f"more than {MAX_COUNTED:,}" if n_colors is None else f"{n_colors:,}"
+def counted_text(n_colors: int | None, noun: str = "") -> str:
+    """Write a number of colors, None being more than are counted, and what they are."""
+    number = f"more than {MAX_COUNTED:,}" if n_colors is None else f"{n_colors:,}"
+    return f"{number} {noun}{'' if n_colors == 1 else 's'}" if noun else number
 
 
 def middle_plane(pixels: NDArray[Any], has_channels: bool) -> NDArray[Any]:

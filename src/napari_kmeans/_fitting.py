@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from napari_kmeans._point_sources import Measure
     from napari_kmeans._sample import FittedPixels, Sample
 
-__all__ = ["FitOptions", "IterationState", "Model", "fit_curve", "fit_palette"]
+__all__ = [
+    "FitOptions",
+    "IterationState",
+    "Model",
+    "fit_curve",
+    "fit_fewest",
+    "fit_palette",
+]
 
 # Searches for a start called thorough, each from the best one before.
 _EFFORT = 10
@@ -41,6 +49,8 @@ _EFFORT = 10
 _SEARCHES = ("auto", "thorough")
 # Iterations that two starts are compared by.
 _TRIED = 10
+# Most times more colors that are tried next.
+_LEAP = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +104,14 @@ class Model(NamedTuple):
     centers: NDArray[np.float64] | None
 
 
+class _Trial(NamedTuple):
+    """A fit of `k` colors, and the logarithm of its error over the wanted one."""
+
+    k: int
+    model: Model
+    excess: float
+
+
 def fit_palette(
     sample: Sample, options: FitOptions, fewer: NDArray[np.float64] | None = None
 ) -> Model:
@@ -131,6 +149,52 @@ def fit_curve(sample: Sample, options: FitOptions, ks: list[int]) -> list[float]
         centers = model.centers
         errors.append(model.mse)
     return errors
+
+
+def fit_fewest(
+    sample: Sample, options: FitOptions, most: float, max_k: int
+) -> Model | None:
+    """Fit `options.k` colors or more, of an error of at most `most`; one less has more.
+
+    None if `max_k` colors have more. Errors fall about as a power of the number of
+    colors: a line through the logarithms of two fits tells the next number, and the
+    middle of the range does where it was a poor guide.
+    """
+
+    def tried(k: int) -> _Trial:
+        model = fit_palette(sample, options._replace(k=k))
+        return _Trial(k, model, _log(model.mse) - _log(most))
+
+    few, many = None, tried(options.k)
+    while many.model.mse > most:
+        if many.k == max_k:
+            return None
+        k = _LEAP * many.k if few is None else math.ceil(_crossing(few, many))
+        # Fits too close to each other would tell more of chance than of the slope.
+        k = max(k, many.k + 1 + many.k // 64)
+        few, many = many, tried(min(k, max_k))
+    in_a_row = 0  # Trials that were enough, or if negative, too few.
+    while few is not None and many.k - few.k > 1:
+        k = (few.k + many.k) // 2
+        if abs(in_a_row) < 2:
+            k = round(_crossing(few, many))
+        trial = tried(min(max(k, few.k + 1), many.k - 1))
+        if trial.model.mse > most:
+            few, in_a_row = trial, min(in_a_row, 0) - 1
+        else:
+            many, in_a_row = trial, max(in_a_row, 0) + 1
+    return many.model
+
+
+def _crossing(few: _Trial, many: _Trial) -> float:
+    """Give the number of colors, within a leap, where a line meets the wanted error."""
+    slope = (few.excess - many.excess) / math.log(many.k / few.k)
+    leap = math.log(_LEAP * many.k / few.k)
+    return few.k * math.exp(min(few.excess / slope, leap) if slope > 0 else leap)
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
 
 
 def _required(sample: Sample, options: FitOptions) -> NDArray[Any]:

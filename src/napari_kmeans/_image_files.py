@@ -29,6 +29,7 @@ from napari_kmeans._tiff_files import (
     decode_tiff,
     default_axes,
     encode_tiff,
+    has_deep_palette,
     is_tiff,
     open_tiff,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "read_content",
     "read_image",
     "read_metadata",
+    "writable_suffixes",
 ]
 
 # Pillow would write these as pictures of something else than the pixels.
@@ -189,6 +191,17 @@ def image_suffixes() -> set[str]:
     }
 
 
+def writable_suffixes() -> set[str]:
+    """Give the suffixes of files that can be written, in lower case."""
+    from PIL import Image
+
+    Image.init()
+    known = Image.registered_extensions().items()
+    return {
+        s for s, name in known if name in Image.SAVE and name not in _NOT_FOR_PIXELS
+    }
+
+
 def encode_image(name: str, image: ImageFile) -> bytes:
     """Encode an image in the format of a file name; `check_fit` holds."""
     suffix = Path(name).suffix.lower()
@@ -199,12 +212,8 @@ def encode_image(name: str, image: ImageFile) -> bytes:
 
 def check_fit(name: str, image: ImageFile) -> None:
     """Raise ValueError unless the format of a file name holds such an image."""
-    from PIL import Image
-
-    Image.init()
     suffix = Path(name).suffix.lower()
-    known = Image.registered_extensions().get(suffix)
-    if known not in Image.SAVE or known in _NOT_FOR_PIXELS:
+    if suffix not in writable_suffixes():
         ending = f"suffix {suffix!r}" if suffix else "name without suffix"
         msg = f"cannot write {name}: {ending} names no image format, choose .png"
         raise ValueError(msg)
@@ -478,6 +487,8 @@ def _is_flat_photo(file: TiffFile) -> bool:
     if len(file.series) > 1 or file.is_imagej or file.is_ome:
         return False
     if len(file.series[0].shape) > 2 + (page.samplesperpixel > 1):
+        return False
+    if has_deep_palette(page):
         return False
     n_channels = page.samplesperpixel
     if page.photometric == PHOTOMETRIC.MINISBLACK:

@@ -20,9 +20,11 @@ from napari_kmeans._atomic_file import replace_file
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PALETTE_SUFFIXES", "read_palette", "write_palette"]
+__all__ = ["PALETTE_SUFFIXES", "encode_palette", "read_palette", "write_palette"]
 
-PALETTE_SUFFIXES = (".gpl", ".json", ".npy")
+PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
+# Formats that say how a palette came about.
+_WITH_PROVENANCE = (".gpl", ".json")
 _MAX_COLORS = 65536
 _JSON_FORMAT = "napari-kmeans palette"
 _JSON_VERSION = 1
@@ -48,20 +50,21 @@ def write_palette(
     *,
     provenance: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a palette to a GIMP, JSON or NumPy file, exactly as it is.
+    """Write a palette to a GIMP, JSON, NumPy or hex file, exactly as it is.
 
     Parameters
     ----------
     path : str or path-like
-        File to write, whose suffix ``.gpl``, ``.json`` or ``.npy`` chooses the format.
-        A file that exists is replaced once the new one is complete.
+        File to write, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` chooses
+        the format. A file that exists is replaced once the new one is complete.
     palette : (K, C) or (K,) array_like
         Finite colors of any boolean, integer or float dtype, ``1 <= K <= 65536``.
-        A ``.gpl`` file holds only uint8, of shape ``(K, 3)`` or ``(K,)``.
+        A ``.gpl`` file holds only uint8, of shape ``(K, 3)`` or ``(K,)``, and so does a
+        ``.hex`` file, also of shape ``(K, 4)``.
     provenance : mapping of str to str, int, float, bool or None, optional
         How the palette came about, such as ``{"k": 16, "iters": 10, "seed": 0}``, to be
         read by people. "version", that of napari-kmeans, is added unless it is there.
-        A ``.npy`` file has no place for it.
+        ``.npy`` and ``.hex`` files have no place for it.
 
     Raises
     ------
@@ -82,8 +85,9 @@ def write_palette(
     -----
     The file keeps the order of the palette and its colors, also equal ones. JSON and
     NumPy files keep dtype and shape too, and every bit of a float; but JSON has no
-    float of more than 64 bits. Gray becomes RGB in GIMP files, and opacity has no place
-    there: GIMP would misread the files of other programs that have it.
+    float of more than 64 bits. Gray becomes RGB in GIMP and hex files. Opacity has no
+    place in a GIMP file: GIMP would misread the files of other programs that have it. A
+    hex file has a line such as ``ff8000`` for each color, or ``ff800080`` with opacity.
 
     Examples
     --------
@@ -98,6 +102,15 @@ def write_palette(
     array([[0. , 0. , 0.5],
            [1. , 0. , 0. ]])
     """
+    replace_file(path, encode_palette(path, palette, provenance))
+
+
+def encode_palette(
+    path: str | os.PathLike[str],
+    palette: ArrayLike,
+    provenance: Mapping[str, object] | None,
+) -> bytes:
+    """Give what `write_palette` would write; raise what it would raise before that."""
     suffix = _validated_suffix(path)
     colors = np.asarray(palette)
     if fault := _dtype_fault(colors.dtype):
@@ -107,36 +120,36 @@ def write_palette(
         msg = f"palette {fault}"
         raise ValueError(msg)
     items = _validated_provenance(provenance)
+    if provenance is not None and suffix not in _WITH_PROVENANCE:
+        msg = (
+            f"provenance has no place in a {suffix} file, only in .gpl and .json, "
+            f"got {provenance!r}"
+        )
+        raise ValueError(msg)
     if suffix == ".gpl":
-        content = _encode_gpl(colors, items, Path(path).stem)
-    elif suffix == ".json":
-        content = _encode_json(colors, items)
-    else:
-        if provenance is not None:
-            msg = (
-                "provenance has no place in a .npy file, only in .gpl and .json, "
-                f"got {provenance!r}"
-            )
-            raise ValueError(msg)
-        content = _encode_npy(colors)
-    replace_file(path, content)
+        return _encode_gpl(colors, items, Path(path).stem)
+    if suffix == ".json":
+        return _encode_json(colors, items)
+    return _encode_npy(colors) if suffix == ".npy" else _encode_hex(colors)
 
 
 def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
-    r"""Read a palette from a GIMP, JSON or NumPy file.
+    r"""Read a palette from a GIMP, JSON, NumPy or hex file.
 
     Parameters
     ----------
     path : str or path-like
-        File to read, whose suffix ``.gpl``, ``.json`` or ``.npy`` tells the format:
-        the palette of GIMP, Inkscape, Krita, Aseprite and others, the document of
-        `write_palette`, or any array of NumPy that is a palette.
+        File to read, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` tells the
+        format: the palette of GIMP, Inkscape, Krita, Aseprite and others, the document
+        of `write_palette`, any array of NumPy that is a palette, or a line of six or
+        eight hexadecimal digits for each color, as those of Lospec.
 
     Returns
     -------
     palette : (K, C) or (K,) ndarray
         The colors in their order, ``1 <= K <= 65536``. Those of a ``.gpl`` file are
-        uint8 RGB, or RGBA if it says ``Channels: RGBA`` as Aseprite's do.
+        uint8 RGB, or RGBA if it says ``Channels: RGBA`` as Aseprite's do; those of a
+        ``.hex`` file are uint8 RGB, or RGBA if they have eight digits.
 
     Raises
     ------
@@ -169,7 +182,12 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
     """
     suffix = _validated_suffix(path)
     content = Path(path).read_bytes()
-    decode = {".gpl": _decode_gpl, ".json": _decode_json, ".npy": _decode_npy}[suffix]
+    decode = {
+        ".gpl": _decode_gpl,
+        ".json": _decode_json,
+        ".npy": _decode_npy,
+        ".hex": _decode_hex,
+    }[suffix]
     try:
         palette = decode(content)
         if fault := _shape_fault(palette.shape) or _value_fault(palette):
@@ -184,7 +202,7 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
 def _validated_suffix(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in PALETTE_SUFFIXES:
-        msg = f"path must end in .gpl, .json or .npy, got {suffix!r}"
+        msg = f"path must end in .gpl, .json, .npy or .hex, got {suffix!r}"
         raise ValueError(msg)
     return suffix
 
@@ -235,20 +253,30 @@ def _value_fault(colors: NDArray[Any]) -> str | None:
     return None if finite.all() else f"must be finite, got {colors[~finite][0]}"
 
 
-def _encode_gpl(colors: NDArray[Any], items: dict[str, object], name: str) -> bytes:
+def _of_8_bits(
+    colors: NDArray[Any], suffix: str, *n_channels: int
+) -> NDArray[np.uint8]:
+    """Give colors as a format has them that knows only uint8, and no gray."""
     if colors.dtype != np.uint8:
         msg = (
-            f"palette must have dtype uint8 in a .gpl file, got {colors.dtype}; "
+            f"palette must have dtype uint8 in a {suffix} file, got {colors.dtype}; "
             ".json and .npy hold every dtype"
         )
         raise TypeError(msg)
-    if colors.ndim == 2 and colors.shape[1] != 3:
+    if colors.ndim == 1:
+        return np.repeat(colors[:, np.newaxis], 3, axis=1)
+    if colors.shape[1] not in n_channels:
+        shapes = ", ".join(f"(K, {number})" for number in n_channels)
         msg = (
-            "palette must have shape (K, 3) or (K,) in a .gpl file, "
+            f"palette must have shape {shapes} or (K,) in a {suffix} file, "
             f"got {colors.shape}; .json and .npy hold every number of channels"
         )
         raise ValueError(msg)
-    rgb = colors if colors.ndim == 2 else np.repeat(colors[:, np.newaxis], 3, axis=1)
+    return colors
+
+
+def _encode_gpl(colors: NDArray[Any], items: dict[str, object], name: str) -> bytes:
+    rgb = _of_8_bits(colors, ".gpl", 3)
     title = "".join(letter if letter.isprintable() else " " for letter in name)
     lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
     lines += [f"# {item}: {json.dumps(value)}" for item, value in items.items()]
@@ -377,6 +405,30 @@ def _decode_npy(content: bytes) -> NDArray[Any]:
         raise ValueError(msg)
     colors = np.frombuffer(data, dtype, count)
     return colors.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _encode_hex(colors: NDArray[Any]) -> bytes:
+    lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _decode_hex(content: bytes) -> NDArray[np.uint8]:
+    colors: list[bytes] = []
+    lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
+    for number, line in enumerate(lines, 1):
+        digits = line.strip().removeprefix(b"#")
+        if not digits:
+            continue
+        n_digits = (2 * len(colors[0]),) if colors else (6, 8)
+        if len(digits) not in n_digits or not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
+            rule = " or ".join(str(n) for n in n_digits)
+            msg = (
+                f"line {number} must have {rule} hexadecimal digits, got {_shown(line)}"
+            )
+            raise ValueError(msg)
+        colors.append(bytes.fromhex(digits.decode()))
+    n_channels = len(colors[0]) if colors else 3
+    return np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels)
 
 
 def _shown(line: bytes) -> str:

@@ -29,6 +29,7 @@ from napari_kmeans._fitting import (
     IterationState,
     Model,
     fit_curve,
+    fit_fewest,
     fit_palette,
 )
 from napari_kmeans._mapping import (
@@ -396,7 +397,7 @@ def choose_k(
     color_space: SpaceName = "rgb",
     alpha: bool = False,
 ) -> PaletteResult:
-    """Find the palette of the fewest colors that reaches a quality.
+    """Find a palette that reaches a quality, as one color less does not.
 
     Parameters
     ----------
@@ -426,7 +427,8 @@ def choose_k(
     Returns
     -------
     result : PaletteResult
-        What `kmeans_palette` gives for the fewest colors that are good enough.
+        What `kmeans_palette` gives for a number of colors that is good enough, where
+        one less is not.
 
     Raises
     ------
@@ -442,8 +444,11 @@ def choose_k(
 
     Notes
     -----
-    The number is bisected, as if more colors were always better. Of fits that start by
-    a search this is nearly so, but a smaller number might just reach it too.
+    The number is searched, as if more colors were always better. Of fits that start by
+    a search this is nearly so: their error hardly ever rises with one color more, and
+    by less than 0.3 % on photos. So a smaller number may just reach it too: on four
+    photos 2 % of the numbers found below 256 were one or two too large, and on one,
+    near 2000, they were up to 8 too large.
 
     Examples
     --------
@@ -462,28 +467,14 @@ def choose_k(
     sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
     options = _options(sample.layout, 1, iters, "auto", None, None, None)
     most = target if mse is not None else _mse_of_psnr(target, sample)
-
-    def fitted(k: int) -> Model:
-        return fit_palette(sample, options._replace(k=k))
-
-    too_far = f"{name}={target:g} is out of reach of {max_k} colors"
     # No error at all takes every color.
-    k = 1 if most > 0 else _n_seen(sample)
-    if k > max_k:
-        raise ValueError(too_far)
-    too_few, model = k - 1, fitted(k)
-    while model.mse > most:
-        if k == max_k:
-            raise ValueError(too_far)
-        too_few, k = k, min(2 * k, max_k)
-        model = fitted(k)
-    while k - too_few > 1:
-        middle = (k + too_few) // 2
-        trial = fitted(middle)
-        if trial.mse > most:
-            too_few = middle
-        else:
-            k, model = middle, trial
+    least = 1 if most > 0 else _n_seen(sample)
+    model = None
+    if least <= max_k:
+        model = fit_fewest(sample, options._replace(k=least), most, max_k)
+    if model is None:
+        msg = f"{name}={target:g} is out of reach of {max_k} colors"
+        raise ValueError(msg)
     return _result(model, sample.layout)
 
 

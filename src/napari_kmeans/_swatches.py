@@ -12,22 +12,33 @@ from napari_kmeans._display import displayed, displayed_range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["draw_swatches"]
+__all__ = ["draw_swatches", "swatch_labels"]
 
 _MOST_IN_A_ROW = 16
 _SIDE = 60
+_WIDTH = _MOST_IN_A_ROW * _SIDE
 
 
 def draw_swatches(palette: NDArray[Any]) -> NDArray[np.uint8]:
-    """Draw the colors (K, C) or (K,) as squares, in rows of at most 16.
+    """Draw the colors (K, C) or (K,) where `swatch_labels` has them.
 
-    What is left of the last row is white. Other dtypes than uint8 are stretched.
+    Other dtypes than uint8 are stretched.
     """
     low, high = displayed_range(palette)
     colors = np.asarray(displayed(palette[np.newaxis], low, high))[0]
-    columns = min(len(colors), _MOST_IN_A_ROW)
-    rows = math.ceil(len(colors) / columns)
-    grid = np.full((rows * columns, 3), 255, np.uint8)
-    grid[: len(colors)] = colors
-    squares = grid.reshape(rows, columns, 3)
-    return squares.repeat(_SIDE, axis=0).repeat(_SIDE, axis=1)
+    picture: NDArray[np.uint8] = colors[swatch_labels(len(colors))]
+    return picture
+
+
+def swatch_labels(n_colors: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Lay colors out in rows of at most 16, or up to as many as there are rows.
+
+    There is nothing but colors: rows that lack one to the others are as wide as these.
+    """
+    n_rows = math.ceil(n_colors / max(_MOST_IN_A_ROW, math.isqrt(n_colors)))
+    rows = np.array_split(np.arange(n_colors), n_rows)
+    side = min(_SIDE, _WIDTH // len(rows[0]))
+    places = np.arange(side * len(rows[0]))
+    labels = [row[places * len(row) // len(places)] for row in rows]
+    dtype = np.uint8 if n_colors <= 256 else np.uint16
+    return np.repeat(np.array(labels, dtype), side, axis=0)

@@ -32,6 +32,7 @@ __all__ = [
     "decode_tiff",
     "default_axes",
     "encode_tiff",
+    "has_deep_palette",
     "is_tiff",
     "open_tiff",
 ]
@@ -304,6 +305,13 @@ def decode_tiff(file: TiffFile, n_bytes: int) -> StoredTiff:
     is_indexed = page.photometric == PHOTOMETRIC.PALETTE
     palette = _palette(page, note) if is_indexed else None
     return StoredTiff(np.ascontiguousarray(array), metadata, palette, has_alpha)
+
+
+def has_deep_palette(page: TiffPage) -> bool:
+    """Tell whether the pixels of a page are indices of colors of 16 bits."""
+    if page.colormap is None:
+        return False
+    return bool(_palette(page, _note(page)).dtype == np.uint16)
 
 
 def _moved_last(metadata: ImageMetadata, index: int) -> ImageMetadata:

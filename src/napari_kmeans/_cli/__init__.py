@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from napari_kmeans import __version__
 from napari_kmeans._cli._compress import apply, compress
 from napari_kmeans._cli._curve import curve
 from napari_kmeans._cli._info import info
+from napari_kmeans._cli._options import keep_words
 from napari_kmeans._cli._palette import palette
 from napari_kmeans._cli._places import STDOUT
 from napari_kmeans._cli._work import INTERRUPTED, Talk, reason
@@ -50,10 +53,14 @@ class _Commands(click.Group):
     """Commands of which `compress` is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put in the command that is left out."""
+        """Put in the command that is left out, and keep the words for errors."""
         own = {"-h", "--help", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
+            meant = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
+            if meant and not os.path.lexists(args[0]):
+                ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
             args = ["compress", *args]
+        keep_words(ctx, args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -13,22 +13,29 @@ from napari_kmeans._cli._options import (
     fit_options,
     images_argument,
     jobs_option,
+    option,
     parse_byte_count,
+    refuse_together,
+    refuse_value,
     talk_options,
 )
 from napari_kmeans._cli._places import (
+    IMAGE_SUFFIXES,
     STDOUT,
     Place,
     choose_suffix,
     claim,
     parse_place,
+    suffix_parser,
 )
+from napari_kmeans._cli._shared import read_group
 from napari_kmeans._cli._sources import (
     STDIN,
     Source,
     are_several,
     find_sources,
     identity,
+    with_stdin,
 )
 from napari_kmeans._cli._work import (
     Outcome,
@@ -63,9 +70,9 @@ Examples:
   napari-kmeans --jobs 4 -o small/ photos/
       does the same with all images of a folder, four at a time
   napari-kmeans --psnr 38 photo.jpg
-      in the fewest colors that reach 38 dB
+      in as few colors as give 38 dB
   napari-kmeans --max-size 50KB photo.jpg
-      in the most colors that fit into 50,000 bytes
+      in so many colors that the file takes no more than 50,000 bytes
   napari-kmeans --shared -o sprites/ *.png
       with one palette for all
   napari-kmeans --report report.html photo.jpg
@@ -85,42 +92,43 @@ Examples:
 """
 
 _write_options = combined(
-    click.option(
+    option(
         "-o",
         "--output",
         metavar="PATH",
         help="File to write, in the format of its suffix, or directory, or - for the "
         "standard output.  [default: IMAGE_compressed.png beside IMAGE]",
     ),
-    click.option(
+    option(
         "--format",
         "suffix",
         metavar="NAME",
+        callback=suffix_parser(*IMAGE_SUFFIXES),
         help="Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
         "webp, jpg and what else Pillow writes.  [default: as the image needs]",
     ),
-    click.option(
+    option(
         "--dither",
         type=click.Choice(["floyd-steinberg", "ordered"]),
         help="Mix colors that are not in the palette from those that are.",
     ),
-    click.option(
+    option(
         "--skip-if-larger",
         is_flag=True,
         help="Write nothing where the file would not be smaller than IMAGE.",
     ),
-    click.option(
+    option(
         "--report",
         metavar="FILE",
         help="HTML page to write, that shows the images before and after.",
     ),
-    click.option(
+    option(
         "--compare",
         metavar="PATH",
         help="File or directory for a picture of the image before and after, and of "
         "the palette.",
     ),
-    click.option("--force", is_flag=True, help="Overwrite files that exist."),
+    option("--force", is_flag=True, help="Overwrite files that exist."),
     jobs_option,
     talk_options,
 )
@@ -140,15 +148,15 @@ class _Paths(NamedTuple):
 @click.command(epilog=_COMPRESS_EPILOG)
 @images_argument
 @fit_options
-@click.option(
+@option(
     "--max-size",
     "max_bytes",
     metavar="SIZE",
     callback=parse_byte_count,
-    help="Use the most colors with which the file takes no more than SIZE, "
-    "such as 50KB.",
+    help="Use so many colors that the file takes no more than SIZE, such as 50KB, and "
+    "with one more would.",
 )
-@click.option("--shared", is_flag=True, help="Use one palette for all images.")
+@option("--shared", is_flag=True, help="Use one palette for all images.")
 @_write_options
 def compress(
     images: tuple[str, ...],
@@ -183,15 +191,8 @@ def compress(
     """
     from napari_kmeans._compression import Recipe
 
-    for option, others in (
-        ("--psnr", {"--colors": k, "--max-size": max_bytes, "--shared": shared}),
-        ("--max-size", {"--shared": shared}),
-    ):
-        chosen = {"--psnr": psnr, "--max-size": max_bytes}[option]
-        for other, value in others.items():
-            if chosen is not None and value not in (None, False):
-                msg = f"{option} and {other} exclude each other"
-                raise click.UsageError(msg)
+    refuse_together("psnr", "k", "max_bytes", "shared", "init", "seed")
+    refuse_together("max_bytes", "shared")
     most = _DEFAULT_K if max_bytes is None else _MOST_IN_A_FILE
     recipe = Recipe(
         most if k is None else k,
@@ -210,15 +211,15 @@ def compress(
 
 @click.command(epilog=_APPLY_EPILOG)
 @images_argument
-@click.option(
+@option(
     "--palette",
     "palette_file",
     metavar="FILE",
     required=True,
     type=click.Path(exists=True, dir_okay=False),
-    help="Palette: .gpl, .json or .npy, or an indexed image.",
+    help="Palette: .gpl, .json, .npy or .hex, or an indexed image.",
 )
-@click.option(
+@option(
     "--color-space",
     type=click.Choice(["rgb", "lab", "oklab"]),
     default="rgb",
@@ -246,22 +247,11 @@ def apply(
     Images are named, and files written, as `napari-kmeans compress` does.
     """
     from napari_kmeans._compression import Recipe
-    from napari_kmeans._palette_files import PALETTE_SUFFIXES, read_palette
 
-    try:
-        if Path(palette_file).suffix.lower() in PALETTE_SUFFIXES:
-            palette = read_palette(palette_file)
-        else:
-            from napari_kmeans._indexed_files import read_indexed
-
-            palette = read_indexed(palette_file).palette
-    except (OSError, ValueError) as error:
-        Talk().complain(palette_file, str(error))
-        click.get_current_context().exit(1)
     recipe = Recipe(iters=0, color_space=color_space, dither=dither)
     paths = _Paths(output, suffix, report, compare, force, skip_if_larger)
     talk = Talk(quiet, verbose, as_json)
-    _run(images, recipe, paths, talk, jobs, palette=palette)
+    _run(images, recipe, paths, talk, jobs, palette_file=palette_file)
 
 
 def _run(
@@ -271,36 +261,40 @@ def _run(
     talk: Talk,
     n_processes: int,
     *,
-    palette: NDArray[Any] | None = None,
+    palette_file: str | None = None,
     shared: bool = False,
 ) -> None:
     """Do all images, write the report, tell the sum, and leave with the exit status."""
     sources = find_sources(images)
     several = are_several(images, sources)
-    output = parse_place("--output", paths.output, several)
-    compare = parse_place("--compare", paths.compare, several)
+    output, compare = _places(paths, several)
     if output is None and [source.name for source in sources] == [STDIN]:
         output = Place(STDOUT, is_directory=False)
     to_stdout = output is not None and output.text == STDOUT
     if to_stdout and talk.as_json:
         msg = "--json and an image on the standard output exclude each other"
         raise click.UsageError(msg)
-    if compare is not None and compare.text == STDOUT:
-        msg = "--compare needs a file"
-        raise click.UsageError(msg)
     talk = talk._replace(on_stderr=to_stdout)
 
+    palette = None
+    if palette_file is not None:
+        palette = _read_palette(palette_file, talk)
+    for place in (output, compare):
+        if place is not None:
+            place.make(talk)
+    sources = with_stdin(sources)
     jobs = _planned(sources, recipe, palette, paths, output, compare)
-    fault = _report_fault(jobs, paths)
-    if fault is not None:
-        talk.complain(str(paths.report), fault)
-        click.get_current_context().exit(1)
+    try:
+        _claim_report(jobs, paths)
+    except (OSError, ValueError) as error:
+        talk.give_up(str(paths.report), error)
     if shared:
         jobs = _with_shared_palette(jobs, recipe)
     outcomes = run_jobs(jobs, talk, n_processes)
     failed = [o for o in outcomes if o.status == "failed"]
     totals = _totals(outcomes)
     summary = _summary(totals)
+    fault = None
     if paths.report is not None:
         fault = _write_report(outcomes, summary, paths)
         if fault is not None:
@@ -312,6 +306,39 @@ def _run(
         talk.say(summary)
     if failed or fault is not None:
         click.get_current_context().exit(1)
+
+
+def _places(paths: _Paths, several: bool) -> tuple[Place | None, Place | None]:
+    """Tell where images and comparisons are to be written, or raise UsageError."""
+    output = parse_place("output", paths.output, several, IMAGE_SUFFIXES)
+    compare = parse_place("compare", paths.compare, several, (".png",))
+    for param, value in (("compare", paths.compare), ("report", paths.report)):
+        if value == STDOUT:
+            msg = "must be a file, not the standard output"
+            refuse_value(param, msg)
+    if paths.suffix is not None and output is not None and not output.is_directory:
+        is_other = not output.text.lower().endswith(paths.suffix.lower())
+        if output.text != STDOUT and is_other:
+            msg = f"must be the format of {output.text}, got {paths.suffix}"
+            refuse_value("suffix", msg)
+    return output, compare
+
+
+def _read_palette(path: str, talk: Talk) -> NDArray[Any]:
+    """Read a palette file or that of an indexed image, or leave with an error."""
+    from napari_kmeans._indexed_files import decode_indexed
+    from napari_kmeans._palette_files import PALETTE_SUFFIXES, read_palette
+
+    try:
+        if Path(path).suffix.lower() in PALETTE_SUFFIXES:
+            return read_palette(path)
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        talk.give_up(path, error)
+    try:
+        return decode_indexed(content).palette
+    except ValueError as error:
+        talk.give_up(path, ValueError(f"no palette: {error}"))
 
 
 class _Target(NamedTuple):
@@ -368,78 +395,47 @@ def _target(
     results: set[str],
 ) -> _Target:
     """Choose the files to write for an image, and add them to the `results`."""
-    if paths.suffix is None:
-        suffix = choose_suffix(source)
-    else:
-        suffix = f".{paths.suffix.lstrip('.')}"
+    suffix = paths.suffix or choose_suffix(source)
     place = output or Place(str(source.path.parent), is_directory=True)
     target = _Target(STDOUT, f"image{suffix}")
     if place.text != STDOUT:
-        path = _unclaimed(place, source, f"_compressed{suffix}", results)
+        path = place.unclaimed(source, f"_compressed{suffix}", results)
         # An image may be replaced by its own result.
         claim(path, taken - {identity(source.path)} | results, paths.force)
         results.add(identity(path))
         target = _Target(str(path), str(path))
     if compare is not None:
-        path = _unclaimed(compare, source, "_before_after.png", results)
-        _check_picture(path)
+        path = compare.unclaimed(source, "_before_after.png", results)
         claim(path, taken | results, paths.force)
         results.add(identity(path))
         target = target._replace(picture=str(path))
     return target
 
 
-def _unclaimed(place: Place, source: Source, ending: str, results: set[str]) -> Path:
-    """Name a file after an image: photo.jpg and photo.png do not become one."""
-    path = place.file(f"{source.stem}{ending}")
-    if place.is_directory and identity(path) in results:
-        return place.file(f"{source.path.name.replace('.', '_')}{ending}")
-    return path
-
-
-def _check_picture(path: Path) -> None:
-    """Raise ValueError unless a picture of before and after can be written there."""
-    import numpy as np
-
-    from napari_kmeans._image_files import ImageFile, check_fit
-
-    check_fit(str(path), ImageFile(np.zeros((1, 1, 3), np.uint8)))
-
-
-def _report_fault(jobs: Sequence[ImageJob], paths: _Paths) -> str | None:
-    """Say why the report must not be written, if it must not."""
+def _claim_report(jobs: Sequence[ImageJob], paths: _Paths) -> None:
+    """Raise unless the report, if there is to be one, may be written."""
     if paths.report is None:
-        return None
+        return
     taken = {identity(job.source.path) for job in jobs}
     taken |= {identity(Path(job.target)) for job in jobs}
     taken |= {identity(Path(job.picture)) for job in jobs if job.picture}
-    try:
-        claim(Path(paths.report), taken, paths.force)
-    except ValueError as error:
-        return str(error)
-    return None
+    claim(Path(paths.report), taken, paths.force)
 
 
 def _with_shared_palette(jobs: Sequence[ImageJob], recipe: Recipe) -> list[ImageJob]:
-    """Find one palette for all images that can be read."""
+    """Find one palette for all images of one kind, and leave out the others."""
     from napari_kmeans._compression import fit_shared_palette
-    from napari_kmeans._image_files import decode_image
 
-    read, done = [], []
-    for job in jobs:
-        if job.fault is None:
-            try:
-                read.append(decode_image(job.source.read()))
-            except (OSError, ValueError) as error:
-                job = job._replace(fault=reason(error, job.name))
-        done.append(job)
-    if not read:
-        return done
+    images, faults = read_group([job.source for job in jobs if job.fault is None])
+    rest = iter(faults)
+    jobs = [job if job.fault else job._replace(fault=next(rest)) for job in jobs]
+    if not images:
+        return jobs
     try:
-        palette = fit_shared_palette(read, recipe).palette
+        palette = fit_shared_palette(images, recipe).palette
     except ValueError as error:
-        return [job._replace(fault=job.fault or str(error)) for job in done]
-    return [job._replace(palette=palette) for job in done]
+        return [job._replace(fault=job.fault or str(error)) for job in jobs]
+    return [job._replace(palette=palette) for job in jobs]
 
 
 def _write_report(

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from napari_kmeans._cli._options import images_argument, jobs_option, talk_options
-from napari_kmeans._cli._places import STDOUT, claim
-from napari_kmeans._cli._sources import Source, find_sources, identity
+from napari_kmeans._cli._options import (
+    NUMBER_OF_COLORS,
+    images_argument,
+    jobs_option,
+    option,
+    talk_options,
+)
+from napari_kmeans._cli._places import STDOUT, check_suffix, claim
+from napari_kmeans._cli._sources import Source, find_sources, identity, with_stdin
 from napari_kmeans._cli._work import Outcome, Talk, finish, one_line, run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["curve"]
+
+_TABLE = ".csv"
 
 _EPILOG = """\b
 Examples:
@@ -31,13 +39,14 @@ Examples:
 
 
 def _parse_numbers(
-    _: click.Context, param: click.Parameter, value: str
+    ctx: click.Context, param: click.Parameter, value: str
 ) -> tuple[int, ...]:
     """Turn a list such as 2,4,8 into numbers, in their order."""
     if not re.fullmatch(r"\d+( *, *\d+)*", value):
         msg = f"{value!r} is not a list such as 2,4,8"
         raise click.BadParameter(msg, param=param)
-    return tuple(sorted({int(number) for number in value.split(",")}))
+    numbers = {int(number) for number in value.split(",")}
+    return tuple(NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
 
 
 class _CurveJob(NamedTuple):
@@ -78,12 +87,13 @@ class _CurveJob(NamedTuple):
             + (f"{value:>10.2f}" if math.isfinite(value) else f"{'lossless':>10}")
             for k, error, value in zip(self.ks, errors, psnrs, strict=True)
         ]
-        return Outcome("done", "\n".join([one_line(self.name), *rows]), facts)
+        text = "\n".join([one_line(self.name), *rows])
+        return Outcome("done", text, facts, is_data=True)
 
 
 @click.command(epilog=_EPILOG)
 @images_argument
-@click.option(
+@option(
     "-k",
     "--colors",
     "ks",
@@ -92,13 +102,13 @@ class _CurveJob(NamedTuple):
     default="2,4,8,16,32,64,128,256",
     help="Numbers of colors.",
 )
-@click.option(
+@option(
     "-o",
     "--output",
     metavar="FILE",
     help="Also write the table (.csv), or a plot (.png and other pictures).",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@option("--force", is_flag=True, help="Overwrite files that exist.")
 @jobs_option
 @talk_options
 def curve(
@@ -120,28 +130,18 @@ def curve(
     sources = find_sources(images)
     target = None if output in (None, STDOUT) else str(output)
     if target is not None:
+        check_suffix("output", target, (_TABLE, ".png"))
         try:
-            _check_target(target, {identity(s.path) for s in sources}, force)
-        except ValueError as error:
-            talk.complain(target, str(error))
-            click.get_current_context().exit(1)
+            claim(Path(target), {identity(source.path) for source in sources}, force)
+        except (OSError, ValueError) as error:
+            talk.give_up(target, error)
+    sources = with_stdin(sources)
     outcomes = run_jobs([_CurveJob(source, ks) for source in sources], talk, jobs)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     fault = _write(target, done, force) if target is not None and done else None
     if fault is not None:
         talk.complain(str(target), fault)
     finish(outcomes, talk, failed=fault is not None)
-
-
-def _check_target(target: str, taken: set[str], force: bool) -> None:
-    """Raise ValueError unless the file can and may be written."""
-    import numpy as np
-
-    from napari_kmeans._image_files import ImageFile, check_fit
-
-    if Path(target).suffix.lower() != ".csv":
-        check_fit(target, ImageFile(np.zeros((1, 1, 3), np.uint8)))
-    claim(Path(target), taken, force)
 
 
 def _write(target: str, done: Sequence[dict[str, Any]], force: bool) -> str | None:
@@ -153,7 +153,7 @@ def _write(target: str, done: Sequence[dict[str, Any]], force: bool) -> str | No
     from napari_kmeans._curve_plot import Curve, draw_curves
     from napari_kmeans._image_files import ImageFile, encode_image
 
-    if Path(target).suffix.lower() == ".csv":
+    if Path(target).suffix.lower() == _TABLE:
         text = io.StringIO(newline="")
         table = csv.writer(text)
         table.writerow(["image", "k", "mse", "psnr"])

@@ -48,7 +48,7 @@ class ImageJob(NamedTuple):
     @property
     def n_steps(self) -> int:
         """Count the iterations, and reading, mapping and writing."""
-        return max(self.recipe.iters, 0) + 4
+        return self.recipe.iters + 4
 
     def do(self, step: Step) -> Outcome:
         """Read, compress and write the image."""
@@ -107,7 +107,7 @@ class ImageJob(NamedTuple):
         }
         figures = (
             f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
-            f"{counted_text(n_colors)} -> {counted_text(done.n_colors)} colors, "
+            f"{counted_text(n_colors)} -> {counted_text(done.n_colors, 'color')}, "
             f"{_quality(done.psnr)}"
         )
         if is_skipped:
@@ -117,14 +117,16 @@ class ImageJob(NamedTuple):
         detail = ""
         if done.n_iter is not None:
             end = "converged" if done.converged else "not converged"
-            detail = f"{done.n_iter} iterations, {end}"
+            detail = f"{counted_text(done.n_iter, 'iteration')}, {end}"
         return Outcome(
             "done",
             text,
             facts,
             detail,
-            done.content if self.target == STDOUT else None,
-            self._section(image, done, size, n_colors) if self.in_report else "",
+            content=done.content if self.target == STDOUT else None,
+            section=self._section(image, done, size, n_colors)
+            if self.in_report
+            else "",
         )
 
     def _section(
@@ -170,7 +172,7 @@ class ImageJob(NamedTuple):
             Panel(
                 middle_plane(shown.pixels, shown.has_channels),
                 Path(name).name,
-                f"{n_bytes:,} bytes, {counted_text(n)} color{'' if n == 1 else 's'}",
+                f"{n_bytes:,} bytes, {counted_text(n, 'color')}",
             )
             for shown, name, n_bytes, n in (
                 (image, self.source.path.name, size, n_colors),

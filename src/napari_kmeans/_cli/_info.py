@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from napari_kmeans._cli._options import images_argument, jobs_option, talk_options
-from napari_kmeans._cli._sources import Source, find_sources
+from napari_kmeans._cli._sources import Source, find_sources, with_stdin
 from napari_kmeans._cli._work import Outcome, Talk, finish, one_line, run_jobs
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _InfoJob(NamedTuple):
         parts = [
             f"{len(content):,} bytes",
             f"{shape} {image.pixels.dtype}",
-            f"{counted_text(facts['colors'])} colors",
+            counted_text(facts["colors"], "color"),
         ]
         if image.has_alpha:
             parts.append("with alpha")
@@ -104,5 +104,6 @@ def info(
     Images are named as for `napari-kmeans compress`.
     """
     talk = Talk(quiet, verbose, as_json)
-    outcomes = run_jobs([_InfoJob(s) for s in find_sources(images)], talk, jobs)
+    sources = with_stdin(find_sources(images, with_results=True))
+    outcomes = run_jobs([_InfoJob(source) for source in sources], talk, jobs)
     finish(outcomes, talk)

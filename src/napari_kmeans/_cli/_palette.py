@@ -11,10 +11,24 @@ from napari_kmeans._cli._options import (
     fit_options,
     images_argument,
     jobs_option,
+    option,
+    refuse_together,
     talk_options,
 )
-from napari_kmeans._cli._places import STDOUT, Place, claim, parse_place
-from napari_kmeans._cli._sources import Source, are_several, find_sources, identity
+from napari_kmeans._cli._places import (
+    STDOUT,
+    claim,
+    parse_place,
+    suffix_parser,
+)
+from napari_kmeans._cli._shared import read_group
+from napari_kmeans._cli._sources import (
+    Source,
+    are_several,
+    find_sources,
+    identity,
+    with_stdin,
+)
 from napari_kmeans._cli._work import (
     Outcome,
     Talk,
@@ -27,10 +41,19 @@ from napari_kmeans._cli._work import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
+    from napari_kmeans._cli._places import Place
     from napari_kmeans._compression import Recipe
+    from napari_kmeans._image_files import ImageFile
     from napari_kmeans._quantize import PaletteResult
 
 __all__ = ["palette"]
+
+# Those that errors name: `PALETTE_SUFFIXES`, which are not loaded to show help, and
+# that of a picture.
+_SUFFIXES = (".gpl", ".json", ".npy", ".hex", ".png")
+_MOST_NAMED = 3
 
 _EPILOG = """\b
 Examples:
@@ -53,17 +76,23 @@ class _PaletteJob(NamedTuple):
     force: bool
     # Whether the colors are one of several lists.
     is_one_of_many: bool
+    # Why it cannot be done, if that is known.
     fault: str | None = None
+    # Images that are read already, because they share a palette.
+    group: list[ImageFile] | None = None
 
     @property
     def name(self) -> str:
-        """What the images are called."""
-        return ", ".join(source.name for source in self.sources)
+        """What the images are called, or the first of many."""
+        names = [source.name for source in self.sources]
+        if len(names) > _MOST_NAMED:
+            return f"{names[0]} and {len(names) - 1} others"
+        return ", ".join(names)
 
     @property
     def n_steps(self) -> int:
         """Count the iterations, and reading, fitting and writing."""
-        return max(self.recipe.iters, 0) + 4
+        return self.recipe.iters + 4
 
     def do(self, step: Callable[[str], object]) -> Outcome:
         """Find the colors and write them."""
@@ -73,12 +102,12 @@ class _PaletteJob(NamedTuple):
         if self.fault is not None:
             raise ValueError(self.fault)
         step("reading")
-        images = [decode_image(source.read()) for source in self.sources]
-        step("fitting")
-        if len(images) > 1:
-            result = fit_shared_palette(images, self.recipe)
+        if self.group is not None:
+            result = fit_shared_palette(self.group, self.recipe)
         else:
-            result = fit_palette(images, self.recipe, lambda: step("fitting"))
+            image = decode_image(self.sources[0].read())
+            step("fitting")
+            result = fit_palette([image], self.recipe, lambda: step("fitting"))
         step("writing")
         if self.target is not None:
             _write(self.target, result, self.recipe, self.force)
@@ -86,11 +115,11 @@ class _PaletteJob(NamedTuple):
 
     def _outcome(self, result: PaletteResult) -> Outcome:
         """Tell the colors."""
-        from napari_kmeans._display import hex_color
+        from napari_kmeans._display import counted_text, hex_color
 
         colors = [hex_color(color) for color in result.palette]
         facts: dict[str, Any] = {
-            "input": self.name,
+            "input": ", ".join(source.name for source in self.sources),
             "output": self.target,
             "colors": colors,
             "counts": result.counts.tolist(),
@@ -99,34 +128,37 @@ class _PaletteJob(NamedTuple):
             "converged": result.converged,
         }
         if self.target is not None:
-            text = one_line(f"{self.name} -> {self.target}: {len(colors):,} colors")
+            n_colors = counted_text(len(colors), "color")
+            text = one_line(f"{self.name} -> {self.target}: {n_colors}")
         elif self.is_one_of_many:
             text = one_line(f"{self.name}: {' '.join(colors)}")
         else:
             text = "\n".join(colors)
         end = "converged" if result.converged else "not converged"
-        return Outcome("done", text, facts, f"{result.n_iter} iterations, {end}")
+        detail = f"{counted_text(result.n_iter, 'iteration')}, {end}"
+        return Outcome("done", text, facts, detail, is_data=self.target is None)
 
 
 @click.command(epilog=_EPILOG)
 @images_argument
 @fit_options
-@click.option("--shared", is_flag=True, help="Find one palette for all images.")
-@click.option(
+@option("--shared", is_flag=True, help="Find one palette for all images.")
+@option(
     "-o",
     "--output",
     metavar="PATH",
-    help="File to write: .gpl, .json or .npy, .hex for a line per color, or a picture "
-    "of the colors, such as .png.  [default: print the colors]",
+    help="File to write: .gpl, .json, .npy or .hex, or a picture of the colors, such "
+    "as .png.  [default: print the colors]",
 )
-@click.option(
+@option(
     "--format",
     "suffix",
     metavar="NAME",
     default="gpl",
+    callback=suffix_parser(*_SUFFIXES),
     help="Format of files in a directory.",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@option("--force", is_flag=True, help="Overwrite files that exist.")
 @jobs_option
 @talk_options
 def palette(
@@ -152,74 +184,105 @@ def palette(
     """
     from napari_kmeans._compression import Recipe
 
-    if psnr is not None and (k is not None or shared):
-        msg = f"--psnr and {'--shared' if shared else '--colors'} exclude each other"
-        raise click.UsageError(msg)
+    refuse_together("psnr", "k", "shared", "init", "seed")
     recipe = Recipe(16 if k is None else k, iters, init, seed, color_space, psnr=psnr)
     sources = find_sources(images)
     several = not shared and are_several(images, sources)
-    groups = [sources] if shared else [[source] for source in sources]
     place = None
     if output != STDOUT:
-        place = parse_place("--output", output, several)
-    taken = {identity(source.path) for source in sources}
-    planned = []
-    for group in groups:
-        target, fault = None, None
-        try:
-            target = _target(group, place, f".{suffix.lstrip('.')}", taken, force)
-        except (OSError, ValueError) as error:
-            fault = reason(error, group[0].name)
-        planned.append(
-            _PaletteJob(group, target, recipe, force, len(groups) > 1, fault)
-        )
+        place = parse_place("output", output, several, _SUFFIXES)
     talk = Talk(quiet, verbose, as_json)
+    if place is not None:
+        place.make(talk)
+    sources = with_stdin(sources)
+    planned = [
+        _PaletteJob([source], None, recipe, force, len(sources) > 1)
+        for source in sources
+    ]
+    if shared:
+        planned = _with_group(planned)
+    if place is not None:
+        taken = {identity(source.path) for source in sources}
+        planned = _with_targets(planned, place, f"_palette{suffix}", taken)
     finish(run_jobs(planned, talk, jobs), talk)
 
 
-def _target(
-    group: list[Source], place: Place | None, suffix: str, taken: set[str], force: bool
-) -> str | None:
-    """Choose the file to write, and see that it may be written."""
-    import numpy as np
+def _with_group(jobs: list[_PaletteJob]) -> list[_PaletteJob]:
+    """Make one job of the images that can share a palette, after those that cannot."""
+    images, faults = read_group([job.sources[0] for job in jobs])
+    pairs = list(zip(jobs, faults, strict=True))
+    planned = [job._replace(fault=fault) for job, fault in pairs if fault is not None]
+    if images:
+        sources = [job.sources[0] for job, fault in pairs if fault is None]
+        group = jobs[0]._replace(sources=sources, group=images, is_one_of_many=False)
+        planned.append(group)
+    return planned
 
-    from napari_kmeans._image_files import ImageFile, check_fit
-    from napari_kmeans._palette_files import PALETTE_SUFFIXES
 
-    if place is None:
-        return None
-    path = place.file(f"{group[0].stem}_palette{suffix}")
-    if path.suffix.lower() not in (*PALETTE_SUFFIXES, ".hex"):
-        check_fit(str(path), ImageFile(np.zeros((1, 1, 3), np.uint8)))
-    claim(path, taken, force)
-    taken.add(identity(path))
-    return str(path)
+def _with_targets(
+    jobs: list[_PaletteJob], place: Place, ending: str, taken: set[str]
+) -> list[_PaletteJob]:
+    """Choose the files to write, and see that no two are one, nor one of the images."""
+    results: set[str] = set()
+    planned = []
+    for job in jobs:
+        if job.fault is None:
+            path = place.unclaimed(job.sources[0], ending, results)
+            try:
+                claim(path, taken | results, job.force)
+                results.add(identity(path))
+                job = job._replace(target=str(path))
+            except (OSError, ValueError) as error:
+                job = job._replace(fault=reason(error, job.name))
+        planned.append(job)
+    return planned
 
 
 def _write(target: str, result: PaletteResult, recipe: Recipe, force: bool) -> None:
     """Write the colors in the format of a file name."""
     from napari_kmeans._atomic_file import replace_file
-    from napari_kmeans._display import hex_color
-    from napari_kmeans._image_files import ImageFile, encode_image
-    from napari_kmeans._palette_files import PALETTE_SUFFIXES, write_palette
-    from napari_kmeans._swatches import draw_swatches
+    from napari_kmeans._palette_files import PALETTE_SUFFIXES, encode_palette
 
     suffix = Path(target).suffix.lower()
-    if suffix in PALETTE_SUFFIXES:
+    if suffix not in PALETTE_SUFFIXES:
+        content = _picture(target, result.palette)
+    elif suffix in (".gpl", ".json"):
+        wanted = {"k": recipe.k} if recipe.psnr is None else {"psnr": recipe.psnr}
         provenance = {
-            "k": recipe.k,
+            **wanted,
             "iters": recipe.iters,
             "init": recipe.init,
             "seed": recipe.seed,
             "color_space": recipe.color_space,
         }
-        write_palette(
-            target, result.palette, provenance=None if suffix == ".npy" else provenance
-        )
-        return
-    if suffix == ".hex":
-        lines = [f"{hex_color(color).removeprefix('#')}\n" for color in result.palette]
-        content = "".join(lines).encode()
+        content = encode_palette(target, result.palette, provenance)
     else:
-        content = encode_image(target, ImageFile(draw_swatches(result.palette)))
+        content = encode_palette(target, result.palette, None)
     replace_file(target, content, overwrite=force)
+
+
+def _picture(target: str, palette: NDArray[Any]) -> bytes:
+    """Draw the colors, in a file with a palette as the palette itself."""
+    from napari_kmeans._image_files import ImageFile, encode_image
+    from napari_kmeans._indexed_files import encode_indexed
+    from napari_kmeans._swatches import draw_swatches, swatch_labels
+
+    if not _holds(Path(target).suffix.lower(), palette):
+        return encode_image(target, ImageFile(draw_swatches(palette)))
+    is_gray = palette.ndim == 1 or palette.shape[1] == 1
+    colors = palette.reshape(-1, 1).repeat(3, axis=1) if is_gray else palette
+    labels = swatch_labels(len(colors))
+    return encode_indexed(target, labels, colors, keep_order=True)
+
+
+def _holds(suffix: str, palette: NDArray[Any]) -> bool:
+    """Tell whether an image file can have a palette as its own."""
+    from napari_kmeans._indexed_files import MAX_FILE_COLORS
+    from napari_kmeans._tiff_files import TIFF_SUFFIXES
+
+    n_channels = palette.shape[1] if palette.ndim == 2 else 1
+    if suffix in TIFF_SUFFIXES:
+        return n_channels in (1, 3) and palette.dtype in ("uint8", "uint16")
+    if palette.dtype != "uint8" or len(palette) > MAX_FILE_COLORS:
+        return False
+    return n_channels in {".png": (1, 3, 4), ".gif": (1, 3)}.get(suffix, ())

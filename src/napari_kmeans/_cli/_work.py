@@ -8,7 +8,15 @@ import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeAlias,
+)
 
 import click
 
@@ -58,8 +66,9 @@ class Outcome(NamedTuple):
     text: str
     # The same for programs.
     facts: dict[str, Any]
-    # What only --verbose tells.
+    # What only --verbose tells, and whether the text is data that it must not spoil.
     detail: str = ""
+    is_data: bool = False
     # What goes to the standard output instead of a file.
     content: bytes | None = None
     # The part of the report.
@@ -83,6 +92,11 @@ class Talk(NamedTuple):
     def complain(self, name: str, why: str) -> None:
         """Tell people what went wrong, in one line."""
         click.echo(one_line(f"Error: {name}: {why}"), err=True)
+
+    def give_up(self, name: str, error: Exception) -> NoReturn:
+        """Tell people what went wrong, and leave with the exit status of it."""
+        self.complain(name, reason(error, name))
+        click.get_current_context().exit(1)
 
 
 def run_jobs(jobs: Sequence[Job], talk: Talk, n_processes: int) -> list[Outcome]:
@@ -129,9 +143,10 @@ def to_json(value: dict[str, Any]) -> str:
 def reason(error: Exception, name: str) -> str:
     """Say what went wrong with an image, or with the file named in the error."""
     if isinstance(error, OSError) and error.strerror:
-        elsewhere = error.filename not in (None, name)
-        return error.strerror + (f": {error.filename}" if elsewhere else "")
-    return str(error) or type(error).__name__
+        file = name if error.filename is None else str(error.filename)
+        elsewhere = file.rstrip(os.sep) != name.rstrip(os.sep)
+        return error.strerror + (f": {file}" if elsewhere else "")
+    return str(error).removeprefix(f"{name} ") or type(error).__name__
 
 
 def one_line(text: str) -> str:
@@ -263,5 +278,11 @@ def _tell(outcome: Outcome, talk: Talk) -> None:
     if outcome.content is not None:
         sys.stdout.buffer.write(outcome.content)
         sys.stdout.buffer.flush()
-    more = f", {outcome.detail}" if talk.verbose and outcome.detail else ""
-    talk.say(outcome.text + more)
+    if not (talk.verbose and outcome.detail):
+        talk.say(outcome.text)
+    elif outcome.is_data:
+        talk.say(outcome.text)
+        name = one_line(outcome.facts["input"])
+        talk._replace(on_stderr=True).say(f"{name}: {outcome.detail}")
+    else:
+        talk.say(f"{outcome.text}, {outcome.detail}")

@@ -45,7 +45,7 @@ _UPDATE = "the last result"
 _NEW = "a new layer"
 _FIT = "a fit to the image"
 _FROM_FILE = "a palette file"
-_PALETTE_SUFFIXES = (".gpl", ".json", ".npy")
+_PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
@@ -163,7 +163,7 @@ class Controls(Container[Widget]):
             label="Palette file",
             filter=f"Palettes (*{' *'.join(_PALETTE_SUFFIXES)})",
             nullable=True,
-            tooltip="Colors to take, of a file: .gpl (GIMP), .json or .npy (NumPy).\n"
+            tooltip="Colors to take, of a .gpl (GIMP), .json, .npy or .hex file.\n"
             "For this, choose “a palette file” above.",
         )
         self.palettes = ComboBox(
