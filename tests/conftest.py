@@ -1,12 +1,17 @@
 import os
 import shutil
 
+import hypothesis
 import pytest
 import skimage.data
 from PIL import Image
 
 # Tests neither read the settings of napari's user nor write them.
 os.environ["NAPARI_CONFIG"] = ""
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="module")
