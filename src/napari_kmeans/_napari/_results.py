@@ -137,15 +137,17 @@ class Results:
         layers = []
         for place, described in _described(request, outcome, record):
             layer = last.get(place)
-            if layer is not None and _fits(layer, described):
-                _bring_up_to_date(layer, described, _MADE[layer].name)
-            elif wanted in (place[0], "both"):
-                # The viewer gives it another name where this one is taken.
-                layer = self._viewer.add_layer(Layer.create(*described))
-            else:
+            is_new = layer is None or not _fits(layer, described)
+            if is_new and wanted not in (place[0], "both"):
                 continue
+            if layer is None or is_new:
+                layer = Layer.create(*described)
+                name = layer.name
+            else:
+                name = _bring_up_to_date(layer, described, _MADE[layer].name)
+            # Known before anybody hears of the layer.
             _MADE[layer] = Made(
-                layer.name,
+                name,
                 place,
                 len(request.layers),
                 request.source.look,
@@ -153,6 +155,10 @@ class Results:
                 request.source.channels,
                 outcome,
             )
+            if is_new:
+                # The viewer gives it another name where this one is taken.
+                self._viewer.add_layer(layer)
+                _MADE[layer] = _MADE[layer]._replace(name=layer.name)
             layers.append(layer)
         results = _LAST.setdefault(request.layers[0], {})
         results[_ids(request.layers)] = [ref(layer) for layer in layers]
@@ -271,8 +277,11 @@ def _fits(layer: Layer, described: LayerDataTuple) -> bool:
     )
 
 
-def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> None:
-    """Give a layer new data, and its source's place; a name of the user's is kept."""
+def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> str:
+    """Give a layer new data, and its source's place; a name of the user's is kept.
+
+    Returns the name that it was given here, then or now.
+    """
     data, attributes, _ = described
     layer.data = data
     for name in PLACES:
@@ -282,8 +291,10 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> No
     if isinstance(layer, Labels):
         layer.colormap = attributes["colormap"]
         layer.features = attributes["features"]
-    if layer.name == named:
-        layer.name = attributes["name"]
+    if layer.name != named:
+        return named
+    layer.name = attributes["name"]
+    return layer.name
 
 
 def _equal(one: Any, other: Any) -> bool:
