@@ -11,6 +11,7 @@ import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.layers._layer_actions import _duplicate_layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_allclose, assert_array_equal, assert_equal
@@ -1245,6 +1246,58 @@ def test_colors_replaced_in_a_row_are_all_shown(result, qtbot, monkeypatch):
     qtbot.waitUntil(lambda: (image.data[labels.data == 4] == (254, 0, 0)).all())
 
     assert (image.data[labels.data == 2] == (255, 0, 0)).all()
+
+
+def duplicate(viewer, layer):
+    """Copy a layer as the menu of the layer list does."""
+    viewer.layers.selection = {layer}
+    _duplicate_layer(viewer.layers)
+    (copy,) = viewer.layers.selection
+    return copy
+
+
+def test_color_replaced_in_copied_labels_leaves_the_run_as_it_is(
+    viewer, result, monkeypatch
+):
+    widget, image, labels = result()
+    before, told = image.data.copy(), len(messages())
+    copy = duplicate(viewer, labels)
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+
+    widget.panel.opened.emit(1)
+    wait_for_threads()
+    QApplication.processEvents()
+
+    assert_array_equal(copy.get_color(2), [1, 0, 0, 1])
+    assert "#ff0000" in widget.panel.hexes
+    assert "#ff0000" not in list(labels.features["hex"])
+    assert_array_equal(image.data, before)
+    assert len(messages()) == told
+
+
+def test_color_replaced_in_copied_labels_of_layers_leaves_the_others(
+    viewer, dock, finish, monkeypatch
+):
+    channels = np.moveaxis(data.astronaut()[:64, :50] * np.uint16(9), -1, 0)
+    for channel, color in zip(channels, ("red", "cyan", "gray"), strict=True):
+        viewer.add_image(channel, colormap=color)
+    widget = dock()
+    viewer.layers.selection = set(viewer.layers)
+    widget.controls.channels.value = "layers"
+    widget.controls.output.value = "labels"
+    widget.controls.k.value = 4
+    press(widget.run)
+    finish(widget)
+    labels = viewer.layers[-1]
+    copy = duplicate(viewer, labels)
+    color = np.array([2000, 0, 0], dtype=np.uint16)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: color)
+
+    widget.panel.opened.emit(3)
+
+    assert list(copy.features["hex"][:3]) == list(labels.features["hex"][:3])
+    assert copy.features["hex"][3] != labels.features["hex"][3]
 
 
 def test_panel_follows_the_selected_result(viewer, dock, finish):

@@ -231,8 +231,15 @@ def _ids(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 
 def _adopted(layer: Labels) -> Made:
-    """Give what is known about labels that were read from a file, or copied."""
+    """Give what is known about labels that were read from a file, or copied.
+
+    From now on they are a run of their own: copies keep their colors, and a copy has no
+    images that would have to follow.
+    """
     record = layer.metadata[METADATA]
+    look = _look_of(record)
+    record = record | {"run": secrets.token_hex(8)}
+    layer.metadata = layer.metadata | {METADATA: record}
     palette = record["palette"]
     levels = tuple(layer.data) if layer.multiscale else (layer.data,)
     numbers = range(1, len(palette) + 1)
@@ -248,9 +255,17 @@ def _adopted(layer: Labels) -> Made:
         colormap=layer.colormap,
         features=layer.features,
     )
-    is_rgb = palette.ndim == 2 and palette.shape[1] in (3, 4)
-    look = Look(is_rgb=is_rgb, colormaps=(), contrast_limits=(), gammas=())
     return Made(layer.name, ("labels", 0), 1, look, -1, None, outcome)
+
+
+def _look_of(record: dict[str, Any]) -> Look:
+    """Give how the layers of a run show its palette, as far as that is still known."""
+    for layer, made in _MADE.items():
+        if (record_of(layer) or {}).get("run") == record["run"]:
+            return made.look
+    palette = record["palette"]
+    is_rgb = palette.ndim == 2 and palette.shape[1] in (3, 4)
+    return Look(is_rgb=is_rgb, colormaps=(), contrast_limits=(), gammas=())
 
 
 def _described(
