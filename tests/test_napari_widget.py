@@ -1946,6 +1946,25 @@ def test_replaced_result_follows_its_source_and_keeps_its_new_name(
     assert_array_equal(viewer.layers[1].translate, (5, 7))
 
 
+def test_chosen_layers_stay_chosen_when_they_are_renamed(viewer, dock, result):
+    _, image, labels = result()
+    first, second = (viewer.add_image(np.eye(9), name=name) for name in ("b", "c"))
+    controls = dock().controls
+    controls.source.value = first
+    viewer.layers.selection = {first, second}
+    controls.channels.value = "layers"
+    controls.inside.value = labels
+    controls.palette.value = image
+
+    for layer in (first, second, image, labels):
+        layer.name = f"renamed {layer.name}"
+
+    assert controls.source.value is first
+    assert controls.channels.value == "layers"
+    assert controls.inside.value is labels
+    assert controls.palette.value is image
+
+
 @pytest.mark.parametrize("middle", ["image", "labels"])
 @pytest.mark.parametrize("multiscale", [False, True])
 def test_update_leaves_no_layer_of_the_last_result_behind(

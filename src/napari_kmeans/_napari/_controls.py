@@ -313,15 +313,18 @@ class Controls(Container[Widget]):
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
-        self.source.reset_choices()
-        self.palette.reset_choices()
-        self.inside.reset_choices()
+        for box in (self.source, self.palette, self.inside):
+            _renew_choices(box)
         self.update_choices()
 
     def update_channels(self) -> bool:
         """Offer the layers that are selected now, and say if that changed anything."""
         before = self.channels.choices
-        self.channels.reset_choices()
+        if self.channels.value == "layers":
+            _renew_choices(self.channels)
+        else:
+            # Another layer may have axes of the same numbers.
+            self.channels.reset_choices()
         self.channels.enabled = len(self.channels.choices) > 1
         return bool(self.channels.choices != before)
 
@@ -433,6 +436,18 @@ class Controls(Container[Widget]):
                 if not (is_axis and axis == channels)
             ]
         return choices
+
+
+def _renew_choices(box: ComboBox) -> None:
+    """Offer what there is now, and keep what is chosen whatever it is called now."""
+    chosen = box.value
+    # magicgui goes by the names.
+    with box.changed.blocked():
+        box.reset_choices()
+        if chosen in box.choices:
+            box.value = chosen
+    if box.value != chosen:
+        box.changed.emit(box.value)
 
 
 def _lay_out(container: Container[Widget]) -> None:
