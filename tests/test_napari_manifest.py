@@ -100,6 +100,19 @@ def test_active_layer_must_be_an_image(viewer):
     assert "not an image" in messages()[-1]
 
 
+def test_previews_are_no_images_to_quantize(viewer, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = QuantizeWidget(viewer)
+    qtbot.addWidget(widget.native)
+    widget.live.value = True
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    viewer.layers.selection = {viewer.layers[1]}
+
+    quantize_active_layer(viewer)
+
+    assert "not an image" in messages()[-1]
+
+
 def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
     def fail(*_, **__):
         msg = "out of crayons"

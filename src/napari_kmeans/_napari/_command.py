@@ -15,6 +15,7 @@ from napari_kmeans._napari._jobs import Newest
 from napari_kmeans._napari._layers import read_source
 from napari_kmeans._napari._names import quoted
 from napari_kmeans._napari._outcomes import Outcome, Progress, quantize_source
+from napari_kmeans._napari._overlays import is_overlay
 from napari_kmeans._napari._results import Request, Results
 from napari_kmeans._napari._settings import default_settings
 from napari_kmeans._napari._words import in_words
@@ -31,7 +32,7 @@ def quantize_active_layer(viewer: Viewer) -> None:
     """Reduce the active image layer as the preferences say, and add the result."""
     viewer = getattr(viewer, "__wrapped__", viewer)
     layer = viewer.layers.selection.active
-    if not isinstance(layer, Image):
+    if not isinstance(layer, Image) or is_overlay(layer):
         show_warning("The active layer is not an image: choose an image layer first.")
         return
     source = read_source((layer,), None)
