@@ -17,7 +17,8 @@ from napari.utils.notifications import notification_manager
 from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from pandas.testing import assert_frame_equal
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QOpenGLContext
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
@@ -501,6 +502,24 @@ def test_window_closed_while_running(window, paused, qtbot):
     qtbot.wait(1)
 
     assert paused.n_iterations == 1
+
+
+def test_removed_layers_are_freed_in_the_context_of_the_canvas(window, qtbot):
+    # In another one, Mesa crashes once the layer that is left is drawn again.
+    for name in ("below", "above"):
+        window.add_image(data.astronaut(), name=name)
+    dock_in(window)
+    canvas = window.window._qt_window.centralWidget().findChild(QOpenGLWidget)
+    window.screenshot(canvas_only=False, flash=False)
+    qtbot.waitUntil(lambda: QOpenGLContext.currentContext() is not canvas.context())
+    contexts = []
+    window.layers.events.removed.connect(
+        lambda: contexts.append(QOpenGLContext.currentContext())
+    )
+
+    window.layers.remove("above")
+
+    assert contexts == [canvas.context()]
 
 
 def test_nothing_keeps_the_image_of_a_source_that_was_removed(

@@ -22,12 +22,14 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QColor
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
     QApplication,
     QColorDialog,
     QComboBox,
     QFrame,
     QInputDialog,
+    QMainWindow,
     QScrollArea,
     QSizePolicy,
     QSpacerItem,
@@ -263,6 +265,7 @@ class QuantizeWidget(Container[Widget]):
         self._viewer.dims.events.ndisplay.connect(self._follow_dims)
         selection = self._viewer.layers.selection.events
         selection.changed.connect(self._follow_selection)
+        self._viewer.layers.events.removing.connect(self._enter_canvas)
         self._viewer.layers.events.removed.connect(self._list_palette)
         # What is shown for a while goes with what it was asked for by.
         _Watcher(self.native, self._stop_overlays, self._cancel)
@@ -286,7 +289,22 @@ class QuantizeWidget(Container[Widget]):
             event.disconnect(self._follow_dims)
         selection = self._viewer.layers.selection.events
         selection.changed.disconnect(self._follow_selection)
+        self._viewer.layers.events.removing.disconnect(self._enter_canvas)
         self._viewer.layers.events.removed.disconnect(self._list_palette)
+
+    def _enter_canvas(self) -> None:
+        """Make the canvas' OpenGL context the current one.
+
+        napari frees what drew a removed layer at once, in whatever context that is;
+        in the window's own one, Mesa crashes with one of the next drawings.
+        """
+        window = self.native
+        while window.parentWidget() is not None:
+            window = window.parentWidget()
+        center = window.centralWidget() if isinstance(window, QMainWindow) else None
+        if center is not None:
+            for canvas in center.findChildren(QOpenGLWidget):
+                canvas.makeCurrent()
 
     # The reduction.
 
