@@ -125,11 +125,10 @@ def draw_volume():
     session.controls.k.value = 4
     session.controls.output.value = "labels"
     session.run()
-    session.viewer.layers["volume"].visible = False
     session.viewer.dims.ndisplay = 3
     session.viewer.reset_view()
     session.viewer.scene.camera.angles = (10, -35, 65)
-    session.viewer.scene.camera.zoom *= 0.8
+    session.viewer.scene.camera.zoom *= 0.68
     session.choose(3)
     session.picture("volume")
     session.close()

@@ -27,7 +27,6 @@ __all__ = [
     "axes_of_labels",
     "describe_images",
     "describe_labels",
-    "first_axis_of_labels",
     "images_of_layer",
     "labels_colormap",
     "labels_matrix",
@@ -236,11 +235,11 @@ def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
 
 def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:
     """Give what the axes of the labels of a layer are."""
-    first = first_axis_of_labels(channels)
+    first = _first_axis_of_labels(channels)
     return {"units": layer.units[first:], "axis_labels": layer.axis_labels[first:]}
 
 
-def first_axis_of_labels(channels: Channels | None) -> int:
+def _first_axis_of_labels(channels: Channels | None) -> int:
     """Give the first axis of a layer that its labels have, too."""
     return int(channels is not None and channels.axis == 0)
 

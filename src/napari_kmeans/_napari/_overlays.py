@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -13,7 +14,8 @@ from napari_kmeans._napari._jobs import Newest
 from napari_kmeans._napari._layers import (
     PLACES,
     axes_of_labels,
-    first_axis_of_labels,
+    labels_placement,
+    world_matrix,
 )
 from napari_kmeans._napari._outcomes import quantize_source
 from napari_kmeans._napari._reading import read_array
@@ -34,22 +36,29 @@ if TYPE_CHECKING:
 
     Mask = Callable[[], NDArray[np.bool_]]
 
-__all__ = ["Highlight", "Preview", "is_overlay"]
+__all__ = ["Highlight", "Preview", "grid_of", "is_overlay"]
 
 # Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
 _MOST_PREVIEWED = 1 << 19
 _MOST_FITTED = 1 << 15
-_MOST_HIGHLIGHTED = 1 << 21
 # Milliseconds; changes within are answered together.
 _PAUSE = 30
 _OVERLAY = "napari-kmeans overlay"
-# Over the pixels of other colors.
-_VEIL = np.array([0.0, 0.0, 0.0, 0.85])
+# Opacity of what lies over the pixels of other colors.
+_VEIL = 0.85
+# Rec. 709, and what is hard to see on black, or beside others under a black veil.
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+_FAINTEST = 0.25
 
 
 def is_overlay(layer: Layer) -> bool:
     """Whether a layer is shown for a while only."""
     return _OVERLAY in layer.metadata
+
+
+def grid_of(viewer: Viewer) -> Any:
+    """Give the grid that shows layers side by side, which napari 0.9 has moved."""
+    return getattr(viewer, "canvas", viewer).grid
 
 
 class _Overlay:
@@ -311,76 +320,130 @@ def _thinned(image: NDArray[Any], whole_axis: int | None) -> tuple[slice, ...]:
 class Highlight:
     """Show which pixels have a color.
 
-    A veil lies over all others in a plane. A volume would hide them, so there the
-    layer makes room for these pixels alone.
+    A veil lies over all others in a plane. In a volume it would hide what it is
+    about, so there these pixels are shown alone: all other layers of pixels are
+    hidden, and seen again afterwards.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    removed : callable
+        Told when the user removes it.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, removed: Callable[[], None]) -> None:
         self._viewer = viewer
+        self._removed = removed
         self._overlay = _Overlay(viewer)
-        # What the overlay shows the slice of.
+        # What the overlay shows, and how it is colored.
         self._shown: tuple[Any, ...] | None = None
-        self._hidden: Layer | None = None
+        self._look: tuple[Any, ...] | None = None
+        # Layers that made room, unless the user has chosen otherwise since.
+        self._hidden: WeakSet[Layer] | None = None
+        viewer.layers.events.inserted.connect(self._follow_copy)
+        viewer.layers.events.removed.connect(self._follow_removal)
 
     def show(
         self, layer: Layer, outcome: Outcome, channels: Channels | None, entry: int
     ) -> None:
-        """Show the pixels of an entry, in the slice of `layer` that is on the screen.
+        """Show the pixels of an entry, in `layer` or where it lies.
 
         Its `channels` have one label.
         """
-        dims = self._viewer.dims
-        part = visible_part(layer, dims, _MOST_HIGHLIGHTED, channels)
-        if part is None:
-            self.hide()
-            return
+        dims, labels = self._viewer.dims, outcome.labels
+        shown = (id(labels), world_matrix(layer).tolist())
+        # In a cell of its own it covers nothing.
+        is_apart = bool(grid_of(self._viewer).enabled)
         is_volume = dims.ndisplay == 3
-        if is_volume and layer.visible:
-            layer.visible = False
-            self._hidden = layer
-        elif not is_volume:
-            self._reveal()
-        colors = _alone(entry, outcome.rgba[entry]) if is_volume else _veil(entry)
+        look = (entry, outcome.rgba[entry].tolist(), is_volume, is_apart)
+        if shown != self._shown or self._overlay.layer is None:
+            overlay = Labels(
+                list(labels) if layer.multiscale else labels[0],
+                multiscale=layer.multiscale,
+                colormap=_colormap(*look),
+                opacity=1,
+                name="pixels of a color",
+                **labels_placement(layer, channels),
+            )
+            # The one before is not removed by the user.
+            self._shown = None
+            self._overlay.show(overlay)
         # It is kept while the mouse goes from color to color.
-        shown = (id(outcome.labels), part.level, str(part.box), part.affine.tolist())
-        if shown == self._shown and self._overlay.layer is not None:
-            self._overlay.layer.colormap = colors
-            return
-        box = part.box[first_axis_of_labels(channels) :]
-        overlay = Labels(
-            outcome.labels[part.level][box],
-            colormap=colors,
-            affine=part.affine,
-            opacity=1,
-            name="pixels of a color",
-            **axes_of_labels(layer, channels),
-        )
-        self._overlay.show(overlay)
-        self._shown = shown
+        elif look != self._look:
+            self._overlay.layer.colormap = _colormap(*look)
+        self._shown, self._look = shown, look
+        if not is_volume or is_apart:
+            self._reveal()
+        elif self._hidden is None:
+            self._make_room()
 
     def hide(self) -> None:
         """Show all pixels again."""
+        self._shown = None
         self._overlay.hide()
         self._reveal()
 
+    def _make_room(self) -> None:
+        """Hide all other pixels."""
+        # Listed first, for linked layers follow each other.
+        layers = [
+            layer
+            for layer in self._viewer.layers
+            if layer.visible
+            and isinstance(layer, Image | Labels)
+            and layer is not self._overlay.layer
+        ]
+        self._hidden = WeakSet()
+        for layer in layers:
+            layer.visible = False
+            self._will_reveal(layer)
+
     def _reveal(self) -> None:
-        """Let the layer be seen that made room."""
-        if self._hidden is not None:
-            self._hidden.visible = True
-            self._hidden = None
+        """Let the layers be seen that made room."""
+        layers, self._hidden = list(self._hidden or ()), None
+        for layer in layers:
+            layer.events.visible.disconnect(self._follow_choice)
+        for layer in layers:
+            layer.visible = True
+
+    def _will_reveal(self, layer: Layer) -> None:
+        """Show a hidden layer in the end, unless the user shows or hides it."""
+        assert self._hidden is not None
+        self._hidden.add(layer)
+        layer.events.visible.connect(self._follow_choice)
+
+    def _follow_choice(self, event: Any) -> None:
+        """Leave a layer as the user wants it."""
+        assert self._hidden is not None
+        self._hidden.discard(event.source)
+        event.source.events.visible.disconnect(self._follow_choice)
+
+    def _follow_copy(self, event: Any) -> None:
+        """Take what was made from a hidden layer, and is hidden like it, for one."""
+        layer, names = event.value, tuple(each.name for each in self._hidden or ())
+        if not layer.visible and layer.name.startswith(names):
+            self._will_reveal(layer)
+
+    def _follow_removal(self) -> None:
+        """End where the user has removed the overlay."""
+        if self._shown is not None and self._overlay.layer is None:
+            self.hide()
+            self._removed()
 
 
-def _alone(entry: int, color: NDArray[np.float64]) -> Any:
-    """Color no labels but that of an entry."""
+def _colormap(entry: int, color: list[float], is_volume: bool, is_apart: bool) -> Any:
+    """Color the label of an entry, and all others, so that it is seen."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    clear = np.zeros(4)
-    return DirectLabelColormap(color_dict={None: clear, 0: clear, entry + 1: color})
-
-
-def _veil(entry: int) -> Any:
-    """Color all labels but that of an entry."""
-    from napari.utils.colormaps import DirectLabelColormap
-
-    clear = np.zeros(4)
-    return DirectLabelColormap(color_dict={None: _VEIL, 0: _VEIL, entry + 1: clear})
+    rgb = np.array(color[:3])
+    lack = max(0.0, _FAINTEST - rgb @ _LUMA)
+    own, others = np.zeros(4), np.zeros(4)
+    if is_volume:
+        own = np.array([*np.minimum(rgb + lack, 1), 1])
+    else:
+        # A dark color would be as dark as others are under a dark veil.
+        others = np.array([*np.full(3, float(lack > 0)), _VEIL])
+        if is_apart:
+            own = np.array([*rgb, 1])
+    return DirectLabelColormap(color_dict={None: others, 0: others, entry + 1: own})

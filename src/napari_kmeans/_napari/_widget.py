@@ -51,7 +51,7 @@ from napari_kmeans._napari._outcomes import (
     paint_labels,
     quantize_source,
 )
-from napari_kmeans._napari._overlays import Highlight, Preview
+from napari_kmeans._napari._overlays import Highlight, Preview, grid_of
 from napari_kmeans._napari._palette_panel import PalettePanel
 from napari_kmeans._napari._python import as_python
 from napari_kmeans._napari._results import Made, Request, Results
@@ -127,10 +127,12 @@ class QuantizeWidget(Container[Widget]):
         self._measuring = Newest()
         self._recoloring: dict[str, Newest] = {}
         self._results = Results(self._viewer)
-        self._highlight = Highlight(self._viewer)
-        # The layer whose palette is listed, and the entry that stays highlighted.
+        self._highlight = Highlight(self._viewer, lambda: self._choose(None))
+        # The layer whose palette is listed, the entry that stays highlighted, and
+        # the one that is pointed at.
         self._listed: Layer | None = None
         self._kept: int | None = None
+        self._pointed: int | None = None
         # What was found about each run, as it is shown.
         self._measured: dict[str, str] = {}
 
@@ -263,6 +265,7 @@ class QuantizeWidget(Container[Widget]):
         self._viewer.dims.events.current_step.connect(self._follow_dims)
         self._viewer.dims.events.order.connect(self._follow_dims)
         self._viewer.dims.events.ndisplay.connect(self._follow_dims)
+        grid_of(self._viewer).events.enabled.connect(self._show_pixels)
         selection = self._viewer.layers.selection.events
         selection.changed.connect(self._follow_selection)
         self._viewer.layers.events.removing.connect(self._enter_canvas)
@@ -287,10 +290,12 @@ class QuantizeWidget(Container[Widget]):
         events = self._viewer.dims.events
         for event in (events.current_step, events.order, events.ndisplay):
             event.disconnect(self._follow_dims)
+        grid_of(self._viewer).events.enabled.disconnect(self._show_pixels)
         selection = self._viewer.layers.selection.events
         selection.changed.disconnect(self._follow_selection)
         self._viewer.layers.events.removing.disconnect(self._enter_canvas)
         self._viewer.layers.events.removed.disconnect(self._list_palette)
+        self._highlight.hide()
 
     def _enter_canvas(self) -> None:
         """Make the canvas' OpenGL context the current one.
@@ -373,7 +378,8 @@ class QuantizeWidget(Container[Widget]):
             return
         # Ready again first, for a layer that has changed its shape cannot be followed.
         self._stop(f"{name}: the result could not be added.")
-        self._stop_preview()
+        # Its colors are not those that are shown.
+        self._stop_overlays()
         layers = self._results.add(request, outcome)
         self._show_done(1, 1)
         if not self.plot.errors:
@@ -454,8 +460,7 @@ class QuantizeWidget(Container[Widget]):
 
     def _follow_dims(self) -> None:
         self._request_preview()
-        if self._kept is not None:
-            self._show_pixels(self._kept)
+        self._show_pixels()
 
     # The palette of the result that is looked at.
 
@@ -489,28 +494,26 @@ class QuantizeWidget(Container[Widget]):
 
     def _point(self, entry: int) -> None:
         """Show the pixels of the color that is pointed at, or of the chosen one."""
-        if entry >= 0:
-            self._show_pixels(entry)
-        elif self._kept is not None:
-            self._show_pixels(self._kept)
-        else:
-            self._highlight.hide()
+        self._pointed = entry if entry >= 0 else None
+        self._show_pixels()
 
     def _choose(self, entry: int | None) -> None:
         """Keep showing the pixels of a color, until it is chosen again."""
         self._kept = None if entry == self._kept else entry
+        self._pointed = None
         self.lock.enabled = self._kept is not None
         self.panel.mark(self._kept)
-        if self._kept is None:
-            self._highlight.hide()
-        else:
-            self._show_pixels(self._kept)
+        self._show_pixels()
 
-    def _show_pixels(self, entry: int) -> None:
+    def _show_pixels(self) -> None:
+        """Show what is to be shown now, as it is now."""
+        entry = self._kept if self._pointed is None else self._pointed
         layer, made = self._listed, self._results.made(self._listed)
-        if layer is not None and made is not None:
-            channels = made.channels if isinstance(layer, Image) else None
-            self._highlight.show(layer, made.outcome, channels, entry)
+        if entry is None or layer is None or made is None:
+            self._highlight.hide()
+            return
+        channels = made.channels if isinstance(layer, Image) else None
+        self._highlight.show(layer, made.outcome, channels, entry)
 
     def _replace(self, entry: int) -> None:
         """Ask for another color and give it to the layers of the run."""
@@ -531,6 +534,7 @@ class QuantizeWidget(Container[Widget]):
         self._measured.pop(run, None)
         has_images = self._results.recolor(run, palette, replaced)
         self._list_palette(layer)
+        self._show_pixels()
         if not has_images:
             return
 
