@@ -72,7 +72,9 @@ def test(options):
     if ON_LINUX:
         install_for_window(SCREEN_PROGRAMS)
     sync()
-    command = [program("python"), "-m", "pytest", *options]
+    # A process for each core, which gets whole files.
+    workers = ["-n", "auto", "--dist", "loadfile"]
+    command = [program("python"), "-m", "pytest", *workers, *options]
     if ON_LINUX:
         # A desktop's own choice of display must not lead out of the virtual screen.
         environment = os.environ | {"QT_QPA_PLATFORM": "xcb"}
