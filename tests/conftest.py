@@ -1,10 +1,13 @@
 import os
 import shutil
+import threading
 
 import hypothesis
 import pytest
 import skimage.data
 from PIL import Image
+
+from napari_kmeans import kmeans_palette
 
 # Tests neither read the settings of napari's user nor write them.
 os.environ["NAPARI_CONFIG"] = ""
@@ -31,3 +34,131 @@ def folder(tmp_path, monkeypatch, photo_file):
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo_file, tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def viewer():
+    """Give a viewer without a window, which takes layers as one with a window does."""
+    from napari.components import ViewerModel
+
+    from napari_window import wait_for_threads
+
+    viewer = ViewerModel()
+    yield viewer
+    wait_for_threads()
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    """Make the widget, and let it follow the layers as napari does."""
+    from napari_kmeans._napari import QuantizeWidget
+
+    def dock():
+        widget = QuantizeWidget(viewer)
+        qtbot.addWidget(widget.native)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(widget.reset_choices)
+        events.renamed.connect(widget.reset_choices)
+        return widget
+
+    return dock
+
+
+@pytest.fixture
+def window(make_napari_viewer):
+    """Give a viewer in a real window."""
+    from napari_window import wait_for_threads
+
+    viewer = make_napari_viewer(show=True)
+    yield viewer
+    # Threads must not outlive the window that they report to.
+    wait_for_threads()
+
+
+@pytest.fixture
+def finish(qtbot):
+    """Wait until a widget is ready for the next computation."""
+
+    def finish(widget):
+        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+
+    return finish
+
+
+class _Paused:
+    """Holds the computation after each iteration until it may go on."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self.may_go_on = threading.Event()
+        self.n_computations = 0
+        self.n_iterations = 0
+
+    def kmeans_palette(self, image, k, iters, *, callback, **keywords):
+        self.n_computations += 1
+
+        def pausing(state):
+            self.n_iterations += 1
+            self.reached.set()
+            assert self.may_go_on.wait(20)
+            callback(state)
+
+        return kmeans_palette(image, k, iters, callback=pausing, **keywords)
+
+
+@pytest.fixture
+def paused(monkeypatch):
+    from napari_kmeans._napari import _outcomes
+
+    paused = _Paused()
+    monkeypatch.setattr(_outcomes, "kmeans_palette", paused.kmeans_palette)
+    yield paused
+    paused.may_go_on.set()
+
+
+# The preview.
+
+
+@pytest.fixture
+def settle(qtbot):
+    """Wait until the preview shows what is chosen."""
+
+    def settle(widget):
+        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
+
+    return settle
+
+
+# The palette.
+
+
+@pytest.fixture
+def result(viewer, dock, finish):
+    """Give a widget after it has made an image and labels, and the two layers."""
+
+    def result(image=None, output="both", k=5, **attributes):
+        if image is None:
+            image = skimage.data.astronaut()[:64, :50]
+        viewer.add_image(image, name="a", **attributes)
+        widget = dock()
+        widget.controls.k.value = k
+        widget.controls.output.value = output
+        widget.run.native.click()
+        finish(widget)
+        return widget, *viewer.layers[1:]
+
+    return result
+
+
+@pytest.fixture
+def seen(window, qtbot):
+    """Say where the canvas is not black while no other layers are visible than some."""
+
+    def seen(*layers):
+        for layer in window.layers:
+            layer.visible = layer in layers
+        qtbot.wait(1)
+        return window.screenshot(canvas_only=True, flash=False)[..., :3].any(axis=-1)
+
+    return seen

@@ -1,7 +1,5 @@
 """Which pixels and layers are seen while a color is pointed at or chosen."""
 
-import threading
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -13,6 +11,7 @@ from skimage import data
 
 from napari_kmeans._napari import QuantizeWidget
 from napari_kmeans._napari._overlays import grid_of, is_overlay
+from napari_window import wait_for_threads
 
 PHOTO = data.astronaut()[:120, :150]
 STACK = data.astronaut()[:120].reshape(4, 30, 512, 3)[:, :, :90]
@@ -21,14 +20,6 @@ VOLUME = STACK[..., 0]
 LARGE = data.astronaut().repeat(6, axis=0).repeat(6, axis=1)
 LARGE[::2, ::3] //= 2
 N_ACTIONS = 150
-
-
-@pytest.fixture
-def viewer():
-    """Give a viewer without a window."""
-    viewer = ViewerModel()
-    yield viewer
-    wait_for_threads()
 
 
 @pytest.fixture
@@ -61,12 +52,6 @@ def window(make_napari_viewer):
     viewer.window.resize(1000, 700)
     yield viewer
     wait_for_threads()
-
-
-def wait_for_threads():
-    for thread in threading.enumerate():
-        if thread.name == "napari-kmeans":
-            thread.join(20)
 
 
 def highlight_in(viewer):

@@ -1,0 +1,36 @@
+"""Ways to use the widget, and to look at what is in the viewer."""
+
+import threading
+
+from napari.utils.notifications import notification_manager
+
+
+def dock_in(window):
+    """Dock the widget as the Plugins menu does."""
+    _, widget = window.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    return widget
+
+
+def messages():
+    return [notification.message for notification in notification_manager.records]
+
+
+def press(button):
+    button.native.click()
+
+
+def wait_for_threads():
+    """Wait until they end by themselves."""
+    for thread in threading.enumerate():
+        if thread.name == "napari-kmeans":
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def preview_in(viewer):
+    (layer,) = (x for x in viewer.layers if x.name.startswith("preview of"))
+    return layer

@@ -1,0 +1,175 @@
+"""What can be chosen in the widget."""
+
+import numpy as np
+from numpy.testing import assert_array_equal
+from skimage import data
+
+from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_window import messages, names, press
+
+
+def test_layers_can_be_chosen_as_they_come_and_go(viewer, dock):
+    widget = dock()
+    assert widget.controls.source.choices == ()
+
+    first = viewer.add_image(np.zeros((4, 4)), name="first")
+    viewer.add_labels(np.zeros((4, 4), dtype=int))
+    second = viewer.add_image(np.ones((4, 4)), name="second")
+    assert widget.controls.source.choices == (first, second)
+
+    viewer.layers.remove(first)
+    assert widget.controls.source.value is second
+
+
+# What is chosen.
+
+
+def test_locked_colors_are_in_the_palette(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.fixed.value = "#00ff00, 1 2 3"
+
+    press(widget.run)
+    finish(widget)
+
+    fixed = np.array([[0, 255, 0], [1, 2, 3]], dtype=np.uint8)
+    expected = kmeans_palette(image, fixed=fixed).palette
+    record = viewer.layers[-1].metadata["napari-kmeans"]
+    assert_array_equal(record["palette"], expected)
+
+
+def test_unreadable_colors_are_told(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.fixed.value = "red"
+
+    press(widget.run)
+
+    assert "numbers, got 'red'" in widget.status.value
+    assert "numbers, got 'red'" in messages()[-1]
+    assert widget.run.enabled
+
+
+def test_only_what_applies_can_be_chosen(viewer, dock):
+    widget = dock()
+    controls = widget.controls
+    viewer.add_image(data.camera()[:64], name="gray")
+    assert not controls.color_space.enabled
+    assert not controls.rng.enabled
+    assert not controls.channels.enabled
+    assert not controls.palettes.enabled
+
+    controls.init.value = "random"
+    assert controls.rng.enabled
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
+    viewer.add_image(stack, rgb=True, name="stack")
+    controls.source.value = viewer.layers["stack"]
+    assert controls.color_space.enabled
+    assert list(controls.palettes.choices) == [None, 0, 1, 2]
+
+    controls.palette.value = "a palette file"
+    assert not controls.k.enabled
+    assert not controls.fixed.enabled
+    assert controls.palette_file.enabled
+
+
+# Channels, and running again.
+
+
+def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
+    channels = np.moveaxis(data.astronaut()[:60, :50], -1, 0)
+    for name, channel in zip("abc", channels, strict=True):
+        viewer.add_image(channel, name=name)
+    viewer.add_image(np.zeros((7, 7)), name="other")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    viewer.layers.selection = set(viewer.layers)
+    widget.controls.channels.value = "layers"
+    widget.controls.k.value = 4
+    widget.controls.output.value = "both"
+
+    press(widget.run)
+    finish(widget)
+
+    stacked = np.moveaxis(channels, 0, -1)
+    expected = quantize_kmeans(stacked, 4)
+    # Sorted by the sum of channels here, as nobody says that these are colors.
+    for i, name in enumerate("abc"):
+        assert_array_equal(viewer.layers[f"{name} in 4 colors"].data, expected[..., i])
+    assert viewer.layers[-1].name == "a + b + c in 4 labels"
+    # The result is selected now; they still belong together.
+    assert widget.controls.channels.value == "layers"
+
+
+def test_chosen_layers_stay_chosen_when_they_are_renamed(viewer, dock, result):
+    _, image, labels = result()
+    first, second = (viewer.add_image(np.eye(9), name=name) for name in ("b", "c"))
+    controls = dock().controls
+    controls.source.value = first
+    viewer.layers.selection = {first, second}
+    controls.channels.value = "layers"
+    controls.inside.value = labels
+    controls.palette.value = image
+
+    for layer in (first, second, image, labels):
+        layer.name = f"renamed {layer.name}"
+
+    assert controls.source.value is first
+    assert controls.channels.value == "layers"
+    assert controls.inside.value is labels
+    assert controls.palette.value is image
+
+
+def test_palette_of_another_result_is_taken(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    viewer.add_image(data.astronaut()[64:128], name="b")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    press(widget.run)
+    finish(widget)
+    widget.controls.source.value = viewer.layers["b"]
+    widget.controls.palette.value = viewer.layers["a in 16 colors"]
+
+    press(widget.run)
+    finish(widget)
+
+    palette = kmeans_palette(data.astronaut()[:64]).palette
+    expected = palette[map_to_palette(data.astronaut()[64:128], palette)]
+    assert_array_equal(viewer.layers["b in 16 colors"].data, expected)
+
+
+def test_palette_file_must_be_chosen(viewer, dock):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+
+    press(widget.run)
+
+    assert (
+        widget.status.value == "Palette file: choose a .gpl, .json, .npy or .hex file"
+    )
+    assert widget.run.enabled
+
+
+def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.palette.value = "a palette file"
+    widget.controls.palette_file.value = tmp_path / "none.gpl"
+
+    press(widget.run)
+    finish(widget)
+
+    assert "none.gpl" in widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_slider_and_number_are_one(dock):
+    widget = dock()
+    widget.controls.k_slider.value = 5
+    assert widget.controls.k.value == 6
+    widget.controls.k.value = 256
+    assert widget.controls.k_slider.value == widget.controls.k_slider.max
+    widget.controls.k.value = 5000
+    assert widget.controls.k.value == 5000
