@@ -432,3 +432,17 @@ def test_preview_is_fitted_inside_the_mask(viewer, dock, settle):
     palette = kmeans_palette(image, 4, mask=mask > 0).palette
     expected = palette[map_to_palette(image, palette)]
     assert_array_equal(preview_in(viewer).data[..., :3], expected)
+
+
+def test_preview_of_an_empty_mask_is_explained(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    viewer.add_labels(np.zeros((64, 50), dtype=int), name="m")
+    widget = dock()
+    widget.controls.inside.value = viewer.layers["m"]
+
+    widget.live.value = True
+    settle(widget)
+
+    assert len(viewer.layers) == 2
+    told = "No preview: Nothing of “a” is inside “m”"
+    assert widget.status.value.startswith(told)

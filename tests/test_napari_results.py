@@ -55,6 +55,7 @@ def test_second_result_may_replace_the_first(viewer, dock, finish):
         press(widget.run)
         finish(widget)
 
+    assert widget.status.value.startswith("Updated “a in 3 colors [1]” and ")
     assert len(viewer.layers) == 4
     first, labels = viewer.layers[2:]
     assert_array_equal(first.data, quantize_kmeans(image, 3))

@@ -277,10 +277,19 @@ def _at(arrays: tuple[Any, ...], box: tuple[slice, ...]) -> tuple[NDArray[Any], 
 
 
 def _mask_at(source: Source, part: Visible) -> Mask | None:
-    """Give the mask of a part of the image, at its level of detail."""
+    """Give the mask of a part of the image, at its level of detail.
+
+    Raises
+    ------
+    ValueError
+        If no pixel of the whole image is inside, as `kmeans_palette` does.
+    """
     if source.mask is None:
         return None
     mask = source.mask()
+    if not mask.any():
+        msg = "mask must be True for a pixel, got none"
+        raise ValueError(msg)
     axes = [axis for axis in range(len(part.box)) if axis != source.channel_axis]
     index = []
     for axis, full in zip(axes, mask.shape, strict=True):

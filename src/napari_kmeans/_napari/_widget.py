@@ -380,12 +380,14 @@ class QuantizeWidget(Container[Widget]):
         self._stop(f"{name}: the result could not be added.")
         # Its colors are not those that are shown.
         self._stop_overlays()
+        before = set(self._viewer.layers)
         layers = self._results.add(request, outcome)
         self._show_done(1, 1)
         if not self.plot.errors:
             self.plot.clear(_why_no_iteration(request.settings))
         names = " and ".join(quoted(layer.name) for layer in layers)
-        self.status.value = f"Added {names}."
+        done = "Updated" if before.issuperset(layers) else "Added"
+        self.status.value = f"{done} {names}."
         self._list_palette(layers[-1])
         self.numbers.value = "Measuring"
         self._measure(request, outcome, record_of(layers[-1]))
