@@ -167,6 +167,25 @@ def test_opacity_is_kept(tmp_path):
         assert_array_equal(saved.palette[saved.labels], image.data)
 
 
+@pytest.mark.parametrize("is_result", [True, False])
+def test_colors_hidden_by_opacity_need_no_entry(tmp_path, is_result):
+    image = np.dstack([RGB, (np.median(GRAY) < GRAY) * np.uint8(255)])
+    hidden = image[..., 3] == 0
+    assert len(np.unique(image[hidden], axis=0)) > 256
+    layer, _, _ = results_of(image)
+    assert_array_equal(layer.data[hidden], image[hidden])
+    if not is_result:
+        layer.metadata = {}
+
+    save(layer, tmp_path / "a.png")
+
+    saved = read_indexed(tmp_path / "a.png")
+    shown = saved.palette[saved.labels]
+    assert_array_equal(shown[~hidden], layer.data[~hidden])
+    assert not shown[hidden, 3].any()
+    assert len(saved.palette) == 5
+
+
 def test_unlabeled_pixels_are_clear(tmp_path):
     labels = Labels(np.array([[0, 1, 2], [2, 0, 1]]))
     save(labels, tmp_path / "a.png")

@@ -50,7 +50,8 @@ class CannotHold(OSError):
 def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write an image layer of few colors to a PNG, GIF or TIFF file.
 
-    Pixels that are not finite become one more entry, as unlabeled ones do.
+    Pixels that are not finite become one more entry, as unlabeled ones do, and what is
+    fully transparent becomes one color, whatever it hides.
 
     Parameters
     ----------
@@ -78,11 +79,13 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
+    palette = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
+    if look.is_rgb and image.shape[-1] == 4:
+        image = _with_one_clear_color(image, palette)
     pixels = image if look.is_rgb else image[..., np.newaxis]
     is_empty = np.zeros(pixels.shape[:-1], dtype=bool)
     if image.dtype.kind == "f":
         is_empty = ~np.isfinite(pixels).all(axis=-1)
-    palette = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
     entries = None
     if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
@@ -240,6 +243,16 @@ def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray
         palette = np.hstack([palette, opaque])
     clear = np.zeros((1, palette.shape[1]), palette.dtype)
     return np.concatenate([palette, clear])
+
+
+def _with_one_clear_color(
+    image: NDArray[Any], palette: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Give what is fully transparent the first such color of a palette, or zeros."""
+    clear = np.zeros((1, 4), image.dtype)
+    if palette is not None and palette.shape[1:] == (4,):
+        clear = np.concatenate([palette[palette[:, 3] <= 0].astype(image.dtype), clear])
+    return np.where(image[..., 3:] <= 0, clear[0], image)
 
 
 def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
