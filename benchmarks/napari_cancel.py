@@ -74,7 +74,7 @@ def make_kinds():
         found = read_source(layers, axis)
         if mask is None:
             return found
-        read = read_mask(mask, layers[0], SHAPE, None)
+        read = read_mask(mask, layers[0], None, None)
         return found._replace(mask=partial(draw_mask, read))
 
     def transparent():

@@ -188,7 +188,7 @@ def test_drawing_has_a_checkpoint_for_some_rows_of_a_shape(kind):
     checks = []
     with interruptible(lambda: checks.append(1)):
         inside(layer, Image(np.zeros((1000, 2001))))
-    assert len(checks) > 1000 * 2001 // _masks._BLOCK
+    assert len(checks) >= 1000 * 2001 // _masks._BLOCK
 
 
 def test_moving_has_a_checkpoint_for_some_rows():

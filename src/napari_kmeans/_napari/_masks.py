@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Mask", "draw_mask", "read_mask"]
 
-# Pixels that are drawn or moved at once, and parts that shapes are drawn in at most.
-_BLOCK = 1 << 19
-_MOST_STRIPS = 32
+# Pixels that are drawn or moved at once, and parts that a shape is drawn in at most.
+_BLOCK = 1 << 18
+_MOST_STRIPS = 64
 
 
 class Mask(NamedTuple):
@@ -104,30 +104,23 @@ def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draw shapes on an image of `shape`."""
     # Into the pixels of the image.
     back = np.linalg.inv(mask.matrix)
-    corners = [c @ back[:-1, :-1].T + back[:-1, -1] for c in mask.corners]
-    is_open = [kind in ("line", "path") for kind in mask.kinds]
     drawn = np.zeros(shape, dtype=bool)
+    n_rows = shape[-2]
     n_strips = min(_MOST_STRIPS, max(1, drawn.size // _BLOCK))
-    height = max(1, -(-shape[-2] // n_strips))
-    # Ends of lines would be moved into a strip.
-    strips = [(0, shape[-2], True)]
-    strips += [(top, height, False) for top in range(0, shape[-2], height)]
-    for top, n_rows, are_open in strips:
-        checkpoint()
-        strip = drawn[..., top : top + n_rows, :]
-        down = np.zeros(len(shape))
-        down[-2] = top
-        near = [
-            (c - down, kind)
-            for c, kind, is_line in zip(corners, mask.kinds, is_open, strict=True)
-            if is_line == are_open
-            and c[:, -2].min() <= top + n_rows
-            and c[:, -2].max() >= top - 1
-        ]
-        if near:
-            moved, kinds = zip(*near, strict=True)
-            shapes = Shapes(list(moved), shape_type=list(kinds), ndim=len(shape))
-            strip |= np.asarray(shapes.to_labels(strip.shape)) != 0
+    for corners, kind in zip(mask.corners, mask.kinds, strict=True):
+        moved = corners @ back[:-1, :-1].T + back[:-1, -1]
+        low, high = moved[:, -2].min(), moved[:, -2].max()
+        # Ends of lines would be moved into a strip.
+        height = n_rows if kind in ("line", "path") else max(1, -(-n_rows // n_strips))
+        for top in range(0, n_rows, height):
+            if low > top + height or high < top - 1:
+                continue
+            checkpoint()
+            strip = drawn[..., top : top + height, :]
+            in_strip = moved.copy()
+            in_strip[:, -2] -= top
+            layer = Shapes([in_strip], shape_type=kind, ndim=len(shape))
+            strip |= np.asarray(layer.to_labels(strip.shape)) != 0
     return drawn
 
 
