@@ -105,7 +105,9 @@ def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
 def test_chosen_layers_stay_chosen_when_they_are_renamed(viewer, dock, result):
     _, image, labels = result()
     first, second = (viewer.add_image(np.eye(9), name=name) for name in ("b", "c"))
-    controls = dock().controls
+    # A widget that nobody holds goes with the next collection of garbage.
+    widget = dock()
+    controls = widget.controls
     controls.source.value = first
     viewer.layers.selection = {first, second}
     controls.channels.value = "layers"
