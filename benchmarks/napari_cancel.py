@@ -87,6 +87,7 @@ def make_kinds():
     labels = np.zeros(SHAPE, np.uint8)
     labels[500:, 500:] = 1
     turned = Labels(labels, rotate=7, scale=(0.9, 0.9))
+    kinds = ["polygon", "ellipse"]
     polygon = np.array([[100, 200], [2900, 300], [2500, 4800], [300, 4500]])
     lazy = partial(da.from_array, chunks=(512, 512, 3), name=False)
     stack = photo.reshape(15, 1000, 1000, 3)
@@ -141,7 +142,7 @@ def make_kinds():
         "mask": (lambda: source(photo, mask=Labels(labels)), both),
         "mask-turned": (lambda: source(photo, mask=turned), both),
         "mask-shapes": (
-            lambda: source(photo, mask=Shapes([polygon] * 3, shape_type="polygon")),
+            lambda: source(photo, mask=Shapes([polygon] * 2, shape_type=kinds)),
             both,
         ),
         "dask": (lambda: source(lazy(photo)), both),

@@ -277,6 +277,8 @@ def test_channels_are_moved_into_a_contiguous_image(monkeypatch, axis):
     moved = move_channels(image, axis)
     assert_array_equal(moved, np.moveaxis(image, -1, axis), strict=True)
     assert moved.flags.c_contiguous
+    # It is not copied for nothing.
+    assert np.shares_memory(moved, image) == (axis in (3, -1))
 
 
 @pytest.mark.parametrize("is_transposed", [False, True])

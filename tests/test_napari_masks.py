@@ -151,12 +151,21 @@ def random_shapes(rng, ndim):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("seed", range(20))
 def test_shapes_are_drawn_as_napari_does(monkeypatch, ndim, seed):
-    monkeypatch.setattr(_masks, "_BLOCK", 300)
+    monkeypatch.setattr(_masks, "_COMPARED", 300)
     corners, kinds = random_shapes(np.random.default_rng(seed), ndim)
     shape = (4, 40, 50)[3 - ndim :]
     layer = Shapes(corners, shape_type=kinds, ndim=ndim)
     mask = inside(layer, Image(np.zeros(shape)))
     assert_array_equal(mask, layer.to_labels(shape) != 0)
+
+
+def test_pixels_on_an_edge_are_those_of_napari(monkeypatch):
+    # Whether these are inside hangs on the last bits of the corners.
+    monkeypatch.setattr(_masks, "_COMPARED", 300)
+    corners = np.array([[0.1, 0.1], [900.1, 900.1], [900.1, 0.1]])
+    layer = Shapes([corners], shape_type="polygon")
+    mask = inside(layer, Image(np.zeros((1000, 1000))))
+    assert_array_equal(mask, layer.to_labels((1000, 1000)) != 0)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -188,7 +197,8 @@ def test_drawing_has_a_checkpoint_for_some_rows_of_a_shape(kind):
     checks = []
     with interruptible(lambda: checks.append(1)):
         inside(layer, Image(np.zeros((1000, 2001))))
-    assert len(checks) >= 1000 * 2001 // _masks._BLOCK
+    # Four corners at least are compared with each pixel.
+    assert len(checks) > 4 * 1000 * 2001 // _masks._COMPARED
 
 
 def test_moving_has_a_checkpoint_for_some_rows():

@@ -145,6 +145,21 @@ def test_dask_ends_between_chunks():
     assert 0 < len(computed) < n_all
 
 
+def test_dask_ends_between_chunks_that_are_put_in_their_places():
+    counted = itertools.count()
+    with interruptible(lambda: next(counted)):
+        read_array(da.from_array(IMAGE, chunks=(1, 50, 3)))
+    # Slices of an array in memory are no tasks.
+    assert next(counted) >= 40
+
+
+def test_dtype_is_that_of_the_chunks():
+    # What a function that is mapped gives, dask is told, and believes.
+    image = da.from_array(IMAGE, chunks=(10, 50, 3))
+    lying = image.map_blocks(np.asarray, np.int16, dtype=np.uint8)
+    assert read_array(lying).dtype == np.int16
+
+
 def test_checkpoints_are_no_matter_of_other_computations_of_dask():
     class Seen(Callback):
         tasks = 0

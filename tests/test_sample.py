@@ -69,6 +69,28 @@ def test_too_many_colors_to_count_are_fitted_from_the_pixels(monkeypatch, dtype,
     assert_allclose(result.mse, expected.mse, rtol=1e-9)
 
 
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_of_many_pixels_that_are_not_seen_the_first_are_counted(
+    monkeypatch, is_transposed
+):
+    # Of the first 50 of them, more have the color 5 than 9; of all, fewer.
+    monkeypatch.setattr(_color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(_sample, "_MOST_UNSEEN", 50)
+    monkeypatch.setattr(_sample, "_BLOCK", 7)
+    image = np.random.default_rng(0).integers(1, 1 << 16, (40, 10, 4)).astype("u2")
+    image[10:20] = 9
+    image[12] = 5
+    image[13, 5:] = 5
+    image[14, 5:] = 5
+    image[10:12, :6] = 5
+    image[10:20, :, 3] = 0
+    if is_transposed:
+        image = np.asfortranarray(image)
+    assert_array_equal(sample([image], alpha=True).unseen, [[5, 5, 5, 0]])
+    monkeypatch.setattr(_sample, "_MOST_UNSEEN", 1000)
+    assert_array_equal(sample([image], alpha=True).unseen, [[9, 9, 9, 0]])
+
+
 def test_an_image_without_a_finite_pixel():
     with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
         sample([np.full((1, 1, 3), np.inf)])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Labels, Shapes
+from napari.layers.shapes._shapes_utils import triangulate_ellipse
 
 from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._color_counts import cut_rows
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Mask", "draw_mask", "read_mask"]
 
-# Pixels that are drawn or moved at once, and parts that a shape is drawn in at most.
+# Pixels times corners that are compared at once, and pixels that are moved at once.
+_COMPARED = 1 << 20
 _BLOCK = 1 << 18
-_MOST_STRIPS = 64
 
 
 class Mask(NamedTuple):
@@ -101,27 +102,56 @@ def draw_mask(mask: Mask) -> NDArray[np.bool_]:
 
 
 def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Draw shapes on an image of `shape`."""
+    """Draw shapes on an image of `shape`, to the pixel as `Shapes.to_labels` does.
+
+    That holds the interpreter lock from the first pixel of a shape to the last.
+    """
     # Into the pixels of the image.
     back = np.linalg.inv(mask.matrix)
     drawn = np.zeros(shape, dtype=bool)
-    n_rows = shape[-2]
-    n_strips = min(_MOST_STRIPS, max(1, drawn.size // _BLOCK))
     for corners, kind in zip(mask.corners, mask.kinds, strict=True):
+        checkpoint()
         moved = corners @ back[:-1, :-1].T + back[:-1, -1]
-        low, high = moved[:, -2].min(), moved[:, -2].max()
-        # Ends of lines would be moved into a strip.
-        height = n_rows if kind in ("line", "path") else max(1, -(-n_rows // n_strips))
-        for top in range(0, n_rows, height):
-            if low > top + height or high < top - 1:
-                continue
-            checkpoint()
-            strip = drawn[..., top : top + height, :]
-            in_strip = moved.copy()
-            in_strip[:, -2] -= top
-            layer = Shapes([in_strip], shape_type=kind, ndim=len(shape))
-            strip |= np.asarray(layer.to_labels(strip.shape)) != 0
+        if kind in ("line", "path"):
+            layer = Shapes([moved], shape_type=kind, ndim=len(shape))
+            drawn |= np.asarray(layer.to_labels(shape)) != 0
+            continue
+        # Shapes keep single precision.
+        outline = moved[:, -2:].astype(np.float32)
+        if kind == "ellipse":
+            outline = triangulate_ellipse(outline)[0]
+        drawn[_planes(moved, kind, shape)] |= _filled(outline, shape[-2:])
     return drawn
+
+
+def _planes(corners: NDArray[Any], kind: str, shape: tuple[int, ...]) -> Any:
+    """Index the planes, if there are several, that a shape is in."""
+    if len(shape) == 2:
+        return ...
+    # The same shape, drawn around the one pixel of each plane.
+    angle = np.linspace(0, 2 * np.pi, len(corners), endpoint=False)
+    around = np.column_stack([corners[:, :-2], 9 * np.cos(angle), 9 * np.sin(angle)])
+    layer = Shapes([around], shape_type=kind, ndim=len(shape))
+    return np.asarray(layer.to_labels((*shape[:-2], 1, 1)))[..., 0, 0] != 0
+
+
+def _filled(outline: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Fill a polygon on a plane, its edge included."""
+    from skimage.measure import points_in_poly
+
+    filled = np.zeros(shape, dtype=bool)
+    low = np.clip(np.floor(outline.min(axis=0)), 0, shape).astype(int)
+    high = np.clip(np.ceil(outline.max(axis=0)) + 1, 0, shape).astype(int)
+    rows, columns = (np.arange(*ends) for ends in zip(low, high, strict=True))
+    step = max(1, _COMPARED // (max(1, len(columns)) * len(outline)))
+    for start in range(0, len(rows) if len(columns) else 0, step):
+        checkpoint()
+        some = rows[start : start + step]
+        # The order of coordinates of skimage.draw, for the same rounding.
+        points = np.stack(np.meshgrid(columns, some), axis=-1)
+        found = points_in_poly(points.reshape(-1, 2), outline[:, ::-1])
+        filled[np.ix_(some, columns)] = found.reshape(points.shape[:-1])
+    return filled
 
 
 def _nearest(
