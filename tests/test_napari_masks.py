@@ -159,13 +159,15 @@ def test_shapes_are_drawn_as_napari_does(monkeypatch, ndim, seed):
     assert_array_equal(mask, layer.to_labels(shape) != 0)
 
 
-def test_pixels_on_an_edge_are_those_of_napari(monkeypatch):
+@pytest.mark.parametrize("offset", [0.1, 0.2, 0.3, 0.4])
+def test_pixels_on_an_edge_are_those_of_napari(monkeypatch, offset):
     # Whether these are inside hangs on the last bits of the corners.
     monkeypatch.setattr(_masks, "_COMPARED", 300)
-    corners = np.array([[0.1, 0.1], [900.1, 900.1], [900.1, 0.1]])
-    layer = Shapes([corners], shape_type="polygon")
-    mask = inside(layer, Image(np.zeros((1000, 1000))))
-    assert_array_equal(mask, layer.to_labels((1000, 1000)) != 0)
+    corners = np.array([[0, 5], [900, 905], [900, 5]]) + offset
+    shape = (1000, 1000)
+    mask = Mask("m", "", None, (corners,), ("polygon",), np.eye(3), shape, None)
+    expected = Shapes([corners], shape_type="polygon").to_labels(shape) != 0
+    assert_array_equal(draw_mask(mask), expected)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -199,6 +201,15 @@ def test_drawing_has_a_checkpoint_for_some_rows_of_a_shape(kind):
         inside(layer, Image(np.zeros((1000, 2001))))
     # Four corners at least are compared with each pixel.
     assert len(checks) > 4 * 1000 * 2001 // _masks._COMPARED
+
+
+def test_drawing_has_a_checkpoint_for_each_line():
+    lines = [np.array([[0, 0], [9, 9]])] * 20
+    layer = Shapes(lines, shape_type="line")
+    checks = []
+    with interruptible(lambda: checks.append(1)):
+        inside(layer, Image(np.zeros((10, 10))))
+    assert len(checks) == 20
 
 
 def test_moving_has_a_checkpoint_for_some_rows():
