@@ -20,11 +20,17 @@ from napari_kmeans._atomic_file import replace_file
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PALETTE_SUFFIXES", "encode_palette", "read_palette", "write_palette"]
+__all__ = [
+    "PALETTE_SUFFIXES",
+    "PROVENANCE_SUFFIXES",
+    "encode_palette",
+    "read_palette",
+    "write_palette",
+]
 
 PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
 # Formats that say how a palette came about.
-_WITH_PROVENANCE = (".gpl", ".json")
+PROVENANCE_SUFFIXES = (".gpl", ".json")
 _MAX_COLORS = 65536
 _JSON_FORMAT = "napari-kmeans palette"
 _JSON_VERSION = 1
@@ -120,7 +126,7 @@ def encode_palette(
         msg = f"palette {fault}"
         raise ValueError(msg)
     items = _validated_provenance(provenance)
-    if provenance is not None and suffix not in _WITH_PROVENANCE:
+    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
         msg = (
             f"provenance has no place in a {suffix} file, only in .gpl and .json, "
             f"got {provenance!r}"

@@ -9,8 +9,10 @@ import click
 
 from napari_kmeans._cli._image_job import ImageJob
 from napari_kmeans._cli._options import (
+    color_space_option,
     combined,
     fit_options,
+    force_option,
     images_argument,
     jobs_option,
     option,
@@ -128,7 +130,7 @@ _write_options = combined(
         help="File or directory for a picture of the image before and after, and of "
         "the palette.",
     ),
-    option("--force", is_flag=True, help="Overwrite files that exist."),
+    force_option,
     jobs_option,
     talk_options,
 )
@@ -219,12 +221,7 @@ def compress(
     type=click.Path(exists=True, dir_okay=False),
     help="Palette: .gpl, .json, .npy or .hex, or an indexed image.",
 )
-@option(
-    "--color-space",
-    type=click.Choice(["rgb", "lab", "oklab"]),
-    default="rgb",
-    help="Where distances of colors are measured.",
-)
+@color_space_option
 @_write_options
 def apply(
     images: tuple[str, ...],

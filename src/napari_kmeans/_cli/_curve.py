@@ -11,6 +11,7 @@ import click
 
 from napari_kmeans._cli._options import (
     NUMBER_OF_COLORS,
+    force_option,
     images_argument,
     jobs_option,
     option,
@@ -108,7 +109,7 @@ class _CurveJob(NamedTuple):
     metavar="FILE",
     help="Also write the table (.csv), or a plot (.png and other pictures).",
 )
-@option("--force", is_flag=True, help="Overwrite files that exist.")
+@force_option
 @jobs_option
 @talk_options
 def curve(

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NUMBER_OF_COLORS",
+    "color_space_option",
     "combined",
     "fit_options",
+    "force_option",
     "images_argument",
     "jobs_option",
     "keep_words",
@@ -133,6 +135,13 @@ images_argument = click.argument(
     shell_complete=lambda _ctx, _param, incomplete: _files(incomplete),
 )
 
+color_space_option = option(
+    "--color-space",
+    type=click.Choice(["rgb", "lab", "oklab"]),
+    default="rgb",
+    help="Where distances of colors are measured.",
+)
+
 fit_options = combined(
     option(
         "-k",
@@ -161,12 +170,7 @@ fit_options = combined(
         type=click.IntRange(min=0),
         help="Make a start with chance in it repeatable.",
     ),
-    option(
-        "--color-space",
-        type=click.Choice(["rgb", "lab", "oklab"]),
-        default="rgb",
-        help="Where distances of colors are measured.",
-    ),
+    color_space_option,
     option(
         "--psnr",
         metavar="DB",
@@ -174,6 +178,8 @@ fit_options = combined(
         help="Use so few colors that one less would miss this quality.",
     ),
 )
+
+force_option = option("--force", is_flag=True, help="Overwrite files that exist.")
 
 jobs_option = option(
     "--jobs",

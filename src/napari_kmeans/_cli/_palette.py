@@ -9,6 +9,7 @@ import click
 
 from napari_kmeans._cli._options import (
     fit_options,
+    force_option,
     images_argument,
     jobs_option,
     option,
@@ -158,7 +159,7 @@ class _PaletteJob(NamedTuple):
     callback=suffix_parser(*_SUFFIXES),
     help="Format of files in a directory.",
 )
-@option("--force", is_flag=True, help="Overwrite files that exist.")
+@force_option
 @jobs_option
 @talk_options
 def palette(
@@ -241,12 +242,16 @@ def _with_targets(
 def _write(target: str, result: PaletteResult, recipe: Recipe, force: bool) -> None:
     """Write the colors in the format of a file name."""
     from napari_kmeans._atomic_file import replace_file
-    from napari_kmeans._palette_files import PALETTE_SUFFIXES, encode_palette
+    from napari_kmeans._palette_files import (
+        PALETTE_SUFFIXES,
+        PROVENANCE_SUFFIXES,
+        encode_palette,
+    )
 
     suffix = Path(target).suffix.lower()
     if suffix not in PALETTE_SUFFIXES:
         content = _picture(target, result.palette)
-    elif suffix in (".gpl", ".json"):
+    elif suffix in PROVENANCE_SUFFIXES:
         wanted = {"k": recipe.k} if recipe.psnr is None else {"psnr": recipe.psnr}
         provenance = {
             **wanted,

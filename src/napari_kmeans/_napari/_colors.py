@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._quality import white_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -63,7 +65,7 @@ def parse_colors(
         if size not in (3, 4) or len(octets) > size:
             msg = f"colors must have {each} each, got {word!r}"
             raise ValueError(msg)
-        top = np.iinfo(dtype).max if dtype.kind in "iu" else 1
+        top = white_of(dtype)
         octets += b"\xff" * (size - len(octets))
         values += [octet * top / 255 for octet in octets]
     if len(values) % size:

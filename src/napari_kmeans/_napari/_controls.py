@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
 from napari_kmeans._napari._colors import parse_colors
-from napari_kmeans._napari._layers import Source, read_source, record_of
+from napari_kmeans._napari._layers import Source, levels_of, read_source, record_of
 from napari_kmeans._napari._masks import draw_mask, read_mask
 from napari_kmeans._napari._names import quoted
+from napari_kmeans._napari._outcomes import in_dtype
 from napari_kmeans._napari._overlays import is_overlay
 from napari_kmeans._napari._results import Request
 from napari_kmeans._napari._settings import (
@@ -37,6 +38,7 @@ from napari_kmeans._napari._settings import (
     default_settings,
 )
 from napari_kmeans._napari._words import no_pixels, other_channels, other_values, span
+from napari_kmeans._palette_files import PALETTE_SUFFIXES
 
 __all__ = ["Controls"]
 
@@ -45,7 +47,6 @@ _UPDATE = "the last result"
 _NEW = "a new layer"
 _FIT = "a fit to the image"
 _FROM_FILE = "a palette file"
-_PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
@@ -161,7 +162,7 @@ class Controls(Container[Widget]):
         self.palette_file = FileEdit(
             name="palette_file",
             label="Palette file",
-            filter=f"Palettes (*{' *'.join(_PALETTE_SUFFIXES)})",
+            filter=f"Palettes (*{' *'.join(PALETTE_SUFFIXES)})",
             nullable=True,
             tooltip="Colors to take, of a .gpl (GIMP), .json, .npy or .hex file.\n"
             "For this, choose “a palette file” above.",
@@ -292,9 +293,7 @@ class Controls(Container[Widget]):
             n_theirs = 1 if palette.ndim == 1 else palette.shape[1]
             msg = other_channels(names[0], n_theirs, names[1], n_channels or 1)
             raise ValueError(msg)
-        with np.errstate(invalid="ignore"):
-            is_held = np.array_equal(palette.astype(dtype), palette)
-        if not is_held:
+        if in_dtype(palette, dtype) is None:
             theirs = span(palette.dtype, palette.min(), palette.max())
             raise ValueError(other_values(names[0], theirs, names[1], str(dtype)))
         return palette
@@ -304,8 +303,8 @@ class Controls(Container[Widget]):
         if self.palette.value != _FROM_FILE:
             return None
         path = str(self.palette_file.value or "")
-        if Path(path).suffix.lower() not in _PALETTE_SUFFIXES:
-            ending = f"{', '.join(_PALETTE_SUFFIXES[:-1])} or {_PALETTE_SUFFIXES[-1]}"
+        if Path(path).suffix.lower() not in PALETTE_SUFFIXES:
+            ending = f"{', '.join(PALETTE_SUFFIXES[:-1])} or {PALETTE_SUFFIXES[-1]}"
             got = f", not {quoted(Path(path).name)}" if path else ""
             msg = f"Palette file: choose a {ending} file{got}"
             raise ValueError(msg)
@@ -492,8 +491,7 @@ def _full_shape(layer: Image) -> tuple[int, ...]:
 
 def _shapes(layer: Image) -> list[tuple[int, ...]]:
     """Give the shape of the data at each level."""
-    levels = layer.data if layer.multiscale else [layer.data]
-    return [tuple(level.shape) for level in levels]
+    return [tuple(level.shape) for level in levels_of(layer)]
 
 
 def _axis_name(layer: Layer, axis: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from napari.types import LayerDataTuple
 
 from napari_kmeans._napari._reading import read_array, stack_channels
+from napari_kmeans._quality import white_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ __all__ = [
     "labels_colormap",
     "labels_matrix",
     "labels_placement",
+    "levels_of",
+    "move_layer",
     "read_level",
     "read_source",
     "record_of",
@@ -109,6 +112,11 @@ class Source(NamedTuple):
         return Channels(axis, self.levels[0][0].shape[axis])
 
 
+def levels_of(layer: Layer) -> tuple[Any, ...]:
+    """Give the data of a layer at each level of detail, the finest first."""
+    return tuple(layer.data) if layer.multiscale else (layer.data,)
+
+
 def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
     """Take the data of one layer, or of several that are channels, as they are now.
 
@@ -118,9 +126,7 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
         If several layers are not of one shape.
     """
     first = layers[0]
-    data = [
-        tuple(layer.data) if layer.multiscale else (layer.data,) for layer in layers
-    ]
+    data = [levels_of(layer) for layer in layers]
     for layer, levels in zip(layers, data, strict=True):
         if [x.shape for x in levels] != [x.shape for x in data[0]]:
             msg = (
@@ -165,8 +171,7 @@ def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
 
 def _rgb_of(palette: NDArray[Any]) -> NDArray[np.float64]:
     """Scale RGB or RGBA colors to 0 to 1."""
-    top = np.iinfo(palette.dtype).max if palette.dtype.kind in "iu" else 1
-    return palette.astype(np.float64) / top
+    return palette.astype(np.float64) / white_of(palette.dtype)
 
 
 def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
@@ -231,6 +236,13 @@ def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
         scale, translate = np.ones_like(scale), np.zeros_like(translate)
         affine = labels_matrix(linear, channels)
     return axes | {"scale": scale, "translate": translate, "affine": affine}
+
+
+def move_layer(layer: Layer, places: dict[str, Any]) -> None:
+    """Place a layer in space, and tell nobody of what stays as it is."""
+    for name, value in places.items():
+        if not np.array_equal(np.asarray(getattr(layer, name)), np.asarray(value)):
+            setattr(layer, name, value)
 
 
 def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from napari.layers.shapes._shapes_utils import triangulate_ellipse
 
 from napari_kmeans._checkpoint import checkpoint
 from napari_kmeans._color_counts import cut_rows
-from napari_kmeans._napari._layers import Channels, world_matrix
+from napari_kmeans._napari._layers import Channels, levels_of, world_matrix
 from napari_kmeans._napari._reading import read_array
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read_mask(
     ValueError
         If the layer has more axes than the image.
     """
-    shape = (image.data[0] if image.multiscale else image.data).shape[: image.ndim]
+    shape = levels_of(image)[0].shape[: image.ndim]
     if layer.ndim > len(shape):
         msg = (
             f"mask must have at most the {len(shape)} axes of the image, "
@@ -80,7 +80,7 @@ def read_mask(
     if isinstance(layer, Shapes):
         corners = tuple(np.array(shape) for shape in layer.data)
         return mask._replace(corners=corners, kinds=tuple(layer.shape_type))
-    return mask._replace(labels=layer.data[0] if layer.multiscale else layer.data)
+    return mask._replace(labels=levels_of(layer)[0])
 
 
 def draw_mask(mask: Mask) -> NDArray[np.bool_]:

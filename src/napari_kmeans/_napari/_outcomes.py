@@ -36,6 +36,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "count_labels",
+    "in_dtype",
     "make_features",
     "paint_labels",
     "quantize_source",
@@ -136,6 +137,13 @@ def quantize_source(
     )
 
 
+def in_dtype(palette: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Give the same colors in another dtype, or None if that does not hold them."""
+    with np.errstate(invalid="ignore"):
+        colors = palette.astype(dtype)
+    return colors if np.array_equal(colors, palette) else None
+
+
 def _given_palette(dtype: np.dtype[Any], settings: Settings) -> NDArray[Any] | None:
     """Give the palette that is not to be fitted, in the dtype of the image."""
     palette = settings.palette
@@ -143,9 +151,8 @@ def _given_palette(dtype: np.dtype[Any], settings: Settings) -> NDArray[Any] | N
         palette = read_palette(settings.palette_file)
     if palette is None:
         return None
-    with np.errstate(invalid="ignore"):
-        colors = palette.astype(dtype)
-    if not np.array_equal(colors, palette):
+    colors = in_dtype(palette, dtype)
+    if colors is None:
         msg = (
             f"palette must have values that {dtype} holds, as the image does, "
             f"got {palette.dtype} from {palette.min()} to {palette.max()}"

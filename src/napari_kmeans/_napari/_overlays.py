@@ -10,11 +10,13 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
+from napari_kmeans._napari._canvas import grid_of
 from napari_kmeans._napari._jobs import Newest
 from napari_kmeans._napari._layers import (
     PLACES,
     axes_of_labels,
     labels_placement,
+    move_layer,
     world_matrix,
 )
 from napari_kmeans._napari._outcomes import quantize_source
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     Mask = Callable[[], NDArray[np.bool_]]
 
-__all__ = ["Highlight", "Preview", "grid_of", "is_overlay"]
+__all__ = ["Highlight", "Preview", "is_overlay"]
 
 # Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
 _MOST_PREVIEWED = 1 << 19
@@ -54,11 +56,6 @@ _FAINTEST = 0.25
 def is_overlay(layer: Layer) -> bool:
     """Whether a layer is shown for a while only."""
     return _OVERLAY in layer.metadata
-
-
-def grid_of(viewer: Viewer) -> Any:
-    """Give the grid that shows layers side by side, which napari 0.9 has moved."""
-    return getattr(viewer, "canvas", viewer).grid
 
 
 class _Overlay:
@@ -106,7 +103,7 @@ class Preview:
     changed : callable
         Told when a layer that is shown, or its mask, has changed.
     failed : callable
-        Told of errors.
+        Told of errors, and of what was to be shown unless that is what failed.
     parent : QObject
         What it lives as long as.
     """
@@ -116,7 +113,7 @@ class Preview:
         viewer: Viewer,
         collect: Callable[[], Request | None],
         changed: Callable[[], None],
-        failed: Callable[[Exception], None],
+        failed: Callable[[Exception, Request | None], None],
         parent: QObject,
     ) -> None:
         self._viewer = viewer
@@ -168,7 +165,7 @@ class Preview:
             request = self._collect()
         except ValueError as error:
             self._overlay.hide()
-            self._failed(error)
+            self._failed(error, None)
             return
         part = None
         self._listen_to([] if request is None else self._events_of(request))
@@ -192,7 +189,7 @@ class Preview:
 
         def failed(error: Exception) -> None:
             self._overlay.hide()
-            self._failed(error)
+            self._failed(error, request)
             self._go_on()
 
         self._newest.start(compute, returned=returned, failed=failed)
@@ -212,9 +209,7 @@ class Preview:
             self._overlay.show(Image(pixels, rgb=True, name=name, **places))
             return
         layer.data = pixels
-        for place, value in places.items():
-            if not np.array_equal(np.asarray(getattr(layer, place)), np.asarray(value)):
-                setattr(layer, place, value)
+        move_layer(layer, places)
 
     def _events_of(self, request: Request) -> list[Any]:
         """Give the events of layers that tell that they are to be shown anew."""

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import ALL_COLORMAPS
 
-from napari_kmeans._napari._layers import LOOKS, METADATA, PLACES
+from napari_kmeans._napari._layers import LOOKS, METADATA, PLACES, levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -265,7 +265,7 @@ def _number(record: dict[str, Any], layer: Labels) -> list[str]:
     if axis is not None and axis > 0:
         lines.append("# One pixel of the labels spans all channels.")
         lines.append(f"labels = np.expand_dims(labels, {axis})")
-    dtype = (layer.data[0] if layer.multiscale else layer.data).dtype
+    dtype = levels_of(layer)[0].dtype
     return [*lines, f"labels = labels.astype(np.{dtype})"]
 
 
@@ -324,7 +324,7 @@ def _keywords(layer: Layer, looks: Sequence[str]) -> list[str]:
         told["rgb"] = is_rgb
         if not is_rgb:
             told["contrast_limits"] = attributes["contrast_limits"]
-    full = layer.data[0] if layer.multiscale else layer.data
+    full = levels_of(layer)[0]
     data = np.zeros((1,) * layer.ndim + ((full.shape[-1],) if is_rgb else ()), np.uint8)
     plain = Layer.create(data, told | {"multiscale": False}, kind)
     _, defaults, _ = plain.as_layer_data_tuple()

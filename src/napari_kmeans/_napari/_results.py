@@ -21,6 +21,8 @@ from napari_kmeans._napari._layers import (
     describe_labels,
     images_of_layer,
     labels_colormap,
+    levels_of,
+    move_layer,
     record_of,
     rgba_of,
 )
@@ -241,13 +243,12 @@ def _adopted(layer: Labels) -> Made:
     record = record | {"run": secrets.token_hex(8)}
     layer.metadata = layer.metadata | {METADATA: record}
     palette = record["palette"]
-    levels = tuple(layer.data) if layer.multiscale else (layer.data,)
     numbers = range(1, len(palette) + 1)
     outcome = Outcome(
         palette=palette,
         counts=record["counts"],
         slices=record["slices"],
-        labels=levels,
+        labels=levels_of(layer),
         images=(),
         n_iter=0,
         converged=True,
@@ -299,9 +300,7 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> st
     """
     data, attributes, _ = described
     layer.data = data
-    for name in PLACES:
-        if name in attributes and not _equal(getattr(layer, name), attributes[name]):
-            setattr(layer, name, attributes[name])
+    move_layer(layer, {name: attributes[name] for name in PLACES if name in attributes})
     layer.metadata = attributes["metadata"]
     if isinstance(layer, Labels):
         layer.colormap = attributes["colormap"]
@@ -310,7 +309,3 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> st
         return named
     layer.name = attributes["name"]
     return layer.name
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return bool(np.array_equal(np.asarray(one), np.asarray(other)))

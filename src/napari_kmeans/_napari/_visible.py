@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._napari._layers import Channels, labels_matrix, world_matrix
+from napari_kmeans._napari._layers import (
+    Channels,
+    labels_matrix,
+    levels_of,
+    world_matrix,
+)
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -39,7 +44,7 @@ def visible_part(
     order = [axis - first for axis in dims.order if axis >= first]
     displayed = order[-dims.ndisplay :]
     whole_axis = None if channels is None else channels.axis
-    levels = list(layer.data) if layer.multiscale else [layer.data]
+    levels = levels_of(layer)
     full = np.array(levels[0].shape[:n])
     axes = [axis for axis in range(n) if axis in displayed and axis != whole_axis]
     point = _slice_point(layer, dims, [axis for axis in order if axis not in displayed])

@@ -22,14 +22,12 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import (
     QApplication,
     QColorDialog,
     QComboBox,
     QFrame,
     QInputDialog,
-    QMainWindow,
     QScrollArea,
     QSizePolicy,
     QSpacerItem,
@@ -38,6 +36,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_kmeans._napari._canvas import enter_canvas, grid_of
 from napari_kmeans._napari._colors import hex_of, parse_colors
 from napari_kmeans._napari._controls import Controls
 from napari_kmeans._napari._error_plot import ErrorPlot
@@ -51,12 +50,13 @@ from napari_kmeans._napari._outcomes import (
     paint_labels,
     quantize_source,
 )
-from napari_kmeans._napari._overlays import Highlight, Preview, grid_of
+from napari_kmeans._napari._overlays import Highlight, Preview
 from napari_kmeans._napari._palette_panel import PalettePanel
 from napari_kmeans._napari._python import as_python
 from napari_kmeans._napari._results import Made, Request, Results
 from napari_kmeans._napari._settings import Settings, default_preview
 from napari_kmeans._napari._words import in_words
+from napari_kmeans._quality import white_of
 
 __all__ = ["QuantizeWidget"]
 
@@ -298,18 +298,7 @@ class QuantizeWidget(Container[Widget]):
         self._highlight.hide()
 
     def _enter_canvas(self) -> None:
-        """Make the canvas' OpenGL context the current one.
-
-        napari frees what drew a removed layer at once, in whatever context that is;
-        in the window's own one, Mesa crashes with one of the next drawings.
-        """
-        window = self.native
-        while window.parentWidget() is not None:
-            window = window.parentWidget()
-        center = window.centralWidget() if isinstance(window, QMainWindow) else None
-        if center is not None:
-            for canvas in center.findChildren(QOpenGLWidget):
-                canvas.makeCurrent()
+        enter_canvas(self.native)
 
     # The reduction.
 
@@ -452,11 +441,8 @@ class QuantizeWidget(Container[Widget]):
         self._stop_preview()
         self._choose(None)
 
-    def _preview_failed(self, error: Exception) -> None:
-        try:
-            request = self.controls.request()
-        except ValueError:  # It is this error, and in words.
-            request = None
+    def _preview_failed(self, error: Exception, request: Request | None) -> None:
+        # What the controls refuse is in words.
         text = str(error) if request is None else in_words(error, request)
         self.status.value = f"{_NO_PREVIEW}: {text}"
 
@@ -569,8 +555,7 @@ class QuantizeWidget(Container[Widget]):
             )
             if not chosen.isValid():
                 return None
-            top = np.iinfo(dtype).max if dtype.kind in "iu" else 1
-            rgba = np.array(chosen.getRgbF()[: len(old)]) * top
+            rgba = np.array(chosen.getRgbF()[: len(old)]) * white_of(dtype)
             return (np.rint(rgba) if dtype.kind in "iu" else rgba).astype(dtype)
         text, is_meant = QInputDialog.getText(
             self.native,

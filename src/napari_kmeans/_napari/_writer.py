@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
-    palette = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
+    palette: Any = _record(attributes).get("palette")
     if look.is_rgb and image.shape[-1] == 4:
         image = _with_one_clear_color(image, palette)
     pixels = image if look.is_rgb else image[..., np.newaxis]
@@ -97,6 +98,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         palette = _colors_of(pixels, look, attributes)
     stored = _storable(palette, look)
 
+    @functools.cache
     def palette_of(form: str) -> NDArray[Any]:
         return _for_format(stored, form, has_clear=bool(is_empty.any()))
 
@@ -136,6 +138,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     labels, attributes = _without_channels(_full(data, attributes), attributes)
     is_empty = labels == 0
 
+    @functools.cache
     def palette_of(form: str) -> NDArray[Any]:
         colors = _colors_of_labels(_numbers_of(labels, form), attributes)
         return _for_format(colors, form, has_clear=bool(is_empty.any()))
@@ -296,10 +299,16 @@ def _colors_of_labels(
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
     shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
     palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
-    exact = attributes.get("metadata", {}).get(METADATA, {}).get("palette")
+    exact = _record(attributes).get("palette")
     if exact is not None and _is_shown_as(exact, palette):
         return np.asarray(exact)
     return palette
+
+
+def _record(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give what the layer remembers of how it was made, if it was made here."""
+    record: dict[str, Any] = attributes.get("metadata", {}).get(METADATA, {})
+    return record
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
@@ -311,8 +320,7 @@ def _without_channels(
     labels: NDArray[Any], attributes: dict[str, Any]
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Leave out the axis of channels, along which labels are the same."""
-    settings = attributes.get("metadata", {}).get(METADATA, {}).get("settings", {})
-    axis = settings.get("channel_axis")
+    axis = _record(attributes).get("settings", {}).get("channel_axis")
     if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
         return labels, attributes
     axes = {
