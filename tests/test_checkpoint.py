@@ -1,4 +1,3 @@
-import itertools
 import threading
 from unittest import mock
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from checkpoints import Check, Ended
 from napari_kmeans import (
     _seeding,
     choose_k,
@@ -35,26 +35,6 @@ from napari_kmeans._nearest import nearest
 from napari_kmeans._one_channel import optimal_centers
 from napari_kmeans._point_sources import counted_source
 from napari_kmeans._seeding import kmeans_plus_plus, searched_centers
-
-
-class Ended(Exception):
-    """Is raised at a checkpoint."""
-
-
-class Check:
-    """Count the checkpoints, and raise from one of them on."""
-
-    def __init__(self, last=np.inf):
-        self.last = last
-        self._number = itertools.count(1)
-        self.n_calls = 0
-        self.threads = set()
-
-    def __call__(self):
-        self.threads.add(threading.current_thread())
-        self.n_calls = next(self._number)
-        if self.n_calls > self.last:
-            raise Ended
 
 
 def count_checks(work):

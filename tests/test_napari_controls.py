@@ -21,9 +21,6 @@ def test_layers_can_be_chosen_as_they_come_and_go(viewer, dock):
     assert widget.controls.source.value is second
 
 
-# What is chosen.
-
-
 def test_locked_colors_are_in_the_palette(viewer, dock, finish):
     image = data.astronaut()[:64]
     viewer.add_image(image, name="a")
@@ -72,9 +69,6 @@ def test_only_what_applies_can_be_chosen(viewer, dock):
     assert not controls.k.enabled
     assert not controls.fixed.enabled
     assert controls.palette_file.enabled
-
-
-# Channels, and running again.
 
 
 def test_selected_layers_are_taken_as_channels(viewer, dock, finish):

@@ -8,6 +8,7 @@ import pytest
 from napari.layers import Image
 from numpy.testing import assert_array_equal
 
+from checkpoints import Check, Ended
 from napari_kmeans import (
     kmeans_palette,
     map_to_palette,
@@ -245,21 +246,6 @@ def test_color_space_dithering_and_locked_colors_are_those_of_the_core():
     assert_array_equal(outcome.images[0], palette[labels])
 
 
-class Ended(Exception):
-    """Is raised at a checkpoint."""
-
-
-def end_after(n):
-    """Give a check that raises after so many calls."""
-    numbers = itertools.count()
-
-    def check():
-        if next(numbers) >= n:
-            raise Ended
-
-    return check
-
-
 @pytest.mark.parametrize(
     ("image", "settings"),
     [
@@ -291,7 +277,7 @@ def test_computation_ends_at_any_checkpoint(image, settings):
     assert_array_equal(found.images[0], expected.images[0])
     n_checks = next(numbers)
     for last in np.unique(np.linspace(0, n_checks - 1, 8).astype(int)):
-        with pytest.raises(Ended), interruptible(end_after(last)):
+        with pytest.raises(Ended), interruptible(Check(last)):
             outcome_of(image, **settings)
     assert_array_equal(outcome_of(image, **settings).labels[0], expected.labels[0])
 
@@ -299,8 +285,8 @@ def test_computation_ends_at_any_checkpoint(image, settings):
 def test_counting_labels_has_a_checkpoint_for_each_block(monkeypatch):
     monkeypatch.setattr(_outcomes, "_BLOCK", 100)
     labels = random_image((30, 40), top=5)
-    with interruptible(end_after(12)):
+    with interruptible(Check(12)):
         counts = count_labels(labels, 4)
     assert_array_equal(counts, np.bincount(labels.ravel())[1:])
-    with pytest.raises(Ended), interruptible(end_after(11)):
+    with pytest.raises(Ended), interruptible(Check(11)):
         count_labels(labels, 4)

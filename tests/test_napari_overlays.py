@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari._overlays import grid_of, is_overlay
+from napari_kmeans._napari._canvas import grid_of
+from napari_kmeans._napari._overlays import is_overlay
 from napari_window import wait_for_threads
 
 PHOTO = data.astronaut()[:120, :150]

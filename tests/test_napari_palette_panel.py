@@ -224,9 +224,6 @@ def test_chosen_color_is_locked_by_its_button(result):
     assert widget.controls.fixed.value == widget.panel.hexes[1]
 
 
-# Real mouse events.
-
-
 def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeypatch):
     image = data.astronaut()[:64, :50]
     window.add_image(image, name="a")

@@ -14,8 +14,6 @@ from napari_kmeans._napari import QuantizeWidget
 from napari_kmeans._napari._layers import record_of
 from napari_window import press
 
-# Copy as Python.
-
 
 def script_of(widget, viewer, layer):
     """Copy the script that makes a layer."""

@@ -7,6 +7,7 @@ import pytest
 from dask.callbacks import Callback
 from numpy.testing import assert_array_equal
 
+from checkpoints import Check, Ended
 from napari_kmeans._checkpoint import interruptible
 from napari_kmeans._napari import _reading
 from napari_kmeans._napari._reading import read_array, stack_channels
@@ -19,10 +20,6 @@ INDICES = [
     (slice(None, None, 7), slice(49, 60), slice(1, 2)),
     (slice(7, 7),),
 ]
-
-
-class Ended(Exception):
-    """Is raised at a checkpoint."""
 
 
 class Chunked:
@@ -38,17 +35,6 @@ class Chunked:
         piece = self._array[index]
         self.sizes.append(piece.size)
         return piece
-
-
-def end_after(n):
-    """Give a check that raises after so many calls."""
-    numbers = itertools.count()
-
-    def check():
-        if next(numbers) >= n:
-            raise Ended
-
-    return check
 
 
 @pytest.mark.parametrize("index", INDICES)
@@ -95,7 +81,7 @@ def test_chunks_that_are_skipped_through_count_as_read(monkeypatch):
 def test_reading_ends_between_pieces(monkeypatch):
     monkeypatch.setattr(_reading, "_PIECE", 1)
     image = Chunked(IMAGE, (16, 20, 3))
-    with pytest.raises(Ended), interruptible(end_after(2)):
+    with pytest.raises(Ended), interruptible(Check(2)):
         read_array(image)
     assert len(image.sizes) == 2
 
@@ -138,7 +124,7 @@ def test_dask_ends_between_chunks():
             read_array(lazy(computed))
         n_checks = next(counted)
         computed.clear()
-        with pytest.raises(Ended), interruptible(end_after(n_checks // 4)):
+        with pytest.raises(Ended), interruptible(Check(n_checks // 4)):
             read_array(lazy(computed))
     # One for each task, and for each chunk that is put in its place.
     assert n_checks >= 2 * n_all

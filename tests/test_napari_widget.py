@@ -440,9 +440,6 @@ def test_closed_dock_ends_the_computation(window, paused, qtbot):
     assert names(window) == ["a"]
 
 
-# Watching it converge.
-
-
 def test_plot_falls_with_the_error(viewer, dock, finish):
     image = data.astronaut()
     viewer.add_image(image, name="a")
