@@ -26,7 +26,7 @@ from PIL import Image
 import napari_kmeans
 from napari_kmeans import choose_k
 from napari_kmeans._compression import Recipe, compress, compress_to, psnr
-from napari_kmeans._image_files import ImageFile, read_image
+from napari_kmeans._files.read import ImageFile, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from napari_kmeans import kmeans_palette
-from napari_kmeans._nearest import nearest
-from napari_kmeans._seeding import _cloud, _moved, _split_up
+from napari_kmeans._core.nearest import nearest
+from napari_kmeans._core.search import _cloud, _moved, _split_up
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,12 +21,12 @@ import numpy as np
 from napari.layers import Image, Labels, Shapes
 from skimage import data
 
-from napari_kmeans import _checkpoint
-from napari_kmeans._napari._jobs import Newest
-from napari_kmeans._napari._layers import read_source
-from napari_kmeans._napari._masks import draw_mask, read_mask
-from napari_kmeans._napari._outcomes import quantize_source
-from napari_kmeans._napari._settings import Settings
+from napari_kmeans._core import blocks
+from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.layers import read_source
+from napari_kmeans._napari.masks import draw_mask, read_mask
+from napari_kmeans._napari.quantize_layer import quantize_source
+from napari_kmeans._napari.settings import Settings
 
 SHAPE = (3000, 5000)
 
@@ -189,7 +189,7 @@ def run_watched(compute):
             longest, where = now - last, _place()
         last = now
 
-    with _checkpoint.interruptible(note):
+    with blocks.interruptible(note):
         compute(lambda _: None)
         note()
     return time.perf_counter() - start, longest, where
@@ -203,7 +203,7 @@ def _place():
         frame
         for frame in traceback.extract_stack()
         if "napari_kmeans" in frame.filename
-        and not frame.filename.endswith("_checkpoint.py")
+        and not frame.filename.endswith("blocks.py")
     ]
     return " < ".join(f"{f.filename[-20:]}:{f.lineno}" for f in frames[::-1][:4])
 

@@ -18,12 +18,12 @@ from pathlib import Path
 # Neither show what this machine's user has set, nor write it.
 os.environ["NAPARI_CONFIG"] = ""
 
-import napari
 import numpy as np
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
+import napari
 import napari_kmeans._napari
 
 OWN = str(Path(napari_kmeans._napari.__file__).parent)

@@ -12,9 +12,9 @@ from pathlib import Path
 # Neither show what this machine's user has set, nor write it.
 os.environ["NAPARI_CONFIG"] = ""
 
-import napari
 from qtpy.QtWidgets import QApplication
 
+import napari
 from napari_kmeans import kmeans_palette, map_to_palette, write_indexed
 
 FOLDER = Path(__file__).parent

@@ -109,10 +109,10 @@ class _Paused:
 
 @pytest.fixture
 def paused(monkeypatch):
-    from napari_kmeans._napari import _outcomes
+    from napari_kmeans._napari import quantize_layer
 
     paused = _Paused()
-    monkeypatch.setattr(_outcomes, "kmeans_palette", paused.kmeans_palette)
+    monkeypatch.setattr(quantize_layer, "kmeans_palette", paused.kmeans_palette)
     yield paused
     paused.may_go_on.set()
 

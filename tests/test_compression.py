@@ -14,7 +14,7 @@ from napari_kmeans._compression import (
     pixel_kind,
     psnr,
 )
-from napari_kmeans._image_files import ImageFile, decode_image
+from napari_kmeans._files.read import ImageFile, decode_image
 
 
 def noise(*shape, dtype=np.uint8, seed=0):

@@ -2,11 +2,7 @@
 
 from importlib.metadata import version
 
-from napari_kmeans._image_files import read_metadata
-from napari_kmeans._image_metadata import ImageMetadata
-from napari_kmeans._indexed_files import IndexedImage, read_indexed, write_indexed
-from napari_kmeans._palette_files import read_palette, write_palette
-from napari_kmeans._quantize import (
+from napari_kmeans._core.quantize import (
     IterationState,
     PaletteResult,
     choose_k,
@@ -15,6 +11,10 @@ from napari_kmeans._quantize import (
     map_to_palette,
     quantize_kmeans,
 )
+from napari_kmeans._files.indexed import IndexedImage, read_indexed, write_indexed
+from napari_kmeans._files.metadata import ImageMetadata
+from napari_kmeans._files.palettes import read_palette, write_palette
+from napari_kmeans._files.read import read_metadata
 
 __all__ = [
     "ImageMetadata",

@@ -7,36 +7,36 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_kmeans._arguments import MAX_COLORS
-from napari_kmeans._color_counts import count_colors
-from napari_kmeans._image_files import ImageFile, check_fit, decode_image, encode_image
-from napari_kmeans._image_metadata import has_channel_axis, without_axis
-from napari_kmeans._indexed_files import (
-    INDEXED_SUFFIXES,
-    MAX_FILE_COLORS,
-    encode_indexed,
-)
-from napari_kmeans._quality import (
+from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans._core.quality import (
     peak_ratio,
     premultiplied,
     signal_peak,
     white_of,
 )
-from napari_kmeans._quantize import (
+from napari_kmeans._core.quantize import (
     choose_k,
     error_curve,
     kmeans_palette,
     map_to_palette,
 )
-from napari_kmeans._tiff_files import TIFF_SUFFIXES
+from napari_kmeans._files.indexed import (
+    INDEXED_SUFFIXES,
+    MAX_FILE_COLORS,
+    encode_indexed,
+)
+from napari_kmeans._files.metadata import has_channel_axis, without_axis
+from napari_kmeans._files.read import ImageFile, check_fit, decode_image, encode_image
+from napari_kmeans._files.tiff import TIFF_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_kmeans._image_metadata import ImageMetadata
-    from napari_kmeans._quantize import PaletteResult
+    from napari_kmeans._core.quantize import PaletteResult
+    from napari_kmeans._files.metadata import ImageMetadata
 
     Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
     ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]

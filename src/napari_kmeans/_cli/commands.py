@@ -1,0 +1,108 @@
+"""The command line: image files in, smaller files out, one line for each."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from napari_kmeans import __version__
+from napari_kmeans._cli.compress import apply, compress
+from napari_kmeans._cli.curve import curve
+from napari_kmeans._cli.info import info
+from napari_kmeans._cli.options import keep_words
+from napari_kmeans._cli.outputs import STDOUT
+from napari_kmeans._cli.palette import palette
+from napari_kmeans._cli.running import INTERRUPTED, Talk, reason
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["main"]
+
+_EPILOG = """\b
+Examples:
+  napari-kmeans photo.jpg
+      writes photo_compressed.png, in 16 colors
+  napari-kmeans compress -k 64 -o small.png photo.jpg
+  napari-kmeans palette -o flag.gpl photo.jpg
+  napari-kmeans apply --palette flag.gpl *.jpg
+  napari-kmeans curve -o curve.png photo.jpg
+  napari-kmeans info photo.jpg
+
+\b
+Exit status:
+  0    everything is done
+  1    something is not, and a line on the error output says why
+  2    wrong usage; nothing was done
+  130  interrupted by Ctrl-C; every file is either the old or the new one
+
+\b
+Completion of words in the shell, to be put into its settings:
+  bash  eval "$(_NAPARI_KMEANS_COMPLETE=bash_source napari-kmeans)"
+  zsh   eval "$(_NAPARI_KMEANS_COMPLETE=zsh_source napari-kmeans)"
+  fish  _NAPARI_KMEANS_COMPLETE=fish_source napari-kmeans | source
+"""
+
+
+class _Commands(click.Group):
+    """Commands of which `compress` is meant where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the command that is left out, and keep the words for errors."""
+        own = {"-h", "--help", "--version"}
+        if args and args[0] not in own and args[0] not in self.commands:
+            meant = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
+            if meant and not os.path.lexists(args[0]):
+                ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
+            args = ["compress", *args]
+        keep_words(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C has the exit status that shells know it by.
+
+        Files are dealt with where they are used: what is left is the standard output.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            return ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # Who reads has enough: click leaves without a word.
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):  # Python would try again at the end.
+                sys.stdout.close()
+            Talk().complain(STDOUT, reason(error, STDOUT))
+            return ctx.exit(1)
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the commands, and the files that `compress` would take."""
+        from click.shell_completion import CompletionItem
+
+        files = CompletionItem(incomplete, type="file")
+        return [*super().shell_complete(ctx, incomplete), files]
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.version_option(__version__, prog_name="napari-kmeans")
+def main() -> None:
+    """Reduce images to few colors by k-means, and make smaller files of them.
+
+    `napari-kmeans IMAGE...` is short for `napari-kmeans compress IMAGE...`.
+    """
+
+
+for _command in (compress, apply, palette, curve, info):
+    main.add_command(_command)

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: colors counted, palettes fitted, pixels mapped."""

@@ -1,0 +1,369 @@
+"""Weighted points in nested cells, and exactly their nearest centers.
+
+A cell knows its weight, weighted sum, mean and radius. Where one center is nearest
+to all of a cell, its points are never looked at: Kanungo et al., TPAMI 24:881, 2002,
+with balls for boxes and all cells of a level at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_kmeans._core.blocks import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MAX_CELL_CHANNELS",
+    "Cells",
+    "Level",
+    "Partition",
+    "as_given",
+    "build_cells",
+    "cell_order",
+    "label_cells",
+    "label_sorted",
+    "partition_cells",
+]
+
+# Cells of more channels are too few or too wide to decide anything.
+MAX_CELL_CHANNELS = 4
+# Leading bits of each channel that the points of a cell share, per level.
+_LEVEL_BITS = (3, 4, 5, 6)
+# Children of a cell are compared in rows of this many, which share its candidates.
+_ROW = 4
+# Distances, and points, that are computed with at once: they stay in the cache.
+_BLOCK = 1 << 16
+# Widens the test that drops a center. Both its sides are sums of squares, of relative
+# error about 1e-15, so rounding may keep a center that owns no point, never lose one.
+_WIDEN = 1 + 1e-12
+
+
+class Level(NamedTuple):
+    """Cells of one size, or the points themselves, as columns of length n + 1.
+
+    The last one is void: it has no weight and no children, and fills up rows.
+    """
+
+    # Means (C, n + 1) of the cells, and bounds (n + 1,) of how far their points are.
+    means: NDArray[Any]
+    radii: NDArray[np.float64]
+    weights: NDArray[Any]
+    # Weighted sums (C, n + 1), exact while integers fit 53 bits; points keep none.
+    sums: NDArray[np.float64]
+    # Children of cell i in the level below: first[i] to first[i + 1].
+    first: NDArray[np.intp]
+
+
+class Cells(NamedTuple):
+    """Levels from coarse to fine; the last holds the points, in `order`."""
+
+    levels: tuple[Level, ...]
+    # None if the points came in it.
+    order: NDArray[np.intp] | None
+
+
+class Partition(NamedTuple):
+    """Weight (k,) and weighted sum (k, C) of the points of each center."""
+
+    weights: NDArray[np.float64]
+    sums: NDArray[np.float64]
+
+
+class _Lists(NamedTuple):
+    """Cells of a level, each with the centers that may own a point of it."""
+
+    nodes: NDArray[np.intp]
+    # Candidates of node i: the next number[i] of all candidates, ascending.
+    number: NDArray[np.intp]
+    candidates: NDArray[np.intp]
+
+
+def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
+    """Order points (n, C), C <= 4, none negative, so that those of a cell are together.
+
+    Points of one smallest cell keep their order.
+    """
+    bits = np.uint64(len(points).bit_length())
+    # Numbers that hold a key and a place sort several times quicker than `argsort`.
+    order = np.empty(len(points), dtype=np.uint64)
+    for block, key in _cell_keys(points):
+        places = np.arange(block.start, block.start + len(key), dtype=np.uint64)
+        order[block] = key.astype(np.uint64) << bits | places
+    checkpoint()
+    order.sort()
+    checkpoint()
+    order &= (np.uint64(1) << bits) - np.uint64(1)
+    return order.view(np.int64).astype(np.intp, copy=False)
+
+
+def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
+    """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
+    starts, key = _runs(points)
+    checkpoint()
+    order = None
+    if (key[1:] < key[:-1]).any():
+        order = cell_order(points)
+        points = points.take(order, axis=0)
+        checkpoint()
+        weights = weights.take(order)
+        starts, key = _runs(points)
+    n, n_channels = points.shape
+    columns = np.zeros((n_channels, n + 1), points.dtype)
+    columns[:, :n] = points.T
+    checkpoint()
+    padded = np.append(weights, weights.dtype.type(0))
+    none = np.empty((n_channels, 0))
+    levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
+    for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
+        levels.append(
+            _parents(levels[-1], np.append(starts, len(levels[-1].weights) - 1))
+        )
+        key >>= (bits - coarser) * n_channels
+        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+        key = key[starts]
+    return Cells(tuple(levels[::-1]), order)
+
+
+def _parents(below: Level, first: NDArray[np.intp]) -> Level:
+    """Give the cells of which i has the children first[i] to first[i + 1]."""
+    n_channels, n = len(below.means), len(first)
+    above = Level(
+        np.zeros((n_channels, n)),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros((n_channels, n)),
+        first,
+    )
+    # Cut between cells where a block is full.
+    cuts = np.flatnonzero(np.diff(first[:-1] // _BLOCK)) + 1
+    for i, j in itertools.pairwise((0, *cuts, n - 1)):
+        checkpoint()
+        cells, children = slice(i, j), slice(first[i], first[j])
+        starts, size = first[i:j] - first[i], np.diff(first[i : j + 1])
+        weights = below.weights[children].astype(np.float64)
+        above.weights[cells] = np.add.reduceat(weights, starts)
+        reach = np.zeros(len(weights))
+        for channel in range(n_channels):
+            means = below.means[channel, children].astype(np.float64)
+            sums = (
+                below.sums[channel, children] if below.radii.size else means * weights
+            )
+            total = above.sums[channel, cells]
+            np.add.reduceat(sums, starts, out=total)
+            mean = above.means[channel, cells]
+            np.divide(total, above.weights[cells], out=mean)
+            means -= mean.repeat(size)
+            means *= means
+            reach += means
+        np.sqrt(reach, out=reach)
+        if below.sums.size:
+            # A point of a child is no farther than this from the mean of the parent.
+            reach += below.radii[children]
+        np.maximum.reduceat(reach, starts, out=above.radii[cells])
+    return above
+
+
+def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
+    """Give the weights and sums of the points nearest to each of centers (k, C)."""
+    k, n_channels = centers.shape
+    weights, sums = np.zeros(k), np.zeros((n_channels, k))
+    for depth, nodes, labels in _visit(cells, centers):
+        level = cells.levels[depth]
+        # Counts of 32 bits would overflow when they are multiplied.
+        weight = level.weights.take(nodes).astype(np.float64)
+        weights += np.bincount(labels, weight, k)
+        for channel in range(n_channels):
+            if depth < len(cells.levels) - 1:
+                total = level.sums[channel].take(nodes)
+            else:
+                total = weight * level.means[channel].take(nodes)
+            sums[channel] += np.bincount(labels, total, k)
+    return Partition(weights, sums.T)
+
+
+def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+    """Index the nearest of centers (k, C) for each point, the lowest on a tie.
+
+    Labels have the smallest unsigned dtype that holds k.
+    """
+    return as_given(cells, label_sorted(cells, centers))
+
+
+def as_given(cells: Cells, values: NDArray[Any]) -> NDArray[Any]:
+    """Bring values (n,) of the points in their cells into the order they came in."""
+    if cells.order is None:
+        return values
+    placed = np.empty_like(values)
+    placed[cells.order] = values
+    return placed
+
+
+def label_sorted(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+    """Give `label_cells` in the order of the points in their cells."""
+    labels = np.zeros(len(cells.levels[0].weights), np.min_scalar_type(len(centers)))
+    at = 0
+    for depth, nodes, nearest in _visit(cells, centers):
+        for level in cells.levels[at:depth]:
+            labels = np.append(labels[:-1].repeat(np.diff(level.first)), labels[-1:])
+        labels[nodes] = nearest
+        at = depth
+    for level in cells.levels[at:-1]:
+        labels = np.append(labels[:-1].repeat(np.diff(level.first)), labels[-1:])
+    return labels[:-1]
+
+
+def _visit(
+    cells: Cells, centers: NDArray[np.float64]
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+    """Give (depth, nodes, labels): all points of a node are nearest to its label."""
+    k = len(centers)
+    columns = list(np.ascontiguousarray(centers.T))
+    first = np.array([0, len(cells.levels[0].weights) - 1])
+    lists = _Lists(np.array([0]), np.array([k]), np.arange(k))
+    for depth, level in enumerate(cells.levels):
+        undecided = []
+        for nodes, candidates, number in _blocks(lists, first):
+            m, n = candidates.shape
+            rivals = [column.take(candidates)[:, np.newaxis] for column in columns]
+            means = [m.take(nodes).astype(float, copy=False) for m in level.means]
+            distance = _squared_distances(rivals, means)
+            slots, least = _first_least(distance)
+            labels = candidates.reshape(-1).take(slots * n + np.arange(n))
+            if depth == len(cells.levels) - 1:
+                yield depth, nodes.reshape(-1), labels.reshape(-1)
+                continue
+            # c_j owns a point within r of m, whose nearest center is c_z, only if
+            # |m - c_j|^2 <= |m - c_z|^2 + 2 r |c_j - c_z|.
+            winners = [column.take(labels) for column in columns]
+            reach = np.sqrt(_squared_distances(rivals, winners))
+            reach *= 2 * level.radii.take(nodes)
+            reach += least
+            reach *= _WIDEN
+            keep = distance <= reach
+            keep &= (np.arange(m)[:, np.newaxis] < number)[:, np.newaxis]
+            keep = keep.reshape(m, -1)
+            nodes, number = nodes.reshape(-1), keep.sum(axis=0, dtype=np.uint32)
+            whole = np.flatnonzero(number == 1)
+            yield depth, nodes.take(whole), labels.reshape(-1).take(whole)
+            shared = np.flatnonzero((number > 1) & (nodes < len(level.weights) - 1))
+            node, slot = np.divmod(np.flatnonzero(keep.take(shared, axis=1).T), m)
+            slot *= n
+            slot += (shared % n).take(node)
+            undecided.append(
+                _Lists(
+                    nodes.take(shared),
+                    number.take(shared).astype(np.intp),
+                    candidates.reshape(-1).take(slot),
+                )
+            )
+        if undecided:
+            first = level.first
+            lists = _Lists(*map(np.concatenate, zip(*undecided, strict=True)))
+            if len(lists.nodes) == 0:
+                return
+
+
+def _blocks(
+    lists: _Lists, first: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
+    """Give rows of children (4, n) of the listed cells, and their candidates (m, n).
+
+    A row has one parent, whose candidates all share; shorter ones end with the void.
+    Of the candidates, number (n,) are; the last one is repeated.
+    """
+    # Lengths are rounded up to two significant bits, so that there are few.
+    shift = np.maximum(np.frexp(lists.number.astype(float))[1] - 2, 0)
+    length = -(-lists.number >> shift) << shift
+    # Numbers of 16 bits are sorted by their digits.
+    order = np.argsort((length - 1).astype(np.uint16), kind="stable")
+    nodes = lists.nodes.take(order)
+    begin, end = first.take(nodes), first.take(nodes + 1)
+    n_rows = -(-(end - begin) // _ROW)
+    checkpoint()
+    owner = order.repeat(n_rows)
+    child = _ROW * np.arange(len(owner))
+    child += (begin - _ROW * (np.cumsum(n_rows) - n_rows)).repeat(n_rows)
+    checkpoint()
+    end = end.repeat(n_rows)
+    number = lists.number.take(owner)
+    start = (np.cumsum(lists.number) - lists.number).take(owner)
+    length = length.take(owner)
+    cuts = np.flatnonzero(length[1:] != length[:-1]) + 1
+    for i, j in itertools.pairwise((0, *cuts, len(owner))):
+        slots = np.arange(length[i])[:, np.newaxis]
+        step = max(1, _BLOCK // (_ROW * len(slots)))
+        for cut in range(i, j, step):
+            checkpoint()
+            row = slice(cut, min(cut + step, j))
+            nodes = child[row] + np.arange(_ROW)[:, np.newaxis]
+            np.putmask(nodes, nodes >= end[row], first[-1])
+            places = start[row] + np.minimum(slots, number[row] - 1)
+            yield nodes, lists.candidates.take(places), number[row]
+
+
+def _squared_distances(
+    rivals: list[NDArray[np.float64]], points: list[NDArray[Any]]
+) -> NDArray[np.float64]:
+    """Give the squared distances (m, 4, n) of points to m rivals each, by channel."""
+    total: NDArray[np.float64] = np.square(rivals[0] - points[0])
+    for rival, point in zip(rivals[1:], points[1:], strict=True):
+        difference = rival - point
+        difference *= difference
+        total += difference
+    return total
+
+
+def _first_least(
+    distance: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Give the least of the m distances (m, 4, n), and where it comes first."""
+    m = len(distance)
+    if 16 * m > distance[0].size:
+        return distance.argmin(axis=0), distance.min(axis=0)
+    # One after the other is quicker than `argmin`, unless the rows are short.
+    least = distance[0].copy()
+    slots = np.zeros(least.shape, np.min_scalar_type(m))
+    for slot in range(1, m):
+        is_less = distance[slot] < least
+        np.maximum(slots, is_less * slots.dtype.type(slot), out=slots)
+        np.minimum(least, distance[slot], out=least)
+    return slots.astype(np.intp), least
+
+
+def _runs(points: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+    """Give where runs of points (n, C) of one smallest cell start, and its key."""
+    starts, keys = [], []
+    last = None
+    for block, key in _cell_keys(points):
+        start = np.flatnonzero(np.concatenate(([key[0] != last], key[1:] != key[:-1])))
+        starts.append(start + block.start)
+        keys.append(key[start])
+        last = key[-1]
+    return np.concatenate(starts), np.concatenate(keys)
+
+
+def _cell_keys(points: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+    """Interleave the leading bits of the channels (n, C), so that cells nest."""
+    bits, n_channels = _LEVEL_BITS[-1], points.shape[1]
+    steps = np.arange(2**bits, dtype=np.uint32)
+    spread = np.zeros_like(steps)
+    for bit in range(bits):
+        spread |= (steps >> bit & 1) << (bit * n_channels)
+    # A power of two, so equal colors share a cell whatever the rest of the image.
+    exponent = int(np.frexp(float(points.max()))[1])
+    scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
+    for start in range(0, len(points), _BLOCK):
+        checkpoint()
+        block = slice(start, start + _BLOCK)
+        key = np.zeros(len(points[block]), dtype=np.uint32)
+        for channel, column in enumerate(points[block].T):
+            step = (column * scale).astype(np.intp)
+            key |= spread.take(step, mode="clip") << channel
+        yield block, key

@@ -1,0 +1,72 @@
+"""Lloyd's algorithm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_kmeans._core.cells import Partition
+
+__all__ = ["Fit", "cluster_means", "lloyd"]
+
+
+class Fit(NamedTuple):
+    """Centers (k, C) after `n_iter` iterations, and whether they had come to rest."""
+
+    centers: NDArray[np.float64]
+    n_iter: int
+    converged: bool
+
+
+def lloyd(
+    partition: Callable[[NDArray[np.float64]], Partition],
+    worst: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    centers: NDArray[np.float64],
+    iters: int,
+    report: Callable[[int, Partition, NDArray[np.float64]], None] | None = None,
+    n_fixed: int = 0,
+) -> Fit:
+    """Move centers (k, C) to the means of the points they own, `iters` times.
+
+    `partition(centers)` gives the weights and sums of the points nearest to each
+    center. A center that owns none moves to one of `worst(centers, m)`: up to m
+    distinct points of the largest weighted squared error, largest first. Neither step
+    can raise the error. The first `n_fixed` centers stay where they are.
+    `report(n_iter, parts, centers)`, if any, is called after each iteration; a
+    StopIteration raised by it ends the fit.
+    """
+    for n_iter in range(1, iters + 1):
+        parts = partition(centers)
+        moved = cluster_means(parts, centers)
+        moved[:n_fixed] = centers[:n_fixed]
+        empty = n_fixed + np.flatnonzero(parts.weights[n_fixed:] == 0)
+        if empty.size:
+            points = worst(moved, empty.size)
+            moved[empty[: len(points)]] = points
+        # Centers stay where they are exactly when no label has changed.
+        if np.array_equal(moved, centers):
+            return Fit(centers, n_iter - 1, converged=True)
+        centers = moved
+        if report is None:
+            continue
+        try:
+            report(n_iter, parts, centers)
+        except StopIteration:
+            return Fit(centers, n_iter, converged=False)
+    return Fit(centers, iters, converged=False)
+
+
+def cluster_means(
+    parts: Partition, centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the mean of each cluster; an empty one keeps its center."""
+    means = centers.copy()
+    weights = parts.weights[:, np.newaxis]
+    np.divide(parts.sums, weights, out=means, where=weights > 0)
+    return means

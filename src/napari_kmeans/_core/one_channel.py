@@ -1,0 +1,92 @@
+"""The optimum of k-means in one dimension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_kmeans._core.blocks import checkpoint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MAX_OPTIMUM", "optimal_centers"]
+
+# Largest product of points and centers, at two bytes each.
+MAX_OPTIMUM = 1 << 26
+
+
+def optimal_centers(
+    values: NDArray[Any], weights: NDArray[np.float64], k: int
+) -> NDArray[np.float64]:
+    """Give the k centers (k,) of least squared error of ascending values (n,).
+
+    n is more than k and at most 65536. Clusters are intervals, so dynamic programming
+    finds the optimum (Wang and Song, The R Journal 3(2):29, 2011): the best k clusters
+    of the first i values end with the best last one. Where it starts never falls as i
+    grows, so of the rows between two solved ones only the range between their starts
+    is searched, for all rows of one recursion depth together.
+    """
+    n = len(values)
+    centered = values - np.average(values, weights=weights)
+    total = np.concatenate(([0.0], np.cumsum(weights)))
+    moment = np.concatenate(([0.0], np.cumsum(weights * centered)))
+    # A cluster lowers the error by moment^2 / weight against no center at all.
+    saved = np.concatenate(([0.0], moment[1:] ** 2 / total[1:]))
+    starts = np.zeros((k, n + 1), dtype=np.uint16)
+    for layer in range(1, k):
+        checkpoint()
+        saved = _add_cluster(saved, total, moment, layer, starts[layer])
+    ends = np.empty(k + 1, dtype=np.intp)
+    ends[k] = n
+    for layer in range(k - 1, -1, -1):
+        ends[layer] = starts[layer, ends[layer + 1]]
+    means = np.diff(moment[ends]) / np.diff(total[ends])
+    return np.asarray(means + np.average(values, weights=weights))
+
+
+def _add_cluster(
+    saved: NDArray[np.float64],
+    total: NDArray[np.float64],
+    moment: NDArray[np.float64],
+    layer: int,
+    starts: NDArray[np.uint16],
+) -> NDArray[np.float64]:
+    """Give what one more cluster saves for the first i values, and where it starts."""
+    n = len(saved) - 1
+    better = np.full(n + 1, -np.inf)
+    # Rows layer + 1 to n, each with a cluster of at least one value in each layer.
+    stride = 1 << (n - layer).bit_length()
+    while stride > 0:
+        # Every second multiple of the stride; the others are solved already.
+        rows = np.arange(layer + stride, n + 1, 2 * stride)
+        below, above = rows - stride, rows + stride
+        first = np.where(below > layer, starts[below], layer)
+        last = np.where(above <= n, starts[np.minimum(above, n)], rows - 1)
+        last = np.minimum(last, rows - 1)
+        size = last - first + 1
+        start = _ranges(first, size)
+        value = total[rows].repeat(size) - total.take(start)
+        gain = moment[rows].repeat(size) - moment.take(start)
+        gain *= gain
+        gain /= value
+        gain += saved.take(start)
+        row_start = np.cumsum(size) - size
+        if len(rows):
+            best = np.maximum.reduceat(gain, row_start)
+            better[rows] = best
+            found = np.flatnonzero(gain == best.repeat(size))
+            row = np.arange(len(rows)).repeat(size)[found]
+            # Backwards, so that the first of equally good starts remains.
+            starts[rows[row[::-1]]] = start[found[::-1]]
+        stride >>= 1
+    return better
+
+
+def _ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Concatenate the ranges from first[i] to first[i] + size[i]."""
+    ends = np.cumsum(size)
+    ranges = np.arange(ends[-1] if len(ends) else 0)
+    ranges += (first - ends + size).repeat(size)
+    return ranges

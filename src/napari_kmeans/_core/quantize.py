@@ -1,0 +1,619 @@
+"""The public functions: validate once, compose, document."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from napari_kmeans._core.arguments import (
+    MAX_COLORS,
+    Layout,
+    checked_callback,
+    checked_dither,
+    checked_fixed,
+    checked_image,
+    checked_images,
+    checked_init,
+    checked_integer,
+    checked_layout,
+    checked_masks,
+    checked_number,
+    checked_palette,
+    checked_rng,
+)
+from napari_kmeans._core.color_counts import is_tabular, paint
+from napari_kmeans._core.fitting import (
+    FitOptions,
+    IterationState,
+    Model,
+    fit_curve,
+    fit_fewest,
+    fit_palette,
+)
+from napari_kmeans._core.mapping import (
+    color_pixels,
+    keep_uncounted,
+    label_pixels,
+    label_type,
+    move_channels,
+)
+from napari_kmeans._core.quality import signal_peak
+from napari_kmeans._core.sample import Sample, sample_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_kmeans._core.arguments import Dither, Images, Init, Masks, Rng
+    from napari_kmeans._core.spaces import SpaceName
+
+    Callback: TypeAlias = Callable[[IterationState], object]
+
+__all__ = [
+    "IterationState",
+    "PaletteResult",
+    "choose_k",
+    "error_curve",
+    "kmeans_palette",
+    "map_to_palette",
+    "quantize_kmeans",
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PaletteResult:
+    """A fitted palette.
+
+    Parameters
+    ----------
+    palette : (K, C) or (K,) ndarray
+        Distinct colors in the dtype of the image, from dark to light.
+    counts : (K,) ndarray of int64
+        Number of fitted pixels whose nearest color each entry is. Pixels that are not
+        finite, or fully transparent, are not fitted.
+    mse : float
+        Squared distance of the fitted pixels to their palette colors, summed over
+        channels, mean over pixels, in squared units of the image, whatever the color
+        space. With alpha, that of premultiplied colors.
+    n_iter : int
+        Lloyd iterations that were made.
+    converged : bool
+        Whether the iterations ended because no label changed.
+    """
+
+    palette: NDArray[Any]
+    counts: NDArray[np.int64]
+    mse: float
+    n_iter: int
+    converged: bool
+
+    def __repr__(self) -> str:
+        """Show the size and dtype of the palette, not all of its colors."""
+        shape = " x ".join(str(length) for length in self.palette.shape)
+        return (
+            f"PaletteResult(palette={shape} {self.palette.dtype}, "
+            f"counts={self.counts.sum()} pixels, mse={self.mse:.6g}, "
+            f"n_iter={self.n_iter}, converged={self.converged})"
+        )
+
+
+def quantize_kmeans(
+    image: ArrayLike,
+    k: int = 16,
+    iters: int = 10,
+    *,
+    channel_axis: int | None = -1,
+    mask: ArrayLike | None = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+    init: Init = "auto",
+    rng: Rng = None,
+    callback: Callback | None = None,
+) -> NDArray[Any]:
+    """Map every pixel of an image to one of `k` color centroids.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray
+        Image of any boolean, integer or float dtype, with its `C` channels along
+        `channel_axis` and any number of spatial axes.
+    k : int, optional
+        Largest number of colors, 1 to 65536.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0. They stop as
+        soon as no label changes.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, optional
+        Pixels that the colors are fitted to, in the shape of `image` without its
+        channels. All pixels are mapped.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured: between the numbers of `image` as they are, in
+        CIELAB for D65, or in Oklab. The latter two take the channels for sRGB, of dtype
+        uint8, uint16 or float, white being 1 for floats. In Oklab, differences of a
+        and b count twice, as its author found to predict differences best.
+    alpha : bool, optional
+        Whether the last channel is opacity, of an unsigned or float dtype; opaque is
+        its largest value, or 1 for floats. Distances are those of premultiplied
+        colors, so that colors count as far as they are seen. Pixels that are fully
+        transparent neither count nor change.
+    init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
+        Initial centers. "auto" searches for the best ones it can find in about the
+        time of the iterations, and "thorough" for many times longer; neither draws at
+        random. "random" are the colors of `k` pixels drawn at random, the textbook
+        start. An array holds colors in the units of `image`, of shape ``(k,)`` if
+        there are no channels.
+    rng : int, numpy.random.Generator or None, optional
+        Seed or generator of what "k-means++" and "random" draw.
+    callback : callable, optional
+        Called as ``callback(state)`` after each iteration, with an `IterationState`.
+        A StopIteration that it raises ends the fit and keeps what it has; any other
+        exception passes through.
+
+    Returns
+    -------
+    quantized : ndarray
+        New array of the shape and dtype of `image`, in at most `k` colors.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `image` is not boolean, integer or float, that of `mask` not
+        boolean, `k`, `iters` or `channel_axis` is not an integer, `alpha` not a bool,
+        or `callback` is not callable.
+    ValueError
+        If `image` is empty, has no finite pixel or no axis for its channels, `mask`
+        has another shape or is nowhere True, `color_space` or `alpha` does not fit the
+        channels, `k` or `iters` is out of range, or `init` is not a start.
+
+    See Also
+    --------
+    kmeans_palette : Find the palette only.
+    map_to_palette : Label each pixel with its nearest palette color.
+
+    Notes
+    -----
+    The error is the squared distance in the units of `image`, and every pixel counts:
+    Lloyd's algorithm (IEEE Trans. Inf. Theory 28:129, 1982) runs over the distinct
+    colors, weighted by their pixel numbers, never over a sample. A cluster that loses
+    all its pixels moves to where the error is largest, so no color is wasted. Each
+    pixel gets its nearest color of the rounded palette, the darker one on a tie. An
+    image with at most `k` colors comes back unchanged, and pixels that are not finite
+    stay as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import quantize_kmeans
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> quantize_kmeans(image, 3, channel_axis=None)
+    array([[  3,   3,   3],
+           [102, 102, 250]], dtype=uint8)
+    """
+    array = np.asarray(image)
+    pixels = checked_image(array, channel_axis)
+    layout = checked_layout(pixels, channel_axis, color_space, alpha)
+    masks = checked_masks(mask, array, [pixels])
+    options = _options(layout, k, iters, init, rng, callback, None)
+    sample = sample_pixels([pixels], masks, layout)
+    model = fit_palette(sample, options)
+    if model.centers is None and mask is None:
+        # The palette has every color that counts.
+        return array.copy()
+    counted = sample.fitted and sample.fitted.counted
+    # Its cells may be large.
+    del sample
+    if (
+        mask is None
+        and counted is not None
+        and model.labels is not None
+        and is_tabular(layout.dtype, layout.n_channels)
+    ):
+        # Every color has been labeled already.
+        entries = model.labels.astype(label_type(len(model.palette)))
+        labels = paint(pixels, counted.colors, entries)
+    else:
+        labels = label_pixels(pixels, model.palette, layout, None)
+    quantized = color_pixels(labels, model.palette)
+    keep_uncounted(quantized, pixels, layout.has_alpha)
+    quantized = quantized.astype(array.dtype, copy=False)
+    if channel_axis is None:
+        return quantized[..., 0]
+    return move_channels(quantized, channel_axis)
+
+
+def kmeans_palette(
+    image: Images,
+    k: int = 16,
+    iters: int = 10,
+    *,
+    channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+    init: Init = "auto",
+    rng: Rng = None,
+    callback: Callback | None = None,
+    fixed: ArrayLike | None = None,
+) -> PaletteResult:
+    """Find the `k` colors that represent an image with the least squared error.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image of any boolean, integer or float dtype, with its `C` channels along
+        `channel_axis` and any number of spatial axes. Several images, of one dtype and
+        number of channels, get one palette: that of all their pixels together.
+    k : int, optional
+        Largest number of colors, 1 to 65536.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted, in the shape of `image` without its channels. For
+        several images one mask for each.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+    init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
+        Initial centers, as in `quantize_kmeans`.
+    rng : int, numpy.random.Generator or None, optional
+        Seed or generator of what "k-means++" and "random" draw.
+    callback : callable, optional
+        Called after each iteration, as in `quantize_kmeans`.
+    fixed : (m, C) or (m,) array, optional
+        Colors that the palette has, unmoved, beside those that are fitted to what they
+        leave over, ``m <= k``: a background, a brand color, black and white. Of given
+        initial centers, those nearest to fixed colors give way.
+
+    Returns
+    -------
+    result : PaletteResult
+        The palette with its pixel numbers and error, and how it was reached. There
+        are `k` colors, or as many as `image` and `fixed` have, and each is fixed or the
+        nearest one of some pixel. With ``iters=0`` they are the initial ones, of which
+        some may be equal or unused. With `alpha`, if there are fully transparent
+        pixels, their commonest color is one more fixed color, where it leaves a place
+        for what is seen and none of `fixed` is fully transparent.
+
+    Raises
+    ------
+    TypeError
+        As `quantize_kmeans`, or if several images are not of one dtype.
+    ValueError
+        As `quantize_kmeans`, or if several images are not of one number of channels or
+        have another number of masks, or `fixed` has more than `k` colors, or such as
+        the dtype of `image` does not hold.
+
+    See Also
+    --------
+    choose_k : Find the fewest colors that reach a quality.
+    quantize_kmeans : Find the palette and map the image to it in one call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import kmeans_palette
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> kmeans_palette(image, 3, channel_axis=None).palette
+    array([  3, 102, 250], dtype=uint8)
+    >>> kmeans_palette(image, 3, channel_axis=None, fixed=[255]).palette
+    array([  3, 102, 255], dtype=uint8)
+    """
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, k, iters, init, rng, callback, fixed)
+    return _result(fit_palette(sample, options), sample.layout)
+
+
+def map_to_palette(
+    image: ArrayLike,
+    palette: ArrayLike,
+    *,
+    channel_axis: int | None = -1,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+    dither: Dither = None,
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Label each pixel with its nearest palette color.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray
+        Image of any dtype, with its `C` channels along `channel_axis`.
+    palette : (K, C) or (K,) ndarray
+        Colors in the units of `image`, ``1 <= K <= 65536``.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without
+        channels, whose palette has shape ``(K,)``.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+    dither : {"floyd-steinberg", "ordered"} or None, optional
+        How to mix palette colors, so that their local mean is that of the image. The
+        first passes on what a pixel lacks to those that follow, to the right and
+        below; the second mixes two colors by a pattern of 64 x 64 thresholds, which
+        is quick, and does not flicker from image to image. Planes of the last two
+        spatial axes are dithered by themselves.
+
+    Returns
+    -------
+    labels : (...) ndarray of uint8 or uint16
+        Index into `palette` of the nearest color, the lowest index on a tie,
+        so that ``palette[labels]`` is the mapped image. uint8 if ``K <= 256``.
+        Pixels that are not finite have label 0.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `image` or `palette` is not boolean, integer or float,
+        `channel_axis` is not an integer, or `alpha` not a bool.
+    ValueError
+        If `image` is empty or has no axis for its channels, `palette` is empty, has
+        more than 65536 colors, a value that is not finite, or not the number of
+        channels of `image`, `color_space` or `alpha` does not fit the channels, or
+        `dither` is not a way of dithering.
+
+    See Also
+    --------
+    quantize_kmeans : Find the palette and map the image to it in one call.
+
+    Notes
+    -----
+    Distances are Euclidean, in the units of `image` or in those of the color space, and
+    exact: no grid or tree approximates them. So are those inside the diffusion of
+    errors. A pixel that has a palette color, or is not finite or fully transparent, is
+    not dithered. Floyd-Steinberg needs 8 bytes for each channel and pixel, unless
+    `image` is of 8 or 16 bits and measured as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import map_to_palette
+    >>> image = np.array([[[0, 0, 0], [9, 0, 0], [250, 0, 0]]], dtype=np.uint8)
+    >>> map_to_palette(image, np.array([[0, 0, 0], [255, 0, 0]]))
+    array([[0, 0, 1]], dtype=uint8)
+    """
+    pixels = checked_image(image, channel_axis)
+    layout = checked_layout(pixels, channel_axis, color_space, alpha)
+    colors = checked_palette(palette, layout)
+    return label_pixels(pixels, colors, layout, checked_dither(dither))
+
+
+def choose_k(
+    image: Images,
+    *,
+    psnr: float | None = None,
+    mse: float | None = None,
+    max_k: int = MAX_COLORS,
+    iters: int = 10,
+    channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+) -> PaletteResult:
+    """Find a palette that reaches a quality, as one color less does not.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image or images, as in `kmeans_palette`.
+    psnr : float, optional
+        Least peak signal-to-noise ratio in dB: ``10 log10(peak**2 * C / mse)``. The
+        peak is the largest value of the dtype for integers, the whole range of it if
+        some value is negative. For floats it is 1 if all values lie between 0 and 1,
+        else the largest less the least.
+    mse : float, optional
+        Largest squared error, as `PaletteResult` has it. Either this or `psnr` must be
+        given.
+    max_k : int, optional
+        Most colors that are tried, 1 to 65536: 256 for files that hold no more.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels, at least 0.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted, and whose quality it is.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+
+    Returns
+    -------
+    result : PaletteResult
+        What `kmeans_palette` gives for a number of colors that is good enough, where
+        one less is not.
+
+    Raises
+    ------
+    TypeError
+        As `kmeans_palette`, or if `psnr` or `mse` is not a number.
+    ValueError
+        As `kmeans_palette`, or if both or none of `psnr` and `mse` are given, one of
+        them is negative or not a number, or `max_k` colors do not reach it.
+
+    See Also
+    --------
+    error_curve : The error for many numbers of colors.
+
+    Notes
+    -----
+    The number is searched, as if more colors were always better. Of fits that start by
+    a search this is nearly so: their error hardly ever rises with one color more, and
+    by less than 0.3 % on photos. So a smaller number may just reach it too: on four
+    photos 2 % of the numbers found below 256 were one or two too large, and on one,
+    near 2000, they were up to 8 too large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import choose_k
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> choose_k(image, mse=20, channel_axis=None).palette
+    array([  3, 102, 250], dtype=uint8)
+    """
+    if (psnr is None) == (mse is None):
+        msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
+        raise ValueError(msg)
+    name, value = ("psnr", psnr) if mse is None else ("mse", mse)
+    target = checked_number(name, value)
+    max_k = checked_integer("max_k", max_k, 1, MAX_COLORS)
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, 1, iters, "auto", None, None, None)
+    most = target if mse is not None else _mse_of_psnr(target, sample)
+    # No error at all takes every color.
+    least = 1 if most > 0 else _n_seen(sample)
+    model = None
+    if least <= max_k:
+        model = fit_fewest(sample, options._replace(k=least), most, max_k)
+    if model is None:
+        msg = f"{name}={target:g} is out of reach of {max_k} colors"
+        raise ValueError(msg)
+    return _result(model, sample.layout)
+
+
+def error_curve(
+    image: Images,
+    ks: ArrayLike,
+    *,
+    iters: int = 10,
+    channel_axis: int | None = -1,
+    mask: Masks = None,
+    color_space: SpaceName = "rgb",
+    alpha: bool = False,
+) -> NDArray[np.float64]:
+    """Give the squared error of an image for many numbers of colors.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image or images, as in `kmeans_palette`.
+    ks : (n,) array_like of int
+        Numbers of colors, 1 to 65536, in any order.
+    iters : int, optional
+        Largest number of Lloyd iterations over all pixels for each number.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are fitted.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured, as in `quantize_kmeans`.
+    alpha : bool, optional
+        Whether the last channel is opacity, as in `quantize_kmeans`.
+
+    Returns
+    -------
+    errors : (n,) ndarray of float64
+        The error for each of `ks`, as `PaletteResult.mse`. It never rises with `ks`:
+        `k` colors are at most `k`, so fewer are taken where these fit better.
+
+    Raises
+    ------
+    TypeError
+        As `kmeans_palette`, or if `ks` are not integers.
+    ValueError
+        As `kmeans_palette`, or if `ks` is not one-dimensional, or out of range.
+
+    See Also
+    --------
+    choose_k : Find the fewest colors that reach a quality.
+
+    Notes
+    -----
+    The colors are counted once. The centers for the smallest number are searched; those
+    for each other one start from the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import error_curve
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> error_curve(image, [3, 6], channel_axis=None)
+    array([10.33333333,  0.        ])
+    """
+    numbers = np.asarray(ks)
+    if numbers.ndim != 1:
+        msg = f"ks must be one-dimensional, got shape {numbers.shape}"
+        raise ValueError(msg)
+    wanted = [checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
+    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
+    options = _options(sample.layout, 1, iters, "auto", None, None, None)
+    distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
+    errors = fit_curve(sample, options, [int(k) for k in distinct])
+    return np.minimum.accumulate(np.array(errors, dtype=np.float64))[place]
+
+
+def _checked_sample(
+    image: Images,
+    channel_axis: int | None,
+    mask: Masks,
+    color_space: SpaceName,
+    alpha: bool,
+) -> Sample:
+    """Check what is fitted, and count it."""
+    images = checked_images(image, channel_axis)
+    layout = checked_layout(images[0], channel_axis, color_space, alpha)
+    return sample_pixels(images, checked_masks(mask, image, images), layout)
+
+
+def _options(
+    layout: Layout,
+    k: int,
+    iters: int,
+    init: Init,
+    rng: Rng,
+    callback: Callback | None,
+    fixed: ArrayLike | None,
+) -> FitOptions:
+    """Check how to fit."""
+    k = checked_integer("k", k, 1, MAX_COLORS)
+    iters = checked_integer("iters", iters, 0, None)
+    checked_callback(callback)
+    shown = callback
+    if callback is not None and layout.is_gray:
+
+        def shown(state: IterationState) -> object:
+            return callback(dataclasses.replace(state, centers=state.centers[:, 0]))
+
+    return FitOptions(
+        k,
+        iters,
+        checked_init(init, k, layout),
+        checked_rng(rng),
+        shown,
+        checked_fixed(fixed, k, layout),
+    )
+
+
+def _result(model: Model, layout: Layout) -> PaletteResult:
+    """Give what users see of a model."""
+    palette = model.palette[:, 0] if layout.is_gray else model.palette
+    return PaletteResult(
+        palette, model.counts, model.mse, model.n_iter, model.converged
+    )
+
+
+def _n_seen(sample: Sample) -> int:
+    """Count the colors that are fitted, or give one more than a palette may have."""
+    if sample.fitted is None:
+        return 1
+    counted = sample.fitted.counted
+    return MAX_COLORS + 1 if counted is None else len(counted.colors)
+
+
+def _mse_of_psnr(psnr: float, sample: Sample) -> float:
+    """Give the squared error of a peak signal-to-noise ratio."""
+    dtype = sample.layout.dtype
+    blocks = sample.fitted.blocks() if sample.fitted is not None else ()
+    ends = [(float(some.min()), float(some.max())) for some in blocks]
+    low = min((least for least, _ in ends), default=0.0)
+    high = max((most for _, most in ends), default=1.0)
+    # Products of floats become infinite, where powers raise.
+    amplitude = signal_peak(dtype, low, high) * 10.0 ** (-psnr / 20)
+    return float(sample.layout.n_channels * amplitude * amplitude)

@@ -1,0 +1,464 @@
+"""Initial centers of k-means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_kmeans._core.blocks import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
+
+# Points per center that a search begins with, and the least of all.
+_COARSE, _FEWEST = 32, 3 << 10
+# A key of more channels would not fit 64 bits.
+_MOST_KEY_CHANNELS = 4
+# Distances that a series of rounds may cost, and what a round does for each channel of
+# a point besides, counted in distances.
+_MOST_DISTANCES, _ROUND_WORK = 1 << 29, 50
+# Up to so many centers a round makes few moves, and may be unlucky with them.
+_FEW = 128
+# Cuts that are tried to halve a cluster.
+_N_CUTS = 4
+# A center moves on past the mean of its points by this share, and settles sooner.
+_STRIDE = 0.9
+# Products computed at once: they stay in the cache of a core, and below the size at
+# which BLAS would share them with other cores and wait for these.
+_BLOCK = 1 << 16
+
+
+def random_pixels(
+    counts: NDArray[np.integer[Any]], k: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Draw `k` pixels without replacement; index their colors."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    pixels = rng.choice(ends[-1], k, replace=False)
+    return np.searchsorted(ends, pixels, side="right")
+
+
+def kmeans_plus_plus(
+    points: NDArray[Any],
+    weights: NDArray[np.float64],
+    k: int,
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """Draw points (n, C) with probability proportional to their squared error so far.
+
+    Arthur and Vassilvitskii, SODA 2007, section 2.2. The points are distinct and more
+    than `k`, so none is drawn twice.
+    """
+    chosen = np.empty(k, dtype=np.intp)
+    squared = np.full(len(points), np.inf)
+    probability = weights
+    for i, uniform in enumerate(rng.random(k)):
+        checkpoint()
+        ends = np.cumsum(probability)
+        drawn = int(np.searchsorted(ends, uniform * ends[-1], side="right"))
+        if drawn == len(ends):  # The product rounded up to the end.
+            drawn = int(np.flatnonzero(probability)[-1])
+        chosen[i] = drawn
+        center = points[drawn].astype(np.float64)
+        np.minimum(squared, np.square(points - center).sum(axis=1), out=squared)
+        probability = weights * squared
+    return chosen
+
+
+class _Cloud(NamedTuple):
+    """Points (n, C) about their mean, scaled into -1 to 1."""
+
+    columns: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    weighted: NDArray[np.float64]
+    # |p|^2 of each point, and its weighted sum.
+    squared: NDArray[np.float64]
+    total: float
+    # Rows (p, 1), to be multiplied with (-2c, |c|^2). Single precision will do where
+    # only a choice depends on it.
+    rows: NDArray[np.float32]
+
+
+class _Found(NamedTuple):
+    """Centers (k, C), and the error about them."""
+
+    centers: NDArray[np.float64]
+    error: float
+
+
+class _Nearest(NamedTuple):
+    """Nearest and second nearest center of each point, with |c|^2 - 2 p.c of both."""
+
+    label: NDArray[np.intp]
+    first: NDArray[np.float32]
+    heir: NDArray[np.intp]
+    second: NDArray[np.float32]
+
+
+class _Halves(NamedTuple):
+    """What splitting each cluster gains (k,), means (k, C), points of the higher."""
+
+    gain: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    upper: NDArray[np.bool_]
+
+
+class _Worth(NamedTuple):
+    """What removing or splitting each center would change."""
+
+    # Rise of the error (k,) if the center were removed.
+    cost: NDArray[np.float64]
+    # Fall of the error (k,) if two centers (k, C), `low` and `high`, replaced it.
+    gain: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def searched_centers(
+    points: NDArray[Any],
+    weights: NDArray[Any],
+    k: int,
+    effort: int,
+    fewer: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Search good centers, at most `k`, of some thousand distinct points (n, C).
+
+    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
+    round after round, the centers that would be missed least move into the clusters
+    that gain most from a second one, all at once (Patane and Russo, Neural Networks
+    14:1219, 2001). A gain need not quite pay at first, which leads out of poor optima
+    as annealing does, and the best round is kept. Most rounds see merged points only.
+    Each `effort` past the first is a further search from the best centers so far. Equal
+    arguments give equal centers.
+    """
+    # Shares, so that an image repeated gives the same bits.
+    weights = weights / weights.sum()
+    origin = np.average(points, axis=0, weights=weights)
+    centered = points - origin
+    scale = float(np.abs(centered).max()) or 1.0
+    cloud = _cloud(centered.T / scale, weights)
+    coarse = _merged(cloud, max(_FEWEST, _COARSE * k))
+    rng = np.random.default_rng(0)
+    begin = np.zeros((1, len(origin))) if fewer is None else (fewer - origin) / scale
+    begin = _split_up(coarse, k, begin)
+    found = _moved(coarse, begin, _rates(coarse, k, 0.6, 0.7, 12))
+    if k <= _FEW:
+        rates = _rates(coarse, k, 0.6, 1.0, 8)
+        found = _better(found, _moved(coarse, found.centers, rates, rng))
+    found = _moved(cloud, found.centers, _rates(cloud, k, 0.7, 1.0, 4))
+    rates = _rates(cloud, k, 0.8, 1.0, 20)
+    for _ in range(effort - 1):
+        found = _better(found, _moved(cloud, found.centers, rates, rng))
+    return found.centers * scale + origin
+
+
+def _rates(
+    cloud: _Cloud, k: int, low: float, high: float, most: int
+) -> NDArray[np.float64]:
+    """Give rates of exchange for as many rounds, at most `most`, as are affordable."""
+    n_channels, n = cloud.columns.shape
+    work = 3 * n * (k + _ROUND_WORK * n_channels)
+    return np.linspace(low, high, min(most, _MOST_DISTANCES // work) if k > 1 else 0)
+
+
+def _better(one: _Found, other: _Found) -> _Found:
+    return other if other.error < one.error else one
+
+
+def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud:
+    n_channels, n = columns.shape
+    columns = np.ascontiguousarray(columns)
+    squared = np.square(columns).sum(axis=0)
+    rows = np.ones((n, n_channels + 1), dtype=np.float32)
+    rows[:, :-1] = columns.T
+    total = float((weights * squared).sum())
+    return _Cloud(columns, weights, columns * weights, squared, total, rows)
+
+
+def _merged(cloud: _Cloud, m: int) -> _Cloud:
+    """Give the means of cubes, about `m` of them, or the cloud if it is not larger."""
+    n_channels, n = cloud.columns.shape
+    if n <= 3 * m // 2 or n_channels > _MOST_KEY_CHANNELS:
+        return cloud
+    steps = np.sqrt(m / 2)
+    for _ in range(2):
+        key = np.zeros(n, dtype=np.int64)
+        for column in cloud.columns:
+            key *= int(steps) + 1
+            key += ((column + 1) * (steps / 2)).astype(np.int64)
+        used, cube = np.unique(key, return_inverse=True)
+        # Colors lie near surfaces: their cubes grow as the square of the steps.
+        steps = min(steps * np.sqrt(m / len(used)), 4096)
+    total, sums = _sums(cloud, cube, len(used))
+    return _cloud(sums.T / total, total)
+
+
+def _split_up(
+    cloud: _Cloud, k: int, centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Halve clusters until there are `k`, in passes over those that gain most."""
+    label = _label(cloud, centers)
+    means, total, _ = _means(cloud, centers, label)
+    while len(means) < k:
+        halves = _halves(cloud, means, total, label)
+        gain, low, high, upper = _or_far_point(halves, cloud, means, total, label)
+        n_split = min(k - len(means), max(1, len(means) // 2))
+        split = np.argsort(-gain, kind="stable")[:n_split]
+        split = split[gain[split] > 0]
+        if split.size == 0:
+            break
+        half = np.arange(len(means))
+        half[split] = np.arange(len(means), len(means) + len(split))
+        label = np.where(upper, half.take(label), label)
+        means = np.concatenate((means, high[split]))
+        means[split] = low[split]
+        total, _ = _sums(cloud, label, len(means))
+    return means
+
+
+def _moved(
+    cloud: _Cloud,
+    centers: NDArray[np.float64],
+    rates: NDArray[np.float64],
+    rng: np.random.Generator | None = None,
+) -> _Found:
+    """Move centers whose cost times the rate is gained elsewhere; give the best found.
+
+    With `rng`, costs and gains are taken wrong at random, the less the higher the rate.
+    """
+    best = _Found(centers, np.inf)
+    if len(rates) == 0:
+        return best
+    for rate in rates:
+        nearest = _two_nearest(cloud, centers)
+        means, total, error = _means(cloud, centers, nearest.label)
+        best = _better(best, _Found(means, error))
+        worth = _worth(cloud, means, total, nearest)
+        cost, gain = worth.cost, worth.gain
+        if rng is not None:
+            cost = cost * np.exp((1 - rate) * rng.standard_normal(len(cost)))
+            gain = gain * np.exp((1 - rate) * rng.standard_normal(len(gain)))
+        removed, split = _moves(cost * rate, gain, nearest)
+        trial = means.copy()
+        trial[removed] = worth.high[split]
+        trial[split] = worth.low[split]
+        means, _, _ = _means(cloud, trial, _label(cloud, trial))
+        centers = means + _STRIDE * (means - trial)
+    means, _, error = _means(cloud, centers, _label(cloud, centers))
+    return _better(best, _Found(means, error))
+
+
+def _moves(
+    cost: NDArray[np.float64], gain: NDArray[np.float64], nearest: _Nearest
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair centers to remove, cheapest first, with clusters to split while that pays.
+
+    No two of either are neighbors, whose costs or gains would not add up.
+    """
+    cheap = np.argsort(cost, kind="stable")
+    wide = np.argsort(-gain, kind="stable")
+    half = len(cost) // 2
+    n_paying = np.count_nonzero(gain[wide[:half]] > cost[cheap[:half]])
+    removed = np.zeros(len(cost), dtype=bool)
+    removed[cheap[:n_paying]] = True
+    removed = _apart(removed, -cost, nearest)
+    split = np.zeros(len(cost), dtype=bool)
+    split[wide[: 2 * n_paying]] = True
+    split = _apart(split & ~removed, gain, nearest)
+    cheap, wide = cheap[removed[cheap]], wide[split[wide]]
+    n_pairs = min(len(cheap), len(wide))
+    cheap, wide = cheap[:n_pairs], wide[:n_pairs]
+    pays = gain[wide] > cost[cheap]
+    return cheap[pays], wide[pays]
+
+
+def _apart(
+    chosen: NDArray[np.bool_], value: NDArray[np.float64], nearest: _Nearest
+) -> NDArray[np.bool_]:
+    """Leave out chosen centers that have a chosen neighbor of higher value."""
+    both = chosen[nearest.label] & chosen[nearest.heir]
+    one, other = nearest.label[both], nearest.heir[both]
+    chosen = chosen.copy()
+    chosen[np.where(value[one] < value[other], one, other)] = False
+    return chosen
+
+
+def _worth(
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    nearest: _Nearest,
+) -> _Worth:
+    k = len(means)
+    label, first, heir, second = nearest
+    cost: NDArray[Any] = np.bincount(label, cloud.weights * (second - first), k)
+    # The points of a removed center pull the means of its heirs towards them, which
+    # lowers the error by |sum of w (p - m)|^2 / (sum of w + weight of the heir).
+    pair, used = label * k + heir, np.arange(k * k)
+    if k * k > 4 * len(pair):
+        used, pair = np.unique(pair, return_inverse=True)
+    weight, pull = _sums(cloud, pair, len(used))
+    origin, target = np.divmod(used, k)
+    pull -= weight[:, np.newaxis] * means[target]
+    joint = weight + total[target]
+    fall = np.square(pull).sum(axis=1)
+    np.divide(fall, joint, out=fall, where=joint > 0)
+    cost -= np.bincount(origin, fall, k)
+    # Neighbors hand points over to the halves, too.
+    gain, low, high, _ = _halves(cloud, means, total, label)
+    nearer = np.minimum(_squared(cloud, low, heir), _squared(cloud, high, heir))
+    won = np.maximum(first + cloud.squared - nearer, 0)
+    gain += np.bincount(heir, cloud.weights * won, k)
+    return _Worth(cost, gain, low, high)
+
+
+def _halves(
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    label: NDArray[np.intp],
+) -> _Halves:
+    """Split each cluster in two.
+
+    The first cut is across the channel that varies most, the next ones midway between
+    the means of the halves: steps of Lloyd with k = 2, for all clusters at once.
+    """
+    k, n_channels = means.shape
+    products = cloud.weighted * cloud.columns
+    squares = np.stack([np.bincount(label, column, k) for column in products], axis=1)
+    variance = squares - total[:, np.newaxis] * np.square(means)
+    axis = np.eye(n_channels)[variance.argmax(axis=1)]
+    middle = means
+    for _ in range(_N_CUTS):
+        checkpoint()
+        threshold = (axis * middle).sum(axis=1)
+        height = np.zeros(len(label))
+        for column, direction in zip(cloud.columns, axis.T, strict=True):
+            height += column * direction.take(label)
+        upper = height > threshold.take(label)
+        part = np.flatnonzero(upper)
+        weight, sums = _sums(cloud, label[part], k, part)
+        rest = total - weight
+        both = ((weight > 0) & (rest > 1e-12 * total))[:, np.newaxis]
+        high, low = means.copy(), means.copy()
+        np.divide(sums, weight[:, np.newaxis], out=high, where=both)
+        opposite = total[:, np.newaxis] * means - sums
+        np.divide(opposite, rest[:, np.newaxis], out=low, where=both)
+        axis, middle = high - low, (high + low) / 2
+    # Huygens: halves of weights a and b cost a b / (a + b) |difference|^2 less.
+    gain = np.zeros(k)
+    np.divide(weight * rest, total, out=gain, where=both[:, 0])
+    gain *= np.square(axis).sum(axis=1)
+    return _Halves(gain, low, high, upper)
+
+
+def _or_far_point(
+    halves: _Halves,
+    cloud: _Cloud,
+    means: NDArray[np.float64],
+    total: NDArray[np.float64],
+    label: NDArray[np.intp],
+) -> _Halves:
+    """Split off a single point where that gains more, as cuts hardly ever would."""
+    squared = _squared(cloud, means, label)
+    order = np.argsort(cloud.weights * squared, kind="stable")
+    far = np.empty(len(means), dtype=np.intp)
+    far[label[order]] = order  # The last of each label stays.
+    weight, high = cloud.weights[far], cloud.columns[:, far].T
+    rest = total - weight
+    gain = np.zeros(len(means))
+    both = rest > 1e-12 * total
+    np.divide(weight * total * squared[far], rest, out=gain, where=both)
+    better = gain > halves.gain
+    column = better[:, np.newaxis]
+    # The mean of the rest moves away from the point.
+    shift = np.divide(weight, rest, out=np.zeros(len(means)), where=better)
+    low = means - shift[:, np.newaxis] * (high - means)
+    is_far = far.take(label) == np.arange(len(label))
+    return _Halves(
+        np.where(better, gain, halves.gain),
+        np.where(column, low, halves.low),
+        np.where(column, high, halves.high),
+        np.where(better.take(label), is_far, halves.upper),
+    )
+
+
+def _means(
+    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Give the mean and weight of each cluster, and the error about the means."""
+    total, sums = _sums(cloud, label, len(centers))
+    means = centers.copy()
+    weight = total[:, np.newaxis]
+    np.divide(sums, weight, out=means, where=weight > 0)
+    return means, total, cloud.total - float((weight * np.square(means)).sum())
+
+
+def _sums(
+    cloud: _Cloud,
+    index: NDArray[np.intp],
+    m: int,
+    part: slice | NDArray[np.intp] = slice(None),
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up the weights (m,) and weighted points (m, C) of a part by index."""
+    weights: NDArray[Any] = np.bincount(index, cloud.weights[part], m)
+    sums = [np.bincount(index, column[part], m) for column in cloud.weighted]
+    return weights, np.stack(sums, axis=1)
+
+
+def _squared(
+    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Give the squared distance of each point to the center of its label."""
+    squared = np.zeros(len(label))
+    for column, center in zip(cloud.columns, centers.T, strict=True):
+        squared += np.square(column - center.take(label))
+    return squared
+
+
+def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index the nearest center of each point."""
+    label = np.empty(len(cloud.rows), dtype=np.intp)
+    for block, distance in _distances(cloud, centers):
+        distance.argmin(axis=1, out=label[block])
+    return label
+
+
+def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
+    n, k = len(cloud.rows), len(centers)
+    label, heir = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
+    first, second = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+    for block, distance in _distances(cloud, centers):
+        flat = distance.reshape(-1)
+        row = np.arange(0, len(flat), k)
+        place = row + distance.argmin(axis=1, out=label[block])
+        first[block] = flat[place]
+        flat[place] = np.inf
+        place = row + distance.argmin(axis=1, out=heir[block])
+        second[block] = flat[place]
+    return _Nearest(label, first, heir, second)
+
+
+def _distances(
+    cloud: _Cloud, centers: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Give blocks of points, and |c|^2 - 2 p.c of each and all centers, to be used up.
+
+    The square of p, which is the same for every center, is left out.
+    """
+    n, k = len(cloud.rows), len(centers)
+    squares = np.square(centers).sum(axis=1)
+    factors = np.vstack((-2 * centers.T, squares)).astype(np.float32)
+    height = max(1, _BLOCK // k)
+    distance = np.empty((min(height, n), k), dtype=np.float32)
+    for start in range(0, n, height):
+        checkpoint()
+        rows = cloud.rows[start : start + height]
+        block = distance[: len(rows)]
+        np.matmul(rows, factors, out=block)
+        yield slice(start, start + height), block

@@ -1,0 +1,1 @@
+"""Bytes and formats: images, indexed images and palettes as files."""

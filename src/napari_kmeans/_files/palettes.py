@@ -1,0 +1,442 @@
+"""Files that hold a palette."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import tokenize
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from napari_kmeans._files.replace import replace_file
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "PALETTE_SUFFIXES",
+    "PROVENANCE_SUFFIXES",
+    "encode_palette",
+    "read_palette",
+    "write_palette",
+]
+
+PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
+# Formats that say how a palette came about.
+PROVENANCE_SUFFIXES = (".gpl", ".json")
+_MAX_COLORS = 65536
+_JSON_FORMAT = "napari-kmeans palette"
+_JSON_VERSION = 1
+_JSON_DTYPES = (
+    "bool",
+    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# A header is a Python expression, and its errors are those of Python's parser.
+_HEADER_ERRORS = (
+    *(KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError),
+    tokenize.TokenError,
+)
+
+
+def write_palette(
+    path: str | os.PathLike[str],
+    palette: ArrayLike,
+    *,
+    provenance: Mapping[str, object] | None = None,
+) -> None:
+    """Write a palette to a GIMP, JSON, NumPy or hex file, exactly as it is.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to write, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` chooses
+        the format. A file that exists is replaced once the new one is complete.
+    palette : (K, C) or (K,) array_like
+        Finite colors of any boolean, integer or float dtype, ``1 <= K <= 65536``.
+        A ``.gpl`` file holds only uint8, of shape ``(K, 3)`` or ``(K,)``, and so does a
+        ``.hex`` file, also of shape ``(K, 4)``.
+    provenance : mapping of str to str, int, float, bool or None, optional
+        How the palette came about, such as ``{"k": 16, "iters": 10, "seed": 0}``, to be
+        read by people. "version", that of napari-kmeans, is added unless it is there.
+        ``.npy`` and ``.hex`` files have no place for it.
+
+    Raises
+    ------
+    TypeError
+        If `palette` is not boolean, integer or float, or has a dtype that the file
+        cannot hold, or if `provenance` is not such a mapping.
+    ValueError
+        If `path` has another suffix, `palette` has another shape, no or too many colors
+        or a value that is not finite, or `provenance` is not finite or has no place.
+    OSError
+        If the file cannot be written; what was there before is still there.
+
+    See Also
+    --------
+    read_palette : Read the palette again.
+
+    Notes
+    -----
+    The file keeps the order of the palette and its colors, also equal ones. JSON and
+    NumPy files keep dtype and shape too, and every bit of a float; but JSON has no
+    float of more than 64 bits. Gray becomes RGB in GIMP and hex files. Opacity has no
+    place in a GIMP file: GIMP would misread the files of other programs that have it. A
+    hex file has a line such as ``ff8000`` for each color, or ``ff800080`` with opacity.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from napari_kmeans import read_palette, write_palette
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "flag.json"
+    ...     write_palette(path, np.array([[0, 0, 0.5], [1, 0, 0]]), provenance={"k": 2})
+    ...     read_palette(path)
+    array([[0. , 0. , 0.5],
+           [1. , 0. , 0. ]])
+    """
+    replace_file(path, encode_palette(path, palette, provenance))
+
+
+def encode_palette(
+    path: str | os.PathLike[str],
+    palette: ArrayLike,
+    provenance: Mapping[str, object] | None,
+) -> bytes:
+    """Give what `write_palette` would write; raise what it would raise before that."""
+    suffix = _validated_suffix(path)
+    colors = np.asarray(palette)
+    if fault := _dtype_fault(colors.dtype):
+        msg = f"palette {fault}"
+        raise TypeError(msg)
+    if fault := _shape_fault(colors.shape) or _value_fault(colors):
+        msg = f"palette {fault}"
+        raise ValueError(msg)
+    items = _validated_provenance(provenance)
+    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
+        msg = (
+            f"provenance has no place in a {suffix} file, only in .gpl and .json, "
+            f"got {provenance!r}"
+        )
+        raise ValueError(msg)
+    if suffix == ".gpl":
+        return _encode_gpl(colors, items, Path(path).stem)
+    if suffix == ".json":
+        return _encode_json(colors, items)
+    return _encode_npy(colors) if suffix == ".npy" else _encode_hex(colors)
+
+
+def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
+    r"""Read a palette from a GIMP, JSON, NumPy or hex file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to read, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` tells the
+        format: the palette of GIMP, Inkscape, Krita, Aseprite and others, the document
+        of `write_palette`, any array of NumPy that is a palette, or a line of six or
+        eight hexadecimal digits for each color, as those of Lospec.
+
+    Returns
+    -------
+    palette : (K, C) or (K,) ndarray
+        The colors in their order, ``1 <= K <= 65536``. Those of a ``.gpl`` file are
+        uint8 RGB, or RGBA if it says ``Channels: RGBA`` as Aseprite's do; those of a
+        ``.hex`` file are uint8 RGB, or RGBA if they have eight digits.
+
+    Raises
+    ------
+    ValueError
+        If `path` has another suffix, or the file is damaged, holds something else, or
+        holds no palette that `write_palette` could write.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    write_palette : Write such a file.
+    map_to_palette : Label each pixel of an image with its nearest palette color.
+
+    Notes
+    -----
+    No file can run code: objects that NumPy would have to unpickle are refused.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from napari_kmeans import read_palette
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "flag.gpl"
+    ...     _ = path.write_text("GIMP Palette\n0 0 255 Blue\n255 0 0 Red\n")
+    ...     read_palette(path)
+    array([[  0,   0, 255],
+           [255,   0,   0]], dtype=uint8)
+    """
+    suffix = _validated_suffix(path)
+    content = Path(path).read_bytes()
+    decode = {
+        ".gpl": _decode_gpl,
+        ".json": _decode_json,
+        ".npy": _decode_npy,
+        ".hex": _decode_hex,
+    }[suffix]
+    try:
+        palette = decode(content)
+        if fault := _shape_fault(palette.shape) or _value_fault(palette):
+            msg = f"palette {fault}"
+            raise ValueError(msg)
+    except ValueError as error:
+        msg = f"cannot read palette {os.fspath(path)!r}: {error}"
+        raise ValueError(msg) from error
+    return palette.astype(palette.dtype.newbyteorder("="), order="C")
+
+
+def _validated_suffix(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in PALETTE_SUFFIXES:
+        msg = f"path must end in .gpl, .json, .npy or .hex, got {suffix!r}"
+        raise ValueError(msg)
+    return suffix
+
+
+def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:
+    """Give plain values by name, with the version of this package."""
+    items: dict[str, object] = {"version": version("napari-kmeans")}
+    if not isinstance(provenance, Mapping | None):
+        msg = f"provenance must be a mapping or None, got {provenance!r}"
+        raise TypeError(msg)
+    for name, value in (provenance or {}).items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not (isinstance(name, str) and name.isprintable()):
+            msg = f"provenance must have printable names, got {name!r}"
+            raise TypeError(msg)
+        if not isinstance(plain, str | int | float | None):
+            msg = (
+                "provenance must have strings, numbers, booleans or None as values, "
+                f"got {value!r} for {name!r}"
+            )
+            raise TypeError(msg)
+        if isinstance(plain, float) and not math.isfinite(plain):
+            msg = f"provenance must be finite, got {value!r} for {name!r}"
+            raise ValueError(msg)
+        items[name] = plain
+    return items
+
+
+def _dtype_fault(dtype: np.dtype[Any]) -> str | None:
+    """Say which rule for palettes a dtype breaks, if any."""
+    if dtype.kind in "biuf":
+        return None
+    return f"must have a boolean, integer or float dtype, got {dtype}"
+
+
+def _shape_fault(shape: tuple[int, ...]) -> str | None:
+    """Say which rule for palettes a shape breaks, if any."""
+    if len(shape) not in (1, 2) or min(shape[1:], default=1) < 1:
+        return f"must have shape (K, C) or (K,), got {shape}"
+    if not 1 <= shape[0] <= _MAX_COLORS:
+        return f"must have 1 to {_MAX_COLORS} colors, got {shape[0]}"
+    return None
+
+
+def _value_fault(colors: NDArray[Any]) -> str | None:
+    """Say which rule for palettes a value breaks, if any."""
+    finite = np.isfinite(colors)
+    return None if finite.all() else f"must be finite, got {colors[~finite][0]}"
+
+
+def _of_8_bits(
+    colors: NDArray[Any], suffix: str, *n_channels: int
+) -> NDArray[np.uint8]:
+    """Give colors as a format has them that knows only uint8, and no gray."""
+    if colors.dtype != np.uint8:
+        msg = (
+            f"palette must have dtype uint8 in a {suffix} file, got {colors.dtype}; "
+            ".json and .npy hold every dtype"
+        )
+        raise TypeError(msg)
+    if colors.ndim == 1:
+        return np.repeat(colors[:, np.newaxis], 3, axis=1)
+    if colors.shape[1] not in n_channels:
+        shapes = ", ".join(f"(K, {number})" for number in n_channels)
+        msg = (
+            f"palette must have shape {shapes} or (K,) in a {suffix} file, "
+            f"got {colors.shape}; .json and .npy hold every number of channels"
+        )
+        raise ValueError(msg)
+    return colors
+
+
+def _encode_gpl(colors: NDArray[Any], items: dict[str, object], name: str) -> bytes:
+    rgb = _of_8_bits(colors, ".gpl", 3)
+    title = "".join(letter if letter.isprintable() else " " for letter in name)
+    lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
+    lines += [f"# {item}: {json.dumps(value)}" for item, value in items.items()]
+    lines += [f"{r:3} {g:3} {b:3}\t{r:02x}{g:02x}{b:02x}" for r, g, b in rgb.tolist()]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
+    # Bytes, because names are UTF-8 or of some older encoding, and are not needed.
+    header, *lines = content.removeprefix(b"\xef\xbb\xbf").splitlines() or [b""]
+    if header.strip() != b"GIMP Palette":
+        msg = f"line 1 must be 'GIMP Palette', got {_shown(header)}"
+        raise ValueError(msg)
+    n_channels = 3
+    colors: list[list[int]] = []
+    for number, line in enumerate(lines, 2):
+        words = line.split(maxsplit=n_channels)
+        if not words or words[0].startswith(b"#"):
+            continue
+        if not colors and re.match(rb"\s*[A-Za-z]+:", line):
+            if line.split() == [b"Channels:", b"RGBA"]:
+                n_channels = 4
+            continue
+        values = words[:n_channels]
+        if len(values) < n_channels or not all(
+            re.fullmatch(rb"[0-9]{1,9}", value) and int(value) <= 255
+            for value in values
+        ):
+            msg = (
+                f"line {number} must have {n_channels} integers from 0 to 255, "
+                f"got {_shown(line)}"
+            )
+            raise ValueError(msg)
+        colors.append([int(value) for value in values])
+    return np.array(colors, np.uint8).reshape(-1, n_channels)
+
+
+def _encode_json(colors: NDArray[Any], items: dict[str, object]) -> bytes:
+    if colors.dtype.name not in _JSON_DTYPES:
+        msg = (
+            f"palette must have at most 64 bits a value in a .json file, "
+            f"got {colors.dtype}; .npy holds every dtype"
+        )
+        raise TypeError(msg)
+    head = {
+        "format": _JSON_FORMAT,
+        "version": _JSON_VERSION,
+        "provenance": items,
+        "dtype": colors.dtype.name,
+    }
+    # A color a line; every float of up to 64 bits is a float64, whose repr is exact.
+    rows = ",\n".join(f"    {json.dumps(color)}" for color in colors.tolist())
+    opened = json.dumps(head, indent=2).removesuffix("\n}")
+    return f'{opened},\n  "colors": [\n{rows}\n  ]\n}}\n'.encode()
+
+
+def _decode_json(content: bytes) -> NDArray[Any]:
+    try:
+        document = json.loads(content, parse_constant=_refuse_constant)
+    except RecursionError:
+        msg = "it is nested too deep"
+        raise ValueError(msg) from None
+    if not isinstance(document, dict) or document.get("format") != _JSON_FORMAT:
+        msg = f'"format" must be "{_JSON_FORMAT}"'
+        raise ValueError(msg)
+    if document.get("version") != _JSON_VERSION:
+        msg = f'"version" must be {_JSON_VERSION}, got {document.get("version")!r}'
+        raise ValueError(msg)
+    name, colors = document.get("dtype"), document.get("colors")
+    if name not in _JSON_DTYPES:
+        msg = f'"dtype" must be one of {", ".join(_JSON_DTYPES)}, got {name!r}'
+        raise ValueError(msg)
+    if not isinstance(colors, list):
+        msg = '"colors" must be a list'
+        raise ValueError(msg)
+    return _array_of(colors, np.dtype(name))
+
+
+def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give a list of numbers, or of lists of them, as an array."""
+    is_flat = not any(isinstance(color, list) for color in colors)
+    kinds = {"b": (bool,), "f": (int, float)}.get(dtype.kind, (int,))
+    for number, color in enumerate(colors, 1):
+        values = [color] if is_flat else color
+        if not (
+            isinstance(values, list)
+            and (is_flat or len(values) == len(colors[0]))
+            and all(type(value) in kinds for value in values)
+        ):
+            msg = f"color {number} must be like the first, of {dtype}, got {color!r}"
+            raise ValueError(msg)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(colors, dtype)
+    except (OverflowError, FloatingPointError):
+        msg = f"colors must be in the range of {dtype}"
+        raise ValueError(msg) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    msg = f"palette must be finite, got {name}"
+    raise ValueError(msg)
+
+
+def _encode_npy(colors: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(colors), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _decode_npy(content: bytes) -> NDArray[Any]:
+    # No byte of the data is looked at before it is known what it should be.
+    file = io.BytesIO(content)
+    try:
+        read_header = _NPY_HEADERS[np.lib.format.read_magic(file)]
+        shape, is_fortran, dtype = read_header(file)
+    except _HEADER_ERRORS:
+        msg = "it does not begin with the header of a NumPy array"
+        raise ValueError(msg) from None
+    if fault := _dtype_fault(dtype) or _shape_fault(shape):
+        msg = f"palette {fault}"
+        raise ValueError(msg)
+    count, data = math.prod(shape), content[file.tell() :]
+    if len(data) < count * dtype.itemsize:
+        msg = f"it is cut short: {len(data)} of {count * dtype.itemsize} bytes"
+        raise ValueError(msg)
+    colors = np.frombuffer(data, dtype, count)
+    return colors.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _encode_hex(colors: NDArray[Any]) -> bytes:
+    lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _decode_hex(content: bytes) -> NDArray[np.uint8]:
+    colors: list[bytes] = []
+    lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
+    for number, line in enumerate(lines, 1):
+        digits = line.strip().removeprefix(b"#")
+        if not digits:
+            continue
+        n_digits = (2 * len(colors[0]),) if colors else (6, 8)
+        if len(digits) not in n_digits or not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
+            rule = " or ".join(str(n) for n in n_digits)
+            msg = (
+                f"line {number} must have {rule} hexadecimal digits, got {_shown(line)}"
+            )
+            raise ValueError(msg)
+        colors.append(bytes.fromhex(digits.decode()))
+    n_channels = len(colors[0]) if colors else 3
+    return np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels)
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode("utf-8", "replace").strip()
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")

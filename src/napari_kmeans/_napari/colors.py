@@ -1,0 +1,92 @@
+"""Colors as text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_kmeans._core.quality import white_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["hex_of", "parse_colors"]
+
+_HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
+
+
+def hex_of(rgba: NDArray[np.float64]) -> list[str]:
+    """Write colors (K, 4) as in HTML, with alpha where there is any."""
+    octets = np.rint(rgba * 255).astype(np.uint8)
+    return [
+        f"#{bytes(color if color[3] < 255 else color[:3]).hex()}" for color in octets
+    ]
+
+
+def parse_colors(
+    text: str, dtype: np.dtype[Any], n_channels: int | None
+) -> NDArray[Any]:
+    """Read colors like ``#ff0000``, or numbers in the units of an image.
+
+    Parameters
+    ----------
+    text : str
+        Colors, separated by spaces, commas or semicolons.
+    dtype : numpy.dtype
+        Of the image. A hexadecimal color spans its range, and 0 to 1 for floats.
+    n_channels : int or None
+        Channels of the image; None if it has none.
+
+    Returns
+    -------
+    colors : (m, C) or (m,) ndarray
+        Colors in `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither, does not fill all channels, or is out of range.
+    """
+    size = n_channels or 1
+    each = "1 number" if size == 1 else f"{size} numbers"
+    values: list[float] = []
+    for word in re.findall(r"[^\s,;()\[\]]+", text):
+        match = _HEX.fullmatch(word)
+        if match is None:
+            try:
+                values.append(float(word))
+            except ValueError:
+                msg = f"colors must be like #ff0000 or numbers, got {word!r}"
+                raise ValueError(msg) from None
+            continue
+        octets = bytes.fromhex(match[1])
+        if size not in (3, 4) or len(octets) > size:
+            msg = f"colors must have {each} each, got {word!r}"
+            raise ValueError(msg)
+        top = white_of(dtype)
+        octets += b"\xff" * (size - len(octets))
+        values += [octet * top / 255 for octet in octets]
+    if len(values) % size:
+        msg = f"colors must have {each} each, got {len(values)} in all"
+        raise ValueError(msg)
+    colors = np.array(values)
+    low, high = _range_of(dtype)
+    if dtype.kind in "iu":
+        colors = np.rint(colors)
+    is_outside = ~((low <= colors) & (colors <= high))
+    if is_outside.any():
+        got = f"got {colors[is_outside][0]:g}"
+        msg = f"colors must be between {low:.10g} and {high:.10g}, {got}"
+        raise ValueError(msg)
+    colors = colors.astype(dtype)
+    return colors if n_channels is None else colors.reshape(-1, size)
+
+
+def _range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Give the least and the greatest number of a dtype."""
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    return float(info.min), float(info.max)

@@ -1,0 +1,86 @@
+"""The menu command that needs no widget."""
+
+# Annotations stay real objects here: napari finds by them what to hand over.
+
+from functools import partial
+from typing import Any
+
+from napari.layers import Image
+from napari.utils import cancelable_progress
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
+
+from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.layers import read_source
+from napari_kmeans._napari.names import quoted
+from napari_kmeans._napari.overlays import is_overlay
+from napari_kmeans._napari.quantize_layer import Outcome, Progress, quantize_source
+from napari_kmeans._napari.results import Request, Results
+from napari_kmeans._napari.settings import default_settings
+from napari_kmeans._napari.words import in_words
+
+__all__ = ["quantize_active_layer"]
+
+# Milliseconds between looks at the bar's Cancel button.
+_PATIENCE = 50
+# Nobody else holds them while they run.
+_jobs: set[Newest] = set()
+
+
+def quantize_active_layer(viewer: Viewer) -> None:
+    """Reduce the active image layer as the preferences say, and add the result."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    layer = viewer.layers.selection.active
+    if not isinstance(layer, Image) or is_overlay(layer):
+        show_warning("The active layer is not an image: choose an image layer first.")
+        return
+    source = read_source((layer,), None)
+    request = Request((layer,), source, default_settings(), None)
+    job = Newest()
+    _jobs.add(job)
+
+    bar: Any = cancelable_progress(
+        total=max(1, request.settings.iters),
+        desc=f"{layer.name} in {request.settings.k} colors",
+    )
+    # The bar's button only leaves a note.
+    watch = QTimer(job)
+    watch.start(_PATIENCE)
+
+    def end() -> None:
+        watch.stop()
+        job.leave()
+        bar.close()
+        _jobs.discard(job)
+
+    def look() -> None:
+        if bar.is_canceled:
+            end()
+            show_info("Cancelled; no layer was added.")
+
+    watch.timeout.connect(look)
+
+    def reported(progress: Progress) -> None:
+        if progress.n_most > 0:
+            bar.update(progress.n_done - bar.n)
+
+    def returned(outcome: Outcome) -> None:
+        end()
+        if layer not in viewer.layers:
+            name = quoted(layer.name)
+            show_warning(f"{name} was removed meanwhile; no layer was added.")
+            return
+        for added in Results(viewer).add(request, outcome):
+            show_info(f"Added {quoted(added.name)}.")
+
+    def failed(error: Exception) -> None:
+        end()
+        show_error(in_words(error, request))
+
+    job.start(
+        partial(quantize_source, request.source, request.settings),
+        returned=returned,
+        failed=failed,
+        reported=reported,
+    )

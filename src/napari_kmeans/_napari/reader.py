@@ -1,0 +1,79 @@
+"""Palette files as layers."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.types import LayerDataTuple
+
+from napari_kmeans import read_indexed, read_metadata
+from napari_kmeans._files.read import read_image
+from napari_kmeans._napari.layers import METADATA, Look, labels_colormap, rgba_of
+from napari_kmeans._napari.quantize_layer import count_labels, make_features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["get_reader"]
+
+
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerDataTuple]]:
+    """Give what opens image files, those with a palette as labels in its colors."""
+    del path
+    return _read
+
+
+def _read(path: str | list[str]) -> list[LayerDataTuple]:
+    """Read one file or several, a layer each."""
+    paths = [path] if isinstance(path, str) else path
+    return [_read_file(one) for one in paths]
+
+
+def _read_file(path: str) -> LayerDataTuple:
+    """Describe the layer that a file is."""
+    try:
+        labels, palette = read_indexed(path)
+    except ValueError:
+        # It has no palette: whoever opens all files this way gets the image.
+        file = read_image(path)
+        is_rgb = file.has_channels and file.pixels.shape[-1] in (3, 4)
+        attributes = {"name": Path(path).stem, "rgb": is_rgb}
+        return LayerDataTuple((file.pixels, attributes, "image"))
+    look = Look(is_rgb=True, colormaps=(), contrast_limits=(), gammas=())
+    rgba = rgba_of(palette, look)
+    dtype = np.min_scalar_type(len(palette))
+    numbers = labels.astype(dtype) + dtype.type(1)
+    counts = count_labels(numbers, len(palette))
+    record: dict[str, Any] = {
+        "run": secrets.token_hex(8),
+        "palette": palette,
+        "counts": counts,
+        "slices": None,
+        "replaced": {},
+    }
+    attributes = {
+        "colormap": labels_colormap(rgba),
+        "features": make_features(palette, rgba, counts, None),
+        "opacity": 1.0,
+        "metadata": {METADATA: record},
+    }
+    return LayerDataTuple((numbers, attributes | _places(path), "labels"))
+
+
+def _places(path: str) -> dict[str, Any]:
+    """Give a name, and the size of pixels if the file tells it."""
+    places: dict[str, Any] = {"name": Path(path).stem}
+    metadata = read_metadata(path)
+    # What a photo says in inches is meant for printers.
+    units = set(metadata.units) - {"pixel", "inch"}
+    axes = [i for i, axis in enumerate(metadata.axes) if axis != "S"]
+    if units and "inch" not in metadata.units:
+        places["scale"] = tuple(metadata.scale[i] for i in axes)
+        places["units"] = tuple(metadata.units[i] for i in axes)
+        places["axis_labels"] = tuple(metadata.axes[i].lower() for i in axes)
+    return places

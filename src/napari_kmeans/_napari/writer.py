@@ -1,0 +1,376 @@
+"""Layers as palette files."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
+from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans._napari.layers import METADATA, Look, rgba_of
+from napari_kmeans._napari.names import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["CannotHold", "write_image", "write_labels"]
+
+_FORMATS = {".png": "PNG", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF"}
+_MOST_COLORS = {"PNG": 256, "GIF": 256, "TIFF": 65536}
+# What a name without a suffix gets, the first that holds the layer.
+_CHOSEN = (".png", ".tif", ".gif")
+# What is behind a dot may also be a part of the name.
+_SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
+_UNITS = {
+    "nanometer": "nanometer",
+    "micrometer": "micrometer",
+    "millimeter": "millimeter",
+    "centimeter": "centimeter",
+    "meter": "meter",
+    "inch": "inch",
+    "second": "second",
+    "millisecond": "millisecond",
+    "minute": "minute",
+}
+_AXES = "TZYX"
+
+
+class CannotHold(OSError):
+    """Says why no file of a name can hold a layer.
+
+    napari shows whatever a writer raises, except ValueError.
+    """
+
+
+def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write an image layer of few colors to a PNG, GIF or TIFF file.
+
+    Pixels that are not finite become one more entry, as unlabeled ones do, and what is
+    fully transparent becomes one color, whatever it hides.
+
+    Parameters
+    ----------
+    path : str
+        File to write. A name without suffix gets that of a format that holds the layer.
+    data : array
+        Pixels, or levels of detail of which the first is written.
+    attributes : dict
+        What napari tells of the layer.
+
+    Returns
+    -------
+    paths : list of str
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot hold the layer, or cannot be written.
+    """
+    image = _full(data, attributes)
+    look = Look(
+        is_rgb=bool(attributes.get("rgb")),
+        colormaps=(_colormap(attributes),),
+        contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
+        gammas=(attributes.get("gamma", 1.0),),
+    )
+    palette: Any = _record(attributes).get("palette")
+    if look.is_rgb and image.shape[-1] == 4:
+        image = _with_one_clear_color(image, palette)
+    pixels = image if look.is_rgb else image[..., np.newaxis]
+    is_empty = np.zeros(pixels.shape[:-1], dtype=bool)
+    if image.dtype.kind == "f":
+        is_empty = ~np.isfinite(pixels).all(axis=-1)
+    entries = None
+    if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
+        # The palette keeps its order, unless the image was changed.
+        entries = _entries_of(image, palette, look)
+        colors = palette if look.is_rgb else palette[:, np.newaxis]
+        if ((colors[entries] != pixels).any(axis=-1) & ~is_empty).any():
+            entries = None
+    if entries is None:
+        palette = _colors_of(pixels, look, attributes)
+    stored = _storable(palette, look)
+
+    @functools.cache
+    def palette_of(form: str) -> NDArray[Any]:
+        return _for_format(stored, form, has_clear=bool(is_empty.any()))
+
+    path = _checked_path(path, is_empty.ndim, palette_of, attributes)
+    if entries is None:
+        entries = _entries_of(image, palette, look)
+    entries = np.where(is_empty, len(stored), entries)
+    _write(path, entries, palette_of, attributes)
+    return [path]
+
+
+def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write a labels layer in its colors to a PNG, GIF or TIFF file.
+
+    Label i becomes entry i - 1. Unlabeled pixels become one more entry, that is clear
+    where the format knows opacity, and black in TIFF files.
+
+    Parameters
+    ----------
+    path : str
+        File to write. A name without suffix gets that of a format that holds the layer.
+    data : array
+        Labels, or levels of detail of which the first is written.
+    attributes : dict
+        What napari tells of the layer.
+
+    Returns
+    -------
+    paths : list of str
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot hold the layer, or cannot be written.
+    """
+    labels, attributes = _without_channels(_full(data, attributes), attributes)
+    is_empty = labels == 0
+
+    @functools.cache
+    def palette_of(form: str) -> NDArray[Any]:
+        colors = _colors_of_labels(_numbers_of(labels, form), attributes)
+        return _for_format(colors, form, has_clear=bool(is_empty.any()))
+
+    path = _checked_path(path, labels.ndim, palette_of, attributes)
+    numbers = _numbers_of(labels, _format_of(path))
+    if np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
+        entries = labels.astype(np.int64) - 1
+    else:
+        entries = numbers.searchsorted(labels)
+    _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
+    return [path]
+
+
+def _write(
+    path: str,
+    entries: NDArray[Any],
+    palette_of: Callable[[str], NDArray[Any]],
+    attributes: dict[str, Any],
+) -> None:
+    """Write entries of the palette that suits the format."""
+    palette = palette_of(_format_of(path))
+    write_indexed(path, entries, palette, metadata=_metadata(entries, attributes))
+
+
+def _checked_path(
+    path: str,
+    n_axes: int,
+    palette_of: Callable[[str], NDArray[Any]],
+    attributes: dict[str, Any],
+) -> str:
+    """Give the path, with a suffix, of a file that holds entries of such palettes."""
+
+    def fault(suffix: str) -> str | None:
+        form = _FORMATS[suffix]
+        return _fault(form, n_axes, palette_of(form))
+
+    suffix, name = Path(path).suffix, Path(path).name
+    cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
+    if suffix.lower() in _FORMATS:
+        why = fault(suffix.lower())
+        if why is None:
+            return path
+        others = [other for other in _CHOSEN if fault(other) is None]
+        if not others:
+            msg = f"{cannot}: {_why_nowhere(suffix.lower(), fault)}"
+            raise CannotHold(msg)
+        if len(palette_of(_format_of(path))) > _MOST_COLORS[_format_of(path)]:
+            others.append("fewer colors")
+        msg = f"{cannot}: {why}; choose {' or '.join(others)}"
+        raise CannotHold(msg)
+    if _SUFFIX.fullmatch(suffix):
+        msg = f"{cannot}: choose a name that ends in .png, .gif, .tif or .tiff"
+        raise CannotHold(msg)
+    for chosen in _CHOSEN:
+        if fault(chosen) is None:
+            if Path(path + chosen).exists():
+                msg = f"{cannot}{chosen} unasked, for that file exists: add {chosen}"
+                raise CannotHold(msg)
+            return path + chosen
+    msg = f"{cannot}: {_why_nowhere('.png', fault)}"
+    raise CannotHold(msg)
+
+
+def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
+    """Say why no format holds a layer, that of a suffix first."""
+    faults = dict.fromkeys(fault(one) for one in (suffix, *_CHOSEN))
+    return ", and ".join(filter(None, faults))
+
+
+def _fault(form: str, n_axes: int, palette: NDArray[Any]) -> str | None:
+    """Say why a format cannot hold entries of `n_axes`, as `write_indexed` would."""
+    file = f"a {form} file does not hold"
+    if n_axes < 2:
+        return f"{file} a single row"
+    if form == "PNG" and n_axes > 2:
+        return f"{file} a stack"
+    if form == "GIF" and n_axes > 3:
+        return f"{file} a stack of stacks"
+    if len(palette) > _MOST_COLORS[form]:
+        return f"{file} {len(palette):,} colors, but {_MOST_COLORS[form]:,} at most"
+    if palette.dtype == np.uint16 and form != "TIFF":
+        return f"{file} colors of 16 bits"
+    if palette.ndim == 2 and palette.shape[1] == 4 and form != "PNG":
+        opacities = np.sort(palette[:, 3])
+        if form == "TIFF":
+            return f"{file} a palette with transparent colors"
+        if opacities[0] > 0 or (opacities[1:] < 255).any():
+            return f"{file} colors that are partly transparent, nor several clear ones"
+    return None
+
+
+def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray[Any]:
+    """Give the palette as a format has it, with an entry at the end for no color."""
+    if form != "PNG" and palette.ndim == 2 and palette.shape[1] == 4:
+        top = np.iinfo(palette.dtype).max
+        if (palette[:, 3] == top).all():
+            palette = palette[:, :3]
+    if not has_clear:
+        return palette
+    if palette.ndim == 1:
+        palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
+    if form != "TIFF" and palette.shape[1] == 3:
+        opaque = np.full((len(palette), 1), 255, palette.dtype)
+        palette = np.hstack([palette, opaque])
+    clear = np.zeros((1, palette.shape[1]), palette.dtype)
+    return np.concatenate([palette, clear])
+
+
+def _with_one_clear_color(
+    image: NDArray[Any], palette: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Give what is fully transparent the first such color of a palette, or zeros."""
+    clear = np.zeros((1, 4), image.dtype)
+    if palette is not None and palette.shape[1:] == (4,):
+        clear = np.concatenate([palette[palette[:, 3] <= 0].astype(image.dtype), clear])
+    return np.where(image[..., 3:] <= 0, clear[0], image)
+
+
+def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
+    """Give each pixel its entry of a palette."""
+    return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
+
+
+def _colors_of(
+    pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
+) -> NDArray[Any]:
+    """Give the colors of an image (..., C), if they are few."""
+    name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
+    most = max(_MOST_COLORS.values())
+    if counted is None or len(counted.colors) > most:
+        number = "very many" if counted is None else f"{len(counted.colors):,}"
+        msg = (
+            f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
+            f"or {most:,} (.tif): reduce them first"
+        )
+        raise CannotHold(msg)
+    if len(counted.colors) == 0:
+        msg = f"{name} has no colors: none of its pixels is a number"
+        raise CannotHold(msg)
+    return counted.colors if look.is_rgb else counted.colors[:, 0]
+
+
+def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
+    """Give the label of each entry."""
+    top = int(labels.max())
+    if labels.min() >= 0 and top <= _MOST_COLORS[form]:
+        return np.arange(1, top + 1)
+    # Numbers that the file cannot hold are counted through.
+    return np.unique(labels[labels != 0])
+
+
+def _colors_of_labels(
+    numbers: NDArray[Any], attributes: dict[str, Any]
+) -> NDArray[Any]:
+    """Give the colors that labels are shown in, or those of the palette they show."""
+    colormap = attributes["colormap"]
+    rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
+    shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
+    palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
+    exact = _record(attributes).get("palette")
+    if exact is not None and _is_shown_as(exact, palette):
+        return np.asarray(exact)
+    return palette
+
+
+def _record(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give what the layer remembers of how it was made, if it was made here."""
+    record: dict[str, Any] = attributes.get("metadata", {}).get(METADATA, {})
+    return record
+
+
+def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
+    """Give the data at full resolution."""
+    return np.asarray(data[0] if attributes.get("multiscale") else data)
+
+
+def _without_channels(
+    labels: NDArray[Any], attributes: dict[str, Any]
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Leave out the axis of channels, along which labels are the same."""
+    axis = _record(attributes).get("settings", {}).get("channel_axis")
+    if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
+        return labels, attributes
+    axes = {
+        name: [*attributes[name][:axis], *attributes[name][axis + 1 :]]
+        for name in ("scale", "units", "axis_labels")
+        if name in attributes
+    }
+    return labels.squeeze(axis), attributes | axes
+
+
+def _colormap(attributes: dict[str, Any]) -> Any:
+    """Give the colormap that attributes name or hold."""
+    from napari.utils.colormaps import ensure_colormap
+
+    return ensure_colormap(attributes.get("colormap") or "gray")
+
+
+def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
+    """Give colors that files hold: the palette, or else what it looks like."""
+    if palette.dtype in (np.uint8, np.uint16):
+        return palette
+    shown = np.rint(rgba_of(palette, look) * 255).astype(np.uint8)
+    return shown if look.is_rgb and palette.shape[1] == 4 else shown[:, :3]
+
+
+def _is_shown_as(palette: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
+    """Whether a file holds a palette, and a layer still shows it."""
+    if palette.dtype not in (np.uint8, np.uint16):
+        return False
+    colors = palette[:, np.newaxis] if palette.ndim == 1 else palette
+    if colors.shape[1] not in (1, 3, 4) or len(colors) != len(shown):
+        return False
+    octets = np.rint(colors / (np.iinfo(colors.dtype).max / 255)).astype(np.uint8)
+    if octets.shape[1] == 1:
+        octets = np.repeat(octets, 3, axis=1)
+    return np.array_equal(octets, shown)
+
+
+def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata:
+    """Give the axes, and the size of pixels that are not just pixels."""
+    units = [_UNITS.get(str(unit), "pixel") for unit in attributes.get("units") or ()]
+    names = [str(name).upper() for name in attributes.get("axis_labels") or ()]
+    axes = _AXES[-labels.ndim :] if labels.ndim <= len(_AXES) else ""
+    if len(set(names)) == labels.ndim and set(names) <= set("TZCYX"):
+        axes = "".join(names)
+    if len(units) != labels.ndim or not axes.endswith("YX") or set(units) == {"pixel"}:
+        return ImageMetadata()
+    scale = tuple(abs(float(step)) for step in attributes["scale"])
+    return ImageMetadata(axes=axes, scale=scale, units=tuple(units))
+
+
+def _format_of(path: str) -> str:
+    return _FORMATS[Path(path).suffix.lower()]

@@ -1,0 +1,1 @@
+"""What people look at: charts and reports of images in few colors."""

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_array_equal
+
+from napari_kmeans._core.cells import (
+    _WIDEN,
+    build_cells,
+    label_cells,
+    partition_cells,
+)
+from napari_kmeans._core.nearest import nearest
+
+points_and_centers = st.tuples(
+    st.integers(1, 4), st.sampled_from([3, 40, 255]), st.integers(1, 60)
+).flatmap(
+    lambda size: st.tuples(
+        hnp.arrays(np.uint8, (80, size[0]), elements=st.integers(0, size[1])),
+        # Halves and quarters make centers that are equally far from many points.
+        hnp.arrays(
+            np.float64,
+            (size[2], size[0]),
+            elements=st.integers(-40, 4 * size[1] + 40).map(lambda n: n / 4),
+        ),
+    )
+)
+
+
+@given(points_and_centers)
+def test_labels_are_those_of_all_distances_to_the_last_bit(drawn):
+    points, centers = drawn
+
+    labels = label_cells(build_cells(points, np.ones(len(points))), centers)
+
+    assert_array_equal(labels, nearest(points, centers)[0])
+
+
+@given(
+    hnp.arrays(np.float64, (50, 3), elements=st.floats(0, 1)),
+    hnp.arrays(np.float64, (9, 3), elements=st.floats(-1, 2)),
+)
+def test_labels_of_floats_are_those_of_all_distances_to_the_last_bit(points, centers):
+    labels = label_cells(build_cells(points, np.ones(len(points))), centers)
+
+    assert_array_equal(labels, nearest(points, centers)[0])
+
+
+@pytest.mark.parametrize("k", [1, 2, 16, 256, 1500])
+def test_labels_of_a_photo_are_those_of_all_distances(k):
+    colors = np.unique(skimage.data.astronaut()[::4, ::4].reshape(-1, 3), axis=0)
+    centers = np.random.default_rng(k).permutation(colors)[:k] + 0.25
+
+    labels = label_cells(build_cells(colors, np.ones(len(colors))), centers)
+
+    assert_array_equal(labels, nearest(colors, centers)[0])
+
+
+def test_the_bound_is_tight():
+    colors = np.unique(skimage.data.astronaut()[::4, ::4].reshape(-1, 3), axis=0)
+    centers = np.random.default_rng(0).permutation(colors)[:64].astype(float)
+    cells = build_cells(colors, np.ones(len(colors)))
+    levels = tuple(level._replace(radii=0.8 * level.radii) for level in cells.levels)
+
+    labels = label_cells(cells._replace(levels=levels), centers)
+
+    # Were the cells a fifth smaller, colors would lose their nearest center.
+    assert (labels != nearest(colors, centers)[0]).any()
+
+
+def test_the_margin_for_rounding_is_needed(monkeypatch):
+    colors = np.unique(skimage.data.astronaut()[::4, ::4].reshape(-1, 3), axis=0)
+    centers = np.random.default_rng(0).permutation(colors)[:64].astype(float)
+    cells = build_cells(colors, np.ones(len(colors)))
+
+    # Narrowed by as much as it widens.
+    monkeypatch.setattr("napari_kmeans._core.cells._WIDEN", 2 - _WIDEN)
+    labels = label_cells(cells, centers)
+
+    assert (labels != nearest(colors, centers)[0]).any()
+
+
+@given(points_and_centers, st.integers(0, 2**32))
+def test_partition_adds_up_the_weights_and_points_of_each_label(drawn, seed):
+    points, centers = drawn
+    weights = np.random.default_rng(seed).integers(1, 1000, len(points))
+
+    parts = partition_cells(build_cells(points, weights), centers)
+
+    labels = nearest(points, centers)[0]
+    for label in range(len(centers)):
+        own = labels == label
+        assert parts.weights[label] == weights[own].sum()
+        expected = (weights[own, np.newaxis] * points[own].astype(int)).sum(axis=0)
+        assert_array_equal(parts.sums[label], expected)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_block_size_is_irrelevant(monkeypatch, block):
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 256, (3000, 3), dtype=np.uint8)
+    centers = rng.uniform(0, 255, (30, 3))
+    cells = build_cells(points, np.ones(len(points)))
+    expected = partition_cells(cells, centers)
+
+    monkeypatch.setattr("napari_kmeans._core.cells._BLOCK", block)
+
+    parts = partition_cells(cells, centers)
+    assert_array_equal(parts.weights, expected.weights)
+    assert_array_equal(parts.sums, expected.sums)
+
+
+def test_sums_do_not_overflow_the_dtype_of_the_counts():
+    points = np.array([[255, 255, 255], [254, 255, 0]], dtype=np.uint8)
+    counts = np.array([2**31, 2**31 + 2], dtype=np.uint32)
+
+    parts = partition_cells(
+        build_cells(points, counts), np.array([[255.0] * 3, [0] * 3])
+    )
+
+    assert_array_equal(parts.weights, [2**32 + 2, 0])
+    assert_array_equal(parts.sums[0], counts.astype(float) @ points)
+    # One center for each point, so that the points themselves are compared.
+    parts = partition_cells(build_cells(points, counts), points.astype(float))
+    assert_array_equal(parts.sums, counts[:, np.newaxis].astype(float) * points)
+    near = points.copy()
+    near[1] = [255, 255, 254]
+    parts = partition_cells(build_cells(near, counts), near.astype(float))
+    assert_array_equal(parts.sums, counts[:, np.newaxis].astype(float) * near)

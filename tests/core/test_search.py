@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from napari_kmeans._core.search import (
+    _cloud,
+    _means,
+    _moved,
+    _two_nearest,
+    _worth,
+    kmeans_plus_plus,
+    searched_centers,
+)
+
+
+@st.composite
+def weighted_points(draw):
+    shape = st.tuples(st.integers(1, 40), st.integers(1, 5))
+    points = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 255)))
+    points = np.unique(points, axis=0)
+    weights = hnp.arrays(np.int64, len(points), elements=st.integers(1, 1000))
+    return points, draw(weights)
+
+
+def squared_distances(points, centers):
+    difference = points[:, np.newaxis].astype(float) - centers
+    return np.square(difference).sum(axis=-1)
+
+
+def error_after(points, weights, centers, iters):
+    """Weighted squared error after iterations of Lloyd, in plain words."""
+    for _ in range(iters):
+        label = squared_distances(points, centers).argmin(axis=1)
+        for i in np.unique(label):
+            mine = label == i
+            centers[i] = weights[mine] @ points[mine] / weights[mine].sum()
+    return weights @ squared_distances(points, centers).min(axis=1)
+
+
+@pytest.fixture(scope="module")
+def photo_points():
+    pixels = skimage.data.astronaut()[100:260, 150:330].reshape(-1, 3) // 4
+    return np.unique(pixels, axis=0, return_counts=True)
+
+
+def test_search_finds_clumps_of_unequal_weight():
+    # Two clumps far apart from a third, whose weight would draw all three centers.
+    points = np.array([[0, 0], [0, 2], [200, 0], [200, 4], [100, 90], [101, 90]])
+    weights = np.array([1000, 1000, 1, 3, 1, 1])
+
+    centers = searched_centers(points, weights, 3, 1)
+
+    order = np.argsort(centers[:, 0])
+    assert_allclose(centers[order], [[0, 1], [100.5, 90], [200, 3]], rtol=1e-12)
+
+
+def test_search_gives_a_lone_far_point_its_own_center():
+    points = np.random.default_rng(3).integers(0, 400, (20000, 3))
+    points[7] = 6000
+
+    centers = searched_centers(points, np.ones(20000), 16, 1)
+
+    # Cuts through the mean would leave it with more than a thousand others.
+    assert_allclose(centers[centers.argmax(axis=0)], np.full((3, 3), 6000), rtol=1e-12)
+
+
+@given(weighted_points())
+def test_search_gives_each_point_a_center_if_there_are_enough(case):
+    points, weights = case
+
+    centers = searched_centers(points, weights, len(points), 1)
+
+    # To rounding: the points are moved to their mean and back.
+    assert_allclose(squared_distances(points, centers).min(axis=1), 0, atol=1e-20)
+
+
+@given(weighted_points(), st.integers(1, 8))
+def test_searched_centers_lie_within_the_points_and_number_at_most_k(case, k):
+    points, weights = case
+
+    centers = searched_centers(points, weights, k, 2)
+
+    assert len(centers) == min(k, len(points))
+    assert (centers >= points.min(axis=0) - 1e-9).all()
+    assert (centers <= points.max(axis=0) + 1e-9).all()
+
+
+@given(weighted_points(), st.integers(1, 8))
+def test_search_sees_only_shares_of_weight(case, k):
+    points, weights = case
+
+    assert_array_equal(
+        searched_centers(points, weights, k, 1),
+        searched_centers(points, 1024 * weights, k, 1),
+    )
+
+
+@pytest.mark.parametrize("k", [4, 16, 64])
+def test_search_beats_the_best_of_ten_k_means_plus_plus(photo_points, k):
+    points, counts = photo_points
+    weights = counts.astype(float)
+    rng = np.random.default_rng(1)
+
+    drawn = [
+        points[kmeans_plus_plus(points, weights, k, rng)].astype(float)
+        for _ in range(10)
+    ]
+    best = min(error_after(points, weights, centers, 10) for centers in drawn)
+
+    centers = searched_centers(points, weights, k, 1)
+    assert error_after(points, weights, centers, 0) <= best
+
+
+def test_more_effort_never_ends_farther_from_the_points(photo_points):
+    points, counts = photo_points
+
+    errors = [
+        error_after(points, counts, searched_centers(points, counts, 24, effort), 0)
+        for effort in range(1, 7)
+    ]
+
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0]
+
+
+def test_search_takes_points_of_many_channels_and_constant_ones():
+    points = np.random.default_rng(2).normal(size=(4000, 50))
+    points[:, 7] = 3
+
+    centers = searched_centers(points, np.ones(4000), 5, 1)
+
+    assert_allclose(centers[:, 7], 3, rtol=1e-12)
+    assert len(np.unique(centers, axis=0)) == 5
+
+
+# What a move is expected to bring is a bound, once centers are at rest.
+
+
+@given(weighted_points(), st.integers(2, 8), st.integers(0, 99))
+def test_removals_cost_at_most_and_splits_gain_at_least_their_worth(case, k, seed):
+    points, weights = case
+    assume(len(points) >= 2)
+    k = min(k, len(points))
+    cloud = _cloud(points.T / 255, weights / weights.sum())
+    means = points[np.random.default_rng(seed).permutation(len(points))[:k]] / 255
+    for _ in range(50):
+        nearest = _two_nearest(cloud, means)
+        means, total, error = _means(cloud, means, nearest.label)
+    worth = _worth(cloud, means, total, nearest)
+    # Distances are in single precision, of numbers up to 1 in up to five channels.
+    slack = 1e-5
+
+    for i in range(k):
+        removed = np.delete(means, i, axis=0)
+        after = error_after(cloud.columns.T, cloud.weights, removed, 1)
+        assert after <= error + worth.cost[i] + slack
+
+        split = np.vstack((means, worth.high[i]))
+        split[i] = worth.low[i]
+        after = error_after(cloud.columns.T, cloud.weights, split, 1)
+        assert after <= error - worth.gain[i] + slack
+
+
+def test_rounds_keep_the_best_centers_they_came_by(photo_points):
+    points, counts = photo_points
+    cloud = _cloud(points.T / 64, counts / counts.sum())
+    start = points[:: len(points) // 20] / 64
+
+    # Rates far below 1 accept moves that raise the error.
+    errors = [_moved(cloud, start, np.full(n, 0.1)).error for n in range(1, 9)]
+
+    assert errors == sorted(errors, reverse=True)

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from napari_kmeans._core.spaces import (
+    centers_of,
+    colors_of,
+    errors_in_units,
+    points_of,
+    shown_centers,
+    space_of,
+    squared_units,
+    whole_bits,
+)
+
+WHOLE = ["u1", "u2", "u4"]
+KINDS = [
+    *(("rgb", False, dtype, 3) for dtype in ["?", *WHOLE, "i2", "f2", "f4", "f8"]),
+    *(("rgb", True, dtype, 4) for dtype in [*WHOLE, "f4", "f8"]),
+    *((name, alpha, dtype, 3 + alpha) for name in ["lab", "oklab"] for alpha in [False, True] for dtype in ["u1", "u2", "f4", "f8"]),
+]  # fmt: skip
+
+
+def some_colors(dtype, n_channels, n=500):
+    share = np.random.default_rng(n_channels).random((n, n_channels))
+    share[:3] = [[0], [1], [0.5]]
+    if dtype == "?" or np.dtype(dtype).kind == "f":
+        return share.round().astype(dtype) if dtype == "?" else share.astype(dtype)
+    colors = np.rint(share * float(np.iinfo(dtype).max))
+    return colors.astype(dtype)
+
+
+def space_for(name, has_alpha, colors):
+    return space_of(name, has_alpha, lambda: iter([colors[:100], colors[100:]]))
+
+
+@pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
+def test_colors_come_back_from_their_points(name, has_alpha, dtype, n_channels):
+    colors = some_colors(dtype, n_channels)
+    space = space_for(name, has_alpha, colors)
+
+    points = points_of(colors, space)
+    back = colors_of(centers_of(colors, space), space)
+
+    assert (points >= 0).all()
+    assert back.dtype == colors.dtype
+    if has_alpha:
+        hidden = colors[:, -1] == 0
+        assert_array_equal(back[hidden], 0)
+        back, colors = back[~hidden], colors[~hidden]
+    if np.dtype(dtype).kind == "f":
+        assert_allclose(back, colors, atol=np.finfo(dtype).eps * 16)
+    elif dtype == "u4" and has_alpha:
+        # Products of 32 bits do not fit the 53 of float64.
+        assert_allclose(back, colors, rtol=1e-6, atol=2)
+    else:
+        assert_array_equal(back, colors)
+
+
+@pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
+def test_points_and_centers_of_a_color_are_the_same(name, has_alpha, dtype, n_channels):
+    colors = some_colors(dtype, n_channels)
+    space = space_for(name, has_alpha, colors)
+
+    assert_array_equal(points_of(colors, space), centers_of(colors, space))
+
+
+@pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
+def test_shown_centers_are_colors_not_rounded(name, has_alpha, dtype, n_channels):
+    colors = some_colors(dtype, n_channels)
+    space = space_for(name, has_alpha, colors)
+    centers = centers_of(colors, space).mean(axis=0, keepdims=True)
+
+    shown = shown_centers(centers, space)
+    rounded = colors_of(centers, space)
+
+    assert shown.dtype == np.float64
+    step = 0.5 if np.dtype(dtype).kind != "f" else np.finfo(dtype).eps * 4
+    # Opacity is rounded before colors are divided by it.
+    assert_allclose(shown, rounded, atol=2 * step if has_alpha else step, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [*WHOLE, "f4", "f8"])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_errors_of_points_in_units_are_those_of_colors(dtype, has_alpha):
+    colors = some_colors(dtype, 4)
+    space = space_for("rgb", has_alpha, colors)
+    others = colors[::-1]
+
+    points = (points_of(some, space).astype(float) for some in (colors, others))
+    squared = np.square(np.subtract(*points)).sum(axis=1).mean()
+
+    expected = errors_in_units(colors, others, space).mean()
+    assert_allclose(squared_units(squared, space), expected, rtol=1e-9)
+
+
+def test_fully_transparent_colors_are_one_point():
+    colors = np.array([[0, 0, 0, 0], [255, 9, 7, 0], [1, 1, 1, 255]], np.uint8)
+
+    for name in ("rgb", "lab", "oklab"):
+        points = points_of(colors, space_for(name, True, colors))
+        assert_array_equal(points[0], points[1])
+        assert (points[2] != points[0]).any()
+
+
+def test_opaque_white_has_as_much_opacity_as_lightness():
+    colors = np.array([[0, 0, 0, 0], [255, 255, 255, 255]], np.uint8)
+
+    for name, white in (("lab", 100.0), ("oklab", 1.0)):
+        space = space_for(name, True, colors)
+        low, high = points_of(colors, space) / space.frame.scale
+        assert_allclose(high[[0, 3]] - low[[0, 3]], white, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "has_alpha", "dtype", "n_bits"),
+    [
+        ("rgb", False, "u1", 8),
+        ("rgb", False, "i8", 64),
+        ("rgb", False, "f4", 0),
+        ("rgb", True, "u1", 16),
+        ("rgb", True, "u2", 32),
+        ("rgb", True, "u4", 0),
+        ("lab", False, "u1", 0),
+    ],
+)
+def test_points_are_whole_numbers_of_so_many_bits(name, has_alpha, dtype, n_bits):
+    colors = np.zeros((2, 3 + has_alpha), dtype)
+    colors[1] = 1 if dtype == "f4" else np.iinfo(dtype).max
+    space = space_for(name, has_alpha, colors)
+
+    assert whole_bits(space) == n_bits
+    if n_bits:
+        points = points_of(colors, space).astype(float)
+        assert_array_equal(points, np.rint(points))
+        assert points.max() <= 2.0**n_bits
+
+
+def test_opacity_of_64_bits_stays_below_its_end():
+    top = np.iinfo(np.uint64).max
+    colors = np.array([[0, 5, 6, 7], [top, top, top, top]], np.uint64)
+    space = space_for("rgb", True, colors)
+
+    back = colors_of(centers_of(colors, space), space)
+
+    assert (back[1] >= top - 4096).all()
+    assert back[0, 3] == 7
+
+
+def test_initial_colors_of_no_opacity_or_too_much_become_colors():
+    colors = some_colors("u1", 4)
+    space = space_for("rgb", True, colors)
+    given = np.array([[9.0, 9, 9, -3], [9, 9, 9, 300], [300, -7, 9, 255]])
+
+    rounded = colors_of(centers_of(given, space), space)
+
+    # What is seen of a color that is more than opaque is brighter.
+    assert_array_equal(rounded, [[0, 0, 0, 0], [11, 11, 11, 255], [255, 0, 9, 255]])

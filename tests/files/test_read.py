@@ -1,0 +1,364 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.testing import assert_array_equal
+from PIL import Image, ImageCms, ImageOps
+
+from napari_kmeans import ImageMetadata, read_metadata, write_indexed
+from napari_kmeans._files.read import (
+    ImageFile,
+    check_fit,
+    decode_image,
+    default_suffix,
+    encode_image,
+    is_8_bit,
+    read_image,
+)
+from napari_kmeans._files.replace import replace_file
+
+RGB_PROFILE = bytes(16) + b"RGB " + bytes(108)
+GRAY_PROFILE = bytes(16) + b"GRAY" + bytes(108)
+
+
+def png_of_16_bits(pixels, *, filtered=False, key=None):
+    """A PNG file of (rows, columns, C), with each row as it is or as a difference."""
+    height, width, n_channels = pixels.shape
+    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
+    kind = np.zeros((height, 1), np.uint8)
+    if filtered:  # Filter 2: difference to the row above.
+        kind[1:] = 2
+        rows = np.concatenate([rows[:1], rows[1:] - rows[:-1]])
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[n_channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    data = zlib.compress(np.concatenate([kind, rows], axis=1).tobytes())
+    chunks = [(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")]
+    if key is not None:
+        chunks.insert(1, (b"tRNS", struct.pack(f">{len(key)}H", *key)))
+    body = [
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d))
+        for n, d in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def encoded(image, name="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def gradient(mode="RGB", size=(6, 4)):
+    return Image.radial_gradient("L").resize(size).convert("RGB").convert(mode)
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 4])
+def test_png_of_16_bits_is_read_at_its_depth(n_channels, filtered):
+    pixels = np.random.default_rng(0).integers(
+        1, 65535, (5, 7, n_channels), dtype=np.uint16
+    )
+    image = decode_image(png_of_16_bits(pixels, filtered=filtered))
+    if n_channels == 1:
+        pixels = pixels[..., 0]
+    elif n_channels == 2:  # Gray with alpha becomes RGBA.
+        pixels = pixels[..., [0, 0, 0, 1]]
+    assert_array_equal(image.pixels, pixels, strict=True)
+    assert image.has_channels == (n_channels > 1)
+    assert image.has_alpha == (n_channels in (2, 4))
+
+
+def test_the_transparent_color_of_a_16_bit_png_is_read():
+    pixels = np.array([[[1, 2, 3], [1, 2, 4]]], dtype=np.uint16)
+    image = decode_image(png_of_16_bits(pixels, key=(1, 2, 3)))
+    assert_array_equal(image.pixels, [[[0, 0, 0, 0], [1, 2, 4, 65535]]])
+    assert image.has_alpha
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_colors_of_png_are_read_exactly(mode):
+    source = gradient(mode)
+    if mode in ("LA", "RGBA"):
+        source.putalpha(gradient("L"))
+    image = decode_image(encoded(source))
+    expected = np.array(source.convert("RGBA"))
+    expected[expected[..., 3] == 0] = 0
+    shown = image.pixels
+    if not image.has_channels:
+        shown = np.repeat(shown[..., np.newaxis], 3, axis=-1)
+    assert_array_equal(shown, expected[..., : shown.shape[-1]])
+    assert image.has_alpha == (mode in ("LA", "RGBA"))
+
+
+def test_cmyk_is_read_by_its_profile_and_else_by_the_plain_formula():
+    plain = gradient("CMYK")
+    image = decode_image(encoded(plain, "TIFF"))
+    assert_array_equal(image.pixels, np.array(plain.convert("RGB")))
+    # A profile that is not sound changes nothing.
+    image = decode_image(encoded(plain, "TIFF", icc_profile=RGB_PROFILE))
+    assert_array_equal(image.pixels, np.array(plain.convert("RGB")))
+    assert image.metadata.icc_profile is None
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_frames_of_an_animation_are_read_as_they_are_shown(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    frames = [Image.new("RGB", (5, 4), color) for color in ("red", "blue", "lime")]
+    frames[1].paste((9, 9, 9), (1, 1, 3, 3))
+    durations = [100, 250, 40]
+    lossless = {"webp": {"lossless": True}}.get(suffix, {})
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=durations, **lossless
+    )
+    image = read_image(path)
+    assert_array_equal(image.pixels, [np.array(frame) for frame in frames])
+    assert image.metadata.axes == "TYXS"
+    assert image.metadata.durations == (0.1, 0.25, 0.04)
+
+
+def test_the_first_picture_of_a_camera_file_counts(tmp_path):
+    first, second = gradient(size=(16, 16)), Image.new("RGB", (16, 16))
+    first.save(tmp_path / "a.mpo", save_all=True, append_images=[second], quality=100)
+    image = read_image(tmp_path / "a.mpo")
+    assert np.abs(image.pixels.astype(int) - np.array(first)).max() < 30
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (2, 3, 4, 5)])
+def test_tiff_of_any_dtype_and_number_of_axes_comes_back(tmp_path, dtype, shape):
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    image = ImageFile(pixels, has_channels=False)
+    for name in ("a.tif", "a.ome.tif"):
+        replace_file(tmp_path / name, encode_image(name, image))
+        found = read_image(tmp_path / name)
+        assert_array_equal(found.pixels, pixels, strict=True)
+        assert_array_equal(tifffile.imread(tmp_path / name), pixels)
+        assert found.metadata.axes == "TZYX"[-len(shape) :]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("n_channels", [2, 3, 4, 5])
+@pytest.mark.parametrize("n_planes", [(), (6,)])
+def test_colors_of_tiff_come_back_whatever_their_number(
+    tmp_path, dtype, n_channels, n_planes
+):
+    shape = (*n_planes, 7, 8, n_channels)
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    replace_file(tmp_path / "a.tif", encode_image("a.tif", ImageFile(pixels)))
+    found = read_image(tmp_path / "a.tif")
+    assert_array_equal(found.pixels, pixels, strict=True)
+    assert found.has_channels
+
+
+def test_indices_of_colors_of_16_bits_are_read_at_their_depth(tmp_path):
+    palette = np.array([[0, 1, 2], [40_000, 300, 65_535]], np.uint16)
+    labels = np.array([[0, 1, 1], [1, 0, 0]])
+    write_indexed(tmp_path / "deep.tif", labels, palette)
+    found = read_image(tmp_path / "deep.tif")
+    assert_array_equal(found.pixels, palette[labels], strict=True)
+    with open(tmp_path / "deep.tif", "rb") as file:
+        assert default_suffix(file) == ".tif"
+
+
+@pytest.mark.parametrize("axes", ["CYX", "ZCYX", "TZCYX"])
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_channels_of_a_microscope_come_last_and_go_back(tmp_path, axes, kind):
+    shape = (2, 3, 4, 5, 6)[-len(axes) :]
+    pixels = np.arange(np.prod(shape)).reshape(shape).astype(np.uint16)
+    metadata = {"axes": axes, "unit": "um", "spacing": 0.5}
+    options = {"resolution": (10.0, 5.0), "imagej": True}
+    if kind == "ome":
+        metadata = {"axes": axes, "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2}
+        options = {"ome": True}
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        pixels,
+        photometric="minisblack",
+        metadata=metadata,
+        **options,
+    )
+    image = read_image(tmp_path / "in.tif")
+    assert_array_equal(image.pixels, np.moveaxis(pixels, axes.index("C"), -1))
+    assert image.metadata.axes == axes
+    assert image.metadata.scale[-2:] == pytest.approx((0.2, 0.1))
+    assert set(image.metadata.units[-2:]) == {"micrometer"}
+    assert not is_8_bit(image)
+
+    name = "out.ome.tif" if kind == "ome" else "out.tif"
+    replace_file(tmp_path / name, encode_image(name, image))
+    with tifffile.TiffFile(tmp_path / name) as file:
+        assert file.series[0].axes == axes
+        assert_array_equal(file.asarray(), pixels)
+        assert (file.is_ome, file.is_imagej) == (kind == "ome", kind == "imagej")
+    assert read_metadata(tmp_path / name).units == image.metadata.units
+    assert read_metadata(tmp_path / name).scale == pytest.approx(image.metadata.scale)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_turns_deep_files_as_pillow_turns_others(tmp_path, orientation):
+    levels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    tag = (274, "H", 1, orientation, True)
+    for name, stored in [("8.tif", levels), ("16.tif", levels.astype(np.uint16))]:
+        tifffile.imwrite(
+            tmp_path / name,
+            stored,
+            photometric="minisblack",
+            extratags=[tag],
+            resolution=(100, 50),
+            resolutionunit="inch",
+        )
+    sideways = Image.fromarray(levels)
+    sideways.getexif()[274] = orientation
+    expected = np.array(ImageOps.exif_transpose(sideways))
+    images = [read_image(tmp_path / name) for name in ("8.tif", "16.tif")]
+    for image in images:
+        assert_array_equal(image.pixels, expected)
+    scale = (0.02, 0.01) if orientation < 5 else (0.01, 0.02)
+    assert [image.metadata.scale for image in images] == [scale, scale]
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "AVIF"])
+def test_resolution_is_carried_over(tmp_path, name):
+    inch = ImageMetadata("YXS", (1 / 300, 1 / 150, 1.0), ("inch", "inch", "pixel"))
+    colors = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    image = ImageFile(colors, metadata=inch)
+    path = tmp_path / f"a.{name.lower()}"
+    replace_file(path, encode_image(path.name, image))
+    found = read_metadata(path)
+    assert found.axes == "YXS"
+    assert found.units[:2] == ("inch", "inch")
+    assert found.scale[:2] == pytest.approx(inch.scale[:2], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "a.avif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_color_profile_is_carried_over(name, mode):
+    profile = GRAY_PROFILE if mode == "L" else RGB_PROFILE
+    source = decode_image(encoded(gradient(mode), icc_profile=profile))
+    assert source.metadata.icc_profile == profile
+    found = decode_image(encode_image(name, source))
+    # Some formats hold no gray images, for which the profile would not be true.
+    is_held = mode == "RGB" or name not in ("a.webp", "a.avif")
+    assert found.metadata.icc_profile == (profile if is_held else None)
+
+
+def test_a_profile_of_other_colors_is_not_kept():
+    image = gradient("CMYK")
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for profile in (lab, RGB_PROFILE):
+        content = encoded(image, "TIFF", icc_profile=profile)
+        assert decode_image(content).metadata.icc_profile is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_fully_transparent_has_no_color(dtype):
+    pixels = np.array([[[5, 6, 7, 0], [5, 6, 7, 1]]], dtype)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric="rgb", extrasamples=["unassalpha"])
+    image = decode_image(buffer.getvalue())
+    assert_array_equal(image.pixels, [[[0, 0, 0, 0], [5, 6, 7, 1]]], strict=False)
+    assert image.pixels.dtype == dtype
+    assert image.has_alpha
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: b"", "the file is empty"),
+        (lambda: b"Dear reader,", "not an image"),
+        (lambda: b"II*\0", "cannot be read"),
+        (lambda: encoded(gradient())[:60], "cannot be read"),
+        (lambda: encoded(gradient("CMYK"), "TIFF")[:-9], "cannot be read"),
+        (lambda: png_of_16_bits(np.zeros((9, 9, 3), "u2"))[:60], "cannot be read"),
+    ],
+)
+def test_what_is_no_sound_image_is_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        decode_image(make())
+
+
+def test_tiff_with_images_of_different_kinds_is_refused_by_name():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(np.zeros((4, 5), np.uint16), photometric="minisblack")
+        file.write(np.zeros((3, 2), np.uint16), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"2 images of different kinds: \(4, 5\), \(3"):
+        decode_image(buffer.getvalue())
+
+
+def test_complex_tiff_is_refused_by_name():
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((4, 5), np.complex64), photometric="minisblack")
+    with pytest.raises(ValueError, match="TIFF of dtype complex64 cannot be read"):
+        decode_image(buffer.getvalue())
+
+
+def test_bombs_are_refused_before_they_unfold(monkeypatch):
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 60_000, 60_000, 8, 2, 0, 0, 0)
+    png = encoded(gradient())
+    bomb = png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+    tiff = io.BytesIO()
+    planes = np.zeros((3, 500, 500), np.uint16)
+    tifffile.imwrite(tiff, planes, photometric="minisblack", compression="zlib")
+    gif = bytearray(encoded(Image.new("P", (1, 1)), "GIF"))
+    gif[6:10] = struct.pack("<HH", 60_000, 60_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    for content in (bomb, tiff.getvalue(), bytes(gif)):
+        with pytest.raises(ValueError, match="too many pixels"):
+            decode_image(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "match"),
+    [
+        (
+            "a.png",
+            (3, 4, 5, 3),
+            np.uint8,
+            r"stack of shape \(3, 4, 5, 3\) does not fit",
+        ),
+        ("a.png", (4, 5, 3), np.uint16, "uint16 pixels do not fit into a .png file"),
+        ("a.jpg", (4, 5, 2), np.uint8, "2-channel uint8 pixels do not fit"),
+        ("a.gif", (2, 3, 4, 5, 3), np.uint8, "stack of shape .* into a .gif file"),
+        ("a.xyz", (4, 5, 3), np.uint8, "suffix '.xyz' names no image format"),
+        ("a", (4, 5, 3), np.uint8, "name without suffix names no image format"),
+        ("a.pdf", (4, 5, 3), np.uint8, "suffix '.pdf' names no image format"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, match):
+    with pytest.raises(ValueError, match=match):
+        check_fit(name, ImageFile(np.zeros(shape, dtype)))
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (encoded(gradient()), ".png"),
+        (encoded(gradient("L"), "JPEG"), ".png"),
+        (encoded(gradient("CMYK"), "TIFF"), ".png"),
+        (encoded(gradient("F"), "TIFF"), ".tif"),
+        (encoded(gradient("L").convert("I;16"), "PNG"), ".tif"),
+        (png_of_16_bits(np.zeros((2, 2, 3), "u2")), ".tif"),
+        (
+            encoded(
+                gradient(), "GIF", save_all=True, append_images=[gradient(size=(6, 4))]
+            ),
+            ".png",
+        ),
+        (
+            encoded(
+                gradient(),
+                "GIF",
+                save_all=True,
+                append_images=[Image.new("RGB", (6, 4))],
+            ),
+            ".gif",
+        ),
+        (b"", ".png"),
+    ],
+)
+def test_the_format_is_chosen_by_what_it_must_hold(content, suffix):
+    assert default_suffix(io.BytesIO(content)) == suffix

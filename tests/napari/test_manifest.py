@@ -1,0 +1,206 @@
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Layer
+from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
+from numpy.testing import assert_array_equal
+from skimage import data
+
+from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
+from napari_kmeans._napari import (
+    QuantizeWidget,
+    command,
+    quantize_active_layer,
+    quantize_layer,
+    settings,
+)
+
+
+@pytest.fixture
+def manifest():
+    manager = PluginManager.instance()
+    manager.discover()
+    return manager.get_manifest("napari-kmeans")
+
+
+# Sample data.
+
+
+@pytest.mark.parametrize(
+    ("key", "shapes", "dtype"),
+    [
+        ("photo", [(400, 600, 3)], np.uint8),
+        ("section", [(512, 512, 3)], np.uint8),
+        ("fluorescence", 3 * [(12, 256, 256)], np.uint16),
+        ("volume", [(48, 96, 96)], np.uint16),
+    ],
+)
+def test_samples_open(manifest, key, shapes, dtype):
+    (sample,) = (x for x in manifest.contributions.sample_data if x.key == key)
+    layers = [Layer.create(*one) for one in sample.open()]
+    assert [layer.data.shape for layer in layers] == shapes
+    assert {layer.data.dtype for layer in layers} == {np.dtype(dtype)}
+    assert all(np.ptp(layer.data) > 200 for layer in layers)
+
+
+def test_stains_of_the_section_have_the_colors_of_hematoxylin_and_eosin(manifest):
+    (sample,) = (x for x in manifest.contributions.sample_data if x.key == "section")
+    ((section, _, _),) = sample.open()
+    # Eosin leaves red and takes green away; nothing is brown, as DAB was.
+    red, green, blue = np.moveaxis(section[section.min(axis=-1) < 150], -1, 0)
+    assert np.median(red.astype(int) - green) > 50
+    assert (blue >= green).mean() > 0.95
+
+    result = kmeans_palette(section, 5, color_space="lab")
+    nuclei, *pink, glass = result.palette.astype(int)
+    # Violet, on pink, and glass without a color.
+    assert nuclei[2] > nuclei[0]
+    assert all(color[0] > color[2] > color[1] for color in pink)
+    assert np.ptp(glass) < 12
+    assert 0.15 < result.counts[0] / result.counts.sum() < 0.3
+
+
+# The command.
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    yield viewer
+    for thread in threading.enumerate():
+        if thread.name == "napari-kmeans":
+            thread.join(20)
+
+
+def messages():
+    return [notification.message for notification in notification_manager.records]
+
+
+def test_active_layer_is_quantized_in_one_click(viewer, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="other")
+    image = data.astronaut()[64:128]
+    viewer.add_image(image, name="a")
+
+    quantize_active_layer(viewer)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3)
+
+    assert viewer.layers[-1].name == "a in 16 colors"
+    assert_array_equal(viewer.layers[-1].data, quantize_kmeans(image))
+    assert messages()[-1] == "Added “a in 16 colors”."
+    assert command._jobs == set()
+
+
+def test_active_layer_must_be_an_image(viewer):
+    viewer.add_labels(np.ones((4, 4), dtype=int))
+    quantize_active_layer(viewer)
+    assert "not an image" in messages()[-1]
+
+
+def test_previews_are_no_images_to_quantize(viewer, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = QuantizeWidget(viewer)
+    qtbot.addWidget(widget.native)
+    widget.live.value = True
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    viewer.layers.selection = {viewer.layers[1]}
+
+    quantize_active_layer(viewer)
+
+    assert "not an image" in messages()[-1]
+
+
+def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
+    def fail(*_, **__):
+        msg = "out of crayons"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    viewer.add_image(data.astronaut()[:64], name="a")
+
+    quantize_active_layer(viewer)
+    qtbot.waitUntil(lambda: not command._jobs)
+
+    assert messages()[-1] == "“a”: out of crayons"
+    assert len(viewer.layers) == 1
+
+
+def test_command_is_cancelled_by_the_button_of_its_bar(viewer, qtbot, monkeypatch):
+    bars, may_go_on = [], threading.Event()
+
+    class Bar(command.cancelable_progress):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, **keywords)
+            bars.append(self)
+
+    def wait(*_, callback, **__):
+        assert may_go_on.wait(20)
+        callback(IterationState(1, 0.0, np.zeros((16, 3))))
+
+    monkeypatch.setattr(command, "cancelable_progress", Bar)
+    monkeypatch.setattr(quantize_layer, "kmeans_palette", wait)
+    viewer.add_image(data.astronaut()[:64], name="a")
+
+    quantize_active_layer(viewer)
+    bars[0].cancel()
+    qtbot.waitUntil(lambda: not command._jobs)
+    may_go_on.set()
+
+    assert messages()[-1] == "Cancelled; no layer was added."
+    assert len(viewer.layers) == 1
+
+
+def test_source_of_the_command_may_go(viewer, qtbot):
+    viewer.add_image(data.astronaut(), name="a")
+    quantize_active_layer(viewer)
+    viewer.layers.remove("a")
+    qtbot.waitUntil(lambda: not command._jobs)
+    assert len(viewer.layers) == 0
+    assert "“a” was removed" in messages()[-1]
+
+
+# Preferences.
+
+
+def test_preferences_and_defaults_are_the_same(manifest):
+    properties = manifest.contributions.configurations["defaults"].properties
+    defaults = settings.Settings()
+    for name in ("k", "iters", "init", "output"):
+        assert properties[name].default == getattr(defaults, name)
+    assert properties["init"].enum == list(settings.INITS)
+    assert properties["output"].enum == list(settings.OUTPUTS)
+
+
+def test_widget_starts_with_the_preferences(qtbot, monkeypatch):
+    chosen = SimpleNamespace(k=7, iters=3, init="random", output="both", preview=True)
+    monkeypatch.setattr(settings, "_preferences", lambda: chosen)
+
+    widget = QuantizeWidget(ViewerModel())
+    qtbot.addWidget(widget.native)
+
+    assert widget.controls.k.value == 7
+    assert widget.controls.iters.value == 3
+    assert widget.controls.init.value == "random"
+    assert widget.controls.output.value == "both"
+    assert widget.live.value
+
+
+# Menus.
+
+
+def test_widget_and_command_are_in_the_menus(manifest):
+    menus = {
+        menu: {item.command for item in items}
+        for menu, items in manifest.contributions.menus.items()
+    }
+    widget, command = "napari-kmeans.quantize", "napari-kmeans.quantize_active_layer"
+    assert menus == {
+        "napari/layers/segment": {widget},
+        "napari/layers/classify": {widget},
+        "napari/layers/filter": {widget, command},
+    }
+    (contributed,) = manifest.contributions.widgets
+    assert contributed.command == widget

@@ -1,0 +1,193 @@
+import threading
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from qtpy.QtWidgets import QApplication
+from skimage import data
+
+from napari_kmeans._napari import QuantizeWidget
+from napari_kmeans._napari.layers import record_of
+from napari_kmeans._napari.overlays import is_overlay
+
+N_ACTIONS = 200
+PHOTO = data.astronaut()[:48, :40]
+
+
+class _Monkey:
+    """Do at random whatever users do, and remember which layers are theirs."""
+
+    def __init__(self, viewer, widget, seed):
+        self.viewer, self.widget = viewer, widget
+        self.rng = np.random.default_rng(seed)
+        self.own = []
+        self.actions = [
+            getattr(self, name) for name in dir(self) if name.startswith("do_")
+        ]
+
+    def act(self):
+        self.rng.choice(self.actions)()
+
+    def pick(self, items):
+        items = list(items)
+        return items[self.rng.integers(len(items))] if items else None
+
+    def layer(self):
+        return self.pick(layer for layer in self.viewer.layers if not is_overlay(layer))
+
+    def keep(self, layer):
+        self.own.append(layer)
+
+    def do_add_photo(self):
+        if len(self.viewer.layers) < 8:
+            self.keep(self.viewer.add_image(PHOTO, name="photo"))
+
+    def do_add_stack(self):
+        if len(self.viewer.layers) < 8:
+            stack = np.moveaxis(PHOTO, -1, 0).astype(self.pick(["u1", "u2", "f4"]))
+            self.keep(self.viewer.add_image(stack, name="stack", scale=(3, 1, 1)))
+
+    def do_add_pyramid(self):
+        if len(self.viewer.layers) < 8:
+            levels = [PHOTO, PHOTO[::2, ::2]]
+            self.keep(self.viewer.add_image(levels, rgb=True, multiscale=True))
+
+    def do_add_labels(self):
+        if len(self.viewer.layers) < 8:
+            labels = (PHOTO[..., 0] > 100).astype(int)
+            self.keep(self.viewer.add_labels(labels, name="photo in 3 colors"))
+
+    def do_remove_layer(self):
+        layer = self.layer()
+        if layer is not None and len(self.viewer.layers) > 3:
+            self.viewer.layers.remove(layer)
+            self.own = [own for own in self.own if own is not layer]
+
+    def do_remove_overlay(self):
+        layer = self.pick(layer for layer in self.viewer.layers if is_overlay(layer))
+        if layer is not None:
+            self.viewer.layers.remove(layer)
+
+    def do_rename(self):
+        layer = self.layer()
+        if layer is not None:
+            layer.name = self.pick(["a", "photo in 3 colors", "preview of photo", "é"])
+
+    def do_move(self):
+        if len(self.viewer.layers) > 1:
+            n = len(self.viewer.layers)
+            self.viewer.layers.move(
+                int(self.rng.integers(n)), int(self.rng.integers(n))
+            )
+
+    def do_edit(self):
+        layer = self.layer()
+        if isinstance(layer, Labels) and not layer.multiscale and layer.data.ndim == 2:
+            layer.paint((3, 3), 1)
+        elif layer is not None and not layer.multiscale:
+            layer.data = layer.data[..., ::-1, :].copy()
+
+    def do_select(self):
+        n = int(self.rng.integers(3))
+        self.viewer.layers.selection = {self.layer() for _ in range(n)} - {None}
+
+    def do_step(self):
+        self.viewer.dims.set_current_step(0, int(self.rng.integers(3)))
+
+    def do_turn(self):
+        self.viewer.dims.ndisplay = self.pick([2, 2, 3])
+
+    def do_choose(self):
+        controls = self.widget.controls
+        combo = self.pick(
+            getattr(controls, name)
+            for name in (
+                *("source", "channels", "output", "init", "color_space", "dither"),
+                *("inside", "palette", "palettes", "again"),
+            )
+        )
+        choice = self.pick(combo.choices)
+        if choice is not None:
+            combo.value = choice
+
+    def do_type(self):
+        fixed = self.pick(["", "", "#ff0000", "1 2", "nonsense"])
+        self.widget.controls.fixed.value = fixed
+        self.widget.controls.iters.value = int(self.rng.integers(4))
+        self.widget.controls.rng.value = int(self.rng.integers(4))
+
+    def do_drag(self):
+        for _ in range(5):
+            self.widget.controls.k_slider.value = int(self.rng.integers(20))
+
+    def do_toggle(self):
+        self.widget.live.native.click()
+
+    def do_run(self):
+        for _ in range(self.pick([1, 1, 20])):
+            self.widget.run.native.click()
+
+    def do_cancel(self):
+        self.widget.cancel.native.click()
+
+    def do_press(self):
+        widget = self.widget
+        self.pick([widget.lock, widget.copy_hex, widget.copy_python]).native.click()
+
+    def do_point(self):
+        n_rows = self.widget.panel.model().rowCount()
+        if n_rows:
+            panel = self.widget.panel
+            signal = self.pick([panel.pointed, panel.chosen, panel.opened])
+            signal.emit(int(self.rng.integers(n_rows)))
+        self.widget.panel.pointed.emit(-1)
+
+
+def is_working():
+    return any(thread.name == "napari-kmeans" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_nothing_is_lost_after_200_random_actions(
+    make_napari_viewer, qtbot, monkeypatch, seed
+):
+    viewer = make_napari_viewer(show=False)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+    monkey = _Monkey(viewer, widget, seed)
+    monkeypatch.setattr(
+        QuantizeWidget,
+        "_ask_color",
+        lambda *args: args[1].outcome.palette[0],
+    )
+
+    # pytest-qt lets the test fail on whatever a slot raises.
+    for _ in range(N_ACTIONS):
+        monkey.act()
+        if monkey.rng.random() < 0.3:
+            qtbot.wait(int(monkey.rng.integers(40)))
+        missing = [own for own in monkey.own if own not in viewer.layers]
+        assert missing == []
+
+    # It still works, leaves no thread, and no layer that nobody asked for.
+    widget.live.value = False
+    widget.panel.chosen.emit(-2)
+    widget._choose(None)
+    qtbot.waitUntil(lambda: widget.run.enabled and not is_working(), timeout=20_000)
+    strangers = [
+        layer
+        for layer in viewer.layers
+        if layer not in monkey.own and record_of(layer) is None
+    ]
+    assert strangers == []
+    viewer.layers.clear()
+    viewer.add_image(PHOTO, name="last")
+    controls = widget.controls
+    for combo in (controls.palette, controls.inside, controls.again):
+        combo.value = combo.choices[0]
+    controls.fixed.value = ""
+    controls.output.value = "labels"
+    controls.k.value = 3
+    widget.run.native.click()
+    qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+    assert viewer.layers[-1].name == "last in 3 labels"
+    QApplication.processEvents()

@@ -1,0 +1,292 @@
+import itertools
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from napari.layers import Image
+from numpy.testing import assert_array_equal
+
+from checkpoints import Check, Ended
+from napari_kmeans import (
+    kmeans_palette,
+    map_to_palette,
+    quantize_kmeans,
+    write_palette,
+)
+from napari_kmeans._core.blocks import interruptible
+from napari_kmeans._napari import quantize_layer
+from napari_kmeans._napari.layers import read_source
+from napari_kmeans._napari.quantize_layer import Progress, count_labels, quantize_source
+from napari_kmeans._napari.settings import Settings
+
+
+def ignore(_):
+    """Do nothing with what a computation reports."""
+
+
+def outcome_of(image, report=ignore, channel_axis=None, **settings):
+    layer = Image(image, rgb=settings.pop("rgb", False))
+    settings = {"k": 4, "output": "both"} | settings
+    return quantize_source(
+        read_source([layer], channel_axis), Settings(**settings), report
+    )
+
+
+def random_image(shape, dtype=np.uint8, top=200):
+    return np.random.default_rng(4).integers(0, top, shape).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "rgb", "channel_axis"),
+    [
+        pytest.param((9, 8, 3), np.uint8, True, -1, id="rgb"),
+        pytest.param((9, 8, 4), np.uint8, True, -1, id="rgba"),
+        pytest.param((2, 9, 8, 3), np.uint16, True, -1, id="rgb stack"),
+        pytest.param((9, 8), np.uint8, False, None, id="gray"),
+        pytest.param((2, 3, 9, 8), np.float32, False, None, id="time series"),
+        pytest.param((5, 9, 8), np.uint16, False, 0, id="channels first"),
+        pytest.param((9, 5, 8), np.float64, False, 1, id="channels between"),
+    ],
+)
+def test_images_and_labels_are_those_of_the_core(shape, dtype, rgb, channel_axis):
+    image = random_image(shape, dtype)
+
+    outcome = outcome_of(image, rgb=rgb, channel_axis=channel_axis)
+
+    options = {"channel_axis": channel_axis, "alpha": rgb and shape[-1] == 4}
+    result = kmeans_palette(image, 4, **options)
+    labels = map_to_palette(image, result.palette, **options)
+    if channel_axis == 1:
+        # napari lines the last axes of layers up.
+        labels = labels[:, np.newaxis]
+    assert_array_equal(outcome.palette, result.palette)
+    assert_array_equal(outcome.labels[0], labels + 1)
+    assert outcome.images[0].dtype == dtype
+    assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, **options))
+    # Pixels that are not seen are labeled, but count for no color.
+    assert (outcome.counts >= result.counts).all()
+    assert (outcome.n_iter, outcome.converged) == (result.n_iter, result.converged)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel_axis", "slice_axis"),
+    [
+        ((3, 9, 8), None, 0),
+        ((9, 3, 8), None, 1),
+        ((2, 3, 9, 8), 1, 0),
+        ((2, 3, 9, 8), 0, 1),
+        ((2, 3, 9, 8), 1, 2),
+        ((2, 9, 8, 3), 3, 0),
+    ],
+)
+def test_slices_have_palettes_of_their_own(shape, channel_axis, slice_axis):
+    image = random_image(shape)
+
+    outcome = outcome_of(image, channel_axis=channel_axis, slice_axis=slice_axis)
+
+    parts = np.moveaxis(outcome.images[0], slice_axis, 0)
+    inner = channel_axis
+    if channel_axis is not None:
+        inner -= channel_axis > slice_axis
+    for part, original in zip(parts, np.moveaxis(image, slice_axis, 0), strict=True):
+        assert_array_equal(part, quantize_kmeans(original, 4, channel_axis=inner))
+    # No label is used by two slices.
+    axis = slice_axis - (channel_axis == 0)
+    for i, labels in enumerate(np.moveaxis(outcome.labels[0], axis, 0)):
+        assert_array_equal(outcome.slices[np.unique(labels) - 1], i)
+    assert_array_equal(outcome.features["slice"], outcome.slices)
+
+
+@pytest.mark.parametrize(("k", "dtype"), [(255, np.uint8), (256, np.uint16)])
+def test_labels_have_the_smallest_dtype_that_holds_them(k, dtype):
+    image = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    labels = outcome_of(image, k=k).labels[0]
+    assert labels.dtype == dtype
+    assert labels.max() == k
+
+
+@pytest.mark.parametrize(("rgb", "bad"), [(False, (1, 2)), (True, (1, 2, 0))])
+def test_pixels_that_are_not_finite_stay_and_have_label_0(rgb, bad):
+    image = random_image((6, 7, 3) if rgb else (6, 7), np.float32)
+    image[bad] = np.nan
+
+    outcome = outcome_of(image, rgb=rgb)
+
+    assert_array_equal(np.argwhere(outcome.labels[0] == 0), [[1, 2]])
+    assert_array_equal(outcome.images[0][1, 2], image[1, 2])
+    axis = -1 if rgb else None
+    assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, channel_axis=axis))
+
+
+def test_levels_share_the_palette_of_the_first():
+    image = random_image((16, 16))
+    levels = [image, image[::2, ::2]]
+    source = read_source([Image(levels, multiscale=True)], None)
+
+    outcome = quantize_source(source, Settings(k=4), ignore)
+
+    result = kmeans_palette(image, 4, channel_axis=None)
+    assert_array_equal(outcome.palette, result.palette)
+    for level, labels, painted in zip(
+        levels, outcome.labels, outcome.images, strict=True
+    ):
+        expected = map_to_palette(level, outcome.palette, channel_axis=None)
+        assert_array_equal(labels, expected + 1)
+        assert_array_equal(painted, outcome.palette[expected])
+
+
+def test_levels_of_other_numbers_of_slices_are_refused():
+    image = random_image((4, 8, 8))
+    layer = Image([image, image[::2, ::2, ::2]], multiscale=True)
+    with pytest.raises(ValueError, match="slices along axis 0, got 4 and 2"):
+        quantize_source(read_source([layer], None), Settings(slice_axis=0), ignore)
+
+
+def test_no_image_is_painted_for_labels_alone():
+    assert outcome_of(random_image((6, 7)), output="labels").images == ()
+
+
+def test_given_palette_is_taken_in_its_order():
+    image = random_image((6, 7, 3))
+    palette = np.array([[200, 0, 0], [0, 0, 0], [9, 9, 200]])
+
+    outcome = outcome_of(image, rgb=True, palette=palette, slice_axis=0)
+
+    assert outcome.palette.dtype == np.uint8
+    assert_array_equal(outcome.palette, palette)
+    assert_array_equal(outcome.labels[0], map_to_palette(image, palette) + 1)
+    assert outcome.slices is None
+
+
+def test_palette_is_read_from_its_file(tmp_path):
+    path = tmp_path / "two.gpl"
+    palette = np.array([[200, 0, 0], [0, 0, 0]], dtype=np.uint8)
+    write_palette(path, palette)
+    outcome = outcome_of(random_image((6, 7, 3)), rgb=True, palette_file=str(path))
+    assert_array_equal(outcome.palette, palette)
+
+
+def test_palette_that_the_image_cannot_hold_is_refused():
+    palette = np.array([[0, 0, 256]])
+    with pytest.raises(ValueError, match=r"uint8 holds, .* got int64 from 0 to 256"):
+        outcome_of(random_image((6, 7, 3)), rgb=True, palette=palette)
+
+
+def test_image_that_does_not_fit_in_memory_is_refused(monkeypatch):
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(MemoryError, match=r"needs some 1\.2e-06 GB .* 1e-06 GB are"):
+        outcome_of(random_image((20, 20)))
+
+
+def test_errors_are_reported_per_iteration_and_palette():
+    reports = []
+    image = random_image((2, 30, 30, 3))
+
+    outcome_of(image, reports.append, rgb=True, slice_axis=0, iters=3)
+
+    iterations = [report for report in reports if report.mse is not None]
+    assert {report.part for report in iterations} == {0, 1}
+    assert {report.n_most for report in iterations} == {6}
+    assert max(report.n_done for report in iterations) <= 6
+    assert iterations[0].text.startswith("Slice 1 of 2, iteration 1 of at most 3")
+    assert isinstance(reports[0], Progress)
+
+
+def test_masked_pixels_alone_are_fitted():
+    image = random_image((6, 7, 3))
+    mask = np.zeros((6, 7), dtype=bool)
+    mask[2:4, 1:5] = True
+    source = read_source([Image(image, rgb=True)], None)._replace(mask=lambda: mask)
+
+    outcome = quantize_source(source, Settings(k=3), ignore)
+
+    assert_array_equal(outcome.palette, kmeans_palette(image, 3, mask=mask).palette)
+    assert outcome.counts.sum() == 42
+
+
+def test_slices_have_their_part_of_the_mask():
+    image = random_image((2, 3, 9, 8))
+    mask = random_image((3, 9, 8), top=2).astype(bool)
+    source = read_source([Image(image)], 0)._replace(mask=lambda: mask)
+
+    outcome = quantize_source(source, Settings(k=3, slice_axis=1), ignore)
+
+    for i in range(3):
+        expected = kmeans_palette(image[:, i], 3, channel_axis=0, mask=mask[i])
+        assert_array_equal(outcome.palette[outcome.slices == i], expected.palette)
+
+
+def test_opacity_is_opacity():
+    image = random_image((20, 20, 4), top=256)
+    image[:5, :, 3] = 0
+
+    outcome = outcome_of(image, rgb=True)
+
+    assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, alpha=True))
+
+
+def test_color_space_dithering_and_locked_colors_are_those_of_the_core():
+    image = random_image((20, 20, 3), top=256)
+    fixed = np.array([[0, 0, 255]], dtype=np.uint8)
+    chosen = {"color_space": "oklab", "dither": "floyd-steinberg", "fixed": fixed}
+
+    outcome = outcome_of(image, rgb=True, init="random", rng=8, iters=2, **chosen)
+
+    palette = kmeans_palette(
+        image, 4, 2, color_space="oklab", init="random", rng=8, fixed=fixed
+    ).palette
+    labels = map_to_palette(
+        image, palette, color_space="oklab", dither="floyd-steinberg"
+    )
+    assert_array_equal(outcome.palette, palette)
+    assert_array_equal(outcome.labels[0], labels + 1)
+    assert_array_equal(outcome.images[0], palette[labels])
+
+
+@pytest.mark.parametrize(
+    ("image", "settings"),
+    [
+        pytest.param(random_image((40, 50, 3)), {"rgb": True}, id="rgb"),
+        pytest.param(random_image((40, 50), np.float32), {}, id="floats"),
+        pytest.param(
+            da.from_array(random_image((40, 50, 3)), chunks=(9, 50, 3)),
+            {"rgb": True},
+            id="dask",
+        ),
+        pytest.param(
+            random_image((4, 20, 30, 3)), {"rgb": True, "slice_axis": 0}, id="slices"
+        ),
+        pytest.param(random_image((3, 40, 50)), {"channel_axis": 0}, id="channels"),
+        pytest.param(
+            random_image((40, 50, 3)),
+            {"rgb": True, "dither": "floyd-steinberg", "color_space": "lab"},
+            id="dithered",
+        ),
+    ],
+)
+def test_computation_ends_at_any_checkpoint(image, settings):
+    expected = outcome_of(image, **settings)
+    numbers = itertools.count()
+    with interruptible(lambda: next(numbers)):
+        found = outcome_of(image, **settings)
+    assert_array_equal(found.palette, expected.palette)
+    assert_array_equal(found.labels[0], expected.labels[0])
+    assert_array_equal(found.images[0], expected.images[0])
+    n_checks = next(numbers)
+    for last in np.unique(np.linspace(0, n_checks - 1, 8).astype(int)):
+        with pytest.raises(Ended), interruptible(Check(last)):
+            outcome_of(image, **settings)
+    assert_array_equal(outcome_of(image, **settings).labels[0], expected.labels[0])
+
+
+def test_counting_labels_has_a_checkpoint_for_each_block(monkeypatch):
+    monkeypatch.setattr(quantize_layer, "_BLOCK", 100)
+    labels = random_image((30, 40), top=5)
+    with interruptible(Check(12)):
+        counts = count_labels(labels, 4)
+    assert_array_equal(counts, np.bincount(labels.ravel())[1:])
+    with pytest.raises(Ended), interruptible(Check(11)):
+        count_labels(labels, 4)

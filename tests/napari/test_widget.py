@@ -1,0 +1,519 @@
+"""The docked widget: runs, cancels, and survives."""
+
+import gc
+import threading
+import time
+import weakref
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from numpy.testing import assert_array_equal
+from qtpy.QtGui import QOpenGLContext
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from skimage import data
+
+from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._napari import QuantizeWidget, quantize_layer
+from napari_window import dock_in, messages, names, press, wait_for_threads
+
+
+def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
+    photo = data.astronaut()
+    before = photo.copy()
+    source = viewer.add_image(photo, name="astronaut", scale=(2, 3), units="um")
+    widget = dock()
+    widget.controls.k.value = 7
+    widget.controls.iters.value = 3
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["astronaut in 7 colors"]
+    assert_array_equal(result.data, quantize_kmeans(photo, 7, 3))
+    assert result.rgb
+    assert_array_equal(result.extent.world, source.extent.world)
+    assert result.units == source.units
+    assert [layer.name for layer in viewer.layers] == ["astronaut", result.name]
+    assert_array_equal(source.data, before)
+    assert widget.status.value == "Added “astronaut in 7 colors”."
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(data.camera(), id="grayscale"),
+        pytest.param(data.camera() * np.uint16(257), id="16 bits"),
+        pytest.param(data.camera() / np.float32(255), id="float"),
+        pytest.param(data.astronaut()[:60, :50, 0] > 99, id="bool"),
+        pytest.param(data.astronaut()[:60].transpose(2, 0, 1), id="stack"),
+        pytest.param(data.astronaut()[:60] / 255, id="float not shown as rgb"),
+    ],
+)
+def test_layer_without_channels(viewer, dock, finish, image):
+    viewer.add_image(image, rgb=False, name="image")
+    widget = dock()
+    widget.controls.k.value = 4
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["image in 4 colors"]
+    assert not result.rgb
+    assert result.data.dtype == image.dtype
+    assert_array_equal(result.data, quantize_kmeans(image, 4, channel_axis=None))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(data.astronaut()[:60] / np.float32(255), id="float"),
+        pytest.param(
+            np.stack([data.astronaut()[:60], data.astronaut()[60:120]]), id="stack"
+        ),
+        pytest.param(np.dstack([data.astronaut()[:60], data.camera()[:60]]), id="rgba"),
+    ],
+)
+def test_layer_with_channels(viewer, dock, finish, image):
+    viewer.add_image(image, rgb=True, name="image")
+    widget = dock()
+    widget.controls.k.value = 4
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["image in 4 colors"]
+    assert result.rgb
+    alpha = image.shape[-1] == 4
+    assert_array_equal(result.data, quantize_kmeans(image, 4, alpha=alpha))
+
+
+def test_pyramid_gets_the_palette_of_its_full_resolution(viewer, dock, finish):
+    photo = data.astronaut()
+    pyramid = [photo, photo[::2, ::2], photo[::4, ::4]]
+    source = viewer.add_image(pyramid, multiscale=True, name="pyramid", scale=(2, 2))
+    widget = dock()
+
+    press(widget.run)
+    finish(widget)
+
+    result = viewer.layers["pyramid in 16 colors"]
+    assert result.multiscale
+    palette = kmeans_palette(photo).palette
+    for level, original in zip(result.data, pyramid, strict=True):
+        assert_array_equal(level, palette[map_to_palette(original, palette)])
+    assert_array_equal(result.extent.world, source.extent.world)
+
+
+def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
+    may_read = threading.Event()
+    may_read.set()
+
+    def read(block):
+        assert may_read.wait(20)
+        return block
+
+    image = data.astronaut()
+    lazy = da.from_array(image, chunks=(256, 256, 3))
+    viewer.add_image(lazy.map_blocks(read, dtype=image.dtype), name="lazy", rgb=True)
+    widget = dock()
+
+    # Read by the window's thread, it would never come as far as to allow it.
+    may_read.clear()
+    press(widget.run)
+    may_read.set()
+    finish(widget)
+
+    assert_array_equal(viewer.layers["lazy in 16 colors"].data, quantize_kmeans(image))
+
+
+def test_no_layer(viewer, dock):
+    widget = dock()
+
+    press(widget.run)
+
+    assert len(viewer.layers) == 0
+    assert "no image layer" in widget.status.value
+    assert "no image layer" in messages()[-1]
+    assert widget.run.enabled
+
+
+def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.iters.value = 3
+    steps = []
+    bar = widget.progress.native
+    bar.valueChanged.connect(lambda n: steps.append((n, bar.maximum())))
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    # Before, it is not known how much there is to do.
+    assert widget.progress.native.maximum() == 0
+    assert widget.cancel.enabled
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert [step for step in steps if step[1] == 3] == [(1, 3), (2, 3), (3, 3)]
+    assert steps[-1] == (1, 1)
+    assert not widget.cancel.enabled
+
+
+def test_no_iteration(viewer, dock, finish):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.iters.value = 0
+
+    press(widget.run)
+    finish(widget)
+
+    assert_array_equal(
+        viewer.layers["a in 16 colors"].data, quantize_kmeans(image, 16, 0)
+    )
+
+
+def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut(), name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+
+    assert widget.run.enabled
+    assert not widget.cancel.enabled
+    assert "Cancelled" in widget.status.value
+    # The bar is empty, and not busy.
+    bar = widget.progress.native
+    assert (bar.value(), bar.maximum()) == (0, 1)
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+    assert paused.n_iterations == 1
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert "Cancelled" in widget.status.value
+
+
+def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot):
+    image = data.astronaut()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    reached, ended = threading.Event(), []
+
+    def endless(*_, **__):
+        end = time.monotonic() + 20
+        try:
+            while time.monotonic() < end:
+                checkpoint()
+                reached.set()
+        finally:
+            ended.append(time.monotonic() < end)
+
+    monkeypatch.setattr(quantize_layer, "kmeans_palette", endless)
+    press(widget.run)
+    qtbot.waitUntil(reached.is_set)
+    press(widget.cancel)
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert ended == [True]
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert viewer.layers["a"].data is image
+
+
+def test_cancel_after_the_last_iteration_adds_nothing(viewer, dock, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    # The result is on its way to the window, which has not looked for it yet.
+    wait_for_threads()
+    press(widget.cancel)
+    qtbot.wait(1)
+
+    assert [layer.name for layer in viewer.layers] == ["a"]
+    assert "Cancelled" in widget.status.value
+
+
+def test_run_after_cancel_gives_the_new_result_only(
+    viewer, dock, finish, paused, qtbot
+):
+    image = data.astronaut()[:64]
+    viewer.add_image(image, name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    press(widget.cancel)
+    widget.controls.k.value = 3
+    press(widget.run)
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 3 colors"]
+    assert_array_equal(viewer.layers[1].data, quantize_kmeans(image, 3))
+
+
+def test_press_while_running_starts_nothing(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    for _ in range(20):
+        press(widget.run)
+        widget.run.changed.emit(True)
+    paused.may_go_on.set()
+    finish(widget)
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert paused.n_computations == 1
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
+
+
+def test_source_removed_while_running(viewer, dock, finish, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64], name="gone")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    viewer.layers.remove("gone")
+    paused.may_go_on.set()
+    finish(widget)
+
+    assert len(viewer.layers) == 0
+    assert "“gone” was removed" in widget.status.value
+    assert "“gone” was removed" in messages()[-1]
+
+
+def test_source_moved_and_renamed_while_running(viewer, dock, finish, paused, qtbot):
+    source = viewer.add_image(data.astronaut()[:64], name="before")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    source.translate = (5, 7)
+    source.name = "after"
+    paused.may_go_on.set()
+    finish(widget)
+
+    result = viewer.layers["after in 16 colors"]
+    assert_array_equal(result.translate, [5, 7])
+
+
+def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
+    source = viewer.add_image(data.camera()[:64], name="a")
+    widget = dock()
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    source.data = np.zeros((2, 3, 4), dtype=np.uint8)
+    paused.may_go_on.set()
+    # napari shows what a slot raises.
+    with qtbot.captureExceptions() as raised:
+        finish(widget)
+
+    assert len(raised) == 1
+    assert widget.status.value == "“a”: the result could not be added."
+    assert [layer.name for layer in viewer.layers] == ["a"]
+
+
+def test_window_closed_while_running(window, paused, qtbot):
+    window.add_image(data.astronaut(), name="a")
+    widget = dock_in(window)
+
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+    with qtbot.waitSignal(widget.native.destroyed):
+        window.close()
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert paused.n_iterations == 1
+
+
+def test_removed_layers_are_freed_in_the_context_of_the_canvas(window, qtbot):
+    # In another one, Mesa crashes once the layer that is left is drawn again.
+    for name in ("below", "above"):
+        window.add_image(data.astronaut(), name=name)
+    dock_in(window)
+    canvas = window.window._qt_window.centralWidget().findChild(QOpenGLWidget)
+    window.screenshot(canvas_only=False, flash=False)
+    qtbot.waitUntil(lambda: QOpenGLContext.currentContext() is not canvas.context())
+    contexts = []
+    window.layers.events.removed.connect(
+        lambda: contexts.append(QOpenGLContext.currentContext())
+    )
+
+    window.layers.remove("above")
+
+    assert contexts == [canvas.context()]
+
+
+def test_nothing_keeps_the_image_of_a_source_that_was_removed(
+    viewer, dock, finish, qtbot
+):
+    image = data.astronaut()[:64].copy()
+    is_alive = weakref.ref(image)
+    viewer.add_image(image, name="a")
+    widget = dock()
+    press(widget.run)
+    finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+
+    del image
+    viewer.layers.remove("a")
+    wait_for_threads()
+    qtbot.wait(1)
+    gc.collect()
+
+    assert is_alive() is None
+
+
+def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
+    viewer.add_image(np.full((4, 5), np.nan), name="a", contrast_limits=(0, 1))
+    widget = dock()
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.status.value == (
+        "“a” has no pixel that is a number: all are NaN or infinite"
+    )
+    assert messages()[-1] == widget.status.value
+    assert names(viewer) == ["a"]
+
+
+def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypatch):
+    viewer.add_image(da.zeros((100, 100), dtype="u1"), name="a")
+    widget = dock()
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.status.value.startswith(
+        "“a”: the layer needs some 3e-05 GB of memory"
+    )
+
+
+def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):
+    def fail(*_, **__):
+        msg = "out of crayons"
+        raise RuntimeError(msg)
+
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    with monkeypatch.context() as broken:
+        broken.setattr(quantize_layer, "kmeans_palette", fail)
+        press(widget.run)
+        finish(widget)
+
+    assert widget.status.value == "“a”: out of crayons"
+    assert messages()[-1] == "“a”: out of crayons"
+    assert [layer.name for layer in viewer.layers] == ["a"]
+
+    press(widget.run)
+    finish(widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
+
+
+def test_closed_dock_ends_the_computation(window, paused, qtbot):
+    window.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock_in(window)
+    press(widget.run)
+    qtbot.waitUntil(paused.reached.is_set)
+
+    window.window.remove_dock_widget("all")
+    paused.may_go_on.set()
+    wait_for_threads()
+    qtbot.wait(1)
+
+    assert paused.n_iterations == 1
+    assert names(window) == ["a"]
+
+
+def test_plot_falls_with_the_error(viewer, dock, finish):
+    image = data.astronaut()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    errors = []
+
+    press(widget.run)
+    finish(widget)
+
+    kmeans_palette(image, callback=lambda state: errors.append(state.mse))
+    assert widget.plot.errors == errors
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_plot_says_where_errors_are_measured(viewer, dock, finish):
+    viewer.add_image(data.astronaut()[:64], name="a")
+    widget = dock()
+    widget.controls.color_space.value = "lab"
+    press(widget.run)
+    finish(widget)
+    assert " in lab, 10 iterations" in widget.plot.caption
+
+
+@pytest.mark.parametrize(
+    ("k", "iters", "given", "why"),
+    [
+        (16, 0, False, "no iteration was asked for"),
+        (9, 10, False, "no iteration was needed"),
+        (9, 10, True, "no iteration: the palette was given"),
+    ],
+)
+def test_plot_says_why_there_was_no_iteration(
+    viewer, dock, finish, k, iters, given, why
+):
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4) // 2
+    viewer.add_image(image, name="a")
+    widget = dock()
+    if given:
+        press(widget.run)
+        finish(widget)
+        widget.controls.palette.value = viewer.layers[1]
+    widget.controls.k.value = k
+    widget.controls.iters.value = iters
+
+    press(widget.run)
+    finish(widget)
+
+    assert widget.plot.caption == why
+
+
+def test_numbers_are_shown(result, qtbot):
+    widget, *_ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    n_colors = len(np.unique(data.astronaut()[:64, :50].reshape(-1, 3), axis=0))
+    assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
+
+
+def test_numbers_are_those_of_the_listed_result(
+    result, viewer, finish, qtbot, monkeypatch
+):
+    widget, image, _ = result()
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    first = widget.numbers.value
+    widget.controls.k.value = 2
+    press(widget.run)
+    finish(widget)
+    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    assert widget.numbers.value != first
+
+    viewer.layers.selection.active = image
+    assert widget.numbers.value == first
+
+    # They were those of the colors before.
+    red = np.array([255, 0, 0], dtype=np.uint8)
+    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    widget.panel.opened.emit(1)
+    assert widget.numbers.value == ""
