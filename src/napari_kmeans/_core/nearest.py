@@ -7,19 +7,15 @@ exact. Where most centers can be left out, `cells` is faster; it agrees to the l
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.blocks import cut
 
 __all__ = ["label_columns", "nearest", "squared_distances"]
 
 
-def nearest(
-    points: NDArray[Any], centers: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def nearest(points: Array, centers: Floats) -> tuple[Indices, Floats]:
     """Index the nearest of centers (k, C) for points (n, C), and its squared distance.
 
     A tie goes to the lowest index. Squares of differences are added channel by
@@ -35,9 +31,7 @@ def nearest(
     return labels, squared
 
 
-def label_columns(
-    columns: NDArray[np.float64], centers: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def label_columns(columns: Floats, centers: Floats) -> Indices:
     """Index the nearest of centers (k, C) for points (C, n), the lowest on a tie."""
     labels = np.empty(columns.shape[1], dtype=np.intp)
     for block in cut(len(labels), 4 * centers.size):
@@ -45,9 +39,7 @@ def label_columns(
     return labels
 
 
-def _label_block(
-    columns: NDArray[np.float64], centers: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def _label_block(columns: Floats, centers: Floats) -> Indices:
     """Index the nearest of centers (k, C) for few points (C, n)."""
     n_channels, n = columns.shape
     # Single precision tells most centers apart, in a range where no square overflows,
@@ -77,11 +69,9 @@ def _label_block(
     return labels
 
 
-def squared_distances(
-    columns: NDArray[np.float64], centers: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def squared_distances(columns: Floats, centers: Floats) -> Floats:
     """Add up the squared differences of points and centers by channel, (C, ...)."""
-    total: NDArray[np.float64] = np.square(columns[0] - centers[0])
+    total: Floats = np.square(columns[0] - centers[0])
     for column, center in zip(columns[1:], centers[1:], strict=True):
         total += np.square(column - center)
     return total
