@@ -290,8 +290,12 @@ def pixel_blocks(
     n_channels = image.shape[-1]
     if image.flags.c_contiguous:
         image = image.reshape(-1, n_channels)
-    boxes = cut_boxes(image.shape[:-1], n_channels * image.itemsize)
-    for index in itertools.islice(boxes, part, None, n_parts):
+    # Boxes are in one piece in memory, or nearly so, in whichever order axes are there.
+    axes = np.argsort(image.strides[:-1])[::-1]
+    shape = tuple(image.shape[axis] for axis in axes)
+    boxes = cut_boxes(shape, n_channels * image.itemsize)
+    for box in itertools.islice(boxes, part, None, n_parts):
+        index = tuple(box[place] for place in np.argsort(axes))
         yield index, _native(image[index]).reshape(-1, n_channels)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut
-from napari_kmeans._core.nearest import label_columns, nearest
+from napari_kmeans._core.nearest import label_columns, nearest, prepare_rivals
 
 __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_labels"]
 
@@ -252,8 +252,11 @@ def _diffuse(
     n_planes, rows, columns, n_channels = points.shape
     point_at, label_at, still_at = _slanted(points), _slanted(labels), _slanted(still)
     has_still = bool(still.any())
-    rivals = centers[kept]
-    palette = np.ascontiguousarray(rivals.T)
+    palette = np.ascontiguousarray(centers[kept].T)
+    # A value is a point, and parts of errors that add up to one error at most.
+    ends = np.where(still[..., np.newaxis], 0, points)
+    reach = max(-float(ends.min()), float(ends.max())) + limit
+    rivals = prepare_rivals(centers[kept], reach)
     # Parts (4, C) of the errors of the last three fronts. Rows, of all planes, begin
     # with one that stands for what is above the image.
     passed = np.zeros((3, 4, n_channels, (rows + 1) * n_planes))
@@ -275,7 +278,8 @@ def _diffuse(
         if has_still:
             held = still_at[front, first:end].reshape(n)
             np.copyto(value, 0, where=held)
-        label = label_columns(value, rivals)
+        blocks = cut(n, 4 * palette.size)
+        label = np.concatenate([label_columns(value[:, b], rivals) for b in blocks])
         error = value - palette.take(label, axis=1)
         squared = np.square(error).sum(axis=0)
         long = squared > limit * limit
