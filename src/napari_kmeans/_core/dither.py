@@ -278,8 +278,9 @@ def _diffuse(
         if has_still:
             held = still_at[front, first:end].reshape(n)
             np.copyto(value, 0, where=held)
-        blocks = cut(n, 4 * palette.size)
-        label = np.concatenate([label_columns(value[:, b], rivals) for b in blocks])
+        label = np.empty(n, dtype=np.intp)
+        for block in cut(n, 4 * palette.size):
+            label[block] = label_columns(value[:, block], rivals)
         error = value - palette.take(label, axis=1)
         squared = np.square(error).sum(axis=0)
         long = squared > limit * limit

@@ -26,10 +26,10 @@ class Rivals(NamedTuple):
     # What centers and points are multiplied with, so that no square overflows in single
     # precision, nor squares that are zero in double precision are told apart.
     scale: float
-    # (-2c, |c|^2) of each scaled center, to be multiplied with (p, 1); and the largest
-    # |c|^2.
+    # (-2c, |c|^2) of each scaled center, to be multiplied with (p, 1).
     factors: NDArray[np.float32]
-    largest: np.float32
+    # More than four times what rounding adds to a product, and underflow.
+    slack: np.float32
 
 
 def nearest(points: Array, centers: Floats) -> tuple[Indices, Floats]:
@@ -57,7 +57,10 @@ def prepare_rivals(centers: Floats, reach: float) -> Rivals:
     squares = np.square(scaled).sum(axis=1)
     # |p|^2 is the same for every center.
     factors = np.column_stack((-2 * scaled, squares)).astype(np.float32)
-    return Rivals(centers, scale, factors, np.float32(squares.max()))
+    n_channels = centers.shape[1]
+    most = n_channels * (reach * scale) ** 2 + float(squares.max())
+    slack = np.float32((n_channels + 3) * 2.0**-20 * most + 1e-37)
+    return Rivals(centers, scale, factors, slack)
 
 
 def label_columns(columns: Floats, rivals: Rivals) -> Indices:
@@ -67,11 +70,8 @@ def label_columns(columns: Floats, rivals: Rivals) -> Indices:
     np.multiply(columns, rivals.scale, out=rows[:-1], casting="same_kind")
     # Single precision tells most centers apart.
     score = rivals.factors @ rows
-    # More than four times what rounding adds to a score, and underflow.
-    slack = np.square(rows[:-1]).sum(axis=0) + rivals.largest
-    slack *= np.float32((n_channels + 3) * 2.0**-20)
-    slack += score.min(axis=0) + np.float32(1e-37)
-    label, point = np.divmod(np.flatnonzero(score <= slack), n)
+    close = score <= score.min(axis=0) + rivals.slack
+    label, point = np.divmod(np.flatnonzero(close), n)
     labels = np.empty(n, dtype=np.intp)
     labels[point] = label
     if len(point) > n:
