@@ -94,6 +94,7 @@ def test_docstrings_start_with_a_verb_of_numpy(module):
 @pytest.mark.parametrize("module", TREES)
 def test_modules_keep_nothing_but_constants(module):
     bound = [n for n in TREES[module].body if isinstance(n, ast.Assign | ast.AnnAssign)]
+    bound = [n for n in bound if ast.unparse(n) != "__all__ = []"]
     filled = [n for n in bound if n.value and ast.unparse(n.value) in EMPTY]
     rebound = [n for n in ast.walk(TREES[module]) if isinstance(n, ast.Global)]
     assert list(map(ast.unparse, filled + rebound)) == []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOT", "Side", "by_turns", "environment", "medians", "serve"]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(checkout: Path) -> dict[str, str]:
@@ -36,7 +36,7 @@ class Side:
 
     def __init__(self, checkout: Path, script: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, script, *arguments, "--serve"],
+            [sys.executable, Path(script).resolve(), *arguments, "--serve"],
             env=environment(checkout),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
