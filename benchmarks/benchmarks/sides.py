@@ -2,6 +2,7 @@
 
 A script asks `Side`s of itself, which run it with ``--serve`` and the package of
 another checkout, and answer there by `serve`. `by_turns` asks two of them the same.
+`import_other` has the functions of another checkout in the same process instead.
 """
 
 from __future__ import annotations
@@ -11,13 +12,23 @@ import os
 import statistics
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
-__all__ = ["ROOT", "Side", "by_turns", "environment", "medians", "serve"]
+__all__ = [
+    "ROOT",
+    "Side",
+    "by_turns",
+    "environment",
+    "import_other",
+    "medians",
+    "serve",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +40,27 @@ def environment(checkout: Path) -> dict[str, str]:
         msg = f"there is no src/napari_kmeans in {checkout}"
         raise SystemExit(msg)
     return os.environ | {"PYTHONPATH": str(source)}
+
+
+def import_other(checkout: Path) -> ModuleType:
+    """Import the package of another checkout beside the one that is loaded.
+
+    What it imports later, in a function, is found in that one.
+    """
+    path = environment(checkout)["PYTHONPATH"]
+    ours = {name: sys.modules.pop(name) for name in _loaded()}
+    sys.path.insert(0, path)
+    other = import_module("napari_kmeans")
+    sys.path.remove(path)
+    for name in _loaded():
+        del sys.modules[name]
+    sys.modules.update(ours)
+    return other
+
+
+def _loaded() -> list[str]:
+    """Return the names of the modules of the package."""
+    return [n for n in sys.modules if n.partition(".")[0] == "napari_kmeans"]
 
 
 class Side:
