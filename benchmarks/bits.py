@@ -64,9 +64,10 @@ def main() -> None:
     parser.add_argument("--against", type=Path, default=ROOT, help="other checkout")
     parser.add_argument("--rounds", type=int, default=3, help="of a pair, default: 3")
     parser.add_argument("--pairs", type=int, default=2, help="of processes, default: 2")
+    parser.add_argument("--only", default="", help="part of the name of rows")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    folder, rounds = arguments.photos, arguments.rounds
+    folder = arguments.photos
     if arguments.serve:
         serve(lambda name, k, call: measured(folder, name, k, call))
     paths = (arguments.against, ROOT)
@@ -78,19 +79,20 @@ def main() -> None:
     photos = sorted(path.stem for path in folder.glob("kodim*.png"))
     print("| image | call | same bits | CPU (s) before | after | ratio ", end="")
     print("| wall (s) before | after | ratio |\n|---|---|--:|" + "--:|" * 6)
-    for k in (16, 256):
-        for call in PLAIN:
-            # Each photo is a round.
-            print_row(f"{len(photos)} photos", pairs, photos, 1, k, call)
-    for name, k, calls in CASES:
+    # Each photo is a round.
+    cases = [(f"{len(photos)} photos", photos, 1, k, PLAIN) for k in (16, 256)]
+    cases += [(name, [name], arguments.rounds, k, calls) for name, k, calls in CASES]
+    for title, names, rounds, k, calls in cases:
         for call in calls:
-            print_row(name, pairs, [name], rounds, k, call)
+            row = f"{title}, k={k} | {call}"
+            if arguments.only in row:
+                print_row(row, pairs, names, rounds, k, call)
     for side in chain(*pairs):
         side.close()
 
 
 def print_row(
-    title: str,
+    row: str,
     pairs: list[list[Side]],
     names: list[str],
     rounds: int,
@@ -100,9 +102,9 @@ def print_row(
     """Ask both sides for the call on each image, and print what they answer."""
     answers: tuple[list[dict[str, Any]], ...] = ([], [])
     same = 0
-    for name in names:
+    for i, name in enumerate(names):
         bits: tuple[set[str], ...] = (set(), set())
-        for n, pair in enumerate(pairs):
+        for n, pair in enumerate(pairs, start=i):
             found = by_turns(pair, rounds, name, k, call, first=n % 2)
             for side, more, texts in zip(answers, found, bits, strict=True):
                 side += more
@@ -113,7 +115,7 @@ def print_row(
     cells = [f"{same} of {len(names)}"]
     for key in ("cpu", "wall"):
         cells += [f"{number:.3f}" for number in medians(key, answers)]
-    print(f"| {title}, k={k} | {call} | {' | '.join(cells)} |", flush=True)
+    print("|", " | ".join([row, *cells]), "|", flush=True)
 
 
 def measured(folder: Path, name: str, k: int, call: str) -> dict[str, Any]:
