@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut
-from napari_kmeans._core.nearest import label_columns, nearest, prepare_rivals
+from napari_kmeans._core.nearest import Rivals, label_columns, nearest, prepare_rivals
 
 __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_labels"]
 
@@ -278,15 +278,7 @@ def _diffuse(
         if has_still:
             held = still_at[front, first:end].reshape(n)
             np.copyto(value, 0, where=held)
-        label = np.empty(n, dtype=np.intp)
-        for block in cut(n, 4 * palette.size):
-            label[block] = label_columns(value[:, block], rivals)
-        error = value - palette.take(label, axis=1)
-        squared = np.square(error).sum(axis=0)
-        long = squared > limit * limit
-        if long.any():
-            length = np.sqrt(squared)
-            error *= np.divide(limit, length, out=np.ones(n), where=long)
+        label, error = _label_front(value, rivals, palette, limit)
         target = label_at[front, first:end]
         label = kept.take(label).reshape(target.shape)
         if has_still:
@@ -298,6 +290,23 @@ def _diffuse(
         np.multiply(_PARTS, error, out=now[:, :, here])
         # The row above has ended: its place is right of the image.
         now[:, :, above.start : here.start] = 0
+
+
+def _label_front(
+    value: Floats, rivals: Rivals, palette: Floats, limit: float
+) -> tuple[Indices, Floats]:
+    """Index the nearest of palette (C, K) for values (C, n); return limited errors."""
+    n = value.shape[1]
+    label = np.empty(n, dtype=np.intp)
+    for block in cut(n, 4 * palette.size):
+        label[block] = label_columns(value[:, block], rivals)
+    error = value - palette.take(label, axis=1)
+    squared = np.square(error).sum(axis=0)
+    long = squared > limit * limit
+    if long.any():
+        length = np.sqrt(squared)
+        error *= np.divide(limit, length, out=np.ones(n), where=long)
+    return label, error
 
 
 def _slanted(planes: Array) -> Array:
