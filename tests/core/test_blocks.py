@@ -8,37 +8,29 @@ from numpy.testing import assert_array_equal
 from checkpoints import Check, Ended
 from napari_kmeans import (
     choose_k,
+    count_colors,
     error_curve,
     kmeans_palette,
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core.blocks import checkpoint, interruptible
+from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes, interruptible
 from napari_kmeans._core.cells import (
     build_cells,
     cell_order,
     label_cells,
     partition_cells,
 )
-from napari_kmeans._core.color_counts import (
-    _boxes,
-    count_colors,
-    cut_rows,
-    masked_parts,
-    paint,
-)
+from napari_kmeans._core.color_counts import masked_blocks, paint
+from napari_kmeans._core.counted_image import count_image, map_image
 from napari_kmeans._core.dither import diffuse_error, error_limit, mix_colors
-from napari_kmeans._core.mapping import (
-    color_pixels,
-    finite_mask,
-    keep_uncounted,
-    move_channels,
-)
+from napari_kmeans._core.mapping import color_pixels, keep_uncounted, move_channels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.one_channel import optimal_centers
 from napari_kmeans._core.perceptual import from_space, gamut_between, to_space
-from napari_kmeans._core.pixels import counted_source
-from napari_kmeans._core.search import kmeans_plus_plus, searched_centers
+from napari_kmeans._core.pixels import weighted_points
+from napari_kmeans._core.search import searched_centers
+from napari_kmeans._core.starts import kmeans_plus_plus
 
 
 def count_checks(work):
@@ -132,7 +124,7 @@ KINDS = {
 def kind(request, monkeypatch):
     """Give a computation that shares its passes and is made of small blocks."""
     monkeypatch.setattr("napari_kmeans._core.color_counts.os.cpu_count", lambda: 2)
-    monkeypatch.setattr("napari_kmeans._core.color_counts._BLOCK", 1 << 14)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1 << 14)
     monkeypatch.setattr("napari_kmeans._core.color_counts._SORT_BELOW", 1000)
     if request.param in ("uint16", "float32", "alpha"):
         monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 1000)
@@ -180,8 +172,8 @@ POINTS = random_image((1 << 18, 3), seed=2)
 CENTERS = LARGE_COLORS[:64].astype(float)
 ONES = np.ones(len(POINTS))
 CELLS = build_cells(POINTS, ONES)
-SOURCE = counted_source(POINTS, ONES, 8)
-GAMUT = gamut_between(POINTS[0], POINTS[1])
+WEIGHTED = weighted_points(POINTS, ONES, 8)
+GAMUT = gamut_between(POINTS.dtype, None)
 MANY = random_image((1 << 12, 50))
 SEEDS = POINTS[: 1 << 12]
 
@@ -244,17 +236,17 @@ PASSES = {
     "partition": (lambda: partition_cells(CELLS, CENTERS), 4, None),
     "comparing all": (lambda: nearest(POINTS, CENTERS), 192, None),
     "measuring": (
-        lambda: SOURCE.measure(CENTERS),
+        lambda: WEIGHTED.measure(CENTERS),
         4,
         lambda: label_cells(CELLS, CENTERS),
     ),
     "finding the worst": (
-        lambda: SOURCE.worst(CENTERS, 9),
+        lambda: WEIGHTED.worst(CENTERS, 9),
         4,
         lambda: label_cells(CELLS, CENTERS),
     ),
     "adding up many channels": (
-        lambda: counted_source(MANY, np.ones(len(MANY)), 8).partition(MANY[:9] * 1.0),
+        lambda: weighted_points(MANY, np.ones(len(MANY)), 8).partition(MANY[:9] * 1.0),
         50,
         lambda: nearest(MANY, MANY[:9] * 1.0),
     ),
