@@ -228,8 +228,12 @@ PASSES = {
         48,
         None,
     ),
-    "moving channels": (lambda: move_channels(LARGE, 0), 16, None),
-    "cutting out": (lambda: list(masked_blocks([LARGE], [LARGE[..., 0] < 99])), 7, None),
+    "moving channels": (lambda: move_channels(LARGE, 0), 7, None),
+    "cutting out": (
+        lambda: list(masked_blocks([LARGE], [LARGE[..., 0] < 99])),
+        7,
+        None,
+    ),
     "ordering into cells": (lambda: cell_order(POINTS), 4 + 2, None),
     # Runs are found before and after points are sorted; then there are four levels.
     "building cells": (
@@ -315,7 +319,9 @@ def test_boxes_are_cut_in_order(monkeypatch):
     assert_array_equal(np.concatenate(found), numbers.ravel())
 
 
-@pytest.mark.parametrize(("n", "n_bytes"), [(0, 1), (1, 1), (20, 10), (21, 10), (5, 999)])
+@pytest.mark.parametrize(
+    ("n", "n_bytes"), [(0, 1), (1, 1), (20, 10), (21, 10), (5, 999)]
+)
 def test_numbers_are_cut_in_order_with_a_checkpoint_each(monkeypatch, n, n_bytes):
     monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 100)
     check = Check()

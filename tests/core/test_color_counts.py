@@ -280,7 +280,9 @@ def test_counts_of_other_kinds_are_not_added():
 
     with pytest.raises(TypeError, match="one dtype to be added, got uint8 and uint16"):
         counts + other([[1, 2]], np.uint16)
-    with pytest.raises(ValueError, match=r"channels to be added, .*1, 2\) and \(1, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"channels to be added, .*1, 2\) and \(1, 3\)"
+    ):
         counts + other([[1, 2, 3]], np.uint8)
     with pytest.raises(ValueError, match=r"channels to be added, .*1, 2\) and \(1,\)"):
         counts + other([1], np.uint8)
@@ -304,7 +306,9 @@ def test_too_many_colors_are_an_error_of_their_own(monkeypatch):
         ColorCounts(image[0], np.ones(101, int))
     with pytest.raises(TooManyColorsError, match=message):
         count_colors(image[:, :60]) + count_colors(image[:, 60:])
-    assert len((count_colors(image[:, :60]) + count_colors(image[:, :100])).colors) == 100
+    assert (
+        len((count_colors(image[:, :60]) + count_colors(image[:, :100])).colors) == 100
+    )
     assert issubclass(TooManyColorsError, ValueError)
     # Those of at most 24 bits are never too many.
     few_bits = image.astype(np.uint16)

@@ -8,7 +8,6 @@ from scipy.ndimage import uniform_filter
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from napari_kmeans._core import dither
 from napari_kmeans._core.dither import (
     diffuse_error,
     error_limit,

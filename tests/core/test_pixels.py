@@ -13,7 +13,6 @@ from napari_kmeans._core.arguments import checked_layout
 from napari_kmeans._core.color_counts import count_pixels
 from napari_kmeans._core.pixels import (
     PointsInBlocks,
-    PointsInCells,
     count_images,
     fitted_pixels,
     seen_colors,

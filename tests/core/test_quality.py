@@ -120,7 +120,12 @@ def test_peak_of_a_dtype_or_of_the_values(dtype, low, high, peak):
 
 
 def test_white_is_the_largest_integer_or_one():
-    assert [white_of(np.dtype(d)) for d in ("u1", "u2", "f4", "?")] == [255, 65535, 1, 1]
+    assert [white_of(np.dtype(d)) for d in ("u1", "u2", "f4", "?")] == [
+        255,
+        65535,
+        1,
+        1,
+    ]
 
 
 def test_decibels():
