@@ -11,7 +11,7 @@ NO_COLORS = np.empty((0, 1), np.uint8)
 
 
 def fewest(errors, most, first=1):
-    """Search in errors for 1, 2, ... colors; return the number found, and those tried."""
+    """Search in errors for 1, 2, ... colors; return what was found, and tried."""
     tried = []
 
     def fit(_, options, __):
