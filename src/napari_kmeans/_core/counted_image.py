@@ -214,7 +214,7 @@ def map_image(
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     colors = arguments.checked_palette(given, layout)
     labels, entries = _labels(counted, colors, fitted, arguments.checked_dither(dither))
-    if fitted is not None and dither is None and counted.masks == [None]:
+    if fitted is not None and dither is None and counted.masks[0] is None:
         mse: float | None = fitted.result.mse
     else:
         mse = None
@@ -298,9 +298,8 @@ def color_image(
         pixels, colors = image[..., np.newaxis], palette[:, np.newaxis]
     else:
         pixels, colors = np.moveaxis(image, channel_axis, -1), palette
-    colored = color_pixels(labels, colors)
+    colored = color_pixels(labels, colors.astype(image.dtype, copy=False))
     keep_uncounted(colored, pixels, alpha)
-    colored = colored.astype(image.dtype, copy=False)
     if channel_axis is None:
         return colored[..., 0]
     return move_channels(colored, channel_axis)
