@@ -68,7 +68,7 @@ class MappedImage(NamedTuple):
 
     # (...) of uint8 or uint16, as `map_to_palette` returns them.
     labels: Labels
-    # (K, C) or (K,), in the dtype of the image.
+    # (K, C) or (K,), in the dtype that it was given or fitted in.
     palette: Array
     # Finite pixels (K,) of each color.
     counts: NDArray[np.int64]
