@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder, monkeypatch):
 
 def test_colors_too_many_to_count_are_not_told_as_a_number(monkeypatch, folder):
     monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 50)
-    monkeypatch.setattr("napari_kmeans._pictures.display.MAX_COUNTED", 50)
+    monkeypatch.setattr("napari_kmeans._cli.running.MAX_COUNTED", 50)
     noise = np.random.default_rng(0).integers(0, 65536, (20, 20, 3), dtype=np.uint16)
     tifffile.imwrite("noise.tif", noise, photometric="rgb")
 

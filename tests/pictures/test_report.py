@@ -58,13 +58,14 @@ def shown(page, kind):
 def test_the_page_is_whole_for_every_kind_of_image(before, n_colors):
     shape = (n_colors, *before.shape[2:])
     palette = np.arange(np.prod(shape)).reshape(shape).astype(before.dtype)
-    section = render_section(comparison(before, palette, "<i>&.png"))
+    section = render_section(comparison(before, palette, "<i>&$size.png"))
     page = render_page("A & B", "one", [section, section], ["bad <file>"])
     checker = Checker()
     checker.feed(page)
     checker.close()
     assert checker.open == []
     assert "<i>" not in page
+    assert page.count("<h2>&lt;i&gt;&amp;$size.png</h2>") == 2
     assert "&lt;5" in page
     assert "bad &lt;file&gt;" in page
     assert len(checker.addresses) == 4

@@ -1,66 +1,75 @@
-"""The commands that write images in few colors."""
+"""The commands that write images in few colors, `compress` and `apply`.
+
+Both plan the files of all images (`_planned`), let `running` call `_write_image` for
+each, and sum up. An image is counted, fitted, mapped and encoded in `_compression`;
+what is told about it is put together here (`_outcome`, `_section`, `_draw`).
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from napari_kmeans._cli.image_job import ImageJob
 from napari_kmeans._cli.inputs import (
     STDIN,
     Source,
     are_several,
     find_sources,
-    identity,
+    read_group,
     with_stdin,
 )
 from napari_kmeans._cli.options import (
+    Options,
     color_space_option,
-    combined,
+    command,
     fit_options,
     force_option,
-    images_argument,
-    jobs_option,
+    is_given,
     option,
+    output_options,
     parse_byte_count,
     refuse_together,
     refuse_value,
-    talk_options,
 )
 from napari_kmeans._cli.outputs import (
     IMAGE_SUFFIXES,
     STDOUT,
+    Claims,
     Place,
     choose_suffix,
-    claim,
+    claimed,
+    has_written,
     parse_place,
     suffix_parser,
 )
 from napari_kmeans._cli.running import (
     Outcome,
-    Talk,
+    counted_text,
+    finish,
+    give_up,
+    iterations_text,
     one_line,
-    reason,
-    run_jobs,
-    to_json,
+    run,
+    say,
 )
-from napari_kmeans._cli.shared import read_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_kmeans._compression import Recipe
-
-    Step = Callable[[str], object]
+    from napari_kmeans._compression import Compressed
+    from napari_kmeans._files.read import ImageFile
 
 __all__ = ["apply", "compress"]
 
-_DEFAULT_K = 16
 _MOST_IN_A_FILE = 256
+# Reading, counting, mapping and writing, beside the iterations.
+_STEPS = 4
 
 _COMPRESS_EPILOG = """\b
 Examples:
@@ -93,7 +102,7 @@ Examples:
   napari-kmeans apply --palette bw.gpl --dither floyd-steinberg photo.jpg
 """
 
-_write_options = combined(
+_write_options = (
     option(
         "-o",
         "--output",
@@ -131,58 +140,25 @@ _write_options = combined(
         "the palette.",
     ),
     force_option,
-    jobs_option,
-    talk_options,
+    *output_options,
 )
 
 
-class _Paths(NamedTuple):
-    """Where everything is to be written, as it was said."""
-
-    output: str | None
-    suffix: str | None
-    report: str | None
-    compare: str | None
-    force: bool
-    skip_if_larger: bool
-
-
-@click.command(epilog=_COMPRESS_EPILOG)
-@images_argument
-@fit_options
-@option(
-    "--max-size",
-    "max_bytes",
-    metavar="SIZE",
-    callback=parse_byte_count,
-    help="Use so many colors that the file takes no more than SIZE, such as 50KB, and "
-    "with one more would.",
+@command(
+    _COMPRESS_EPILOG,
+    *fit_options,
+    option(
+        "--max-size",
+        "max_bytes",
+        metavar="SIZE",
+        callback=parse_byte_count,
+        help="Use the most colors whose file takes no more than SIZE, such as 50KB.",
+    ),
+    option("--shared", is_flag=True, help="Use one palette for all images."),
+    *_write_options,
 )
-@option("--shared", is_flag=True, help="Use one palette for all images.")
-@_write_options
-def compress(
-    images: tuple[str, ...],
-    k: int | None,
-    iters: int,
-    init: Literal["auto", "thorough", "k-means++", "random"],
-    seed: int | None,
-    color_space: Literal["rgb", "lab", "oklab"],
-    psnr: float | None,
-    max_bytes: int | None,
-    shared: bool,
-    output: str | None,
-    suffix: str | None,
-    dither: Literal["floyd-steinberg", "ordered"] | None,
-    skip_if_larger: bool,
-    report: str | None,
-    compare: str | None,
-    force: bool,
-    jobs: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Reduce each IMAGE to K colors, 16 if nothing is said, and write it small.
+def compress(images: tuple[str, ...], options: Options) -> None:
+    """Reduce each IMAGE to K colors, by default 16, and write a small file.
 
     An IMAGE is a file, a pattern such as '*.jpg', a folder, or - for the standard
     input. The result is an indexed PNG file, as small as it can be made. An animation
@@ -191,137 +167,80 @@ def compress(
 
     With several images, each PATH is a directory, made if it is missing.
     """
-    from napari_kmeans._compression import Recipe
-
     refuse_together("psnr", "k", "max_bytes", "shared", "init", "seed")
     refuse_together("max_bytes", "shared")
-    most = _DEFAULT_K if max_bytes is None else _MOST_IN_A_FILE
-    recipe = Recipe(
-        most if k is None else k,
-        iters,
-        init,
-        seed,
-        color_space,
-        dither,
-        psnr,
-        max_bytes,
-    )
-    paths = _Paths(output, suffix, report, compare, force, skip_if_larger)
-    talk = Talk(quiet, verbose, as_json)
-    _run(images, recipe, paths, talk, jobs, shared=shared)
+    if options.max_bytes is not None and not is_given("k"):
+        options = replace(options, k=_MOST_IN_A_FILE)
+    _write_all(images, options)
 
 
-@click.command(epilog=_APPLY_EPILOG)
-@images_argument
-@option(
-    "--palette",
-    "palette_file",
-    metavar="FILE",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False),
-    help="Palette: .gpl, .json, .npy or .hex, or an indexed image.",
+@command(
+    _APPLY_EPILOG,
+    option(
+        "--palette",
+        "palette_file",
+        metavar="FILE",
+        required=True,
+        type=click.Path(exists=True, dir_okay=False),
+        help="Palette: .gpl, .json, .npy or .hex, or an indexed image.",
+    ),
+    color_space_option,
+    *_write_options,
 )
-@color_space_option
-@_write_options
-def apply(
-    images: tuple[str, ...],
-    palette_file: str,
-    color_space: Literal["rgb", "lab", "oklab"],
-    output: str | None,
-    suffix: str | None,
-    dither: Literal["floyd-steinberg", "ordered"] | None,
-    skip_if_larger: bool,
-    report: str | None,
-    compare: str | None,
-    force: bool,
-    jobs: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Give each pixel of each IMAGE the nearest color of a palette that is given.
+def apply(images: tuple[str, ...], options: Options) -> None:
+    """Map each pixel of each IMAGE to the nearest color of a given palette.
 
     Images are named, and files written, as `napari-kmeans compress` does.
     """
-    from napari_kmeans._compression import Recipe
-
-    recipe = Recipe(iters=0, color_space=color_space, dither=dither)
-    paths = _Paths(output, suffix, report, compare, force, skip_if_larger)
-    talk = Talk(quiet, verbose, as_json)
-    _run(images, recipe, paths, talk, jobs, palette_file=palette_file)
+    _write_all(images, replace(options, iters=0))
 
 
-def _run(
-    images: tuple[str, ...],
-    recipe: Recipe,
-    paths: _Paths,
-    talk: Talk,
-    n_processes: int,
-    *,
-    palette_file: str | None = None,
-    shared: bool = False,
-) -> None:
-    """Do all images, write the report, tell the sum, and leave with the exit status."""
+def _write_all(images: tuple[str, ...], options: Options) -> None:
+    """Write all images and the report, print the sum, and leave with the status."""
     sources = find_sources(images)
     several = are_several(images, sources)
-    output, compare = _places(paths, several)
+    output, compare = _places(options, several)
     if output is None and [source.name for source in sources] == [STDIN]:
         output = Place(STDOUT, is_directory=False)
-    to_stdout = output is not None and output.text == STDOUT
-    if to_stdout and talk.as_json:
-        msg = "--json and an image on the standard output exclude each other"
-        raise click.UsageError(msg)
-    talk = talk._replace(on_stderr=to_stdout)
-
-    palette = None
-    if palette_file is not None:
-        palette = _read_palette(palette_file, talk)
+    if output is not None and output.text == STDOUT:
+        if options.as_json:
+            msg = "--json and an image on the standard output exclude each other"
+            raise click.UsageError(msg)
+        options = replace(options, lines_on_stderr=True)
+    if options.palette_file is not None:
+        options = replace(options, palette=_read_palette(options.palette_file))
     for place in (output, compare):
         if place is not None:
-            place.make(talk)
-    sources = with_stdin(sources)
-    jobs = _planned(sources, recipe, palette, paths, output, compare)
-    try:
-        _claim_report(jobs, paths)
-    except (OSError, ValueError) as error:
-        talk.give_up(str(paths.report), error)
-    if shared:
-        jobs = _with_shared_palette(jobs, recipe)
-    outcomes = run_jobs(jobs, talk, n_processes)
-    failed = [o for o in outcomes if o.status == "failed"]
+            place.make()
+    sources = _planned(with_stdin(sources), options, output, compare)
+    if options.shared:
+        sources, options = _with_shared_palette(sources, options)
+
+    outcomes = run(_write_image, sources, options, options.iters + _STEPS)
     totals = _totals(outcomes)
     summary = _summary(totals)
-    fault = None
-    if paths.report is not None:
-        fault = _write_report(outcomes, summary, paths)
-        if fault is not None:
-            talk.complain(paths.report, fault)
-    if talk.as_json:
-        images_facts = [outcome.facts for outcome in outcomes]
-        click.echo(to_json({"images": images_facts, "summary": totals}))
-    elif several:
-        talk.say(summary)
-    if failed or fault is not None:
-        click.get_current_context().exit(1)
+    fault = _write_report(outcomes, summary, options)
+    if several:
+        say(summary, options)
+    finish(outcomes, options, summary=totals, failed=fault)
 
 
-def _places(paths: _Paths, several: bool) -> tuple[Place | None, Place | None]:
-    """Tell where images and comparisons are to be written, or raise UsageError."""
-    output = parse_place("output", paths.output, several, IMAGE_SUFFIXES)
-    compare = parse_place("compare", paths.compare, several, (".png",))
-    for param, value in (("compare", paths.compare), ("report", paths.report)):
+def _places(options: Options, several: bool) -> tuple[Place | None, Place | None]:
+    """Find out where images and comparisons are to be written, or raise UsageError."""
+    output = parse_place("output", options.output, several, IMAGE_SUFFIXES)
+    compare = parse_place("compare", options.compare, several, (".png",))
+    for param, value in (("compare", options.compare), ("report", options.report)):
         if value == STDOUT:
-            msg = "must be a file, not the standard output"
-            refuse_value(param, msg)
-    if paths.suffix is not None and output is not None and not output.is_directory:
-        is_other = not output.text.lower().endswith(paths.suffix.lower())
+            refuse_value(param, "must be a file, not the standard output")
+    suffix = options.suffix
+    if suffix is not None and output is not None and not output.is_directory:
+        is_other = not output.text.lower().endswith(suffix.lower())
         if output.text != STDOUT and is_other:
-            msg = f"must be the format of {output.text}, got {paths.suffix}"
-            refuse_value("suffix", msg)
+            refuse_value("suffix", f"must be the format of {output.text}, got {suffix}")
     return output, compare
 
 
-def _read_palette(path: str, talk: Talk) -> NDArray[Any]:
+def _read_palette(path: str) -> NDArray[Any]:
     """Read a palette file or that of an indexed image, or leave with an error."""
     from napari_kmeans._files.indexed import decode_indexed
     from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
@@ -331,131 +250,212 @@ def _read_palette(path: str, talk: Talk) -> NDArray[Any]:
             return read_palette(path)
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        talk.give_up(path, error)
+        give_up(path, error)
     try:
         return decode_indexed(content).palette
     except ValueError as error:
-        talk.give_up(path, ValueError(f"no palette: {error}"))
-
-
-class _Target(NamedTuple):
-    """What is to be written for an image."""
-
-    # A file, or `STDOUT`.
-    file: str
-    # A name whose suffix is the format.
-    format_name: str
-    picture: str | None = None
+        give_up(path, ValueError(f"no palette: {error}"))
 
 
 def _planned(
-    sources: Sequence[Source],
-    recipe: Recipe,
-    palette: NDArray[Any] | None,
-    paths: _Paths,
-    output: Place | None,
-    compare: Place | None,
-) -> list[ImageJob]:
-    """Choose the files to write, and see that no two are one, nor one of the images."""
-    taken = {identity(source.path) for source in sources if source.name != STDIN}
-    results: set[str] = set()
-    jobs = []
-    for source in sources:
-        target, fault = _Target(STDOUT, ""), None
+    sources: list[Source], options: Options, output: Place | None, compare: Place | None
+) -> list[Source]:
+    """Choose the files to write for each image, and see that the report may be."""
+    claims = Claims(sources, force=options.force)
+
+    def choose(source: Source) -> Source:
+        place = output or Place(str(source.path.parent), is_directory=True)
+        target, picture = STDOUT, None
+        if place.text != STDOUT:
+            suffix = options.suffix or choose_suffix(source)
+            path = claims.name(place, source, f"_compressed{suffix}")
+            # An image may be replaced by its own result.
+            target = claims.claim(path, own=source.path)
+        if compare is not None:
+            path = claims.name(compare, source, "_before_after.png")
+            picture = claims.claim(path)
+        return source._replace(target=target, picture=picture)
+
+    sources = claimed(sources, choose)
+    if options.report is not None:
         try:
-            target = _target(source, paths, output, compare, taken, results)
+            claims.claim(Path(options.report))
         except (OSError, ValueError) as error:
-            fault = reason(error, source.name)
-        jobs.append(
-            ImageJob(
-                source,
-                target.file,
-                target.format_name,
-                target.picture,
-                recipe,
-                palette,
-                paths.force,
-                paths.skip_if_larger,
-                paths.report is not None,
-                fault,
-            )
-        )
-    return jobs
+            give_up(options.report, error)
+    return sources
 
 
-def _target(
-    source: Source,
-    paths: _Paths,
-    output: Place | None,
-    compare: Place | None,
-    taken: set[str],
-    results: set[str],
-) -> _Target:
-    """Choose the files to write for an image, and add them to the `results`."""
-    suffix = paths.suffix or choose_suffix(source)
-    place = output or Place(str(source.path.parent), is_directory=True)
-    target = _Target(STDOUT, f"image{suffix}")
-    if place.text != STDOUT:
-        path = place.unclaimed(source, f"_compressed{suffix}", results)
-        # An image may be replaced by its own result.
-        claim(path, taken - {identity(source.path)} | results, paths.force)
-        results.add(identity(path))
-        target = _Target(str(path), str(path))
-    if compare is not None:
-        path = compare.unclaimed(source, "_before_after.png", results)
-        claim(path, taken | results, paths.force)
-        results.add(identity(path))
-        target = target._replace(picture=str(path))
-    return target
-
-
-def _claim_report(jobs: Sequence[ImageJob], paths: _Paths) -> None:
-    """Raise unless the report, if there is to be one, may be written."""
-    if paths.report is None:
-        return
-    taken = {identity(job.source.path) for job in jobs}
-    taken |= {identity(Path(job.target)) for job in jobs}
-    taken |= {identity(Path(job.picture)) for job in jobs if job.picture}
-    claim(Path(paths.report), taken, paths.force)
-
-
-def _with_shared_palette(jobs: Sequence[ImageJob], recipe: Recipe) -> list[ImageJob]:
+def _with_shared_palette(
+    sources: list[Source], options: Options
+) -> tuple[list[Source], Options]:
     """Find one palette for all images of one kind, and leave out the others."""
-    from napari_kmeans._compression import fit_shared_palette
+    from napari_kmeans._compression import fit_shared
 
-    images, faults = read_group([job.source for job in jobs if job.fault is None])
-    rest = iter(faults)
-    jobs = [job if job.fault else job._replace(fault=next(rest)) for job in jobs]
+    sources, images = read_group(sources)
     if not images:
-        return jobs
+        return sources, options
     try:
-        palette = fit_shared_palette(images, recipe).palette
+        return sources, replace(options, palette=fit_shared(images, options).palette)
     except ValueError as error:
-        return [job._replace(fault=job.fault or str(error)) for job in jobs]
-    return [job._replace(palette=palette) for job in jobs]
+        fault = str(error)
+    return [s._replace(fault=s.fault or fault) for s in sources], options
 
 
-def _write_report(
-    outcomes: Sequence[Outcome], summary: str, paths: _Paths
-) -> str | None:
-    """Write the report; say why it could not be written, if it could not."""
+def _write_image(
+    source: Source, options: Options, step: Callable[[str], object]
+) -> Outcome:
+    """Read, compress and write an image."""
+    from napari_kmeans import _compression
+    from napari_kmeans._files.read import decode_image
     from napari_kmeans._files.replace import replace_file
+
+    step("reading")
+    content = source.read()
+    image = decode_image(content)
+    step("fitting")
+    target = str(source.target)
+    name = f"image{options.suffix or choose_suffix(source)}"
+    done = _compression.compress(
+        image,
+        name if target == STDOUT else target,
+        options,
+        palette=options.palette,
+        callback=lambda _: step("fitting"),
+    )
+    step("writing")
+    result = _Result(source, image, len(content), done)
+    if options.skip_if_larger and len(done.content) >= len(content):
+        return _outcome(result, "skipped")
+    outcome = _outcome(result, "done")
+    if target == STDOUT:
+        outcome = outcome._replace(content=done.content)
+    else:
+        replace_file(target, done.content, overwrite=options.force)
+    if source.picture is not None:
+        replace_file(source.picture, _picture(result), overwrite=options.force)
+    if options.report is not None:
+        outcome = outcome._replace(section=_section(result))
+    return outcome
+
+
+class _Result(NamedTuple):
+    """An image of `size` bytes, and what became of it."""
+
+    source: Source
+    image: ImageFile
+    size: int
+    done: Compressed
+
+    @property
+    def planes(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The plane in the middle before and after."""
+        from napari_kmeans._compression import seen
+        from napari_kmeans._pictures.display import middle_plane
+
+        after, has_channels = seen(self.done), self.done.image.has_channels
+        return (
+            middle_plane(self.image.pixels, self.image.has_channels),
+            middle_plane(after, has_channels),
+        )
+
+
+def _outcome(result: _Result, status: Literal["done", "skipped"]) -> Outcome:
+    """Say what came out, for people and for programs."""
+    from napari_kmeans._pictures.display import hex_colors
+
+    source, _, size, done = result
+    size_after = len(done.content)
+    facts: dict[str, Any] = {
+        "input": source.name,
+        "output": None if status == "skipped" else source.target,
+        "bytes_before": size,
+        "bytes_after": size_after,
+        "colors_before": done.n_colors_before,
+        "colors_after": done.n_colors,
+        "lossless": done.mse == 0,
+        "mse": done.mse,
+        "psnr": done.psnr,
+        "n_iter": done.n_iter,
+        "converged": done.converged,
+        "palette": hex_colors(done.mapped.palette),
+        "counts": done.mapped.counts.tolist(),
+    }
+    figures = (
+        f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
+        f"{counted_text(done.n_colors_before)} -> "
+        f"{counted_text(done.n_colors, 'color')}, {_quality(done)}"
+    )
+    if status == "skipped":
+        text = f"{source.name}: not written, as it would not be smaller: {figures}"
+        return Outcome(status, one_line(text), facts)
+    text = one_line(f"{source.name} -> {source.target}: {figures}")
+    return Outcome(status, text, facts, iterations_text(done))
+
+
+def _section(result: _Result) -> str:
+    """Write the part of the report."""
+    from napari_kmeans._pictures.report import Comparison, render_section
+
+    source, image, size, done = result
+    name, size_after = source.path.name, len(done.content)
+    shape = " x ".join(str(n) for n in image.pixels.shape)
+    n_before, n_after = counted_text(done.n_colors_before), counted_text(done.n_colors)
+    figures = [
+        ("File", name, Path(str(source.target)).name),
+        ("Bytes", f"{size:,}", f"{size_after:,}"),
+        ("Share of the bytes", "100%", f"{size_after / size:.1%}"),
+        ("Colors", n_before, n_after),
+        ("Shape", shape, ""),
+        ("Type of pixels", str(image.pixels.dtype), ""),
+        ("PSNR", "", _quality(done).removeprefix("PSNR ")),
+        ("Mean squared error", "", f"{done.mse:.4g}"),
+    ]
+    palette, counts = done.mapped.palette, done.mapped.counts
+    return render_section(
+        Comparison(one_line(name), *result.planes, palette, counts, figures)
+    )
+
+
+def _picture(result: _Result) -> bytes:
+    """Draw the picture of before and after, as a PNG file."""
+    from napari_kmeans._files.read import ImageFile, encode_image
+    from napari_kmeans._pictures.charts import Panel, draw_before_after
+
+    source, _, size, done = result
+    before, after = (
+        Panel(plane, Path(name).name, f"{n_bytes:,} bytes, {counted_text(n, 'color')}")
+        for plane, name, n_bytes, n in zip(
+            result.planes,
+            (source.path.name, str(source.target)),
+            (size, len(done.content)),
+            (done.n_colors_before, done.n_colors),
+            strict=True,
+        )
+    )
+    drawn = draw_before_after(before, after, done.mapped.palette)
+    return encode_image(str(source.picture), ImageFile(drawn))
+
+
+def _quality(done: Compressed) -> str:
+    """Name the peak signal-to-noise ratio."""
+    return "lossless" if done.psnr == math.inf else f"PSNR {done.psnr:.2f} dB"
+
+
+def _write_report(outcomes: Sequence[Outcome], summary: str, options: Options) -> bool:
+    """Write the report, if there is to be one; whether it failed, which is printed."""
     from napari_kmeans._pictures.report import render_page
 
-    sections = [outcome.section for outcome in outcomes if outcome.section]
+    if options.report is None:
+        return False
     failures = [
         one_line(f"{outcome.facts['input']}: {outcome.text}")
         for outcome in outcomes
         if outcome.status != "done"
     ]
+    sections = [outcome.section for outcome in outcomes if outcome.section]
     page = render_page("Images in few colors", summary, sections, failures)
-    try:
-        replace_file(
-            str(paths.report), page.encode(errors="replace"), overwrite=paths.force
-        )
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+    content = page.encode(errors="replace")
+    return not has_written(options.report, content, options)
 
 
 def _totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -472,7 +472,7 @@ def _totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 
 def _summary(totals: dict[str, int]) -> str:
-    """Tell the sum in a line."""
+    """Sum up in a line."""
     parts = [f"{totals['done']:,} of {totals['images']:,} images written"]
     parts += [
         f"{totals[status]:,} {status}"
@@ -480,10 +480,7 @@ def _summary(totals: dict[str, int]) -> str:
         if totals[status]
     ]
     line = ", ".join(parts)
-    if totals["bytes_after"]:
-        ratio = totals["bytes_before"] / totals["bytes_after"]
-        line += (
-            f": {totals['bytes_before']:,} -> {totals['bytes_after']:,} bytes "
-            f"(ratio {ratio:.2f})"
-        )
-    return line
+    before, after = totals["bytes_before"], totals["bytes_after"]
+    if not after:
+        return line
+    return f"{line}: {before:,} -> {after:,} bytes (ratio {before / after:.2f})"

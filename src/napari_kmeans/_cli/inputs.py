@@ -1,15 +1,27 @@
-"""The images that are named on the command line."""
+"""The images that are named on the command line.
+
+`find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
+each image; commands add to it what is to become of the image. `read_group` reads images
+that are to share a palette. What is in a file is left to `_files`.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from napari_kmeans._compression import pixel_kind
 from napari_kmeans._files.indexed import is_ome
-from napari_kmeans._files.read import image_suffixes, read_content
+from napari_kmeans._files.read import decode_image, image_suffixes, read_content
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_kmeans._files.read import ImageFile
 
 __all__ = [
     "STDIN",
@@ -17,19 +29,27 @@ __all__ = [
     "are_several",
     "find_sources",
     "identity",
+    "read_group",
+    "reason",
     "with_stdin",
 ]
 
 STDIN = "-"
-# What earlier runs have made in a folder is not for the next.
+# Files that earlier runs have made in a folder are not for the next.
 _RESULTS = ("_compressed", "_before_after")
 
 
 class Source(NamedTuple):
-    """A file to read, or the content that came through the standard input."""
+    """An image to read, and what is to become of it."""
 
     name: str
+    # The content, if it came through the standard input.
     stdin: bytes | None = None
+    # Why nothing can be done, if that is known before the image is read.
+    fault: str | None = None
+    # Files to write: the result, or - for the standard output, and the comparison.
+    target: str | None = None
+    picture: str | None = None
 
     @property
     def path(self) -> Path:
@@ -43,7 +63,7 @@ class Source(NamedTuple):
         return name[: name.lower().rindex(".ome.")] if is_ome(name) else self.path.stem
 
     def read(self) -> bytes:
-        """Give the content, or raise OSError or ValueError."""
+        """Return the content, or raise OSError or ValueError."""
         if self.stdin is not None:
             return self.stdin
         if os.path.isdir(self.name):
@@ -79,23 +99,64 @@ def with_stdin(sources: list[Source]) -> list[Source]:
 
 
 def are_several(arguments: tuple[str, ...], sources: list[Source]) -> bool:
-    """Tell whether files are named after images: one image of a folder is of many."""
+    """Whether files are named after images, also if a folder holds only one."""
     return len(sources) > 1 or any(
         os.path.isdir(argument) or _is_pattern(argument) for argument in arguments
     )
 
 
 def identity(path: Path) -> str:
-    """Give the one name of a file that has several."""
+    """Return the one name of a file that has several."""
     return os.path.normcase(os.path.realpath(path))
 
 
+def reason(error: Exception, name: str) -> str:
+    """Say what went wrong with an image, or with the file named in the error."""
+    if isinstance(error, OSError) and error.strerror:
+        file = name if error.filename is None else str(error.filename)
+        elsewhere = file.rstrip(os.sep) != name.rstrip(os.sep)
+        return error.strerror + (f": {file}" if elsewhere else "")
+    return str(error).removeprefix(f"{name} ") or type(error).__name__
+
+
+def read_group(sources: Sequence[Source]) -> tuple[list[Source], list[ImageFile]]:
+    """Read images that are to share a palette: those of the most usual kind.
+
+    Of kinds equally usual, it is the first. Returns the sources, with a fault for each
+    image that is left out, and the images of the others.
+    """
+    images: list[ImageFile | None] = []
+    checked: list[Source] = []
+    for source in sources:
+        image = None
+        if source.fault is None:
+            try:
+                image = decode_image(source.read())
+            except (OSError, ValueError) as error:
+                source = source._replace(fault=reason(error, source.name))
+        images.append(image)
+        checked.append(source)
+    kinds = [None if image is None else pixel_kind(image) for image in images]
+    known = [kind for kind in kinds if kind is not None]
+    usual = Counter(known).most_common(1)[0][0] if known else None
+    for place, kind in enumerate(kinds):
+        if kind not in (None, usual):
+            fault = (
+                f"{kind} pixels share no palette with the {usual} pixels of "
+                f"{sources[kinds.index(usual)].name}: all must be of one dtype, and "
+                "either gray, RGB and RGBA or of one number of channels"
+            )
+            checked[place] = checked[place]._replace(fault=fault)
+            images[place] = None
+    return checked, [image for image in images if image is not None]
+
+
 def _expanded(argument: str, with_results: bool) -> list[str]:
-    """Give the images in a folder, what fits a pattern, or the name itself."""
+    """List the images of a folder, the matches of a pattern, or the name itself."""
     if os.path.isdir(argument):
         try:
             names = sorted(os.listdir(argument))
-        except OSError:  # It is told when the images are read.
+        except OSError:  # It is reported when the images are read.
             names = []
         images = [
             os.path.join(argument, name)
@@ -111,16 +172,16 @@ def _expanded(argument: str, with_results: bool) -> list[str]:
 
 
 def _is_pattern(argument: str) -> bool:
-    """Tell whether an argument is no name of a file, but stands for several."""
+    """Whether an argument is no name of a file, but stands for several."""
     return not os.path.lexists(argument) and glob.has_magic(argument)
 
 
 def _is_image(name: str) -> bool:
-    """Tell whether a file of a folder is meant when the folder is named."""
+    """Whether a file of a folder is meant when the folder is named."""
     suffix = os.path.splitext(name)[1].lower()
     return suffix in image_suffixes() and not name.startswith(".")
 
 
 def _is_result(name: str) -> bool:
-    """Tell whether a file is called as results are."""
+    """Whether a file is named as results are."""
     return Source(name).stem.endswith(_RESULTS)

@@ -1,4 +1,8 @@
-"""The files that a call may write."""
+"""The files that a call may write.
+
+`parse_place` turns an option into a `Place`, a file or a directory; `Claims` chooses
+the file for each image and sees that none overwrites another. Nothing is written here.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,31 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from napari_kmeans._cli.inputs import STDIN, Source, identity
+from napari_kmeans._cli.inputs import STDIN, Source, identity, reason
 from napari_kmeans._cli.options import refuse_value
+from napari_kmeans._cli.running import complain, give_up
 from napari_kmeans._files.read import default_suffix, writable_suffixes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from napari_kmeans._cli.running import Talk
+    from napari_kmeans._cli.options import Options
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "STDOUT",
+    "Claims",
     "Place",
     "check_suffix",
     "choose_suffix",
-    "claim",
+    "claimed",
+    "has_written",
     "parse_place",
     "suffix_parser",
 ]
 
 STDOUT = "-"
-# Images are written in these formats and others.
+# The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
 _OME_SUFFIXES = (".ome.tif", ".ome.tiff")
 _OR_OTHER = "or the suffix of another image format"
@@ -42,31 +49,87 @@ class Place(NamedTuple):
     text: str
     is_directory: bool
 
-    def make(self, talk: Talk) -> None:
+    def make(self) -> None:
         """Make the directory, if it is one, or leave with an error."""
         if not self.is_directory:
             return
         try:
             Path(self.text).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            talk.give_up(self.text, error)
+            give_up(self.text, error)
 
-    def file(self, name: str) -> Path:
-        """Give the file at the place, or the one called `name` in the directory."""
-        return Path(self.text, name) if self.is_directory else Path(self.text)
 
-    def unclaimed(self, source: Source, ending: str, results: set[str]) -> Path:
+class Claims:
+    """The files of a call: no two are written as one, and no image is overwritten."""
+
+    def __init__(self, sources: Sequence[Source], *, force: bool) -> None:
+        self._images = {identity(s.path) for s in sources if s.name != STDIN}
+        self._results: set[str] = set()
+        self._force = force
+
+    def claim(self, path: Path, *, own: Path | None = None) -> str:
+        """Return the name of a file that may be written, or raise.
+
+        `own` is the image that the file is the result of, which it may replace.
+        """
+        taken = self._images - ({identity(own)} if own else set()) | self._results
+        if identity(path) in taken:
+            msg = (
+                f"will not write {path}, it is an image of this call or a result of one"
+            )
+            raise ValueError(msg)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not path.parent.is_dir():
+            error = errno.ENOENT
+            raise FileNotFoundError(error, os.strerror(error), str(path))
+        if path.exists() and not self._force:
+            msg = f"{path} exists, --force overwrites it"
+            raise ValueError(msg)
+        self._results.add(identity(path))
+        return str(path)
+
+    def name(self, place: Place, source: Source, ending: str) -> Path:
         """Name a file after an image: photo.jpg and photo.png do not become one."""
-        path = self.file(f"{source.stem}{ending}")
-        if self.is_directory and identity(path) in results:
-            return self.file(f"{source.path.name.replace('.', '_')}{ending}")
+        if not place.is_directory:
+            return Path(place.text)
+        path = Path(place.text, f"{source.stem}{ending}")
+        if identity(path) in self._results:
+            return path.with_name(f"{source.path.name.replace('.', '_')}{ending}")
         return path
+
+
+def claimed(
+    sources: Sequence[Source], choose: Callable[[Source], Source]
+) -> list[Source]:
+    """Choose the files of each image; what cannot be written is the image's fault."""
+    chosen = []
+    for source in sources:
+        if source.fault is None:
+            try:
+                source = choose(source)
+            except (OSError, ValueError) as error:
+                source = source._replace(fault=reason(error, source.name))
+        chosen.append(source)
+    return chosen
+
+
+def has_written(name: str, content: bytes, options: Options) -> bool:
+    """Write a file that sums up all images; print what went wrong, if it did."""
+    from napari_kmeans._files.replace import replace_file
+
+    try:
+        replace_file(name, content, overwrite=options.force)
+    except OSError as error:
+        complain(name, error.strerror or str(error))
+        return False
+    return True
 
 
 def parse_place(
     param: str, text: str | None, several: bool, known: tuple[str, ...]
 ) -> Place | None:
-    """Tell whether the value of a parameter is a file or a directory.
+    """Find out whether the value of a parameter is a file or a directory.
 
     A file has one of the `known` suffixes, or that of another image format.
     """
@@ -123,7 +186,7 @@ def suffix_parser(
 
 
 def choose_suffix(source: Source) -> str:
-    """Tell which format suits the compressed image; any, if it cannot be read."""
+    """Choose the format of the compressed image; any, if it cannot be read."""
     import io
 
     if source.name == STDIN:
@@ -135,18 +198,3 @@ def choose_suffix(source: Source) -> str:
             return default_suffix(file)
     except OSError:
         return ".png"
-
-
-def claim(path: Path, taken: set[str], force: bool) -> None:
-    """Raise unless `path` may be written without the loss of another file."""
-    if identity(path) in taken:
-        msg = f"will not write {path}, it is an image of this call or a result of one"
-        raise ValueError(msg)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not path.parent.is_dir():
-        error = errno.ENOENT
-        raise FileNotFoundError(error, os.strerror(error), str(path))
-    if path.exists() and not force:
-        msg = f"{path} exists, --force overwrites it"
-        raise ValueError(msg)

@@ -1,4 +1,10 @@
-"""The picture that shows an image before and after, and its palette."""
+"""Charts: an image before and after, errors against numbers of colors, swatches.
+
+Each function takes arrays or numbers and returns a picture, (rows, columns, 3) of
+uint8: `draw_before_after` shows two images over their palette, `draw_curves` the
+quality of images for many numbers of colors, `draw_swatches` a palette alone. Files are
+left to the caller.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +16,24 @@ import numpy as np
 from napari_kmeans._pictures.display import displayed, displayed_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["Panel", "draw_before_after"]
+__all__ = [
+    "Curve",
+    "Panel",
+    "draw_before_after",
+    "draw_curves",
+    "draw_swatches",
+    "swatch_labels",
+]
 
+_PAPER, _INK, _FAINT = "#ffffff", "#1a1a1a", "#6b6b6b"
+_EDGE, _GRID = "#d9d9d9", "#e4e4e4"
+
+# Of images before and after.
 _LARGEST = 960
 _SMALLEST = _NARROWEST = 420
 _MARGIN = 40
@@ -25,7 +44,19 @@ _TITLE_HEIGHT = 72
 _SWATCH_HEIGHT = 56
 _ROW_OF_SWATCHES = 64
 _MOST_SWATCHES = 512
-_PAPER, _INK, _FAINT, _EDGE = "#ffffff", "#1a1a1a", "#6b6b6b", "#d9d9d9"
+
+# Of curves, drawn at twice the size, so that shrinking makes lines smooth.
+_PLOT_WIDTH, _PLOT_HEIGHT = 1920, 1200
+_LEFT, _TOP, _RIGHT, _BOTTOM = 180, 100, 80, 140
+_ROW = 52
+_SIZE = 36
+# Okabe and Ito: told apart also by the color-blind.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+# Of swatches.
+_MOST_IN_A_ROW = 16
+_SWATCH_SIDE = 60
+_SWATCHES_WIDTH = _MOST_IN_A_ROW * _SWATCH_SIDE
 
 
 class Panel(NamedTuple):
@@ -129,3 +160,90 @@ def _draw_swatches(picture: Image.Image, swatches: Image.Image, top: int) -> Non
         y = top + row * _SWATCH_HEIGHT
         box = (edges[column], y, edges[column + 1] - 1, y + _SWATCH_HEIGHT - 1)
         draw.rectangle(box, fill=swatches.getpixel((index, 0)), outline=_EDGE)
+
+
+class Curve(NamedTuple):
+    """Quality of one image: for each number of colors a PSNR in dB, or infinity."""
+
+    name: str
+    ks: Sequence[int]
+    psnrs: Sequence[float]
+
+
+def draw_curves(curves: Sequence[Curve]) -> NDArray[np.uint8]:
+    """Draw curves over a common logarithmic axis of numbers of colors.
+
+    Lossless points have no PSNR and are left out.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    height = _PLOT_HEIGHT + _ROW * len(curves)
+    picture = Image.new("RGB", (_PLOT_WIDTH, height), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(_SIZE)
+    points = [(k, p) for c in curves for k, p in _finite(c)] or [(1, 0.0), (2, 1.0)]
+    left, right = (math.log2(f(k for k, _ in points)) for f in (min, max))
+    low, high = (f(p for _, p in points) for f in (min, max))
+    low, high = 5 * math.floor(low / 5), 5 * math.ceil(high / 5 + 1e-9)
+    high, right = max(high, low + 5), max(right, left + 1)
+
+    def place(k: float, value: float) -> tuple[float, float]:
+        across = (math.log2(k) - left) / (right - left)
+        up = (value - low) / (high - low)
+        x = _LEFT + across * (_PLOT_WIDTH - _LEFT - _RIGHT)
+        return x, _PLOT_HEIGHT - _BOTTOM - up * (_PLOT_HEIGHT - _TOP - _BOTTOM)
+
+    for exponent in range(math.ceil(left), math.floor(right) + 1):
+        x, bottom = place(2.0**exponent, low)
+        draw.line((x, _TOP, x, bottom), fill=_GRID, width=2)
+        draw.text((x, bottom + 16), f"{2**exponent:,}", _FAINT, font, anchor="mt")
+    for value in range(low, high + 1, 5 if high - low <= 40 else 10):
+        x, y = place(2.0**left, value)
+        draw.line((x, y, _PLOT_WIDTH - _RIGHT, y), fill=_GRID, width=2)
+        draw.text((x - 20, y), str(value), _FAINT, font, anchor="rm")
+    draw.text((_LEFT, _TOP - 28), "PSNR (dB)", _INK, font, anchor="ls")
+    draw.text(
+        (_PLOT_WIDTH - _RIGHT, _PLOT_HEIGHT - 40), "colors", _INK, font, anchor="rs"
+    )
+    for number, curve in enumerate(curves):
+        color = _COLORS[number % len(_COLORS)]
+        line: list[Any] = [place(k, value) for k, value in _finite(curve)]
+        if len(line) > 1:
+            draw.line(line, fill=color, width=6, joint="curve")
+        for x, y in line:
+            draw.ellipse((x - 10, y - 10, x + 10, y + 10), fill=color)
+        y = _PLOT_HEIGHT + _ROW * number
+        draw.line((_LEFT, y + 8, _LEFT + 60, y + 8), fill=color, width=8)
+        draw.text((_LEFT + 88, y + 8), curve.name[:80], _INK, font, anchor="lm")
+    return np.asarray(picture.reduce(2))
+
+
+def _finite(curve: Curve) -> list[tuple[int, float]]:
+    """Return the points of a curve that have a place in the plot."""
+    pairs = zip(curve.ks, curve.psnrs, strict=True)
+    return [(k, value) for k, value in pairs if math.isfinite(value)]
+
+
+def draw_swatches(palette: NDArray[Any]) -> NDArray[np.uint8]:
+    """Draw the colors (K, C) or (K,) where `swatch_labels` has them.
+
+    Other dtypes than uint8 are stretched.
+    """
+    low, high = displayed_range(palette)
+    colors = np.asarray(displayed(palette[np.newaxis], low, high))[0]
+    picture: NDArray[np.uint8] = colors[swatch_labels(len(colors))]
+    return picture
+
+
+def swatch_labels(n_colors: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Lay colors out in rows of at most 16, or up to as many as there are rows.
+
+    There is nothing but colors: rows of fewer colors are as wide as the others.
+    """
+    n_rows = math.ceil(n_colors / max(_MOST_IN_A_ROW, math.isqrt(n_colors)))
+    rows = np.array_split(np.arange(n_colors), n_rows)
+    side = min(_SWATCH_SIDE, _SWATCHES_WIDTH // len(rows[0]))
+    places = np.arange(side * len(rows[0]))
+    labels = [row[places * len(row) // len(places)] for row in rows]
+    dtype = np.uint8 if n_colors <= 256 else np.uint16
+    return np.repeat(np.array(labels, dtype), side, axis=0)
