@@ -2,10 +2,11 @@
 
 from importlib.metadata import version
 
+from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
+from napari_kmeans._core.fitting import IterationState, PaletteResult
 from napari_kmeans._core.quantize import (
-    IterationState,
-    PaletteResult,
     choose_k,
+    count_colors,
     error_curve,
     kmeans_palette,
     map_to_palette,
@@ -17,11 +18,14 @@ from napari_kmeans._files.palettes import read_palette, write_palette
 from napari_kmeans._files.read import read_metadata
 
 __all__ = [
+    "ColorCounts",
     "ImageMetadata",
     "IndexedImage",
     "IterationState",
     "PaletteResult",
+    "TooManyColorsError",
     "choose_k",
+    "count_colors",
     "error_curve",
     "kmeans_palette",
     "map_to_palette",

@@ -10,21 +10,19 @@ function.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.blocks import cut
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    ColorSpace: TypeAlias = Literal["lab", "oklab"]
+ColorSpace: TypeAlias = Literal["lab", "oklab"]
 
 __all__ = ["Gamut", "from_space", "gamut_between", "is_convertible", "to_space"]
 
-# Colors converted at once: they stay in the cache of a core.
-_BLOCK = 1 << 13
+# Bytes per color of all that a conversion makes on its way.
+_COLOR_BYTES = 128
 # Beyond this, more than any float32, powers would overflow.
 _LARGEST = 1e40
 # Where the straight part of sRGB ends, IEC 61966-2-1, encoded.
@@ -63,18 +61,17 @@ def is_convertible(dtype: np.dtype[Any], n_channels: int) -> bool:
     return n_channels == 3 and (is_short or dtype.kind == "f")
 
 
-def gamut_between(low: NDArray[Any], high: NDArray[Any]) -> Gamut:
-    """Give the gamut of an image whose channels run from `low` (3,) to `high` (3,).
+def gamut_between(dtype: np.dtype[Any], ends: NDArray[Any] | None) -> Gamut:
+    """Return the gamut of an image of a convertible dtype.
 
-    It holds all integers of the dtype, or the floats from black, or the least value
-    of the image if that is less, to white, or its largest if that is more. The dtype
-    is convertible.
+    It holds all integers of the dtype; or the floats from black, or the least value
+    of the image if that is less, to white, or its largest if that is more. The least
+    and largest values of a float image are its `ends`.
     """
-    dtype = low.dtype.newbyteorder("=")
-    if dtype.kind == "u":
+    if ends is None:
         largest = float(np.iinfo(dtype).max)
         return Gamut(dtype, 0.0, largest, largest)
-    return Gamut(dtype, min(0.0, float(low.min())), max(1.0, float(high.max())), 1.0)
+    return Gamut(dtype, min(0.0, float(ends.min())), max(1.0, float(ends.max())), 1.0)
 
 
 def to_space(
@@ -87,9 +84,7 @@ def to_space(
     """
     to_points = _lab_of_linear if color_space == "lab" else _oklab_of_linear
     points = np.empty((len(colors), 3))
-    for start in range(0, len(colors), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    for block in cut(len(colors), _COLOR_BYTES):
         columns = np.ascontiguousarray(colors[block].T)
         if colors.dtype.kind == "u" and colors.dtype.itemsize <= 2:
             table = _linear_table(1 << 8 * colors.dtype.itemsize, gamut.white)
@@ -106,9 +101,7 @@ def from_space(
     """Turn points (n, 3) into the nearest colors of `gamut`, channel by channel."""
     to_linear = _linear_of_lab if color_space == "lab" else _linear_of_oklab
     colors = np.empty((len(points), 3), gamut.dtype)
-    for start in range(0, len(points), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    for block in cut(len(points), _COLOR_BYTES):
         values = _encoded(to_linear(np.ascontiguousarray(points[block].T)))
         values *= gamut.white
         if gamut.dtype.kind == "u":
@@ -165,7 +158,7 @@ def _linear_of_lab(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _xyz_of_rgb() -> NDArray[np.float64]:
-    """Give the matrix of scikit-image: the XYZ of red, green and blue in columns."""
+    """Return the matrix of scikit-image: the XYZ of red, green and blue in columns."""
     from skimage.color import rgb2xyz
 
     return np.asarray(rgb2xyz(np.eye(3)).T)

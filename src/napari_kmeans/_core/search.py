@@ -1,19 +1,23 @@
-"""Initial centers of k-means."""
+"""Initial centers that are searched among a few thousand points.
+
+`searched_centers` halves clusters until there are enough, then moves centers that would
+be missed least into clusters that gain most from a second one. Nothing is drawn that
+another call would draw otherwise. Distances need not be exact here, so points and
+centers are compared in single precision; the exact ones are left to `nearest` and
+`cells`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.blocks import checkpoint, cut
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-__all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
+__all__ = ["searched_centers"]
 
 # Points per center that a search begins with, and the least of all.
 _COARSE, _FEWEST = 32, 3 << 10
@@ -28,45 +32,9 @@ _FEW = 128
 _N_CUTS = 4
 # A center moves on past the mean of its points by this share, and settles sooner.
 _STRIDE = 0.9
-# Products computed at once: they stay in the cache of a core, and below the size at
-# which BLAS would share them with other cores and wait for these.
-_BLOCK = 1 << 16
-
-
-def random_pixels(
-    counts: NDArray[np.integer[Any]], k: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Draw `k` pixels without replacement; index their colors."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    pixels = rng.choice(ends[-1], k, replace=False)
-    return np.searchsorted(ends, pixels, side="right")
-
-
-def kmeans_plus_plus(
-    points: NDArray[Any],
-    weights: NDArray[np.float64],
-    k: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    """Draw points (n, C) with probability proportional to their squared error so far.
-
-    Arthur and Vassilvitskii, SODA 2007, section 2.2. The points are distinct and more
-    than `k`, so none is drawn twice.
-    """
-    chosen = np.empty(k, dtype=np.intp)
-    squared = np.full(len(points), np.inf)
-    probability = weights
-    for i, uniform in enumerate(rng.random(k)):
-        checkpoint()
-        ends = np.cumsum(probability)
-        drawn = int(np.searchsorted(ends, uniform * ends[-1], side="right"))
-        if drawn == len(ends):  # The product rounded up to the end.
-            drawn = int(np.flatnonzero(probability)[-1])
-        chosen[i] = drawn
-        center = points[drawn].astype(np.float64)
-        np.minimum(squared, np.square(points - center).sum(axis=1), out=squared)
-        probability = weights * squared
-    return chosen
+# Bytes that a distance counts for, so that products stay below the size at which BLAS
+# would share them with other cores and wait for these.
+_DISTANCE_BYTES = 16
 
 
 class _Cloud(NamedTuple):
@@ -160,7 +128,7 @@ def searched_centers(
 def _rates(
     cloud: _Cloud, k: int, low: float, high: float, most: int
 ) -> NDArray[np.float64]:
-    """Give rates of exchange for as many rounds, at most `most`, as are affordable."""
+    """Return rates of exchange for the rounds that are affordable, at most `most`."""
     n_channels, n = cloud.columns.shape
     work = 3 * n * (k + _ROUND_WORK * n_channels)
     return np.linspace(low, high, min(most, _MOST_DISTANCES // work) if k > 1 else 0)
@@ -181,7 +149,7 @@ def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud
 
 
 def _merged(cloud: _Cloud, m: int) -> _Cloud:
-    """Give the means of cubes, about `m` of them, or the cloud if it is not larger."""
+    """Return the means of about `m` cubes, or the cloud if it is not larger."""
     n_channels, n = cloud.columns.shape
     if n <= 3 * m // 2 or n_channels > _MOST_KEY_CHANNELS:
         return cloud
@@ -227,7 +195,7 @@ def _moved(
     rates: NDArray[np.float64],
     rng: np.random.Generator | None = None,
 ) -> _Found:
-    """Move centers whose cost times the rate is gained elsewhere; give the best found.
+    """Move centers whose cost times the rate is gained elsewhere; keep the best.
 
     With `rng`, costs and gains are taken wrong at random, the less the higher the rate.
     """
@@ -299,9 +267,11 @@ def _worth(
     cost: NDArray[Any] = np.bincount(label, cloud.weights * (second - first), k)
     # The points of a removed center pull the means of its heirs towards them, which
     # lowers the error by |sum of w (p - m)|^2 / (sum of w + weight of the heir).
-    pair, used = label * k + heir, np.arange(k * k)
+    pair = label * k + heir
     if k * k > 4 * len(pair):
         used, pair = np.unique(pair, return_inverse=True)
+    else:
+        used = np.arange(k * k)
     weight, pull = _sums(cloud, pair, len(used))
     origin, target = np.divmod(used, k)
     pull -= weight[:, np.newaxis] * means[target]
@@ -391,7 +361,7 @@ def _or_far_point(
 def _means(
     cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Give the mean and weight of each cluster, and the error about the means."""
+    """Return the mean and weight of each cluster, and the error about the means."""
     total, sums = _sums(cloud, label, len(centers))
     means = centers.copy()
     weight = total[:, np.newaxis]
@@ -414,7 +384,7 @@ def _sums(
 def _squared(
     cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Give the squared distance of each point to the center of its label."""
+    """Return the squared distance of each point to the center of its label."""
     squared = np.zeros(len(label))
     for column, center in zip(cloud.columns, centers.T, strict=True):
         squared += np.square(column - center.take(label))
@@ -447,18 +417,16 @@ def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
 def _distances(
     cloud: _Cloud, centers: NDArray[np.float64]
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Give blocks of points, and |c|^2 - 2 p.c of each and all centers, to be used up.
+    """Yield blocks of points, and |c|^2 - 2 p.c of each and all centers, to use up.
 
     The square of p, which is the same for every center, is left out.
     """
     n, k = len(cloud.rows), len(centers)
     squares = np.square(centers).sum(axis=1)
     factors = np.vstack((-2 * centers.T, squares)).astype(np.float32)
-    height = max(1, _BLOCK // k)
-    distance = np.empty((min(height, n), k), dtype=np.float32)
-    for start in range(0, n, height):
-        checkpoint()
-        rows = cloud.rows[start : start + height]
-        block = distance[: len(rows)]
-        np.matmul(rows, factors, out=block)
-        yield slice(start, start + height), block
+    distance = np.empty((0, k), dtype=np.float32)
+    for block in cut(n, _DISTANCE_BYTES * k):
+        rows = cloud.rows[block]
+        if len(distance) < len(rows):
+            distance = np.empty((len(rows), k), dtype=np.float32)
+        yield block, np.matmul(rows, factors, out=distance[: len(rows)])
