@@ -8,13 +8,13 @@ from napari_kmeans import ImageMetadata, kmeans_palette, map_to_palette
 from napari_kmeans._compression import (
     Recipe,
     compress,
-    count_image_file,
+    count_file,
     fit_shared,
-    mean_squared_error,
-    pixel_kind,
+    part_of,
     seen,
 )
 from napari_kmeans._core.counted_image import psnr_of
+from napari_kmeans._core.quality import mean_squared_error
 from napari_kmeans._files.read import ImageFile, decode_image
 
 
@@ -24,7 +24,23 @@ def noise(*shape, dtype=np.uint8, seed=0):
 
 
 def psnr(image, mse):
-    return psnr_of(count_image_file(image), mse)
+    return psnr_of(count_file(image), mse)
+
+
+def error_of(image, pixels):
+    """Squared error, as it is measured of files with losses."""
+    n_channels = image.pixels.shape[-1] if image.has_channels else 1
+    pair = [some.reshape(-1, n_channels) for some in (image.pixels, pixels)]
+    return mean_squared_error([pair], image.has_alpha)
+
+
+def shared_palette(images, recipe):
+    """The palette of images, counted or read as if their colors were too many."""
+    parts = [part_of(image) for image in images]
+    streamed = [part._replace(counts=None) for part in parts]
+    counted = fit_shared(parts, None, recipe).palette
+    assert_array_equal(fit_shared(streamed, lambda: images, recipe).palette, counted)
+    return counted
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -34,7 +50,7 @@ def test_psnr_is_that_of_scikit_image(dtype, shape):
     other = noise(*shape, dtype=dtype, seed=1)
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
     expected = peak_signal_noise_ratio(image.pixels, other, data_range=peak)
-    assert psnr(image, mean_squared_error(image, other)) == pytest.approx(expected)
+    assert psnr(image, error_of(image, other)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("has_alpha", [False, True])
@@ -43,7 +59,7 @@ def test_the_error_is_that_of_the_palette(has_alpha, n_pixels):
     image = ImageFile(noise(1, n_pixels, 4) // 64 * 64, has_alpha=has_alpha)
     fit = kmeans_palette(image.pixels, 5, alpha=has_alpha)
     labels = map_to_palette(image.pixels, fit.palette, alpha=has_alpha)
-    error = mean_squared_error(image, fit.palette[labels])
+    error = error_of(image, fit.palette[labels])
     assert error == pytest.approx(fit.mse)
 
 
@@ -51,12 +67,12 @@ def test_pixels_that_are_not_finite_have_no_error():
     before = np.array([[0, np.nan, np.inf, 3]], np.float32)
     after = np.array([[1, np.nan, np.inf, 3]], np.float32)
     image = ImageFile(before, has_channels=False)
-    assert mean_squared_error(image, after) == 0.5
+    assert error_of(image, after) == 0.5
 
 
 def test_what_is_lossless_has_an_infinite_psnr():
     image = ImageFile(noise(3, 4, 3))
-    assert psnr(image, mean_squared_error(image, image.pixels)) == np.inf
+    assert psnr(image, error_of(image, image.pixels)) == np.inf
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.webp", "a.bmp"])
@@ -73,7 +89,7 @@ def test_a_file_with_losses_is_told_as_it_is_read():
     done = compress(image, "a.jpg", Recipe(5))
     assert_array_equal(decode_image(done.content).pixels, seen(done))
     assert done.n_colors > 5
-    assert done.mse == mean_squared_error(image, seen(done))
+    assert done.mse == error_of(image, seen(done))
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee"])
@@ -116,7 +132,7 @@ def test_images_that_share_a_palette_may_differ_in_channels():
     gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
     rgba[..., 3] |= 128
     images = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
-    palette = fit_shared(images, Recipe(6)).palette
+    palette = shared_palette(images, Recipe(6))
     assert palette.shape == (6, 4)
     for image in images:
         done = compress(image, "a.png", Recipe(), palette=palette)
@@ -128,9 +144,9 @@ def test_images_that_share_a_palette_may_differ_in_channels():
 def test_images_of_one_kind_share_a_palette():
     gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
     alike = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
-    assert {pixel_kind(image) for image in alike} == {"uint8"}
-    assert pixel_kind(ImageFile(noise(5, 5, 2))) == "2-channel uint8"
-    assert pixel_kind(ImageFile(noise(5, 5, 3, dtype=np.uint16))) == "uint16"
+    assert {part_of(image).kind for image in alike} == {"uint8"}
+    assert part_of(ImageFile(noise(5, 5, 2))).kind == "2-channel uint8"
+    assert part_of(ImageFile(noise(5, 5, 3, dtype=np.uint16))).kind == "uint16"
 
 
 def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
@@ -163,3 +179,24 @@ def test_channels_of_a_palette_must_be_those_of_the_image():
     image = ImageFile(noise(5, 5, 2))
     with pytest.raises(ValueError, match="palette of 3 channels does not fit"):
         compress(image, "a.tif", Recipe(), palette=np.zeros((2, 3), np.uint8))
+
+
+def test_images_in_gray_share_a_palette_without_channels():
+    images = [ImageFile(noise(5, 5, seed=seed), False) for seed in range(2)]
+    assert shared_palette(images, Recipe(6)).shape == (6,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colors_that_are_counted_already_make_the_same_file(dtype):
+    palette = noise(6, 4, dtype=dtype) | 128
+    for image in (
+        ImageFile(noise(9, 8, dtype=dtype), False),
+        ImageFile(noise(9, 8, 3, dtype=dtype)),
+        ImageFile(noise(9, 8, 4, dtype=dtype) | 1, has_alpha=True),
+    ):
+        counts = part_of(image).counts
+        done = compress(image, "a.tif", Recipe(), palette=palette)
+        again = compress(image, "a.tif", Recipe(), palette=palette, counts=counts)
+        assert again.content == done.content
+        assert again.n_colors_before == done.n_colors_before
+        assert again.mse == pytest.approx(done.mse)

@@ -3,20 +3,24 @@
 Read `compress` first: it counts the colors of an image once, finds a palette or takes
 one that is given, labels the pixels, and encodes them in the format of a file name.
 `fit_palette` and `fit_shared` stop at the palette, `errors_of` looks only at errors,
-and `count_image_file` at colors. Reading and writing files is left to the caller; what
-formats hold is known to `_files`, and k-means to `_core`.
+and `count_file` at colors. Files are read and written by the caller; what formats hold
+is known to `_files`, and k-means to `_core`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init
+from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
 from napari_kmeans._core.counted_image import (
-    FittedImage,
+    MappedImage,
     color_image,
     count_image,
     fit_image,
@@ -24,39 +28,30 @@ from napari_kmeans._core.counted_image import (
     map_image,
     psnr_of,
 )
-from napari_kmeans._core.quality import premultiplied, white_of
-from napari_kmeans._core.quantize import error_curve, kmeans_palette
+from napari_kmeans._core.fitting import Callback, FittedImage, PaletteResult
+from napari_kmeans._core.pixels import CountedImage
+from napari_kmeans._core.quality import mean_squared_error, white_of
+from napari_kmeans._core.quantize import count_colors, error_curve
+from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._files.indexed import (
     INDEXED_SUFFIXES,
     MAX_FILE_COLORS,
     encode_indexed,
 )
-from napari_kmeans._files.metadata import has_channel_axis, without_axis
+from napari_kmeans._files.metadata import ImageMetadata, has_channel_axis, without_axis
 from napari_kmeans._files.read import ImageFile, check_fit, decode_image, encode_image
 from napari_kmeans._files.tiff import TIFF_SUFFIXES
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from napari_kmeans._core.arguments import Dither, Init
-    from napari_kmeans._core.color_counts import ColorCounts
-    from napari_kmeans._core.counted_image import CountedImage, MappedImage
-    from napari_kmeans._core.quantize import Callback, PaletteResult
-    from napari_kmeans._core.spaces import SpaceName
-    from napari_kmeans._files.metadata import ImageMetadata
-
 __all__ = [
     "Compressed",
+    "Part",
     "Recipe",
     "compress",
-    "count_image_file",
+    "count_file",
     "errors_of",
     "fit_palette",
     "fit_shared",
-    "mean_squared_error",
-    "pixel_kind",
+    "part_of",
     "seen",
 ]
 
@@ -91,25 +86,27 @@ class Compressed(NamedTuple):
     # The image before, with the channels of its palette.
     image: ImageFile
     mapped: MappedImage
-    # What readers of a format with losses see; None where that is what was mapped.
-    decoded: NDArray[Any] | None
-    # Distinct colors before and after, or None if they are too many to count.
+    # The palette that was found; None if it was given.
+    fit: PaletteResult | None
+    # Distinct colors before and in the file, or None if they are too many to count.
     n_colors_before: int | None
     n_colors: int | None
     # Squared error of the file, summed over channels, mean over pixels, and in dB.
     mse: float
-    psnr: float
-    # Lloyd iterations, and whether they ended by themselves; None for a given palette.
-    n_iter: int | None = None
-    converged: bool | None = None
+    psnr: float = math.inf
+    # What readers of a format with losses see; None where that is what was mapped.
+    decoded: NDArray[Any] | None = None
 
 
-class _Trial(NamedTuple):
-    """A file whose numbers are not known yet."""
+class Part(NamedTuple):
+    """What a palette for several images needs to know of each."""
 
-    content: bytes
-    mapped: MappedImage
-    fit: PaletteResult | None
+    # What images have in common that can share a palette.
+    kind: str
+    n_channels: int
+    has_alpha: bool
+    # None if the colors are too many to count.
+    counts: ColorCounts | None
 
 
 def compress(
@@ -131,34 +128,51 @@ def compress(
     if palette is not None:
         image, palette = _matched(image, palette)
     check_fit(name, image)
-    counted = count_image_file(image, recipe.color_space, counts)
+    counted = count_file(image, recipe.color_space, counts)
+    most = MAX_FILE_COLORS if _suffix(name) in _SHORT_SUFFIXES else MAX_COLORS
+    n_colors = counted.n_colors or MAX_COLORS
+    fault = ""
+    if palette is not None and len(palette) > most:
+        fault = f"a {_suffix(name)} file holds {most} colors, not {len(palette)}"
+    elif (
+        palette is None and recipe.max_bytes is None and min(recipe.k, n_colors) > most
+    ):
+        fault = f"k must be at most {most} for a {_suffix(name)} file, got {recipe.k}"
+    if fault:
+        msg = f"{fault}; choose .tif"
+        raise ValueError(msg)
+
+    def fitted(k: int) -> Compressed:
+        found = _fitted(counted, replace(recipe, k=k), most, callback)
+        return _encoded(image, name, counted, found, recipe.dither)
+
     if palette is not None:
-        _check_length(name, palette)
-        mapped = map_image(counted, palette, dither=recipe.dither)
-        trial = _Trial(_encoded(image, name, mapped), mapped, None)
-    elif recipe.max_bytes is None:
-        trial = _tried(image, name, counted, recipe, callback)
+        done = _encoded(image, name, counted, palette, recipe.dither)
+    elif recipe.max_bytes is not None:
+        largest = min(recipe.k, n_colors, MAX_FILE_COLORS)
+        done = _most_that_fit(fitted, largest, recipe.max_bytes)
     else:
-        trial = _largest_that_fits(image, name, counted, recipe, callback)
-    return _measured(image, name, counted, trial)
+        done = fitted(recipe.k)
+    is_indexed = _is_indexed(name, image, done.mapped.palette)
+    if not is_indexed and _suffix(name) not in _LOSSLESS_SUFFIXES:
+        done = _reread(done)
+    return done._replace(psnr=psnr_of(counted, done.mse))
 
 
 def seen(done: Compressed) -> NDArray[Any]:
     """Return the pixels that readers of the file see."""
-    if done.decoded is not None:
-        return done.decoded
-    return _painted(done.image, done.mapped)
+    return _painted(done.image, done.mapped) if done.decoded is None else done.decoded
 
 
-def count_image_file(
-    image: ImageFile,
-    color_space: SpaceName = "rgb",
-    counts: ColorCounts | None = None,
+def count_file(
+    image: ImageFile, color_space: SpaceName = "rgb", counts: ColorCounts | None = None
 ) -> CountedImage:
     """Count the colors of an image, unless `counts` has them already."""
+    if counts is not None:
+        counts = _widened(counts, _n_channels(image))
     return count_image(
         image.pixels,
-        channel_axis=-1 if image.has_channels else None,
+        channel_axis=_channel_axis(image),
         color_space=color_space,
         alpha=image.has_alpha,
         counts=counts,
@@ -172,91 +186,62 @@ def fit_palette(
 
     Raises ValueError if no palette reaches the quality that the recipe asks for.
     """
-    counted = count_image_file(image, recipe.color_space)
+    counted = count_file(image, recipe.color_space)
     return _fitted(counted, recipe, MAX_COLORS, callback).result
 
 
-def fit_shared(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
-    """Find one palette for images of one kind, which may mix gray, RGB and RGBA."""
-    wanted = max(_n_channels(image) for image in images)
-    pixels = [image.pixels for image in images]
-    if wanted > 1:
-        pixels = [_with_channels(i.pixels, wanted, i.has_channels) for i in images]
-    return kmeans_palette(
-        pixels,
-        recipe.k,
-        recipe.iters,
-        channel_axis=-1 if wanted > 1 or images[0].has_channels else None,
-        color_space=recipe.color_space,
-        alpha=any(image.has_alpha for image in images),
-        init=recipe.init,
-        rng=recipe.seed,
-    )
-
-
-def pixel_kind(image: ImageFile) -> str:
-    """Name what images that can share a palette have in common."""
+def part_of(image: ImageFile) -> Part:
+    """Count the colors of an image that is to share a palette."""
     n_channels = _n_channels(image)
     colors = "" if n_channels in (1, 3, 4) else f"{n_channels}-channel "
-    return f"{colors}{image.pixels.dtype}"
+    try:
+        counts = count_colors(image.pixels, channel_axis=_channel_axis(image))
+    except TooManyColorsError:
+        counts = None
+    kind = f"{colors}{image.pixels.dtype}"
+    return Part(kind, n_channels, image.has_alpha, counts)
+
+
+def fit_shared(
+    parts: Sequence[Part], read: Callable[[], Sequence[ImageFile]], recipe: Recipe
+) -> PaletteResult:
+    """Find one palette for images of one kind, which may mix gray, RGB and RGBA.
+
+    `read` returns the images, and is called only if they have too many colors to count.
+    """
+    wanted = max(part.n_channels for part in parts)
+    channel_axis: int | None = -1
+    try:
+        colors: Any = 0
+        for part in parts:
+            if part.counts is None:
+                raise TooManyColorsError
+            colors += _widened(part.counts, wanted)
+    except TooManyColorsError:
+        images = read()
+        colors = [image.pixels for image in images]
+        channel_axis = _channel_axis(images[0])
+        if wanted > 1:
+            colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in images]
+            channel_axis = -1
+    alpha, space = any(part.has_alpha for part in parts), recipe.color_space
+    counted = count_image(
+        colors, channel_axis=channel_axis, color_space=space, alpha=alpha
+    )
+    return _fitted(counted, recipe, MAX_COLORS, None).result
 
 
 def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
     """Return the squared error and the PSNR in dB for each number of colors."""
+    part = part_of(image)
     errors = error_curve(
-        image.pixels,
+        image.pixels if part.counts is None else part.counts,
         ks,
-        channel_axis=-1 if image.has_channels else None,
+        channel_axis=_channel_axis(image),
         alpha=image.has_alpha,
     )
-    counted = count_image_file(image)
+    counted = count_file(image, counts=part.counts)
     return [(float(error), psnr_of(counted, float(error))) for error in errors]
-
-
-def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
-    """Return the squared error, summed over channels, mean over finite pixels.
-
-    With alpha, it is that of premultiplied colors, over pixels that can be seen.
-    """
-    before, after = (p.reshape(-1, _n_channels(image)) for p in (image.pixels, pixels))
-    white = white_of(image.pixels.dtype) if image.has_alpha else None
-    total, n_pixels = 0.0, 0
-    for start in range(0, len(before), _BLOCK):
-        ends = [some[start : start + _BLOCK] for some in (before, after)]
-        if white is not None:
-            visible = ends[0][:, -1] > 0
-            ends = [premultiplied(some[visible], white) for some in ends]
-        # Infinite minus infinite is no error.
-        with np.errstate(invalid="ignore"):
-            difference = ends[1].astype(np.float64) - ends[0]
-        finite = np.isfinite(difference).all(axis=1)
-        total += float(np.square(difference[finite]).sum())
-        n_pixels += int(np.count_nonzero(finite))
-    return total / max(n_pixels, 1)
-
-
-def _tried(
-    image: ImageFile,
-    name: str,
-    counted: CountedImage,
-    recipe: Recipe,
-    callback: Callback | None,
-) -> _Trial:
-    """Find a palette for a counted image, map the image to it, and encode that."""
-    most = MAX_COLORS
-    if _suffix(name) in _SHORT_SUFFIXES:
-        most = MAX_FILE_COLORS
-        if min(recipe.k, counted.n_colors or recipe.k) > most:
-            msg = (
-                f"k must be at most {most} for a {_suffix(name)} file, "
-                f"got {recipe.k}; choose .tif"
-            )
-            raise ValueError(msg)
-    fitted = _fitted(counted, recipe, most, callback)
-    palette = _with_clear_color(image, fitted.result.palette)
-    is_whole = palette is fitted.result.palette
-    mapped = map_image(counted, fitted if is_whole else palette, dither=recipe.dither)
-    return _Trial(_encoded(image, name, mapped), mapped, fitted.result)
 
 
 def _fitted(
@@ -275,26 +260,20 @@ def _fitted(
     )
 
 
-def _largest_that_fits(
-    image: ImageFile,
-    name: str,
-    counted: CountedImage,
-    recipe: Recipe,
-    callback: Callback | None,
-) -> _Trial:
-    """Find the most colors whose file takes no more bytes than allowed.
+def _most_that_fit(
+    fitted: Callable[[int], Compressed], most: int, limit: int
+) -> Compressed:
+    """Find the most colors whose file takes no more bytes than a limit.
 
     The number of colors is bisected, as if the size always grew with it. Now and then
     it shrinks, so more colors than are found may fit, but what is found always fits.
     """
-    limit, best, size = recipe.max_bytes or 0, None, 0
-    least, most = 1, min(recipe.k, counted.n_colors or recipe.k, MAX_FILE_COLORS)
-    k = most
+    least, k, best, size = 1, most, None, 0
     while least <= most:
-        trial = _tried(image, name, counted, replace(recipe, k=k), callback)
-        size = len(trial.content)
+        done = fitted(k)
+        size = len(done.content)
         if size <= limit:
-            best, least = trial, k + 1
+            best, least = done, k + 1
         else:
             most = k - 1
         k = (least + most + 1) // 2
@@ -304,21 +283,35 @@ def _largest_that_fits(
     return best
 
 
-def _encoded(image: ImageFile, name: str, mapped: MappedImage) -> bytes:
-    """Encode an image in the colors that it is mapped to."""
-    palette = mapped.palette
-    if not _is_indexed(name, image, palette):
-        pixels = _painted(image, mapped)
-        return encode_image(name, image._replace(pixels=pixels))
-    _check_opacity(name, palette)
-    if palette.ndim == 1:
-        palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
-    return encode_indexed(
-        name,
-        mapped.labels,
-        palette,
-        metadata=without_axis(_of_color(image.metadata), "S"),
-        keep_order=False,
+def _encoded(
+    image: ImageFile,
+    name: str,
+    counted: CountedImage,
+    palette: NDArray[Any] | FittedImage,
+    dither: Dither,
+) -> Compressed:
+    """Map a counted image to a palette, and encode it."""
+    fit = None
+    if isinstance(palette, FittedImage):
+        fit = palette.result
+        complete = _with_clear_color(image, fit.palette)
+        palette = palette if complete is fit.palette else complete
+    mapped = map_image(counted, palette, dither=dither)
+    if _is_indexed(name, image, mapped.palette):
+        colors = mapped.palette
+        _check_opacity(name, colors)
+        content = encode_indexed(
+            name,
+            mapped.labels,
+            colors if colors.ndim == 2 else colors[:, np.newaxis].repeat(3, axis=1),
+            metadata=without_axis(_of_color(image.metadata), "S"),
+            keep_order=False,
+        )
+    else:
+        content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
+    n_colors = int(np.count_nonzero(mapped.counts))
+    return Compressed(
+        content, image, mapped, fit, counted.n_colors, n_colors, mapped.mse
     )
 
 
@@ -328,46 +321,32 @@ def _painted(image: ImageFile, mapped: MappedImage) -> NDArray[Any]:
         mapped.labels,
         mapped.palette,
         image.pixels,
-        channel_axis=-1 if image.has_channels else None,
+        channel_axis=_channel_axis(image),
         alpha=image.has_alpha,
     )
 
 
-def _measured(
-    image: ImageFile, name: str, counted: CountedImage, trial: _Trial
-) -> Compressed:
-    """Put together a file and its numbers."""
-    mapped, decoded = trial.mapped, None
-    n_colors: int | None = int(np.count_nonzero(mapped.counts))
-    mse = mapped.mse
-    is_lossless = _suffix(name) in _LOSSLESS_SUFFIXES
-    if not (is_lossless or _is_indexed(name, image, mapped.palette)):
-        # A format with losses of its own, such as JPEG, adds colors and error.
-        decoded = _with_channels_of(image, decode_image(trial.content))
-        n_colors = count_image_file(image._replace(pixels=decoded)).n_colors
-        mse = mean_squared_error(image, decoded)
-    return Compressed(
-        trial.content,
-        image,
-        mapped,
-        decoded,
-        counted.n_colors,
-        n_colors,
-        mse,
-        psnr_of(counted, mse),
-        None if trial.fit is None else trial.fit.n_iter,
-        None if trial.fit is None else trial.fit.converged,
+def _reread(done: Compressed) -> Compressed:
+    """Measure a file with losses of its own, such as JPEG, which add colors and error.
+
+    Pixels are those that readers see, with the channels of the image.
+    """
+    image = done.image
+    written = decode_image(done.content)
+    decoded = written.pixels
+    if image.has_channels:
+        decoded = _with_channels(decoded, _n_channels(image), written.has_channels)
+    elif written.has_channels:
+        # A format without gray images has them in red, green and blue.
+        decoded = decoded[..., 0]
+    flat = [some.reshape(-1, _n_channels(image)) for some in (image.pixels, decoded)]
+    blocks = (
+        (flat[0][start : start + _BLOCK], flat[1][start : start + _BLOCK])
+        for start in range(0, len(flat[0]), _BLOCK)
     )
-
-
-def _check_length(name: str, palette: NDArray[Any]) -> None:
-    """Raise ValueError if a file cannot hold so many colors."""
-    if _suffix(name) in _SHORT_SUFFIXES and len(palette) > MAX_FILE_COLORS:
-        msg = (
-            f"a {_suffix(name)} file holds {MAX_FILE_COLORS} colors, "
-            f"not {len(palette)}; choose .tif"
-        )
-        raise ValueError(msg)
+    mse = mean_squared_error(blocks, image.has_alpha)
+    n_colors = count_file(image._replace(pixels=decoded)).n_colors
+    return done._replace(n_colors=n_colors, mse=mse, decoded=decoded)
 
 
 def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArray[Any]]:
@@ -419,22 +398,23 @@ def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([palette, np.zeros_like(palette[:1])])
 
 
-def _with_channels_of(image: ImageFile, written: ImageFile) -> NDArray[Any]:
-    """Return what was written with the channels of what it was made from."""
-    if not image.has_channels:
-        # A format without gray images has them in red, green and blue.
-        return written.pixels[..., 0] if written.has_channels else written.pixels
-    n_channels = image.pixels.shape[-1]
-    return _with_channels(written.pixels, n_channels, written.has_channels)
+def _widened(counts: ColorCounts, n_channels: int) -> ColorCounts:
+    """Return the counts of gray or RGB colors as those of RGB or RGBA colors."""
+    colors = counts.colors
+    if colors.size == n_channels * len(colors):
+        return counts
+    return ColorCounts(
+        _with_channels(colors, n_channels, colors.ndim == 2), counts.counts
+    )
 
 
 def _with_channels(
     colors: NDArray[Any], n_channels: int, has_channels: bool
 ) -> NDArray[Any]:
-    """Make gray or RGB colors RGB or RGBA."""
+    """Return gray or RGB colors as RGB or RGBA."""
     if not has_channels:
         colors = colors[..., np.newaxis]
-    if colors.shape[-1] == 1:
+    if colors.shape[-1] == 1 < n_channels:
         colors = np.repeat(colors, 3, axis=-1)
     if colors.shape[-1] == n_channels:
         return colors
@@ -464,6 +444,11 @@ def _check_opacity(name: str, palette: NDArray[Any]) -> None:
                 "file, choose .png, or .tif for a stack"
             )
             raise ValueError(msg)
+
+
+def _channel_axis(image: ImageFile) -> int | None:
+    """Return the axis of the channels, if there is one."""
+    return -1 if image.has_channels else None
 
 
 def _n_channels(image: ImageFile) -> int:

@@ -19,7 +19,7 @@ from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
 from napari_kmeans._cli.inputs import reason
-from napari_kmeans._cli.options import files_of_shell, keep_words
+from napari_kmeans._cli.options import keep_words
 from napari_kmeans._cli.outputs import STDOUT
 from napari_kmeans._cli.palette import palette
 from napari_kmeans._cli.running import INTERRUPTED, complain
@@ -91,7 +91,8 @@ class _Commands(click.Group):
         self, ctx: click.Context, incomplete: str
     ) -> list[CompletionItem]:
         """Offer the commands, and the files that `compress` would take."""
-        return [*super().shell_complete(ctx, incomplete), *files_of_shell(incomplete)]
+        files = click.Path().shell_complete(ctx, self.params[0], incomplete)
+        return [*super().shell_complete(ctx, incomplete), *files]
 
 
 @click.group(

@@ -6,29 +6,24 @@ table or draws them.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from napari_kmeans._cli.inputs import Source, find_sources, with_stdin
-from napari_kmeans._cli.options import (
-    NUMBER_OF_COLORS,
-    Options,
-    command,
-    force_option,
-    option,
-    output_options,
-)
-from napari_kmeans._cli.outputs import STDOUT, Claims, check_suffix, has_written
-from napari_kmeans._cli.running import Outcome, finish, give_up, one_line, run
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_kmeans._cli.running import Step
+from napari_kmeans._cli import inputs, outputs, running
+from napari_kmeans._cli import options as opt
+from napari_kmeans._cli.inputs import Source
+from napari_kmeans._cli.options import Options
+from napari_kmeans._cli.running import Outcome, Step, one_line
+from napari_kmeans._compression import errors_of
+from napari_kmeans._files.read import ImageFile, decode_image, encode_image
+from napari_kmeans._pictures.charts import Curve, draw_curves
 
 __all__ = ["curve"]
 
@@ -55,28 +50,25 @@ def _parse_numbers(
         msg = f"{value!r} is not a list such as 2,4,8"
         raise click.BadParameter(msg, param=param)
     numbers = {int(number) for number in value.split(",")}
-    return tuple(NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
+    return tuple(opt.NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
 
 
-@command(
+@opt.command(
     _EPILOG,
-    option(
-        "-k",
-        "--colors",
-        "ks",
+    opt.option(
+        "-k --colors ks",
         metavar="K,K,...",
         callback=_parse_numbers,
         default="2,4,8,16,32,64,128,256",
         help="Numbers of colors.",
     ),
-    option(
-        "-o",
-        "--output",
+    opt.option(
+        "-o --output",
         metavar="FILE",
         help="Also write the table (.csv), or a plot (.png and other pictures).",
     ),
-    force_option,
-    *output_options,
+    opt.force_option,
+    *opt.run_options,
 )
 def curve(images: tuple[str, ...], options: Options) -> None:
     """Print the error of each IMAGE for many numbers of colors.
@@ -84,27 +76,23 @@ def curve(images: tuple[str, ...], options: Options) -> None:
     The error is the squared distance to the nearest color, summed over channels, mean
     over pixels. Images are named as for `napari-kmeans compress`.
     """
-    sources = find_sources(images)
-    target = None if options.output in (None, STDOUT) else str(options.output)
+    sources = inputs.find_sources(images)
+    target = None if options.output in (None, outputs.STDOUT) else str(options.output)
     if target is not None:
-        check_suffix("output", target, (_TABLE, ".png"))
-        try:
-            Claims(sources, force=options.force).claim(Path(target))
-        except (OSError, ValueError) as error:
-            give_up(target, error)
-    outcomes = run(_find_errors, with_stdin(sources), options, _STEPS)
+        outputs.check_suffix("output", target, (_TABLE, ".png"))
+        with running.giving_up(target):
+            outputs.Claims(sources, options).claim(Path(target))
+    sources = inputs.with_stdin(sources)
+    outcomes = running.run(_find_errors, sources, options, _STEPS)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     failed = False
     if target is not None and done:
-        failed = not has_written(target, _encoded(target, done), options)
-    finish(outcomes, options, failed=failed)
+        failed = not outputs.has_written(target, _encoded(target, done), options)
+    running.finish(outcomes, options, failed=failed)
 
 
 def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
     """Find the errors of an image."""
-    from napari_kmeans._compression import errors_of
-    from napari_kmeans._files.read import decode_image
-
     step("reading")
     image = decode_image(source.read())
     step("fitting")
@@ -123,12 +111,6 @@ def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
 
 def _encoded(target: str, done: Sequence[dict[str, Any]]) -> bytes:
     """Write the table or draw the plot, in the format of a file name."""
-    import csv
-    import io
-
-    from napari_kmeans._files.read import ImageFile, encode_image
-    from napari_kmeans._pictures.charts import Curve, draw_curves
-
     if Path(target).suffix.lower() != _TABLE:
         curves = [
             Curve(one_line(facts["input"]), facts["k"], facts["psnr"]) for facts in done

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_kmeans._cli.inputs import Source, find_sources, with_stdin
-from napari_kmeans._cli.options import Options, command, output_options
-from napari_kmeans._cli.running import Outcome, counted_text, finish, one_line, run
-
-if TYPE_CHECKING:
-    from napari_kmeans._cli.running import Step
+from napari_kmeans._cli import inputs, running
+from napari_kmeans._cli.inputs import Source
+from napari_kmeans._cli.options import Options, command, run_options
+from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
+from napari_kmeans._compression import count_file
+from napari_kmeans._files.indexed import decode_indexed
+from napari_kmeans._files.read import decode_image
 
 __all__ = ["info"]
 
@@ -23,22 +24,18 @@ Examples:
 """
 
 
-@command(_EPILOG, *output_options)
+@command(_EPILOG, *run_options)
 def info(images: tuple[str, ...], options: Options) -> None:
     """Print what each IMAGE holds: size, type, colors, palette and scale.
 
     Images are named as for `napari-kmeans compress`.
     """
-    sources = with_stdin(find_sources(images, with_results=True))
-    finish(run(_describe, sources, options, _STEPS), options)
+    sources = inputs.with_stdin(inputs.find_sources(images, with_results=True))
+    running.finish(running.run(_describe, sources, options, _STEPS), options)
 
 
 def _describe(source: Source, _: Options, step: Step) -> Outcome:
     """Read an image and count its colors."""
-    from napari_kmeans._compression import count_image_file
-    from napari_kmeans._files.indexed import decode_indexed
-    from napari_kmeans._files.read import decode_image
-
     step("reading")
     content = source.read()
     image = decode_image(content)
@@ -55,7 +52,7 @@ def _describe(source: Source, _: Options, step: Step) -> Outcome:
         "dtype": str(image.pixels.dtype),
         "axes": metadata.axes,
         "has_alpha": image.has_alpha,
-        "colors": count_image_file(image).n_colors,
+        "colors": count_file(image).n_colors,
         "palette_entries": n_entries,
         "scale": list(metadata.scale),
         "units": list(metadata.units),

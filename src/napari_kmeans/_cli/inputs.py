@@ -1,8 +1,8 @@
 """The images that are named on the command line.
 
 `find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
-each image; commands add to it what is to become of the image. `read_group` reads images
-that are to share a palette. What is in a file is left to `_files`.
+each image; commands add to it what is to become of the image. `read_group` and
+`fit_group` are for images that share a palette. What is in a file is left to `_files`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ import glob
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from napari_kmeans._compression import pixel_kind
+from napari_kmeans._compression import Part, Recipe, fit_shared, part_of
+from napari_kmeans._core.fitting import PaletteResult
 from napari_kmeans._files.indexed import is_ome
 from napari_kmeans._files.read import decode_image, image_suffixes, read_content
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_kmeans._files.read import ImageFile
 
 __all__ = [
     "STDIN",
     "Source",
     "are_several",
     "find_sources",
+    "fit_group",
     "identity",
     "read_group",
     "reason",
@@ -50,6 +48,10 @@ class Source(NamedTuple):
     # Files to write: the result, or - for the standard output, and the comparison.
     target: str | None = None
     picture: str | None = None
+    # The colors of the image, if they are counted already.
+    part: Part | None = None
+    # Images that share a palette, if the source stands for several.
+    members: tuple[Source, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -119,36 +121,41 @@ def reason(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name} ") or type(error).__name__
 
 
-def read_group(sources: Sequence[Source]) -> tuple[list[Source], list[ImageFile]]:
-    """Read images that are to share a palette: those of the most usual kind.
+def read_group(sources: Sequence[Source]) -> list[Source]:
+    """Count the colors of images that are to share a palette: of the most usual kind.
 
-    Of kinds equally usual, it is the first. Returns the sources, with a fault for each
-    image that is left out, and the images of the others.
+    Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
+    it is left out.
     """
-    images: list[ImageFile | None] = []
-    checked: list[Source] = []
+    read = []
     for source in sources:
-        image = None
         if source.fault is None:
             try:
-                image = decode_image(source.read())
+                source = source._replace(part=part_of(decode_image(source.read())))
             except (OSError, ValueError) as error:
                 source = source._replace(fault=reason(error, source.name))
-        images.append(image)
-        checked.append(source)
-    kinds = [None if image is None else pixel_kind(image) for image in images]
-    known = [kind for kind in kinds if kind is not None]
-    usual = Counter(known).most_common(1)[0][0] if known else None
-    for place, kind in enumerate(kinds):
-        if kind not in (None, usual):
-            fault = (
-                f"{kind} pixels share no palette with the {usual} pixels of "
-                f"{sources[kinds.index(usual)].name}: all must be of one dtype, and "
-                "either gray, RGB and RGBA or of one number of channels"
-            )
-            checked[place] = checked[place]._replace(fault=fault)
-            images[place] = None
-    return checked, [image for image in images if image is not None]
+        read.append(source)
+    kinds = [source.part.kind if source.part else "" for source in read]
+    usual = Counter(filter(None, kinds)).most_common(1)
+    if not usual:
+        return read
+    rule = (
+        f"pixels share no palette with the {usual[0][0]} pixels of "
+        f"{sources[kinds.index(usual[0][0])].name}: all must be of one dtype, and "
+        "either gray, RGB and RGBA or of one number of channels"
+    )
+    return [
+        source._replace(fault=f"{kind} {rule}", part=None)
+        if kind not in ("", usual[0][0])
+        else source
+        for source, kind in zip(read, kinds, strict=True)
+    ]
+
+
+def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
+    """Find one palette for images that `read_group` has counted."""
+    parts = [member.part for member in members if member.part is not None]
+    return fit_shared(parts, lambda: [decode_image(m.read()) for m in members], recipe)
 
 
 def _expanded(argument: str, with_results: bool) -> list[str]:
@@ -161,7 +168,9 @@ def _expanded(argument: str, with_results: bool) -> list[str]:
         images = [
             os.path.join(argument, name)
             for name in names
-            if _is_image(name) and (with_results or not _is_result(name))
+            if os.path.splitext(name)[1].lower() in image_suffixes()
+            and not name.startswith(".")
+            and (with_results or not Source(name).stem.endswith(_RESULTS))
         ]
         return images or [argument]
     if _is_pattern(argument):
@@ -174,14 +183,3 @@ def _expanded(argument: str, with_results: bool) -> list[str]:
 def _is_pattern(argument: str) -> bool:
     """Whether an argument is no name of a file, but stands for several."""
     return not os.path.lexists(argument) and glob.has_magic(argument)
-
-
-def _is_image(name: str) -> bool:
-    """Whether a file of a folder is meant when the folder is named."""
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in image_suffixes() and not name.startswith(".")
-
-
-def _is_result(name: str) -> bool:
-    """Whether a file is named as results are."""
-    return Source(name).stem.endswith(_RESULTS)

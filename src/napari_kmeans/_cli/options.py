@@ -12,45 +12,40 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import click
 from click.core import ParameterSource
+from numpy.typing import NDArray
 
 from napari_kmeans._compression import Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from click.shell_completion import CompletionItem
-    from numpy.typing import NDArray
-
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+from napari_kmeans._core.arguments import MAX_COLORS
 
 __all__ = [
     "NUMBER_OF_COLORS",
     "Options",
     "color_space_option",
     "command",
-    "files_of_shell",
     "fit_options",
     "force_option",
     "is_given",
-    "jobs_option",
     "keep_words",
     "option",
-    "output_options",
     "parse_byte_count",
     "refuse_together",
     "refuse_value",
+    "run_options",
 ]
+
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
-# As the library has it, which is not loaded to show help.
-NUMBER_OF_COLORS = click.IntRange(1, 65536)
+NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
+_COUNT = click.IntRange(min=0)
 _WORDS = f"{__name__}.words"
 
 
@@ -73,9 +68,10 @@ class Options(Recipe):
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    # Not typed, but found out: the palette for all images, and whether an image takes
-    # the standard output, so that lines go to the error output.
+    # Not typed, but found out: the palette for all images, whether these are several,
+    # and whether one takes the standard output, so that lines go to the error output.
     palette: NDArray[Any] | None = None
+    several: bool = False
     lines_on_stderr: bool = False
 
 
@@ -83,6 +79,11 @@ def command(
     epilog: str, *options: Decorator
 ) -> Callable[[Callable[[tuple[str, ...], Options], None]], click.Command]:
     """Make a command of a function of images and options, listed from top to bottom."""
+    # Nothing is checked here: a missing file gets its line like any other bad image.
+    files = click.Path(readable=False)
+    images = click.argument(
+        "images", metavar="IMAGE...", nargs=-1, required=True, type=files
+    )
 
     def decorate(function: Callable[[tuple[str, ...], Options], None]) -> click.Command:
         @functools.wraps(function)
@@ -91,12 +92,17 @@ def command(
             function(images, Options(**given))
 
         wrapped: Callable[..., Any] = call
-        decorators: list[Any] = [_images_argument, *options]
+        decorators: list[Decorator] = [images, *options]
         for add in reversed(decorators):
             wrapped = add(wrapped)
         return click.command(epilog=epilog)(wrapped)
 
     return decorate
+
+
+def option(names: str, **settings: Any) -> Decorator:
+    """Make an option, as `click.option` does, of names that are separated by spaces."""
+    return click.option(*names.split(), cls=_Option, **settings)
 
 
 class _Option(click.Option):
@@ -107,23 +113,24 @@ class _Option(click.Option):
         return f"'{_typed_name(self, ctx)}'"
 
 
-option = functools.partial(click.option, cls=_Option)
-
-
 def keep_words(ctx: click.Context, words: list[str]) -> None:
     """Keep the words of a call, for errors that name an option as it was typed."""
     ctx.meta[_WORDS] = words[: words.index("--")] if "--" in words else words
 
 
+def _typed_name(param: click.Parameter, ctx: click.Context | None) -> str:
+    """Return the name that an option was called by, or the first if it was not."""
+    words = ctx.meta.get(_WORDS, ()) if ctx is not None else ()
+    for name in param.opts:
+        # Short names may be part of a word: the others are looked for.
+        if name.startswith("--") and any(w.split("=")[0] == name for w in words):
+            return name
+    return param.opts[0]
+
+
 def refuse_value(name: str, rule: str) -> NoReturn:
     """Raise BadParameter, as the value of a parameter breaks a rule."""
     raise click.BadParameter(rule, param=_parameter(name))
-
-
-def is_given(name: str) -> bool:
-    """Whether a parameter of the running command was typed."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is ParameterSource.COMMANDLINE
 
 
 def refuse_together(name: str, *others: str) -> None:
@@ -136,20 +143,16 @@ def refuse_together(name: str, *others: str) -> None:
         raise click.UsageError(msg)
 
 
+def is_given(name: str) -> bool:
+    """Whether a parameter of the running command was typed."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
+
+
 def _parameter(name: str) -> click.Parameter:
     """Return a parameter of the running command."""
     params = click.get_current_context().command.params
     return next(param for param in params if param.name == name)
-
-
-def _typed_name(param: click.Parameter, ctx: click.Context | None) -> str:
-    """Return the name that an option was called by, or the first if it was not."""
-    words = ctx.meta.get(_WORDS, ()) if ctx is not None else ()
-    for name in param.opts:
-        # Short names may be part of a word: the others are looked for.
-        if name.startswith("--") and any(w.split("=")[0] == name for w in words):
-            return name
-    return param.opts[0]
 
 
 class _Decibels(click.FloatRange):
@@ -178,39 +181,16 @@ def parse_byte_count(
     return n_bytes
 
 
-def files_of_shell(incomplete: str) -> list[CompletionItem]:
-    """Let the shell offer its files."""
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
-# Not click.Path: a missing file gets its line like any other bad image.
-_images_argument = click.argument(
-    "images",
-    metavar="IMAGE...",
-    nargs=-1,
-    required=True,
-    shell_complete=lambda _ctx, _param, incomplete: files_of_shell(incomplete),
-)
-
 color_space_option = option(
     "--color-space",
     type=click.Choice(["rgb", "lab", "oklab"]),
     default="rgb",
     help="Where distances of colors are measured.",
 )
-
 fit_options = (
+    option("-k --colors k", metavar="K", type=NUMBER_OF_COLORS, help="Most colors."),
     option(
-        "-k", "--colors", "k", metavar="K", type=NUMBER_OF_COLORS, help="Most colors."
-    ),
-    option(
-        "--iters",
-        metavar="N",
-        type=click.IntRange(min=0),
-        default=10,
-        help="Most iterations of k-means.",
+        "--iters", metavar="N", type=_COUNT, default=10, help="Most k-means iterations."
     ),
     option(
         "--init",
@@ -218,12 +198,7 @@ fit_options = (
         default="auto",
         help="How k-means starts.",
     ),
-    option(
-        "--seed",
-        metavar="N",
-        type=click.IntRange(min=0),
-        help="Make a random start repeatable.",
-    ),
+    option("--seed", metavar="N", type=_COUNT, help="Make a random start repeatable."),
     color_space_option,
     option(
         "--psnr",
@@ -232,20 +207,16 @@ fit_options = (
         help="Use the fewest colors that reach this quality.",
     ),
 )
-
 force_option = option("--force", is_flag=True, help="Overwrite files that exist.")
-
-jobs_option = option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Images to work on at a time.",
-)
-
-output_options = (
-    jobs_option,
-    option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
-    option("-q", "--quiet", is_flag=True, help="Print errors only."),
-    option("-v", "--verbose", is_flag=True, help="Print more."),
+run_options = (
+    option(
+        "--jobs",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=1,
+        help="Images to work on at a time.",
+    ),
+    option("--json as_json", is_flag=True, help="Print everything as JSON."),
+    option("-q --quiet", is_flag=True, help="Print errors only."),
+    option("-v --verbose", is_flag=True, help="Print more."),
 )

@@ -1,27 +1,26 @@
 """The files that a call may write.
 
 `parse_place` turns an option into a `Place`, a file or a directory; `Claims` chooses
-the file for each image and sees that none overwrites another. Nothing is written here.
+the file for each image and sees that none overwrites another. `has_written` writes a
+file that sums up all images; those of single images are written by their commands.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from napari_kmeans._cli.inputs import STDIN, Source, identity, reason
-from napari_kmeans._cli.options import refuse_value
-from napari_kmeans._cli.running import complain, give_up
+from napari_kmeans._cli.options import Options, refuse_value
+from napari_kmeans._cli.running import complain, giving_up
 from napari_kmeans._files.read import default_suffix, writable_suffixes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from napari_kmeans._cli.options import Options
+from napari_kmeans._files.replace import replace_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,7 +29,6 @@ __all__ = [
     "Place",
     "check_suffix",
     "choose_suffix",
-    "claimed",
     "has_written",
     "parse_place",
     "suffix_parser",
@@ -51,21 +49,41 @@ class Place(NamedTuple):
 
     def make(self) -> None:
         """Make the directory, if it is one, or leave with an error."""
-        if not self.is_directory:
-            return
-        try:
-            Path(self.text).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            give_up(self.text, error)
+        if self.is_directory:
+            with giving_up(self.text):
+                Path(self.text).mkdir(parents=True, exist_ok=True)
 
 
 class Claims:
     """The files of a call: no two are written as one, and no image is overwritten."""
 
-    def __init__(self, sources: Sequence[Source], *, force: bool) -> None:
+    def __init__(self, sources: Sequence[Source], options: Options) -> None:
         self._images = {identity(s.path) for s in sources if s.name != STDIN}
         self._results: set[str] = set()
-        self._force = force
+        self._force = options.force
+
+    def choose(
+        self, sources: Sequence[Source], files_of: Callable[[Source], Source]
+    ) -> list[Source]:
+        """Let `files_of` choose the files of each image, or note why it cannot."""
+        chosen = []
+        for source in sources:
+            if source.fault is None:
+                try:
+                    source = files_of(source)
+                except (OSError, ValueError) as error:
+                    source = source._replace(fault=reason(error, source.name))
+            chosen.append(source)
+        return chosen
+
+    def name(self, place: Place, source: Source, ending: str) -> Path:
+        """Name a file after an image: photo.jpg and photo.png do not become one."""
+        if not place.is_directory:
+            return Path(place.text)
+        path = Path(place.text, f"{source.stem}{ending}")
+        if identity(path) in self._results:
+            return path.with_name(f"{source.path.name.replace('.', '_')}{ending}")
+        return path
 
     def claim(self, path: Path, *, own: Path | None = None) -> str:
         """Return the name of a file that may be written, or raise.
@@ -89,35 +107,9 @@ class Claims:
         self._results.add(identity(path))
         return str(path)
 
-    def name(self, place: Place, source: Source, ending: str) -> Path:
-        """Name a file after an image: photo.jpg and photo.png do not become one."""
-        if not place.is_directory:
-            return Path(place.text)
-        path = Path(place.text, f"{source.stem}{ending}")
-        if identity(path) in self._results:
-            return path.with_name(f"{source.path.name.replace('.', '_')}{ending}")
-        return path
-
-
-def claimed(
-    sources: Sequence[Source], choose: Callable[[Source], Source]
-) -> list[Source]:
-    """Choose the files of each image; what cannot be written is the image's fault."""
-    chosen = []
-    for source in sources:
-        if source.fault is None:
-            try:
-                source = choose(source)
-            except (OSError, ValueError) as error:
-                source = source._replace(fault=reason(error, source.name))
-        chosen.append(source)
-    return chosen
-
 
 def has_written(name: str, content: bytes, options: Options) -> bool:
     """Write a file that sums up all images; print what went wrong, if it did."""
-    from napari_kmeans._files.replace import replace_file
-
     try:
         replace_file(name, content, overwrite=options.force)
     except OSError as error:
@@ -137,8 +129,7 @@ def parse_place(
         return None
     if text == STDOUT:
         if several:
-            msg = "- takes a single image"
-            refuse_value(param, msg)
+            refuse_value(param, "- takes a single image")
         return Place(text, is_directory=False)
     if os.path.isdir(text):
         return Place(text, is_directory=True)
@@ -174,27 +165,23 @@ def suffix_parser(
         if value is None:
             return None
         suffix = f".{value.lstrip('.')}"
-        if suffix.lower() in known:
+        if suffix.lower() in {*known, *_OME_SUFFIXES, *writable_suffixes()}:
             return suffix
-        if suffix.lower() not in {*writable_suffixes(), *_OME_SUFFIXES}:
-            names = ", ".join(name[1:] for name in known)
-            msg = f"must be {names} {_OR_OTHER}, got {value}"
-            raise click.BadParameter(msg, param=param)
-        return suffix
+        names = ", ".join(name[1:] for name in known)
+        msg = f"must be {names} {_OR_OTHER}, got {value}"
+        raise click.BadParameter(msg, param=param)
 
     return parse
 
 
 def choose_suffix(source: Source) -> str:
     """Choose the format of the compressed image; any, if it cannot be read."""
-    import io
-
     if source.name == STDIN:
         return default_suffix(io.BytesIO(source.stdin or b""))
     try:
-        if not source.path.is_file():
-            return ".png"
-        with source.path.open("rb") as file:
-            return default_suffix(file)
+        if source.path.is_file():
+            with source.path.open("rb") as file:
+                return default_suffix(file)
     except OSError:
-        return ".png"
+        pass
+    return ".png"

@@ -8,44 +8,36 @@ to print for people.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import click
 
-from napari_kmeans._cli.inputs import reason
+from napari_kmeans._cli.inputs import Source, reason
+from napari_kmeans._cli.options import Options
 from napari_kmeans._core.color_counts import MAX_COUNTED
+from napari_kmeans._core.fitting import PaletteResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from tqdm import tqdm
-
-    from napari_kmeans._cli.inputs import Source
-    from napari_kmeans._cli.options import Options
-    from napari_kmeans._compression import Compressed
-    from napari_kmeans._core.quantize import PaletteResult
-
-    Status: TypeAlias = Literal["done", "skipped", "failed"]
-    # Called with what comes next.
-    Step: TypeAlias = Callable[[str], object]
-    Command: TypeAlias = "Callable[[Source, Options, Step], Outcome]"
 
 __all__ = [
     "INTERRUPTED",
     "Outcome",
+    "Step",
     "complain",
     "counted_text",
     "finish",
-    "give_up",
+    "giving_up",
     "iterations_text",
     "one_line",
-    "print_json",
     "run",
     "say",
 ]
@@ -56,7 +48,7 @@ INTERRUPTED = 130
 class Outcome(NamedTuple):
     """What became of an image."""
 
-    status: Status
+    status: Literal["done", "skipped", "failed"]
     # The line for people, or a table of several lines.
     text: str
     # The same for programs.
@@ -70,6 +62,11 @@ class Outcome(NamedTuple):
     section: str = ""
 
 
+# Called with what comes next.
+Step: TypeAlias = Callable[[str], object]
+Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
+
+
 def say(text: str, options: Options) -> None:
     """Print a line for people that is no error."""
     if not options.quiet and not options.as_json:
@@ -81,25 +78,14 @@ def complain(name: str, why: str) -> None:
     click.echo(one_line(f"Error: {name}: {why}"), err=True)
 
 
-def give_up(name: str, error: Exception) -> NoReturn:
-    """Print what went wrong, and leave with the exit status of failure."""
-    complain(name, reason(error, name))
-    click.get_current_context().exit(1)
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """Print facts for programs; numbers that are not finite become null."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: finite(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(item) for item in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value
-
-    click.echo(json.dumps(finite(value), indent=2))
+@contextlib.contextmanager
+def giving_up(name: str) -> Iterator[None]:
+    """Print what goes wrong with a file, and leave with the exit status of failure."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        complain(name, reason(error, name))
+        click.get_current_context().exit(1)
 
 
 def one_line(text: str) -> str:
@@ -114,10 +100,8 @@ def counted_text(n: int | None, noun: str = "") -> str:
     return f"{number} {noun}{'' if n == 1 else 's'}" if noun else number
 
 
-def iterations_text(fit: Compressed | PaletteResult) -> str:
-    """Say how often k-means was repeated; nothing if a palette was given."""
-    if fit.n_iter is None:
-        return ""
+def iterations_text(fit: PaletteResult) -> str:
+    """Write the number of iterations, and how they ended."""
     end = "converged" if fit.converged else "not converged"
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
 
@@ -153,7 +137,11 @@ def finish(
     """Print the outcomes for programs, and leave with the exit status."""
     if options.as_json:
         facts: dict[str, Any] = {"images": [outcome.facts for outcome in outcomes]}
-        print_json(facts if summary is None else {**facts, "summary": summary})
+        if summary is not None:
+            facts["summary"] = summary
+        # JSON has no number for infinity: it becomes null.
+        finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
+        click.echo(json.dumps(finite, indent=2))
     if failed or any(outcome.status == "failed" for outcome in outcomes):
         click.get_current_context().exit(1)
 
@@ -176,43 +164,37 @@ def _outcomes(
         return
     for number, source in enumerate(sources, start=1):
         count = f"[{number}/{len(sources)}] " if len(sources) > 1 else ""
-        bar.reset(total=n_steps)
         title = one_line(count + os.path.basename(source.name))
-        yield _done(do, source, options, _stepper(bar, title))
+
+        def step(stage: str, title: str = title) -> None:
+            bar.set_description_str(f"{title}: {stage}", refresh=False)
+            # A search makes more steps than could be foreseen.
+            bar.update(bar.n < n_steps - 1)
+            bar.refresh()
+
+        bar.reset(total=n_steps)
+        yield _done(do, source, options, step)
         bar.update(n_steps - bar.n)
 
 
-def _stepper(bar: tqdm[Any], title: str) -> Step:
-    """Make the function that moves the bar."""
+def _done(
+    do: Command, source: Source, options: Options, step: Step | None = None
+) -> Outcome:
+    """Do one image; whatever goes wrong is an outcome, too.
 
-    def step(stage: str) -> None:
-        bar.set_description_str(f"{title}: {stage}", refresh=False)
-        if bar.total is None or bar.n < bar.total - 1:
-            bar.update()
-        else:  # A search makes more steps than could be foreseen.
-            bar.refresh()
-
-    return step
-
-
-def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
-    """Do one image; whatever goes wrong is an outcome, too."""
+    A process beside has no bar, and no `step`.
+    """
     start = time.perf_counter()
     if source.fault is not None:
         return _failed(source, source.fault)
     try:
-        outcome = do(source, options, step)
+        outcome = do(source, options, step or (lambda _: None))
     except Exception as error:  # The other images are still done.
         return _failed(source, reason(error, source.name))
     seconds = time.perf_counter() - start
     facts = {**outcome.facts, "status": outcome.status, "seconds": round(seconds, 3)}
     detail = f"{outcome.detail}, " if outcome.detail else ""
     return outcome._replace(facts=facts, detail=f"{detail}{seconds:.2f} s")
-
-
-def _done_beside(do: Command, source: Source, options: Options) -> Outcome:
-    """Do one image in a process beside, which has no bar."""
-    return _done(do, source, options, lambda _: None)
 
 
 def _failed(source: Source, why: str) -> Outcome:
@@ -235,7 +217,7 @@ def _side_by_side(
         min(options.jobs, len(sources)), get_context("spawn"), _start_beside
     )
     try:
-        futures = [executor.submit(_done_beside, do, s, options) for s in sources]
+        futures = [executor.submit(_done, do, s, options) for s in sources]
         for source, future in zip(sources, futures, strict=True):
             try:
                 yield future.result()
@@ -293,9 +275,10 @@ def _print(outcome: Outcome, options: Options) -> None:
         sys.stdout.buffer.write(outcome.content)
         sys.stdout.buffer.flush()
     detail = outcome.detail if options.verbose else ""
-    if not outcome.is_data:
-        say(f"{outcome.text}, {detail}" if detail else outcome.text, options)
+    if detail and not outcome.is_data:
+        say(f"{outcome.text}, {detail}", options)
         return
     say(outcome.text, options)
-    if detail and not options.quiet and not options.as_json:
-        click.echo(f"{one_line(outcome.facts['input'])}: {detail}", err=True)
+    if detail:
+        name = one_line(outcome.facts["input"])
+        say(f"{name}: {detail}", replace(options, lines_on_stderr=True))

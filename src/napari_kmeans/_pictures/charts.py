@@ -2,23 +2,26 @@
 
 Each function takes arrays or numbers and returns a picture, (rows, columns, 3) of
 uint8: `draw_before_after` shows two images over their palette, `draw_curves` the
-quality of images for many numbers of colors, `draw_swatches` a palette alone. Files are
-left to the caller.
+quality of images for many numbers of colors, `draw_swatches` a palette alone.
+`encode_swatches` returns the content of a file, which may hold the palette as its own.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from napari_kmeans._files.indexed import MAX_FILE_COLORS, encode_indexed
+from napari_kmeans._files.read import ImageFile, encode_image
+from napari_kmeans._files.tiff import TIFF_SUFFIXES
 from napari_kmeans._pictures.display import displayed, displayed_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
     from PIL import Image
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "draw_before_after",
     "draw_curves",
     "draw_swatches",
+    "encode_swatches",
     "swatch_labels",
 ]
 
@@ -247,3 +251,26 @@ def swatch_labels(n_colors: int) -> NDArray[np.unsignedinteger[Any]]:
     labels = [row[places * len(row) // len(places)] for row in rows]
     dtype = np.uint8 if n_colors <= 256 else np.uint16
     return np.repeat(np.array(labels, dtype), side, axis=0)
+
+
+def encode_swatches(name: str, palette: NDArray[Any]) -> bytes:
+    """Draw colors (K, C) or (K,) into the content of an image file.
+
+    Where the format has a palette that can hold the colors, it is that of the file.
+    """
+    if not _holds(Path(name).suffix.lower(), palette):
+        return encode_image(name, ImageFile(draw_swatches(palette)))
+    is_gray = palette.ndim == 1 or palette.shape[1] == 1
+    colors = palette.reshape(-1, 1).repeat(3, axis=1) if is_gray else palette
+    labels = swatch_labels(len(colors))
+    return encode_indexed(name, labels, colors, keep_order=True)
+
+
+def _holds(suffix: str, palette: NDArray[Any]) -> bool:
+    """Whether an image file can have a palette as its own."""
+    n_channels = palette.shape[1] if palette.ndim == 2 else 1
+    if suffix in TIFF_SUFFIXES:
+        return n_channels in (1, 3) and palette.dtype in ("uint8", "uint16")
+    if palette.dtype != "uint8" or len(palette) > MAX_FILE_COLORS:
+        return False
+    return n_channels in {".png": (1, 3, 4), ".gif": (1, 3)}.get(suffix, ())
