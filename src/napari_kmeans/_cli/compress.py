@@ -28,9 +28,9 @@ from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
 from napari_kmeans._files.read import ImageFile, decode_image, encode_image
 from napari_kmeans._files.replace import replace_file
-from napari_kmeans._pictures.charts import Panel, draw_before_after
-from napari_kmeans._pictures.display import hex_colors, middle_plane
-from napari_kmeans._pictures.report import Comparison, render_page, render_section
+from napari_kmeans._pictures.charts import draw_before_after
+from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
+from napari_kmeans._pictures.report import render_page, render_section
 
 __all__ = ["apply", "compress"]
 
@@ -293,12 +293,14 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
         outcome = outcome._replace(content=done.content)
     else:
         replace_file(target, done.content, overwrite=options.force)
+    if source.picture is not None or options.report is not None:
+        comparison = _comparison(source, image, len(content), done)
     if source.picture is not None:
-        picture = _picture(source, image, len(content), done)
+        drawn = ImageFile(draw_before_after(comparison))
+        picture = encode_image(source.picture, drawn)
         replace_file(source.picture, picture, overwrite=options.force)
     if options.report is not None:
-        section = _section(source, image, len(content), done)
-        outcome = outcome._replace(section=section)
+        outcome = outcome._replace(section=render_section(comparison))
     return outcome
 
 
@@ -340,45 +342,36 @@ def _quality(done: Compressed) -> str:
     return "lossless" if done.psnr == math.inf else f"{done.psnr:.2f} dB"
 
 
-def _planes(image: ImageFile, done: Compressed) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the plane in the middle of an image before and after."""
-    before = middle_plane(image.pixels, image.has_channels)
-    return before, middle_plane(_compression.seen(done), done.image.has_channels)
-
-
-def _section(source: Source, image: ImageFile, size: int, done: Compressed) -> str:
-    """Write the part of the report about an image of `size` bytes."""
-    name, size_after = source.path.name, len(done.content)
-    shape = " x ".join(str(n) for n in image.pixels.shape)
-    n_before, n_after = counted_text(done.n_colors_before), counted_text(done.n_colors)
+def _comparison(
+    source: Source, image: ImageFile, size: int, done: Compressed
+) -> Comparison:
+    """Put together what people see of an image of `size` bytes, before and after."""
+    names = one_line(source.path.name), one_line(Path(str(source.target)).name)
+    sizes = size, len(done.content)
+    numbers = done.n_colors_before, done.n_colors
+    before, after = (
+        f"{n_bytes:,} bytes, {counted_text(n, 'color')}"
+        for n_bytes, n in zip(sizes, numbers, strict=True)
+    )
     figures = [
-        ("File", name, Path(str(source.target)).name),
-        ("Bytes", f"{size:,}", f"{size_after:,}"),
-        ("Share of the bytes", "100%", f"{size_after / size:.1%}"),
-        ("Colors", n_before, n_after),
-        ("Shape", shape, ""),
+        ("File", *names),
+        ("Bytes", f"{size:,}", f"{sizes[1]:,}"),
+        ("Share of the bytes", "100%", f"{sizes[1] / size:.1%}"),
+        ("Colors", counted_text(numbers[0]), counted_text(numbers[1])),
+        ("Shape", " x ".join(map(str, image.pixels.shape)), ""),
         ("Type of pixels", str(image.pixels.dtype), ""),
         ("PSNR", "", _quality(done)),
         ("Mean squared error", "", f"{done.mse:.4g}"),
     ]
-    palette, counts = done.mapped.palette, done.mapped.counts
-    planes = _planes(image, done)
-    return render_section(Comparison(one_line(name), *planes, palette, counts, figures))
-
-
-def _picture(source: Source, image: ImageFile, size: int, done: Compressed) -> bytes:
-    """Draw the comparison of an image of `size` bytes."""
-    names = source.path.name, Path(str(source.target)).name
-    details = (
-        f"{n_bytes:,} bytes, {counted_text(n_colors, 'color')}"
-        for n_bytes, n_colors in (
-            (size, done.n_colors_before),
-            (len(done.content), done.n_colors),
-        )
+    return Comparison(
+        middle_plane(image.pixels, image.has_channels),
+        middle_plane(_compression.seen(done), done.image.has_channels),
+        done.mapped.palette,
+        done.mapped.counts,
+        names,
+        (before, after),
+        figures,
     )
-    before, after = map(Panel, _planes(image, done), names, details)
-    drawn = draw_before_after(before, after, done.mapped.palette)
-    return encode_image(str(source.picture), ImageFile(drawn))
 
 
 def _report(outcomes: Sequence[Outcome], summary: str) -> bytes:

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from napari_kmeans._files.indexed import MAX_FILE_COLORS, encode_indexed
 from napari_kmeans._files.read import ImageFile, encode_image
 from napari_kmeans._files.tiff import TIFF_SUFFIXES
-from napari_kmeans._pictures.display import displayed, displayed_range
+from napari_kmeans._pictures.display import Comparison, displayed, displayed_range
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
     "Curve",
-    "Panel",
     "draw_before_after",
     "draw_curves",
     "draw_swatches",
@@ -63,17 +62,7 @@ _SWATCH_SIDE = 60
 _SWATCHES_WIDTH = _MOST_IN_A_ROW * _SWATCH_SIDE
 
 
-class Panel(NamedTuple):
-    """One of the two images, (rows, columns) or (rows, columns, C), and its text."""
-
-    pixels: NDArray[Any]
-    title: str
-    detail: str
-
-
-def draw_before_after(
-    before: Panel, after: Panel, palette: NDArray[Any]
-) -> NDArray[np.uint8]:
+def draw_before_after(comparison: Comparison) -> NDArray[np.uint8]:
     """Draw two images of one shape side by side over their palette.
 
     Large images are shrunk to `_LARGEST` pixels, small ones show their pixels as
@@ -82,8 +71,9 @@ def draw_before_after(
     """
     from PIL import Image, ImageDraw
 
-    low, high = displayed_range(before.pixels)
-    shown = [_resized(displayed(panel.pixels, low, high)) for panel in (before, after)]
+    low, high = displayed_range(comparison.before)
+    planes, palette = (comparison.before, comparison.after), comparison.palette
+    shown = [_resized(displayed(plane, low, high)) for plane in planes]
     n_swatches = min(len(palette), _MOST_SWATCHES)
     some = np.linspace(0, len(palette) - 1, n_swatches).round().astype(int)
     swatches = displayed(palette[np.newaxis, some], low, high)
@@ -97,12 +87,14 @@ def draw_before_after(
     )
     picture = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(picture)
-    for left, panel, image in zip(
-        (_MARGIN, _MARGIN + width + _GAP), (before, after), shown, strict=True
-    ):
-        _draw_titles(draw, (left, _MARGIN), width, panel)
+    texts = zip(comparison.names, comparison.details, strict=True)
+    lefts = (_MARGIN, _MARGIN + width + _GAP)
+    for left, image, text in zip(lefts, shown, texts, strict=True):
+        _draw_titles(draw, (left, _MARGIN), width, text)
         picture.paste(image, (left, top))
-        _draw_edge(draw, left, top, image.width, image.height)
+        # A thin line around an image, so that white ones end somewhere.
+        edge = (left - 1, top - 1, left + image.width, top + image.height)
+        draw.rectangle(edge, outline=_EDGE)
     _draw_swatches(picture, swatches, bottom)
     return np.asarray(picture)
 
@@ -122,14 +114,16 @@ def _resized(image: Image.Image) -> Image.Image:
     return image
 
 
-def _draw_titles(draw: Any, corner: tuple[int, int], width: int, panel: Panel) -> None:
+def _draw_titles(
+    draw: Any, corner: tuple[int, int], width: int, texts: tuple[str, str]
+) -> None:
     """Write the title and, below it, the detail, both cut to the width."""
     from PIL import ImageFont
 
     left, top = corner
     for text, size, ink, down in (
-        (panel.title, _TITLE_SIZE, _INK, 0),
-        (panel.detail, _DETAIL_SIZE, _FAINT, _TITLE_SIZE + 10),
+        (texts[0], _TITLE_SIZE, _INK, 0),
+        (texts[1], _DETAIL_SIZE, _FAINT, _TITLE_SIZE + 10),
     ):
         font = ImageFont.load_default(size)
         draw.text((left, top + down), _cut(text, font, width), fill=ink, font=font)
@@ -143,11 +137,6 @@ def _cut(text: str, font: Any, width: int) -> str:
         keep -= 1
         short = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
     return short
-
-
-def _draw_edge(draw: Any, left: int, top: int, width: int, height: int) -> None:
-    """Draw a thin line around an image, so that white ones end somewhere."""
-    draw.rectangle((left - 1, top - 1, left + width, top + height), outline=_EDGE)
 
 
 def _draw_swatches(picture: Image.Image, swatches: Image.Image, top: int) -> None:

@@ -2,22 +2,38 @@
 
 Arrays of any dtype come in; RGB pictures (`displayed`) and text (`hex_colors`) come
 out. Read `displayed` first. Charts and pages are made of these in `charts` and
-`report`.
+`report`, which both show a `Comparison`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["displayed", "displayed_range", "hex_colors", "middle_plane"]
+__all__ = ["Comparison", "displayed", "displayed_range", "hex_colors", "middle_plane"]
 
 _CHECKERS = (255, 226)
+
+
+class Comparison(NamedTuple):
+    """An image before and after, as planes (rows, columns) or (rows, columns, C)."""
+
+    before: NDArray[Any]
+    after: NDArray[Any]
+    palette: NDArray[Any]
+    # Pixels of each palette color.
+    counts: NDArray[np.int64]
+    # Names of both files, and a line about each.
+    names: tuple[str, str]
+    details: tuple[str, str]
+    # Rows of a table: a name, before, after.
+    figures: Sequence[tuple[str, str, str]]
 
 
 def middle_plane(pixels: NDArray[Any], has_channels: bool) -> NDArray[Any]:

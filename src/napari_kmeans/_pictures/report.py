@@ -10,39 +10,30 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 from string import Template
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._pictures.display import displayed, displayed_range, hex_colors
+from napari_kmeans._pictures.display import (
+    Comparison,
+    displayed,
+    displayed_range,
+    hex_colors,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["Comparison", "render_page", "render_section"]
+__all__ = ["render_page", "render_section"]
 
 _LARGEST = 1280
 _PHOTO_QUALITY = 85
 _MOST_SHOWN = 256
 # The part about one image stands between two of these.
 _CUT = "<!-- for each image -->\n"
-
-
-class Comparison(NamedTuple):
-    """An image before and after, as planes (rows, columns) or (rows, columns, C)."""
-
-    title: str
-    before: NDArray[Any]
-    after: NDArray[Any]
-    palette: NDArray[Any]
-    # Pixels of each palette color.
-    counts: NDArray[np.int64]
-    # Rows of the table: a name, before, after.
-    figures: Sequence[tuple[str, str, str]]
 
 
 def render_section(comparison: Comparison) -> str:
@@ -62,7 +53,7 @@ def render_section(comparison: Comparison) -> str:
         for row in comparison.figures
     )
     return Template(_parts()[1]).substitute(
-        title=html.escape(comparison.title),
+        title=html.escape(comparison.names[0]),
         size=f'width="{width}" height="{before.height * width // before.width}"',
         before_class=small,
         after_class=f"{small} after".strip(),
