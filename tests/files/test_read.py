@@ -11,14 +11,12 @@ from PIL import Image, ImageCms, ImageOps
 from napari_kmeans import ImageMetadata, read_metadata, write_indexed
 from napari_kmeans._files.read import (
     ImageFile,
-    check_fit,
     decode_image,
     default_suffix,
-    encode_image,
-    is_8_bit,
     read_image,
 )
 from napari_kmeans._files.replace import replace_file
+from napari_kmeans._files.write import check_fit, encode_image
 
 RGB_PROFILE = bytes(16) + b"RGB " + bytes(108)
 GRAY_PROFILE = bytes(16) + b"GRAY" + bytes(108)
@@ -185,7 +183,6 @@ def test_channels_of_a_microscope_come_last_and_go_back(tmp_path, axes, kind):
     assert image.metadata.axes == axes
     assert image.metadata.scale[-2:] == pytest.approx((0.2, 0.1))
     assert set(image.metadata.units[-2:]) == {"micrometer"}
-    assert not is_8_bit(image)
 
     name = "out.ome.tif" if kind == "ome" else "out.tif"
     replace_file(tmp_path / name, encode_image(name, image))
@@ -331,6 +328,13 @@ def test_bombs_are_refused_before_they_unfold(monkeypatch):
 def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, match):
     with pytest.raises(ValueError, match=match):
         check_fit(name, ImageFile(np.zeros(shape, dtype)))
+
+
+def test_channels_of_a_microscope_are_no_colors_for_a_photo_format():
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    check_fit("a.png", ImageFile(pixels, metadata=ImageMetadata("YXS")))
+    with pytest.raises(ValueError, match="3-channel uint8 pixels do not fit"):
+        check_fit("a.png", ImageFile(pixels, metadata=ImageMetadata("CYX")))
 
 
 @pytest.mark.parametrize(

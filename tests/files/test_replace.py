@@ -19,7 +19,10 @@ def names(folder):
 
 def run_python(code, path):
     """Run Python that writes to a file."""
-    start = "import os, sys; from napari_kmeans._files.replace import replace_file as write\n"
+    start = (
+        "import os, sys\n"
+        "from napari_kmeans._files.replace import replace_file as write\n"
+    )
     return subprocess.run(
         [sys.executable, "-c", start + code, str(path)],
         capture_output=True,

@@ -58,7 +58,7 @@ def _mode_to_keep(target: Path, overwrite: bool) -> int | None:
     if not stat.S_ISREG(status.st_mode):
         msg = "not a regular file"
         raise OSError(errno.EINVAL, msg)
-    return stat.S_IMODE(status.st_mode) & 0o777
+    return status.st_mode & 0o777
 
 
 def _put(temporary: Path, target: Path, overwrite: bool) -> None:
