@@ -264,17 +264,14 @@ def faults_in_words() -> Iterator[None]:
             yield
         except Refused:
             raise
-        except UnidentifiedImageError as error:
-            msg = "not an image, or of a format that cannot be read"
-            raise ValueError(msg) from error
-        except Image.DecompressionBombError as error:
-            msg = f"too many pixels: {error}"
-            raise ValueError(msg) from error
-        except MemoryError as error:
-            msg = "too many pixels: not enough memory"
-            raise ValueError(msg) from error
         except Exception as error:
             msg = f"the image cannot be read: {error or type(error).__name__}"
+            if isinstance(error, UnidentifiedImageError):
+                msg = "not an image, or of a format that cannot be read"
+            elif isinstance(error, Image.DecompressionBombError):
+                msg = f"too many pixels: {error}"
+            elif isinstance(error, MemoryError):
+                msg = "too many pixels: not enough memory"
             raise ValueError(msg) from error
 
 

@@ -14,17 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._files.formats import (
-    BYTE_COLORS,
-    INDEXED_SUFFIXES,
-    Refused,
-    check_pixel_limit,
-    faults_in_words,
-    format_of,
-    is_ome,
-    palette_misfit,
-)
-from napari_kmeans._files.gif import decode_gif, encode_gif, is_gif
+from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     NOTE_NAME,
@@ -32,16 +22,7 @@ from napari_kmeans._files.metadata import (
     note_of_sizes,
 )
 from napari_kmeans._files.palette_order import neighborly_order
-from napari_kmeans._files.png import shrink_png
 from napari_kmeans._files.replace import replace_file
-from napari_kmeans._files.tiff import (
-    StoredTiff,
-    decode_tiff,
-    default_axes,
-    encode_tiff,
-    is_tiff,
-    open_tiff,
-)
 from napari_kmeans._files.write import pillow_options
 
 if TYPE_CHECKING:
@@ -144,9 +125,9 @@ def write_indexed(
            [255,   0,   0]], dtype=uint8)
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in INDEXED_SUFFIXES:
-        known = f"{', '.join(INDEXED_SUFFIXES[:-1])} or {INDEXED_SUFFIXES[-1]}"
-        msg = f"path must end in {known}, got {suffix!r}"
+    if suffix not in formats.INDEXED_SUFFIXES:
+        *others, last = formats.INDEXED_SUFFIXES
+        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
         raise ValueError(msg)
     colors = _validated_palette(palette)
     array = _validated_labels(labels, len(colors))
@@ -204,11 +185,11 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
 def decode_indexed(content: bytes) -> IndexedImage:
     """Decode the content of a file that holds a palette, or raise ValueError."""
-    with faults_in_words():
-        if is_gif(content):
-            frames, palette = decode_gif(content)
+    with formats.faults_in_words():
+        if gif.is_gif(content):
+            frames, palette = gif.decode_gif(content)
             return IndexedImage(frames if len(frames) > 1 else frames[0], palette)
-        return _decode_tiff(content) if is_tiff(content) else _decode_png(content)
+        return _decode_tiff(content) if tiff.is_tiff(content) else _decode_png(content)
 
 
 def encode_indexed(
@@ -223,7 +204,7 @@ def encode_indexed(
 
     PNG files become smaller where the order of the palette may change.
     """
-    form = format_of(name)
+    form = formats.format_of(name)
     if form.name == "PNG":
         content = _encode_png(labels, palette, metadata, keep_order)
         if keep_order or len(palette) > _MOST_PACKED:
@@ -236,10 +217,11 @@ def encode_indexed(
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
         has_durations = len(metadata.durations) == len(frames)
         durations = metadata.durations if has_durations else ()
-        return encode_gif(frames, palette, durations)
+        return gif.encode_gif(frames, palette, durations)
     if not metadata.axes:
-        metadata = metadata._replace(axes=default_axes(labels.ndim))
-    return encode_tiff(StoredTiff(labels, metadata, palette), ome=is_ome(name))
+        metadata = metadata._replace(axes=tiff.default_axes(labels.ndim))
+    is_ome = formats.is_ome(name)
+    return tiff.encode_tiff(labels, metadata, palette, ome=is_ome)
 
 
 def _encode_png(
@@ -253,7 +235,7 @@ def _encode_png(
 
     image = Image.fromarray(labels.astype(np.uint8, copy=False))
     image.putpalette(palette[:, :3].tobytes())
-    options = pillow_options(format_of("image.png"), metadata)
+    options = pillow_options(formats.format_of("image.png"), metadata)
     if palette.shape[1] == 4:
         options["transparency"] = palette[:, 3].tobytes()
     note = note_of_sizes(metadata)
@@ -263,7 +245,7 @@ def _encode_png(
         options["pnginfo"].add_text(NOTE_NAME, note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
-    return shrink_png(buffer.getvalue(), keep_palette=keep_order)
+    return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)
 
 
 def _validated_palette(palette: ArrayLike) -> NDArray[np.unsignedinteger[Any]]:
@@ -292,7 +274,7 @@ def _validated_labels(
         if n_colors and not 0 <= index < n_colors:
             msg = f"labels must be between 0 and {n_colors - 1}, got {index}"
             raise ValueError(msg)
-    dtype = np.uint8 if n_colors <= BYTE_COLORS else np.uint16
+    dtype = np.uint8 if n_colors <= formats.BYTE_COLORS else np.uint16
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -302,14 +284,17 @@ def _check_fit(
     colors: NDArray[np.unsignedinteger[Any]],
 ) -> None:
     """Raise TypeError or ValueError unless a format holds labels and their colors."""
-    form = format_of(f"image{suffix}")
-    misfit = palette_misfit(form, labels.ndim, colors) if labels.size else "axes"
+    form = formats.format_of(f"image{suffix}")
+    n_axes = labels.ndim if labels.size else 0
+    misfit = formats.palette_misfit(form, n_axes, colors)
     if misfit is None:
         return
     file = f" in a {suffix} file"
     shapes = _SHAPES.get(int(min(form.most_axes, 4)), "(..., rows, columns)")
     most = f"{form.most_colors} colors{'' if form.has_measurements else file}"
-    is_for_tiff = palette_misfit(format_of("image.tif"), 2, colors) is None
+    is_for_tiff = (
+        formats.palette_misfit(formats.format_of("image.tif"), 2, colors) is None
+    )
     texts = {
         "axes": f"labels must have shape {shapes}, got {labels.shape}",
         "dtype": f"palette must have dtype uint8{file}, got {colors.dtype}",
@@ -327,12 +312,12 @@ def _check_fit(
 
 def _decode_tiff(content: bytes) -> IndexedImage:
     """Decode a TIFF file with a color map."""
-    with open_tiff(io.BytesIO(content)) as file:
-        stored = decode_tiff(file, len(content))
-    if stored.palette is None:
+    with tiff.open_tiff(io.BytesIO(content)) as file:
+        labels, header = tiff.decode_tiff(file, len(content))
+    if header.palette is None:
         msg = "its pixels are not indices"
-        raise Refused(msg)
-    return IndexedImage(stored.array, stored.palette)
+        raise formats.Refused(msg)
+    return IndexedImage(labels, header.palette)
 
 
 def _decode_png(content: bytes) -> IndexedImage:
@@ -342,8 +327,8 @@ def _decode_png(content: bytes) -> IndexedImage:
     with Image.open(io.BytesIO(content)) as image:
         if image.format != "PNG" or image.mode != "P":
             msg = f"it is a {image.format} file with {image.mode} pixels"
-            raise Refused(msg)
-        check_pixel_limit((image.height, image.width), len(content))
+            raise formats.Refused(msg)
+        formats.check_pixel_limit((image.height, image.width), len(content))
         labels = np.array(image)
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         if "transparency" in image.info:

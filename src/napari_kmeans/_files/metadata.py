@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
+
+# Size and unit of a pixel along each axis.
+Sizes: TypeAlias = dict[str, tuple[float, str]]
 
 __all__ = [
     "LENGTHS",
@@ -23,6 +28,7 @@ __all__ = [
     "NO_METADATA",
     "TIMES",
     "ImageMetadata",
+    "Sizes",
     "canonical_unit",
     "has_channel_axis",
     "note_of_sizes",
@@ -99,16 +105,14 @@ def has_channel_axis(metadata: ImageMetadata) -> bool:
     return "C" in metadata.axes and "S" not in metadata.axes
 
 
-def sizes_of(metadata: ImageMetadata) -> dict[str, tuple[float, str]]:
+def sizes_of(metadata: ImageMetadata) -> Sizes:
     """Return size and unit of a pixel along each axis, or nothing if not known."""
     pairs = zip(metadata.scale, metadata.units, strict=False)
     return dict(zip(metadata.axes, pairs, strict=False))
 
 
 def with_axes(
-    metadata: ImageMetadata,
-    axes: str,
-    sizes: dict[str, tuple[float, str]] | None = None,
+    metadata: ImageMetadata, axes: str, sizes: Sizes | None = None
 ) -> ImageMetadata:
     """Replace the axes, and the `sizes`, which are else those of before.
 
@@ -152,7 +156,7 @@ def note_of_sizes(metadata: ImageMetadata) -> str | None:
     return json.dumps(sizes_of(metadata))
 
 
-def sizes_of_note(text: object) -> dict[str, tuple[float, str]]:
+def sizes_of_note(text: object) -> Sizes:
     """Read the text that `note_of_sizes` returns of a plane, or nothing of another."""
     try:
         note = json.loads(str(text))

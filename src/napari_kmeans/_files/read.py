@@ -15,13 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._files.formats import (
-    Refused,
-    check_pixel_limit,
-    faults_in_words,
-    format_of_pillow,
-)
-from napari_kmeans._files.gif import durations_of_gif
+from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     NOTE_NAME,
@@ -32,19 +26,6 @@ from napari_kmeans._files.metadata import (
     turned,
     with_axes,
 )
-from napari_kmeans._files.png import (
-    decode_deep_png,
-    durations_of_png,
-    exif_of_png,
-    is_deep_png,
-)
-from napari_kmeans._files.tiff import (
-    decode_tiff,
-    has_deep_palette,
-    is_tiff,
-    open_tiff,
-    read_tiff_header,
-)
 
 if TYPE_CHECKING:
     import os
@@ -52,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
     from tifffile import TiffFile
+
+    from napari_kmeans._files.metadata import Sizes
 
 __all__ = [
     "ImageFile",
@@ -122,11 +105,11 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     """
     content = read_content(path)
     _check_content(content)
-    with faults_in_words():
-        if is_tiff(content):
-            with open_tiff(io.BytesIO(content)) as file:
+    with formats.faults_in_words():
+        if tiff.is_tiff(content):
+            with tiff.open_tiff(io.BytesIO(content)) as file:
                 if not _is_flat_photo(file):
-                    header = read_tiff_header(file)
+                    header = tiff.read_tiff_header(file)
                     samples = "" if header.palette is None else "S"
                     return with_axes(header.metadata, header.metadata.axes + samples)
         with _opened(content) as image:
@@ -148,9 +131,9 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
 def decode_image(content: bytes) -> ImageFile:
     """Read the content of an image file, or raise ValueError."""
     _check_content(content)
-    with faults_in_words():
-        if is_tiff(content):
-            with open_tiff(io.BytesIO(content)) as file:
+    with formats.faults_in_words():
+        if tiff.is_tiff(content):
+            with tiff.open_tiff(io.BytesIO(content)) as file:
                 if not _is_flat_photo(file):
                     return _decode_tiff(file, len(content))
         # Pillow knows more of the colors and compressions that photos have.
@@ -166,15 +149,15 @@ def default_suffix(file: IO[bytes]) -> str:
 
     head = file.read(32)
     file.seek(0)
-    if is_deep_png(head):
+    if png.is_deep_png(head):
         return ".tif"
     try:
-        with faults_in_words():
-            if is_tiff(head):
-                with open_tiff(file) as tiff:
-                    if _is_flat_photo(tiff):
+        with formats.faults_in_words():
+            if tiff.is_tiff(head):
+                with tiff.open_tiff(file) as opened:
+                    if _is_flat_photo(opened):
                         return ".png"
-                    return ".ome.tif" if tiff.is_ome else ".tif"
+                    return ".ome.tif" if opened.is_ome else ".tif"
             with Image.open(file) as image:
                 if image.mode.startswith(("I", "F")):
                     return ".tif"
@@ -196,7 +179,7 @@ def _opened(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content))
     if image.format == "PNG" and "Raw profile type exif" not in image.info:
         # Pillow would decode the pixels to look for EXIF data behind them.
-        image.info.setdefault("exif", exif_of_png(content))
+        image.info.setdefault("exif", png.exif_of_png(content))
     return image
 
 
@@ -207,11 +190,13 @@ def _decode_with_pillow(content: bytes) -> ImageFile:
     with _opened(content) as image:
         n_frames = _n_frames(image)
         if n_frames > 1:
-            check_pixel_limit((n_frames, image.height, image.width), len(content))
+            formats.check_pixel_limit(
+                (n_frames, image.height, image.width), len(content)
+            )
             return _decode_film(image, n_frames)
         # Loading a TIFF file turns it, and then forgets how it lay.
         metadata = _photo_metadata(image)
-        if is_deep_png(content):
+        if png.is_deep_png(content):
             orientation = image.getexif().get(_ORIENTATION, 1)
             pixels = turn_upright(_decode_deep_png(content), "YX", orientation)
         else:
@@ -222,11 +207,11 @@ def _decode_with_pillow(content: bytes) -> ImageFile:
 
 def _n_frames(image: Image.Image) -> int:
     """Count the frames that are images of their own, or refuse the file."""
-    frames = format_of_pillow(image.format or "").frames
+    frames = formats.format_of_pillow(image.format or "").frames
     n_frames = 1 if frames == "left out" else int(getattr(image, "n_frames", 1))
     if n_frames > 1 and frames == "refused":
         msg = f"the file holds {n_frames} frames of a {image.format} file"
-        raise Refused(msg)
+        raise formats.Refused(msg)
     return n_frames
 
 
@@ -251,7 +236,7 @@ def _photo_metadata(image: Image.Image) -> ImageMetadata:
     return turned(metadata, image.getexif().get(_ORIENTATION, 1))
 
 
-def _sizes(image: Image.Image) -> dict[str, tuple[float, str]]:
+def _sizes(image: Image.Image) -> Sizes:
     """Read the resolution of a photo, as the size of its pixels in inches.
 
     PNG files may have a note of other sizes.
@@ -291,9 +276,9 @@ def _film_metadata(image: Image.Image, durations: tuple[float, ...]) -> ImageMet
 def _durations(image: Image.Image, content: bytes, n_frames: int) -> tuple[float, ...]:
     """Return the seconds that each frame is shown, if possible without its pixels."""
     if image.format == "GIF":
-        return durations_of_gif(content)
+        return gif.durations_of_gif(content)
     if image.format == "PNG":
-        return durations_of_png(content, n_frames)
+        return png.durations_of_png(content, n_frames)
     durations = []
     for number in range(n_frames):
         image.seek(number)
@@ -308,7 +293,7 @@ def _duration(image: Image.Image) -> float:
 
 def _decode_deep_png(content: bytes) -> NDArray[np.uint16]:
     """Decode a PNG file of 16 bits per channel, gray with alpha as RGBA."""
-    pixels = decode_deep_png(content)
+    pixels = png.decode_deep_png(content)
     if pixels.shape[-1] == 1:
         return pixels[..., 0]
     return pixels[..., [0, 0, 0, 1]] if pixels.shape[-1] == 2 else pixels
@@ -323,7 +308,7 @@ def _refuse_reduced_depth(image: Image.Image) -> None:
         msg = (
             f"16-bit colors of a {image.format} file cannot be read, only PNG and TIFF"
         )
-        raise Refused(msg)
+        raise formats.Refused(msg)
 
 
 def _is_deep(form: str | None, args: Any) -> bool:
@@ -378,11 +363,11 @@ def _kept_profile(image: Image.Image) -> bytes | None:
 
 def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
     """Decode a TIFF file of measurements or indices, channels last."""
-    stored = decode_tiff(file, n_bytes)
-    pixels, metadata = stored.array, stored.metadata
-    has_alpha = stored.has_alpha and pixels.shape[-1] == 4
-    if stored.palette is not None:
-        pixels = stored.palette[np.minimum(pixels, len(stored.palette) - 1)]
+    pixels, header = tiff.decode_tiff(file, n_bytes)
+    metadata, palette = header.metadata, header.palette
+    has_alpha = header.has_alpha and pixels.shape[-1] == 4
+    if palette is not None:
+        pixels = palette[np.minimum(pixels, len(palette) - 1)]
         metadata = with_axes(metadata, metadata.axes + "S")
     elif has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
@@ -403,7 +388,7 @@ def _is_flat_photo(file: TiffFile) -> bool:
         return False
     if len(file.series[0].shape) > 2 + (page.samplesperpixel > 1):
         return False
-    if has_deep_palette(page):
+    if tiff.has_deep_palette(page):
         return False
     n_channels = page.samplesperpixel
     if page.photometric == PHOTOMETRIC.MINISBLACK:

@@ -1,10 +1,10 @@
 """TIFF files of any number of axes, plain or as ImageJ and OME describe them.
 
-`encode_tiff` and `decode_tiff` turn a `StoredTiff` into the content of a file and back;
-`read_tiff_header` reads all but the pixels. Pixels, resolutions and descriptions are
-read by tifffile. A private tag keeps what no standard tag holds: how many entries of a
-color map are the palette, of which dtype, and the axes of length 1. Photographs, which
-Pillow reads better, are left to `read`.
+`encode_tiff` and `decode_tiff` turn an array and its metadata into the content of a
+file and back; `read_tiff_header` reads all but the pixels. Pixels, resolutions and
+descriptions are read by tifffile. A private tag keeps what no standard tag holds: how
+many entries of a color map are the palette, of which dtype, and the axes of length 1.
+Photographs, which Pillow reads better, are left to `read`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tifffile import TiffFile, TiffPage
 
-    Sizes = dict[str, tuple[float, str]]
+    from napari_kmeans._files.metadata import Sizes
 
 __all__ = [
-    "StoredTiff",
     "TiffHeader",
     "decode_tiff",
     "default_axes",
@@ -73,17 +72,6 @@ _OME_SIZES = {
 _RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
 
 
-class StoredTiff(NamedTuple):
-    """An array as it is stored in a file, and what it means."""
-
-    # In the order of the axes of the metadata, "S" for samples of a color.
-    array: NDArray[Any]
-    metadata: ImageMetadata
-    # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
-    palette: NDArray[Any] | None = None
-    has_alpha: bool = False
-
-
 class TiffHeader(NamedTuple):
     """What a TIFF file says of its one image, or stack."""
 
@@ -93,6 +81,7 @@ class TiffHeader(NamedTuple):
     orientation: int
     # Of the array when it lies upright, samples last.
     metadata: ImageMetadata
+    # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
     palette: NDArray[Any] | None
     has_alpha: bool
 
@@ -107,15 +96,22 @@ def default_axes(n_spatial: int) -> str:
     return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
 
 
-def encode_tiff(stored: StoredTiff, *, ome: bool) -> bytes:
-    """Encode an array, compressed without loss.
+def encode_tiff(
+    array: NDArray[Any],
+    metadata: ImageMetadata,
+    palette: NDArray[Any] | None = None,
+    *,
+    has_alpha: bool = False,
+    ome: bool,
+) -> bytes:
+    """Encode an array, or the indices of an RGB palette, compressed without loss.
 
-    Sizes of pixels that are not in inches, and more axes than two, are described for
-    ImageJ where it can read the array, else for OME.
+    The axes of the metadata are those of the array, "S" for samples of a color. Sizes
+    of pixels that are not in inches, and more axes than two, are described for ImageJ
+    where it can read the array, else for OME.
     """
     import tifffile
 
-    array, metadata, palette = stored.array, stored.metadata, stored.palette
     options: dict[str, Any] = {"photometric": "minisblack"}
     if palette is not None:
         options |= _color_map(palette, array, metadata.axes)
@@ -123,10 +119,10 @@ def encode_tiff(stored: StoredTiff, *, ome: bool) -> bytes:
         options["planarconfig"] = "contig"
         if array.shape[-1] in (3, 4):
             options["photometric"] = "rgb"
-        if stored.has_alpha:
+        if has_alpha:
             options["extrasamples"] = ["unassalpha"]
-    dialect = "ome" if ome else _dialect(stored)
-    if dialect == "ome" and not _fits_ome(stored):
+    dialect = "ome" if ome else _dialect(array, metadata, palette)
+    if dialect == "ome" and not _fits_ome(array, metadata):
         msg = f"OME-TIFF cannot hold {array.dtype} with axes {metadata.axes}"
         raise ValueError(msg)
     if dialect == "imagej" and array.shape[-1] == 1:
@@ -205,7 +201,7 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     )
 
 
-def decode_tiff(file: TiffFile, n_bytes: int) -> StoredTiff:
+def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[NDArray[Any], TiffHeader]:
     """Decode the one image, or stack, of a TIFF file, upright and samples last.
 
     Raises Refused where it is not known what the pixels mean.
@@ -216,9 +212,7 @@ def decode_tiff(file: TiffFile, n_bytes: int) -> StoredTiff:
     if "S" in axes:
         array, axes = np.moveaxis(array, axes.index("S"), -1), _samples_last(axes)
     array = turn_upright(array, axes, header.orientation)
-    return StoredTiff(
-        np.ascontiguousarray(array), header.metadata, header.palette, header.has_alpha
-    )
+    return np.ascontiguousarray(array), header
 
 
 def has_deep_palette(page: TiffPage) -> bool:
@@ -250,36 +244,35 @@ def _color_map(
     }
 
 
-def _dialect(stored: StoredTiff) -> str:
+def _dialect(
+    array: NDArray[Any], metadata: ImageMetadata, palette: NDArray[Any] | None
+) -> str:
     """Choose for whom the image is described: "plain", "imagej" or "ome"."""
-    array, sizes = stored.array, sizes_of(stored.metadata)
-    axes = without_axis(stored.metadata, "S").axes
-    has_samples = "S" in stored.metadata.axes
+    sizes, axes = sizes_of(metadata), without_axis(metadata, "S").axes
+    has_samples = "S" in metadata.axes
     if len(axes) == 2 and sizes.get("X", (1.0, "inch"))[1] == "inch":
         return "plain"
     lengths = {unit for axis, (_, unit) in sizes.items() if axis in "ZYX"}
-    in_order = [a for a in _STANDARD_AXES if a in stored.metadata.axes]
     if (
-        "".join(in_order) == stored.metadata.axes
+        [a for a in _STANDARD_AXES if a in metadata.axes] == list(metadata.axes)
         and axes.endswith("YX")
         # ImageJ has one unit for all lengths.
         and len(lengths) <= 1
         and str(array.dtype) in _IMAGEJ_DTYPES
-        and (stored.palette is None or array.dtype == np.uint8)
+        and (palette is None or array.dtype == np.uint8)
         and (not has_samples or (array.dtype == np.uint8 and array.shape[-1] == 3))
         and array.nbytes < _MOST_BYTES
     ):
         return "imagej"
-    return "ome" if _fits_ome(stored) else "plain"
+    return "ome" if _fits_ome(array, metadata) else "plain"
 
 
-def _fits_ome(stored: StoredTiff) -> bool:
+def _fits_ome(array: NDArray[Any], metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
-    axes = stored.metadata.axes
     return (
-        set(axes) <= set(_STANDARD_AXES)
-        and without_axis(stored.metadata, "S").axes.endswith("YX")
-        and str(stored.array.dtype) in _OME_DTYPES
+        set(metadata.axes) <= set(_STANDARD_AXES)
+        and without_axis(metadata, "S").axes.endswith("YX")
+        and str(array.dtype) in _OME_DTYPES
     )
 
 
@@ -405,8 +398,8 @@ def _ome_sizes(file: TiffFile) -> Sizes:
 def _imagej_sizes(file: TiffFile, page: TiffPage) -> Sizes:
     """Read what ImageJ says, and the resolution, which counts in its unit."""
     about = file.imagej_metadata or {}
-    unit = str(about.get("unit", "")).replace("\\u00B5", "\N{MICRO SIGN}")
-    unit = canonical_unit(unit)
+    spelling = str(about.get("unit", "")).replace("\\u00B5", "\N{MICRO SIGN}")
+    unit = canonical_unit(spelling)
     found = {} if unit == "pixel" else _lengths(page, unit)
     if found and "spacing" in about:
         found["Z"] = abs(float(about["spacing"])), unit

@@ -13,21 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_kmeans._files.formats import (
-    Format,
-    format_of,
-    is_ome,
-    palette_misfit,
-    pixel_misfit,
-    writable_suffixes,
-)
+from napari_kmeans._files import formats, png, tiff
 from napari_kmeans._files.metadata import (
     ImageMetadata,
     has_channel_axis,
     pixels_per_meter,
 )
-from napari_kmeans._files.png import shrink_png
-from napari_kmeans._files.tiff import StoredTiff, default_axes, encode_tiff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +36,8 @@ def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) 
 
     With a `palette`, in its colors; a format of measurements needs no palette for them.
     """
-    form, suffix = format_of(name), Path(name).suffix.lower()
-    if suffix not in writable_suffixes():
+    form, suffix = formats.format_of(name), Path(name).suffix.lower()
+    if suffix not in formats.writable_suffixes():
         ending = f"suffix {suffix!r}" if suffix else "name without suffix"
         msg = f"cannot write {name}: {ending} names no image format, choose .png"
         raise ValueError(msg)
@@ -54,10 +45,14 @@ def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) 
     n_axes = pixels.ndim - image.has_channels
     n_channels = pixels.shape[-1] if image.has_channels else 1
     are_colors = n_channels in (1, 3, 4) and not has_channel_axis(image.metadata)
-    misfit = pixel_misfit(form, n_axes, pixels.dtype, n_channels if are_colors else 0)
+    misfit = formats.pixel_misfit(
+        form, n_axes, pixels.dtype, n_channels if are_colors else 0
+    )
     if misfit is None and palette is not None and form.most_colors:
         misfit = (
-            None if form.has_measurements else palette_misfit(form, n_axes, palette)
+            None
+            if form.has_measurements
+            else formats.palette_misfit(form, n_axes, palette)
         )
     if misfit is None:
         return
@@ -77,12 +72,12 @@ def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) 
 def encode_image(name: str, image: ImageFile) -> bytes:
     """Encode an image in the format of a file name, or raise ValueError."""
     check_fit(name, image)
-    if format_of(name).name == "TIFF":
+    if formats.format_of(name).name == "TIFF":
         return _encode_tiff(name, image)
     return _encode_with_pillow(name, image)
 
 
-def pillow_options(form: Format, metadata: ImageMetadata) -> dict[str, Any]:
+def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
     """Return what Pillow is told to write, as far as the format holds it."""
     from PIL import Image
 
@@ -107,21 +102,23 @@ def _encode_tiff(name: str, image: ImageFile) -> bytes:
     """Encode pixels of any dtype and any number of axes."""
     pixels, metadata = image.pixels, image.metadata
     if not metadata.axes:
-        axes = default_axes(pixels.ndim - image.has_channels)
+        axes = tiff.default_axes(pixels.ndim - image.has_channels)
         metadata = metadata._replace(axes=axes + "S" * image.has_channels)
     if image.has_channels and has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
-    stored = StoredTiff(
-        np.ascontiguousarray(pixels), metadata, has_alpha=image.has_alpha
+    return tiff.encode_tiff(
+        np.ascontiguousarray(pixels),
+        metadata,
+        has_alpha=image.has_alpha,
+        ome=formats.is_ome(name),
     )
-    return encode_tiff(stored, ome=is_ome(name))
 
 
 def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
     """Encode gray, RGB or RGBA pixels of 8 bits."""
     from PIL import Image
 
-    form, metadata = format_of(name), image.metadata
+    form, metadata = formats.format_of(name), image.metadata
     # Where a gray image becomes RGB, a gray profile would not be true of it.
     if not (image.has_channels or form.has_gray):
         metadata = metadata._replace(icc_profile=None)
@@ -134,4 +131,6 @@ def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
         msg = f"the image does not fit into a {suffix} file: {error}"
         raise ValueError(msg) from error
     content = buffer.getvalue()
-    return shrink_png(content, keep_palette=False) if form.name == "PNG" else content
+    return (
+        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
+    )
