@@ -52,7 +52,7 @@ _MOST_PER_METER = (1 << 31) * 0.0254
 Misfit = Literal["axes", "dtype", "channels", "colors", "opacity"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """What the files of a format hold; the defaults suit formats for photographs."""
 
@@ -80,8 +80,6 @@ class Format:
     # Most dots per inch that Pillow writes to the header; 0 where there is no place.
     most_dpi: float = 0
     has_exif_resolution: bool = False
-    # Whether its files are pictures of pixels, and not of something around them.
-    is_for_pixels: bool = True
     # What Pillow is told when it writes.
     save_options: dict[str, Any] = field(default_factory=dict)
 
@@ -149,13 +147,11 @@ _FORMATS = (
     ),
     Format("BMP", (".bmp",), is_lossless=True, most_dpi=_MOST_PER_METER),
     Format("PSD", (".psd",), frames="left out"),
-    Format("ICO", (".ico",), frames="left out", is_for_pixels=False),
-    Format("ICNS", (".icns",), frames="left out", is_for_pixels=False),
-    *(
-        Format(name, is_for_pixels=False)
-        for name in ("BUFR", "EPS", "GRIB", "HDF5", "PALM", "PDF", "WMF")
-    ),
+    Format("ICO", (".ico",), frames="left out"),
+    Format("ICNS", (".icns",), frames="left out"),
 )
+# Pillow would write these as pictures of something else than the pixels.
+_NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes}
 INDEXED_SUFFIXES = tuple(
     s for form in _FORMATS if form.most_colors for s in form.suffixes
@@ -208,7 +204,7 @@ def _pixel_suffixes(codecs: dict[str, Any]) -> set[str]:
     return {
         suffix
         for suffix, name in Image.registered_extensions().items()
-        if name in codecs and format_of_pillow(name).is_for_pixels
+        if name in codecs and name not in _NOT_FOR_PIXELS
     }
 
 
@@ -217,8 +213,8 @@ def pixel_misfit(
 ) -> Misfit | None:
     """Return what of an image a format cannot hold, or None if it holds all of it.
 
-    `n_axes` counts rows, columns and the axes before them. `n_channels` is 0 for
-    channels that are no gray, RGB or RGBA, as those of a microscope.
+    `n_axes` counts rows, columns and the axes before them. `n_channels` is 0 where the
+    channels are not gray, RGB or RGBA, but those of a microscope.
     """
     if not 2 <= n_axes <= form.most_axes:
         return "axes"

@@ -26,6 +26,7 @@ __all__ = [
     "LENGTHS",
     "NOTE_NAME",
     "NO_METADATA",
+    "RESOLUTION_UNITS",
     "TIMES",
     "ImageMetadata",
     "Sizes",
@@ -64,7 +65,9 @@ _SPELLINGS = {symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()} |
     "sec": "second",
     "hr": "hour",
 }
-# Orientations of EXIF and TIFF whose rows are columns.
+# TIFF 6.0, section 8, and EXIF: values of ResolutionUnit.
+RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
+# Orientations whose rows are columns.
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 
 

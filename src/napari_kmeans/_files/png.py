@@ -63,9 +63,9 @@ def is_deep_png(content: bytes) -> bool:
 
 
 def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
-    """Decode a PNG file of 16 bits per channel to (rows, columns, C).
+    """Decode a PNG file of 16 bits per channel, gray with opacity as RGBA.
 
-    Pillow would drop the lower 8 bits. The last of 2 or 4 channels is opacity.
+    Pillow would drop the lower 8 bits.
     """
     import oxipng
 
@@ -91,7 +91,9 @@ def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
         opaque = (pixels != np.frombuffer(key, ">u2")).any(axis=-1, keepdims=True)
         alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
         pixels = np.concatenate([pixels, alpha], axis=-1)
-    return pixels
+    if pixels.shape[-1] == 1:
+        return pixels[..., 0]
+    return pixels[..., [0, 0, 0, 1]] if pixels.shape[-1] == 2 else pixels
 
 
 def exif_of_png(content: bytes) -> bytes:

@@ -19,6 +19,7 @@ from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     NOTE_NAME,
+    RESOLUTION_UNITS,
     ImageMetadata,
     has_channel_axis,
     sizes_of_note,
@@ -29,6 +30,7 @@ from napari_kmeans._files.metadata import (
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -44,11 +46,6 @@ __all__ = [
     "read_image",
     "read_metadata",
 ]
-
-# Tags of EXIF and TIFF.
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_ORIENTATION = 274
-_UNIT_OF_TAG = {2: "inch", 3: "centimeter"}
 
 
 class ImageFile(NamedTuple):
@@ -114,9 +111,13 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
                     return with_axes(header.metadata, header.metadata.axes + samples)
         with _opened(content) as image:
             n_frames = _n_frames(image)
-            if n_frames > 1:
-                return _film_metadata(image, _durations(image, content, n_frames))
-            return _photo_metadata(image)
+            if n_frames == 1:
+                return _photo_metadata(image)
+            if image.format == "GIF":
+                return _film_metadata(image, gif.durations_of_gif(content))
+            if image.format == "PNG":
+                return _film_metadata(image, png.durations_of_png(content, n_frames))
+            return _decode_film(image, n_frames).metadata
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -197,8 +198,9 @@ def _decode_with_pillow(content: bytes) -> ImageFile:
         # Loading a TIFF file turns it, and then forgets how it lay.
         metadata = _photo_metadata(image)
         if png.is_deep_png(content):
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            pixels = turn_upright(_decode_deep_png(content), "YX", orientation)
+            pixels = turn_upright(
+                png.decode_deep_png(content), "YX", _orientation(image)
+            )
         else:
             image.load()
             pixels = _pixels(ImageOps.exif_transpose(_in_srgb(image)))
@@ -233,7 +235,13 @@ def _photo_metadata(image: Image.Image) -> ImageMetadata:
     axes = "YX" if is_gray and not image.has_transparency_data else "YXS"
     metadata = ImageMetadata(icc_profile=_kept_profile(image))
     metadata = with_axes(metadata, axes, _sizes(image))
-    return turned(metadata, image.getexif().get(_ORIENTATION, 1))
+    return turned(metadata, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    from PIL.ExifTags import Base
+
+    return int(image.getexif().get(Base.Orientation, 1))
 
 
 def _sizes(image: Image.Image) -> Sizes:
@@ -241,20 +249,23 @@ def _sizes(image: Image.Image) -> Sizes:
 
     PNG files may have a note of other sizes.
     """
+    from PIL.ExifTags import Base
+
     if noted := sizes_of_note(image.info.get(NOTE_NAME)):
         return noted
     unit: str | None = "inch"
     resolution = image.info.get("dpi")
     if resolution is None:
         tags = image.getexif()
-        unit = _UNIT_OF_TAG.get(tags.get(_RESOLUTION_UNIT, 2))
-        resolution = tags.get(_X_RESOLUTION, 0), tags.get(_Y_RESOLUTION, 0)
+        unit = RESOLUTION_UNITS.get(tags.get(Base.ResolutionUnit, 2))
+        resolution = tags.get(Base.XResolution, 0), tags.get(Base.YResolution, 0)
     try:
         across, down = (1 / float(value) for value in resolution)
     except (TypeError, ValueError, ZeroDivisionError):
         return {}
-    known = unit is not None and min(across, down) > 0
-    return {"Y": (down, str(unit)), "X": (across, str(unit))} if known else {}
+    if unit is None or not min(across, down) > 0:
+        return {}
+    return {"Y": (down, unit), "X": (across, unit)}
 
 
 def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
@@ -264,47 +275,20 @@ def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
     for number in range(n_frames):
         image.seek(number)
         stack[number] = np.array(image.convert("RGBA"))
-        durations.append(_duration(image))
-    return _image_file(stack, _film_metadata(image, tuple(durations)))
+        durations.append(float(image.info.get("duration", 0) or 0) / 1000)
+    return _image_file(stack, _film_metadata(image, durations))
 
 
-def _film_metadata(image: Image.Image, durations: tuple[float, ...]) -> ImageMetadata:
+def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetadata:
     profile = _kept_profile(image)
-    return ImageMetadata("TYXS", icc_profile=profile, durations=durations)
-
-
-def _durations(image: Image.Image, content: bytes, n_frames: int) -> tuple[float, ...]:
-    """Return the seconds that each frame is shown, if possible without its pixels."""
-    if image.format == "GIF":
-        return gif.durations_of_gif(content)
-    if image.format == "PNG":
-        return png.durations_of_png(content, n_frames)
-    durations = []
-    for number in range(n_frames):
-        image.seek(number)
-        image.load()
-        durations.append(_duration(image))
-    return tuple(durations)
-
-
-def _duration(image: Image.Image) -> float:
-    return float(image.info.get("duration", 0) or 0) / 1000
-
-
-def _decode_deep_png(content: bytes) -> NDArray[np.uint16]:
-    """Decode a PNG file of 16 bits per channel, gray with alpha as RGBA."""
-    pixels = png.decode_deep_png(content)
-    if pixels.shape[-1] == 1:
-        return pixels[..., 0]
-    return pixels[..., [0, 0, 0, 1]] if pixels.shape[-1] == 2 else pixels
+    return ImageMetadata("TYXS", icc_profile=profile, durations=tuple(durations))
 
 
 def _refuse_reduced_depth(image: Image.Image) -> None:
     """Refuse colors of 16 bits, of which Pillow would drop the lower 8."""
-    deep = image.mode in ("RGB", "RGBA", "LA", "L") and any(
-        _is_deep(image.format, tile[3]) for tile in getattr(image, "tile", ())
-    )
-    if deep and image.format != "PNG":
+    tiles = getattr(image, "tile", ())
+    is_8_bit = image.mode in ("RGB", "RGBA", "LA", "L") and image.format != "PNG"
+    if is_8_bit and any(_is_deep(image.format, tile[3]) for tile in tiles):
         msg = (
             f"16-bit colors of a {image.format} file cannot be read, only PNG and TIFF"
         )

@@ -20,6 +20,7 @@ import numpy as np
 from napari_kmeans._files.formats import Refused, check_pixel_limit
 from napari_kmeans._files.metadata import (
     LENGTHS,
+    RESOLUTION_UNITS,
     TIMES,
     ImageMetadata,
     canonical_unit,
@@ -68,8 +69,6 @@ _OME_SIZES = {
     "Y": ("PhysicalSizeY", "\N{MICRO SIGN}m"),
     "X": ("PhysicalSizeX", "\N{MICRO SIGN}m"),
 }
-# TIFF 6.0, section 8: ResolutionUnit.
-_RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
 
 
 class TiffHeader(NamedTuple):
@@ -374,7 +373,7 @@ def _sizes(file: TiffFile, page: TiffPage) -> Sizes:
         return _ome_sizes(file)
     if file.is_imagej:
         return _imagej_sizes(file, page)
-    unit = _RESOLUTION_UNITS.get(page.resolutionunit)
+    unit = RESOLUTION_UNITS.get(page.resolutionunit)
     return _lengths(page, unit) if unit else {}
 
 

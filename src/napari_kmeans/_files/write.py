@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_fit", "encode_image", "pillow_options"]
 
-# EXIF tags of the resolution and its unit.
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-
 
 def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) -> None:
     """Raise ValueError unless the format of a file name holds such an image.
@@ -80,6 +77,7 @@ def encode_image(name: str, image: ImageFile) -> bytes:
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
     """Return what Pillow is told to write, as far as the format holds it."""
     from PIL import Image
+    from PIL.ExifTags import Base
 
     options = dict(form.save_options)
     if metadata.icc_profile is not None:
@@ -90,8 +88,8 @@ def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, A
     dpi = resolution[0] * 0.0254, resolution[1] * 0.0254
     if form.has_exif_resolution:
         tags = Image.Exif()
-        tags[_X_RESOLUTION], tags[_Y_RESOLUTION] = dpi
-        tags[_RESOLUTION_UNIT] = 2
+        tags[Base.XResolution], tags[Base.YResolution] = dpi
+        tags[Base.ResolutionUnit] = 2
         options["exif"] = tags.tobytes()
     elif min(dpi) >= 1 and max(dpi) < form.most_dpi:
         options["dpi"] = dpi
