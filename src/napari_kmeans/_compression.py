@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,14 +34,11 @@ from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import mean_squared_error, white_of
 from napari_kmeans._core.quantize import count_colors, error_curve
 from napari_kmeans._core.spaces import SpaceName
-from napari_kmeans._files.indexed import (
-    INDEXED_SUFFIXES,
-    MAX_FILE_COLORS,
-    encode_indexed,
-)
+from napari_kmeans._files.formats import BYTE_COLORS, format_of
+from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import ImageMetadata, has_channel_axis, without_axis
-from napari_kmeans._files.read import ImageFile, check_fit, decode_image, encode_image
-from napari_kmeans._files.tiff import TIFF_SUFFIXES
+from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.write import check_fit, encode_image
 
 __all__ = [
     "Compressed",
@@ -55,10 +53,6 @@ __all__ = [
     "seen",
 ]
 
-# Formats without palette that give back what they were given.
-_LOSSLESS_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".webp", ".bmp")
-# Formats that hold no more than `MAX_FILE_COLORS`, whatever the number of colors.
-_SHORT_SUFFIXES = (".png", ".gif")
 # Pixels whose errors are summed at once.
 _BLOCK = 1 << 18
 
@@ -127,20 +121,10 @@ def compress(
     """
     if palette is not None:
         image, palette = _matched(image, palette)
-    check_fit(name, image)
+    check_fit(name, image, palette)
     counted = count_file(image, recipe.color_space, counts)
-    most = MAX_FILE_COLORS if _suffix(name) in _SHORT_SUFFIXES else MAX_COLORS
     n_colors = counted.n_colors or MAX_COLORS
-    fault = ""
-    if palette is not None and len(palette) > most:
-        fault = f"a {_suffix(name)} file holds {most} colors, not {len(palette)}"
-    elif (
-        palette is None and recipe.max_bytes is None and min(recipe.k, n_colors) > most
-    ):
-        fault = f"k must be at most {most} for a {_suffix(name)} file, got {recipe.k}"
-    if fault:
-        msg = f"{fault}; choose .tif"
-        raise ValueError(msg)
+    most = format_of(name).most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
         found = _fitted(counted, replace(recipe, k=k), most, callback)
@@ -149,12 +133,19 @@ def compress(
     if palette is not None:
         done = _encoded(image, name, counted, palette, recipe.dither)
     elif recipe.max_bytes is not None:
-        largest = min(recipe.k, n_colors, MAX_FILE_COLORS)
-        done = _most_that_fit(fitted, largest, recipe.max_bytes)
+        done = _most_that_fit(
+            fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
+        )
+    elif min(recipe.k, n_colors) > most:
+        suffix = Path(name).suffix.lower()
+        msg = (
+            f"k must be at most {most} for a {suffix} file, got {recipe.k}; choose .tif"
+        )
+        raise ValueError(msg)
     else:
         done = fitted(recipe.k)
     is_indexed = _is_indexed(name, image, done.mapped.palette)
-    if not is_indexed and _suffix(name) not in _LOSSLESS_SUFFIXES:
+    if not (is_indexed or format_of(name).is_lossless):
         done = _reread(done)
     return done._replace(psnr=psnr_of(counted, done.mse))
 
@@ -299,13 +290,12 @@ def _encoded(
     mapped = map_image(counted, palette, dither=dither)
     if _is_indexed(name, image, mapped.palette):
         colors = mapped.palette
-        _check_opacity(name, colors)
+        check_fit(name, image, colors)
+        if colors.ndim == 1:
+            colors = colors[:, np.newaxis].repeat(3, axis=1)
+        metadata = without_axis(_of_color(image.metadata), "S")
         content = encode_indexed(
-            name,
-            mapped.labels,
-            colors if colors.ndim == 2 else colors[:, np.newaxis].repeat(3, axis=1),
-            metadata=without_axis(_of_color(image.metadata), "S"),
-            keep_order=False,
+            name, mapped.labels, colors, metadata=metadata, keep_order=False
         )
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
@@ -424,26 +414,13 @@ def _with_channels(
 
 def _is_indexed(name: str, image: ImageFile, palette: NDArray[Any]) -> bool:
     """Whether a file is to hold indices and the palette."""
-    suffix = _suffix(name)
-    if suffix not in INDEXED_SUFFIXES or len(palette) > MAX_FILE_COLORS:
-        return False
-    if suffix not in TIFF_SUFFIXES:
-        return True
-    # Gray levels and channels of a microscope are measurements: they stay readable.
+    form = format_of(name)
+    if not form.has_measurements:
+        return form.most_colors > 0
+    # Indices of more bits are shown as gray levels by ImageJ.
     is_color = image.has_channels and image.metadata.axes.endswith("S")
-    return is_color and palette.shape[1] == 3 and palette.dtype in (np.uint8, np.uint16)
-
-
-def _check_opacity(name: str, palette: NDArray[Any]) -> None:
-    """Raise ValueError if a GIF file would have to hold more than one clear color."""
-    if _suffix(name) == ".gif" and palette.ndim == 2 and palette.shape[1] == 4:
-        opacities = np.sort(palette[:, 3])
-        if opacities[0] != 0 or (opacities[1:] != 255).any():
-            msg = (
-                f"cannot write {name}: half-transparent colors do not fit into a .gif "
-                "file, choose .png, or .tif for a stack"
-            )
-            raise ValueError(msg)
+    is_rgb = is_color and palette.shape[1] == 3 and len(palette) <= BYTE_COLORS
+    return is_rgb and palette.dtype.name in form.palette_dtypes
 
 
 def _channel_axis(image: ImageFile) -> int | None:
@@ -454,9 +431,3 @@ def _channel_axis(image: ImageFile) -> int | None:
 def _n_channels(image: ImageFile) -> int:
     """Return the number of channels, 1 for an image without a channel axis."""
     return int(image.pixels.shape[-1]) if image.has_channels else 1
-
-
-def _suffix(name: str) -> str:
-    """Return the suffix of a file name in lower case."""
-    start = name.rfind(".")
-    return name[start:].lower() if start >= 0 else ""

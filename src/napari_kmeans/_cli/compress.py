@@ -26,8 +26,9 @@ from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import Compressed
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
-from napari_kmeans._files.read import ImageFile, decode_image, encode_image
+from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.replace import replace_file
+from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import draw_before_after
 from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
 from napari_kmeans._pictures.report import render_page, render_section

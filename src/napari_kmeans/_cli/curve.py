@@ -22,7 +22,8 @@ from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import errors_of
-from napari_kmeans._files.read import ImageFile, decode_image, encode_image
+from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import Curve, draw_curves
 
 __all__ = ["curve"]

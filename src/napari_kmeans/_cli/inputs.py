@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from napari_kmeans._compression import Part, Recipe, fit_shared, part_of
 from napari_kmeans._core.fitting import PaletteResult
-from napari_kmeans._files.indexed import is_ome
-from napari_kmeans._files.read import decode_image, image_suffixes, read_content
+from napari_kmeans._files.formats import image_suffixes, is_ome
+from napari_kmeans._files.read import decode_image, read_content
 
 __all__ = [
     "STDIN",

@@ -19,7 +19,8 @@ import click
 from napari_kmeans._cli.inputs import STDIN, Source, identity, reason
 from napari_kmeans._cli.options import Options, refuse_value
 from napari_kmeans._cli.running import complain, giving_up
-from napari_kmeans._files.read import default_suffix, writable_suffixes
+from napari_kmeans._files.formats import is_ome, writable_suffixes
+from napari_kmeans._files.read import default_suffix
 from napari_kmeans._files.replace import replace_file
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
 STDOUT = "-"
 # The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
-_OME_SUFFIXES = (".ome.tif", ".ome.tiff")
 _OR_OTHER = "or the suffix of another image format"
 
 
@@ -165,7 +165,7 @@ def suffix_parser(
         if value is None:
             return None
         suffix = f".{value.lstrip('.')}"
-        if suffix.lower() in {*known, *_OME_SUFFIXES, *writable_suffixes()}:
+        if suffix.lower() in {*known, *writable_suffixes()} or is_ome(f"image{suffix}"):
             return suffix
         names = ", ".join(name[1:] for name in known)
         msg = f"must be {names} {_OR_OTHER}, got {value}"

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._files.indexed import MAX_FILE_COLORS, encode_indexed
-from napari_kmeans._files.read import ImageFile, encode_image
-from napari_kmeans._files.tiff import TIFF_SUFFIXES
+from napari_kmeans._files.formats import format_of, palette_misfit
+from napari_kmeans._files.indexed import encode_indexed
+from napari_kmeans._files.read import ImageFile
+from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.display import Comparison, displayed, displayed_range
 
 if TYPE_CHECKING:
@@ -247,19 +247,10 @@ def encode_swatches(name: str, palette: NDArray[Any]) -> bytes:
 
     Where the format has a palette that can hold the colors, it is that of the file.
     """
-    if not _holds(Path(name).suffix.lower(), palette):
+    n_channels = palette.shape[1] if palette.ndim == 2 else 1
+    colors = palette.reshape(-1, 1).repeat(3, axis=1) if n_channels == 1 else palette
+    is_held = palette_misfit(format_of(name), 2, colors) is None
+    if n_channels not in (1, 3, 4) or not is_held:
         return encode_image(name, ImageFile(draw_swatches(palette)))
-    is_gray = palette.ndim == 1 or palette.shape[1] == 1
-    colors = palette.reshape(-1, 1).repeat(3, axis=1) if is_gray else palette
     labels = swatch_labels(len(colors))
     return encode_indexed(name, labels, colors, keep_order=True)
-
-
-def _holds(suffix: str, palette: NDArray[Any]) -> bool:
-    """Whether an image file can have a palette as its own."""
-    n_channels = palette.shape[1] if palette.ndim == 2 else 1
-    if suffix in TIFF_SUFFIXES:
-        return n_channels in (1, 3) and palette.dtype in ("uint8", "uint16")
-    if palette.dtype != "uint8" or len(palette) > MAX_FILE_COLORS:
-        return False
-    return n_channels in {".png": (1, 3, 4), ".gif": (1, 3)}.get(suffix, ())
