@@ -36,8 +36,6 @@ from napari_kmeans._pictures.report import render_page, render_section
 __all__ = ["apply", "compress"]
 
 _MOST_IN_A_FILE = 256
-# Reading, counting, mapping and writing, beside the iterations.
-_STEPS = 4
 
 _COMPRESS_EPILOG = """\b
 Examples:
@@ -49,9 +47,9 @@ Examples:
   napari-kmeans --jobs 4 -o small/ photos/
       does the same with all images of a folder, four at a time
   napari-kmeans --psnr 38 photo.jpg
-      in as few colors as give 38 dB
+      in the fewest colors that reach 38 dB
   napari-kmeans --max-size 50KB photo.jpg
-      in so many colors that the file takes no more than 50,000 bytes
+      in the most colors whose file takes no more than 50,000 bytes
   napari-kmeans --shared -o sprites/ *.png
       with one palette for all
   napari-kmeans --report report.html photo.jpg
@@ -82,7 +80,7 @@ _write_options = (
         metavar="NAME",
         callback=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
         help="Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
-        "webp, jpg and what else Pillow writes.  [default: as the image needs]",
+        "webp, jpg and others that Pillow writes.  [default: as the image needs]",
     ),
     option(
         "--dither",
@@ -90,14 +88,10 @@ _write_options = (
         help="Imitate colors that are not in the palette by mixing those that are.",
     ),
     option(
-        "--skip-if-larger",
-        is_flag=True,
-        help="Write nothing where the file would not be smaller than IMAGE.",
+        "--skip-if-larger", is_flag=True, help="Write only files smaller than IMAGE."
     ),
     option(
-        "--report",
-        metavar="FILE",
-        help="HTML page to write, that shows the images before and after.",
+        "--report", metavar="FILE", help="HTML page to write, with before and after."
     ),
     option(
         "--compare",
@@ -179,7 +173,7 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
     sources = _planned(inputs.with_stdin(sources), options, output, compare)
     if options.shared:
         sources, options = _with_shared_palette(sources, options)
-    outcomes = running.run(_write_image, sources, options, options.iters + _STEPS)
+    outcomes = running.run(_write_image, sources, options)
 
     done = [o.facts for o in outcomes if o.status == "done"]
     totals = {
@@ -191,12 +185,14 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
         "bytes_after": sum(facts["bytes_after"] for facts in done),
     }
     summary = _summary(totals)
-    failed = options.report is not None and not outputs.has_written(
-        options.report, _report(outcomes, summary), options
-    )
     if several:
         running.say(summary, options)
-    running.finish(outcomes, options, summary=totals, failed=failed)
+    running.print_json(outcomes, options, summary=totals)
+    if options.report is not None:
+        page = _report(outcomes, summary)
+        with running.giving_up(options.report):
+            replace_file(options.report, page, overwrite=options.force)
+    running.leave(outcomes)
 
 
 def _places(options: Options, several: bool) -> tuple[Place | None, Place | None]:

@@ -11,6 +11,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,13 @@ from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import errors_of
 from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import Curve, draw_curves
 
 __all__ = ["curve"]
 
 _TABLE = ".csv"
-# Reading and fitting, and the end.
-_STEPS = 3
 
 _EPILOG = """\b
 Examples:
@@ -84,12 +84,13 @@ def curve(images: tuple[str, ...], options: Options) -> None:
         with running.giving_up(target):
             outputs.Claims(sources, options).claim(Path(target))
     sources = inputs.with_stdin(sources)
-    outcomes = running.run(_find_errors, sources, options, _STEPS)
+    outcomes = running.run(_find_errors, sources, replace(options, iters=0))
+    running.print_json(outcomes, options)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
-    failed = False
     if target is not None and done:
-        failed = not outputs.has_written(target, _encoded(target, done), options)
-    running.finish(outcomes, options, failed=failed)
+        with running.giving_up(target):
+            replace_file(target, _encoded(target, done), overwrite=options.force)
+    running.leave(outcomes)
 
 
 def _find_errors(source: Source, options: Options, step: Step) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from napari_kmeans._cli import inputs, running
@@ -14,8 +15,6 @@ from napari_kmeans._files.read import decode_image
 
 __all__ = ["info"]
 
-# Reading and counting, and the end.
-_STEPS = 3
 
 _EPILOG = """\b
 Examples:
@@ -31,7 +30,9 @@ def info(images: tuple[str, ...], options: Options) -> None:
     Images are named as for `napari-kmeans compress`.
     """
     sources = inputs.with_stdin(inputs.find_sources(images, with_results=True))
-    running.finish(running.run(_describe, sources, options, _STEPS), options)
+    outcomes = running.run(_describe, sources, replace(options, iters=0))
+    running.print_json(outcomes, options)
+    running.leave(outcomes)
 
 
 def _describe(source: Source, _: Options, step: Step) -> Outcome:

@@ -1,8 +1,7 @@
 """The files that a call may write.
 
 `parse_place` turns an option into a `Place`, a file or a directory; `Claims` chooses
-the file for each image and sees that none overwrites another. `has_written` writes a
-file that sums up all images; those of single images are written by their commands.
+the file for each image and sees that none overwrites another. Commands write them.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ import click
 
 from napari_kmeans._cli.inputs import STDIN, Source, identity, reason
 from napari_kmeans._cli.options import Options, refuse_value
-from napari_kmeans._cli.running import complain, giving_up
+from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, writable_suffixes
 from napari_kmeans._files.read import default_suffix
-from napari_kmeans._files.replace import replace_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,7 +28,6 @@ __all__ = [
     "Place",
     "check_suffix",
     "choose_suffix",
-    "has_written",
     "parse_place",
     "suffix_parser",
 ]
@@ -106,16 +103,6 @@ class Claims:
             raise ValueError(msg)
         self._results.add(identity(path))
         return str(path)
-
-
-def has_written(name: str, content: bytes, options: Options) -> bool:
-    """Write a file that sums up all images; print what went wrong, if it did."""
-    try:
-        replace_file(name, content, overwrite=options.force)
-    except OSError as error:
-        complain(name, error.strerror or str(error))
-        return False
-    return True
 
 
 def parse_place(

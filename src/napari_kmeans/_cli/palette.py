@@ -30,8 +30,6 @@ __all__ = ["palette"]
 # Those that errors name: palettes, and one of pictures.
 _SUFFIXES = (*palettes.PALETTE_SUFFIXES, ".png")
 _MOST_NAMED = 3
-# Reading, counting, fitting and writing, beside the iterations.
-_STEPS = 4
 
 _EPILOG = """\b
 Examples:
@@ -97,8 +95,9 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         return source._replace(target=claims.claim(path))
 
     sources = claims.choose(sources, files_of)
-    outcomes = running.run(_find_palette, sources, options, options.iters + _STEPS)
-    running.finish(outcomes, options)
+    outcomes = running.run(_find_palette, sources, options)
+    running.print_json(outcomes, options)
+    running.leave(outcomes)
 
 
 def _names(members: Sequence[Source]) -> str:

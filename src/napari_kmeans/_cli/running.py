@@ -2,7 +2,7 @@
 
 A command is a function ``do(source, options, step)`` that returns an `Outcome` or
 raises; `run` calls it for every source and prints a line for each in their order, and
-`finish` ends the command with its exit status. `say` and `complain` are the only ways
+`leave` ends the command with its exit status. `say` and `complain` are the only ways
 to print for people.
 """
 
@@ -34,10 +34,11 @@ __all__ = [
     "Step",
     "complain",
     "counted_text",
-    "finish",
     "giving_up",
     "iterations_text",
+    "leave",
     "one_line",
+    "print_json",
     "run",
     "say",
 ]
@@ -106,18 +107,16 @@ def iterations_text(fit: PaletteResult) -> str:
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
 
 
-def run(
-    do: Command, sources: Sequence[Source], options: Options, n_steps: int
-) -> list[Outcome]:
+def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcome]:
     """Do all images, print the outcomes in their order, and return them.
 
-    `do` calls `step` about `n_steps` times. Ctrl-C ends the program with exit status
-    130, and a line says how many images are done.
+    Ctrl-C ends the program with exit status 130, and a line says how many images are
+    done.
     """
     outcomes: list[Outcome] = []
     try:
         with _progress_bar(options) as bar:
-            for outcome in _outcomes(do, sources, options, bar, n_steps):
+            for outcome in _outcomes(do, sources, options, bar):
                 with bar.external_write_mode(file=sys.stderr):
                     _print(outcome, options)
                 outcomes.append(outcome)
@@ -127,33 +126,29 @@ def run(
     return outcomes
 
 
-def finish(
-    outcomes: Sequence[Outcome],
-    options: Options,
-    *,
-    summary: dict[str, int] | None = None,
-    failed: bool = False,
+def print_json(
+    outcomes: Sequence[Outcome], options: Options, **others: dict[str, int]
 ) -> None:
-    """Print the outcomes for programs, and leave with the exit status."""
+    """Print the outcomes for programs, if that was asked for."""
     if options.as_json:
-        facts: dict[str, Any] = {"images": [outcome.facts for outcome in outcomes]}
-        if summary is not None:
-            facts["summary"] = summary
+        facts = {"images": [outcome.facts for outcome in outcomes], **others}
         # JSON has no number for infinity: it becomes null.
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
         click.echo(json.dumps(finite, indent=2))
-    if failed or any(outcome.status == "failed" for outcome in outcomes):
+
+
+def leave(outcomes: Sequence[Outcome]) -> None:
+    """End the command with its exit status."""
+    if any(outcome.status == "failed" for outcome in outcomes):
         click.get_current_context().exit(1)
 
 
 def _outcomes(
-    do: Command,
-    sources: Sequence[Source],
-    options: Options,
-    bar: tqdm[Any],
-    n_steps: int,
+    do: Command, sources: Sequence[Source], options: Options, bar: tqdm[Any]
 ) -> Iterator[Outcome]:
     """Yield the outcome of each image in their order."""
+    # Reading, counting, mapping and writing, beside the iterations.
+    n_steps = options.iters + 4
     if options.jobs > 1 and len(sources) > 1:
         bar.total = len(sources)
         beside = _side_by_side(do, sources, options)
@@ -253,7 +248,7 @@ def _progress_bar(options: Options) -> tqdm[Any]:
     """Make a bar, which is only shown in a terminal."""
     from tqdm import tqdm
 
-    # tqdm shows nothing in a terminal that does not tell its size.
+    # tqdm shows nothing in a terminal that hides its size.
     terminal = shutil.get_terminal_size()
     return tqdm(
         total=1,
