@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypeGuard, cast, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._core.perceptual import is_convertible
 from napari_kmeans._core.spaces import Layout, SpaceName
 
@@ -22,8 +23,8 @@ InitName: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
 DitherName: TypeAlias = Literal["floyd-steinberg", "ordered"]
 Init: TypeAlias = InitName | ArrayLike
 Rng: TypeAlias = int | np.random.Generator | None
-Images: TypeAlias = ArrayLike | Sequence[NDArray[Any]]
-Masks: TypeAlias = ArrayLike | Sequence[NDArray[Any]] | None
+Images: TypeAlias = ArrayLike | Sequence[Array]
+Masks: TypeAlias = ArrayLike | Sequence[Array] | None
 Dither: TypeAlias = DitherName | None
 
 __all__ = [
@@ -53,7 +54,7 @@ COLOR_SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 DITHERS: tuple[DitherName, ...] = get_args(DitherName)
 
 
-def checked_image(image: ArrayLike, channel_axis: int | None) -> NDArray[Any]:
+def checked_image(image: ArrayLike, channel_axis: int | None) -> Array:
     """Return `image` as a view (..., C) of real numbers, with channels last."""
     array = np.asarray(image)
     _require_real("image", array)
@@ -79,7 +80,7 @@ def checked_image(image: ArrayLike, channel_axis: int | None) -> NDArray[Any]:
     return np.moveaxis(array, channel_axis, -1)
 
 
-def checked_images(image: Images, channel_axis: int | None) -> list[NDArray[Any]]:
+def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
     """Return an image, or a list or tuple of them, as arrays (..., C) of one kind."""
     if not _is_several(image):
         return [checked_image(cast("ArrayLike", image), channel_axis)]
@@ -101,7 +102,7 @@ def checked_images(image: Images, channel_axis: int | None) -> list[NDArray[Any]
     return images
 
 
-def checked_mask(mask: ArrayLike, image: NDArray[Any]) -> NDArray[np.bool_]:
+def checked_mask(mask: ArrayLike, image: Array) -> Mask:
     """Return `mask` as a boolean array in the spatial shape of image (..., C)."""
     array = np.asarray(mask)
     if array.dtype != bool:
@@ -116,9 +117,7 @@ def checked_mask(mask: ArrayLike, image: NDArray[Any]) -> NDArray[np.bool_]:
     return array
 
 
-def checked_masks(
-    mask: Masks, image: Images, images: list[NDArray[Any]]
-) -> list[NDArray[np.bool_] | None]:
+def checked_masks(mask: Masks, image: Images, images: list[Array]) -> list[Mask | None]:
     """Return the mask of each image (..., C), or None; one pixel at least is fitted."""
     if mask is None:
         return [None] * len(images)
@@ -137,7 +136,7 @@ def checked_masks(
 
 
 def checked_layout(
-    image: NDArray[Any], channel_axis: int | None, color_space: object, alpha: object
+    image: Array, channel_axis: int | None, color_space: object, alpha: object
 ) -> Layout:
     """Check that the channels of image (..., C) have colors and opacity as asked."""
     dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
@@ -166,7 +165,7 @@ def checked_layout(
     return Layout(dtype, n_channels, channel_axis is None, name, bool(alpha))
 
 
-def checked_palette(palette: ArrayLike, layout: Layout) -> NDArray[Any]:
+def checked_palette(palette: ArrayLike, layout: Layout) -> Array:
     """Return `palette` as colors (K, C)."""
     colors = np.asarray(palette)
     _require_real("palette", colors)
@@ -184,9 +183,7 @@ def checked_palette(palette: ArrayLike, layout: Layout) -> NDArray[Any]:
     return colors.reshape(len(colors), layout.n_channels)
 
 
-def checked_colors(
-    name: str, colors: ArrayLike, number: int, layout: Layout
-) -> NDArray[Any]:
+def checked_colors(name: str, colors: ArrayLike, number: int, layout: Layout) -> Array:
     """Return an array of `number` colors as (number, C)."""
     array = np.asarray(colors)
     _require_real(name, array)
@@ -198,7 +195,7 @@ def checked_colors(
     return array.reshape(number, layout.n_channels)
 
 
-def checked_init(init: Init, k: int, layout: Layout) -> str | NDArray[Any]:
+def checked_init(init: Init, k: int, layout: Layout) -> str | Array:
     """Return `init` as the name of a start, or as colors (k, C)."""
     if isinstance(init, str):
         if init not in INITS:
@@ -208,7 +205,7 @@ def checked_init(init: Init, k: int, layout: Layout) -> str | NDArray[Any]:
     return checked_colors("init", init, k, layout)
 
 
-def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> NDArray[Any]:
+def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> Array:
     """Return `fixed` as distinct colors (m, C) in the dtype of the image, m <= k."""
     if fixed is None:
         return np.empty((0, layout.n_channels), layout.dtype)
@@ -288,7 +285,7 @@ def checked_number(name: str, value: object) -> float:
     return number
 
 
-def _is_several(image: Images) -> TypeGuard[Sequence[NDArray[Any]]]:
+def _is_several(image: Images) -> TypeGuard[Sequence[Array]]:
     """Whether `image` is a list or tuple of arrays, rather than of numbers."""
     return isinstance(image, list | tuple) and any(
         isinstance(one, np.ndarray) for one in image
@@ -300,13 +297,13 @@ def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(repr(word) for word in words)
 
 
-def _require_real(name: str, array: NDArray[Any]) -> None:
+def _require_real(name: str, array: Array) -> None:
     if array.dtype.kind not in "biuf":
         msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
         raise TypeError(msg)
 
 
-def _require_finite(name: str, array: NDArray[Any]) -> None:
+def _require_finite(name: str, array: Array) -> None:
     if not np.isfinite(array).all():
         msg = f"{name} must be finite, got {array[~np.isfinite(array)][0]}"
         raise ValueError(msg)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
 from napari_kmeans._core.spaces import frame_of, to_points
@@ -31,6 +32,7 @@ __all__ = [
     "count_pixels",
     "finite_pixels",
     "is_tabular",
+    "masked_blocks",
     "paint",
     "pixel_blocks",
     "trusted_counts",
@@ -38,8 +40,6 @@ __all__ = [
 
 # Distinct colors that are worth keeping; more are fitted from the pixels.
 MAX_COUNTED = 1 << 20
-# Bytes of memory that systems find at once, at least.
-_PAGE = 1 << 12
 # Bytes of pixels that are sorted together.
 _SORTED = 1 << 23
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
@@ -93,7 +93,7 @@ class ColorCounts:
     array([2, 4])
     """
 
-    colors: NDArray[Any]
+    colors: Array
     counts: NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class ColorCounts:
         )
 
 
-def trusted_counts(colors: NDArray[Any], counts: NDArray[Any]) -> ColorCounts:
+def trusted_counts(colors: Array, counts: Array) -> ColorCounts:
     """Return counts of colors that are in order, without checking them again."""
     made = object.__new__(ColorCounts)
     object.__setattr__(made, "colors", colors)
@@ -153,9 +153,7 @@ def trusted_counts(colors: NDArray[Any], counts: NDArray[Any]) -> ColorCounts:
     return made
 
 
-def _checked_arrays(
-    colors: NDArray[Any], counts: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int64]]:
     """Check what `ColorCounts` are made of, and return copies of one kind."""
     colors, counts = np.asarray(colors), np.asarray(counts)
     if colors.dtype.kind not in "biuf":
@@ -184,7 +182,7 @@ def _checked_arrays(
     return native, counts.astype(np.int64)
 
 
-def _are_too_many(colors: NDArray[Any]) -> bool:
+def _are_too_many(colors: Array) -> bool:
     return len(colors) > MAX_COUNTED and not is_tabular(colors.dtype, colors.shape[1])
 
 
@@ -198,11 +196,8 @@ def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
 
 
 def count_pixels(
-    images: list[NDArray[Any]],
-    masks: list[NDArray[np.bool_] | None],
-    *,
-    with_outside: bool = False,
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
+) -> tuple[Array, Array] | None:
     """Count the distinct finite colors of images (..., C) of one kind.
 
     Returns colors (n, C) and counts (n, 1) of the pixels where the masks are True; with
@@ -212,19 +207,17 @@ def count_pixels(
     too many channels for cells.
     """
     dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
-    blocks = _sorted_out(images, masks, with_outside)
+    blocks = masked_blocks(images, masks, with_outside)
     if is_tabular(dtype, n_channels):
         return _in_cells(*_count_codes(blocks, dtype, n_channels, 1 + with_outside))
     counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
     return None if counted is None else _in_cells(*counted)
 
 
-def _sorted_out(
-    images: list[NDArray[Any]],
-    masks: list[NDArray[np.bool_] | None],
-    with_outside: bool,
-) -> Iterator[tuple[NDArray[Any], int]]:
-    """Yield blocks of pixels (m, C), with 0 where they are fitted and 1 elsewhere."""
+def masked_blocks(
+    images: list[Array], masks: list[Mask | None], with_outside: bool = False
+) -> Iterator[tuple[Array, int]]:
+    """Yield blocks of pixels (m, C), with 0 for those under the masks, 1 for others."""
     for image, mask in zip(images, masks, strict=True):
         if mask is None:
             yield from ((block, 0) for _, block in pixel_blocks(image))
@@ -236,13 +229,11 @@ def _sorted_out(
                 yield _native(image[box][~inside]), 1
 
 
-def _native(pixels: NDArray[Any]) -> NDArray[Any]:
+def _native(pixels: Array) -> Array:
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
 
 
-def _in_cells(
-    colors: NDArray[Any], counts: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
     """Bring colors (n, C) into the order of their cells, unless these are too many."""
     if len(colors) == 0 or colors.shape[1] > MAX_CELL_CHANNELS:
         return colors, counts
@@ -253,14 +244,12 @@ def _in_cells(
     return colors, counts.take(order, axis=0)
 
 
-def paint(
-    image: NDArray[Any], colors: NDArray[Any], values: NDArray[Any]
-) -> NDArray[Any]:
+def paint(image: Array, colors: Array, values: Array) -> Array:
     """Return for every pixel of a tabular image, by its color, one of `values` (n,).
 
     All colors of `image` are among `colors` (n, C).
     """
-    table = _empty_table(image.dtype.itemsize * image.shape[-1], values.dtype)
+    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
     for block in cut(len(colors), 4):
         table[_codes(colors[block])] = values[block]
     painted = np.empty(image.shape[:-1], values.dtype)
@@ -276,7 +265,7 @@ def paint(
     return painted
 
 
-def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
+def _share(image: Array, work: Callable[[int, int], None]) -> None:
     """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SORT_BELOW))
@@ -291,8 +280,8 @@ def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
 
 
 def pixel_blocks(
-    image: NDArray[Any], part: int = 0, n_parts: int = 1
-) -> Iterator[tuple[Any, NDArray[Any]]]:
+    image: Array, part: int = 0, n_parts: int = 1
+) -> Iterator[tuple[Any, Array]]:
     """Yield spatial indices and native, contiguous blocks (m, C) of the pixels.
 
     Of all blocks, every `n_parts`-th is given, from `part` on. A C-contiguous image is
@@ -301,12 +290,16 @@ def pixel_blocks(
     n_channels = image.shape[-1]
     if image.flags.c_contiguous:
         image = image.reshape(-1, n_channels)
-    boxes = cut_boxes(image.shape[:-1], n_channels * image.itemsize)
-    for index in itertools.islice(boxes, part, None, n_parts):
+    # Boxes are in one piece in memory, or nearly so, in whichever order axes are there.
+    axes = np.argsort(image.strides[:-1])[::-1]
+    shape = tuple(image.shape[axis] for axis in axes)
+    boxes = cut_boxes(shape, n_channels * image.itemsize)
+    for box in itertools.islice(boxes, part, None, n_parts):
+        index = tuple(box[place] for place in np.argsort(axes))
         yield index, _native(image[index]).reshape(-1, n_channels)
 
 
-def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
+def _codes(pixels: Array) -> Indices:
     """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
     octets = pixels.reshape(len(pixels), -1).view(np.uint8)
     n_octets = octets.shape[1]
@@ -322,7 +315,7 @@ def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
     return codes
 
 
-def _decode(codes: NDArray[Any], dtype: np.dtype[Any], n_channels: int) -> NDArray[Any]:
+def _decode(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
     """Unpack integers into colors (n, C)."""
     octets = codes.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
     used = np.ascontiguousarray(octets[:, : n_channels * dtype.itemsize])
@@ -330,15 +323,15 @@ def _decode(codes: NDArray[Any], dtype: np.dtype[Any], n_channels: int) -> NDArr
 
 
 def _count_codes(
-    blocks: Iterable[tuple[NDArray[Any], int]],
+    blocks: Iterable[tuple[Array, int]],
     dtype: np.dtype[Any],
     n_channels: int,
     n_columns: int,
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[Array, Array]:
     """Return the distinct colors, codes ascending, and their pixel numbers."""
     n_octets = dtype.itemsize * n_channels
-    tables: list[NDArray[Any]] = []
-    few: list[tuple[NDArray[np.intp], int]] = []
+    tables: list[Array] = []
+    few: list[tuple[Indices, int]] = []
     n_pixels = 0
     for block, column in blocks:
         few.append((_codes(block), column))
@@ -346,7 +339,7 @@ def _count_codes(
         if n_pixels < _SORT_BELOW:
             continue
         if not tables:
-            tables = [_empty_table(n_octets, np.uint32) for _ in range(n_columns)]
+            tables = [np.zeros(1 << 8 * n_octets, np.uint32) for _ in range(n_columns)]
         if n_pixels >= 1 << 32:
             tables = [table.astype(np.uint64, copy=False) for table in tables]
         for codes, i in few:
@@ -372,7 +365,7 @@ def _count_codes(
     return colors, counts
 
 
-def _used_codes(tables: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _used_codes(tables: list[Array]) -> tuple[Array, Array]:
     """Return the codes that some table has a count of, and the counts of all tables."""
     codes, counts = [], []
     for block in cut(len(tables[0]), 4):
@@ -386,21 +379,12 @@ def _used_codes(tables: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]
     return np.concatenate(codes), np.concatenate(counts)
 
 
-def _empty_table(n_octets: int, dtype: type[Any] | np.dtype[Any]) -> NDArray[Any]:
-    """Return a table of zeros, one for each color of so many bytes."""
-    table = np.zeros(1 << 8 * n_octets, dtype)
-    for block in cut(len(table), table.itemsize):
-        # Systems find memory when it is first written to, and may take their time.
-        table[block][:: _PAGE // table.itemsize] = 0
-    return table
-
-
 def _count_sorted(
-    blocks: Iterable[tuple[NDArray[Any], int]], none: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    blocks: Iterable[tuple[Array, int]], none: Array
+) -> tuple[Array, Array] | None:
     """Count colors of any dtype by sorting, to begin with `none`, if not too many."""
     colors, counts = none, np.empty((0, 1), dtype=np.int64)
-    waiting: list[NDArray[Any]] = []
+    waiting: list[Array] = []
     for block, _ in itertools.chain(blocks, [(none, 0)]):
         waiting.append(finite_pixels(block))
         if block is not none and sum(some.nbytes for some in waiting) < _SORTED:
@@ -416,8 +400,8 @@ def _count_sorted(
 
 
 def _merged(
-    pixels: NDArray[Any], counts: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    pixels: Array, counts: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.int64]] | None:
     """Add up the counts (n, m) of equal rows; None for two rows of one key."""
     key = _keys(pixels)
     checkpoint()
@@ -437,7 +421,7 @@ def _merged(
     return pixels.take(starts, axis=0), totals
 
 
-def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
+def _keys(pixels: Array) -> NDArray[np.uint64]:
     """Return a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
     octets = np.ascontiguousarray(pixels).view(np.uint8)
     n_words = -(-octets.shape[1] // 8)
@@ -452,7 +436,7 @@ def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
     return key
 
 
-def finite_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
+def finite_pixels(pixels: Array) -> Array:
     """Return the finite rows (m, C), with one zero instead of two."""
     if pixels.dtype.kind != "f":
         return pixels

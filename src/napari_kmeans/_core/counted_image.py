@@ -10,30 +10,14 @@ public functions and both frontends are made of these steps.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arguments import (
-    MAX_COLORS,
-    Dither,
-    Images,
-    Init,
-    Masks,
-    Rng,
-    checked_callback,
-    checked_dither,
-    checked_fixed,
-    checked_images,
-    checked_init,
-    checked_integer,
-    checked_layout,
-    checked_masks,
-    checked_number,
-    checked_palette,
-    checked_rng,
-)
+from napari_kmeans._core import arguments
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
+from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -42,12 +26,7 @@ from napari_kmeans._core.color_counts import (
     trusted_counts,
 )
 from napari_kmeans._core.fewest import fit_fewest
-from napari_kmeans._core.fitting import (
-    Callback,
-    FitOptions,
-    FittedImage,
-    fit_palette,
-)
+from napari_kmeans._core.fitting import Callback, FitOptions, FittedImage, fit_palette
 from napari_kmeans._core.mapping import (
     color_pixels,
     keep_uncounted,
@@ -61,6 +40,7 @@ from napari_kmeans._core.pixels import (
     count_images,
     fitted_pixels,
     is_fitted,
+    seen_colors,
 )
 from napari_kmeans._core.quality import (
     mean_color_error,
@@ -87,9 +67,9 @@ class MappedImage(NamedTuple):
     """An image in palette colors."""
 
     # (...) of uint8 or uint16, as `map_to_palette` returns them.
-    labels: NDArray[np.unsignedinteger[Any]]
+    labels: Labels
     # (K, C) or (K,), in the dtype of the image.
-    palette: NDArray[Any]
+    palette: Array
     # Finite pixels (K,) of each color.
     counts: NDArray[np.int64]
     # As `PaletteResult.mse`, over all finite pixels that can be seen.
@@ -98,11 +78,11 @@ class MappedImage(NamedTuple):
 
 def count_image(
     image: Images | ColorCounts,
-    *,
     channel_axis: int | None = -1,
     mask: Masks = None,
     color_space: SpaceName = "rgb",
     alpha: bool = False,
+    *,
     counts: ColorCounts | None = None,
     with_outside: bool = True,
 ) -> CountedImage:
@@ -119,13 +99,13 @@ def count_image(
         counts, images = image, []
         channel_axis = None if counts.colors.ndim == 1 else -1
     else:
-        images = checked_images(image, channel_axis)
-        masks = checked_masks(mask, image, images)
+        images = arguments.checked_images(image, channel_axis)
+        masks = arguments.checked_masks(mask, image, images)
     if counts is None:
-        layout = checked_layout(images[0], channel_axis, color_space, alpha)
+        layout = arguments.checked_layout(images[0], channel_axis, color_space, alpha)
         return count_images(images, masks, layout, with_outside=with_outside)
     colors = counts.colors.reshape(len(counts.colors), -1)
-    layout = checked_layout(colors, channel_axis, color_space, alpha)
+    layout = arguments.checked_layout(colors, channel_axis, color_space, alpha)
     counted = trusted_counts(colors, counts.counts)
     return CountedImage(images, [None] * len(images), layout, counted)
 
@@ -156,14 +136,14 @@ def fit_options(
 ) -> FitOptions:
     """Check how a palette is to be fitted."""
     layout = counted.layout
-    k = checked_integer("k", k, 1, MAX_COLORS)
+    k = arguments.checked_integer("k", k, 1, MAX_COLORS)
     return FitOptions(
         k,
-        checked_integer("iters", iters, 0, None),
-        checked_init(init, k, layout),
-        checked_rng(rng),
-        checked_callback(callback),
-        checked_fixed(fixed, k, layout),
+        arguments.checked_integer("iters", iters, 0, None),
+        arguments.checked_init(init, k, layout),
+        arguments.checked_rng(rng),
+        arguments.checked_callback(callback),
+        arguments.checked_fixed(fixed, k, layout),
     )
 
 
@@ -180,8 +160,8 @@ def fit_quality(
         msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
         raise ValueError(msg)
     name, value = ("psnr", psnr) if mse is None else ("mse", mse)
-    target = checked_number(name, value)
-    max_k = checked_integer("max_k", max_k, 1, MAX_COLORS)
+    target = arguments.checked_number(name, value)
+    max_k = arguments.checked_integer("max_k", max_k, 1, MAX_COLORS)
     options = fit_options(counted, 1, iters)
     most = target
     if mse is None:
@@ -201,19 +181,16 @@ def fit_quality(
 
 def _n_seen(counted: CountedImage) -> int:
     """Count the colors that are fitted, or return one more than a palette may have."""
-    pixels = fitted_pixels(counted)
-    if pixels is None:
-        return 1
-    return MAX_COLORS + 1 if pixels.counted is None else len(pixels.counted.colors)
+    if counted.counted is None:
+        return MAX_COLORS + 1
+    return max(1, int(np.count_nonzero(is_fitted(counted.counted, counted.layout))))
 
 
 def _peak(counted: CountedImage) -> float:
     """Return the peak of the pixels that are fitted."""
     low, high = 0.0, 1.0
     if counted.layout.dtype.kind in "if":
-        pixels = fitted_pixels(counted)
-        blocks = pixels.blocks() if pixels is not None else ()
-        ends = [(float(some.min()), float(some.max())) for some in blocks]
+        ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
         low = min((least for least, _ in ends), default=low)
         high = max((most for _, most in ends), default=high)
     return signal_peak(counted.layout.dtype, low, high)
@@ -225,10 +202,7 @@ def psnr_of(counted: CountedImage, mse: float) -> float:
 
 
 def map_image(
-    counted: CountedImage,
-    palette: ArrayLike | FittedImage,
-    *,
-    dither: Dither = None,
+    counted: CountedImage, palette: ArrayLike | FittedImage, *, dither: Dither = None
 ) -> MappedImage:
     """Label each pixel of a single image with a palette color, and measure the error.
 
@@ -238,8 +212,8 @@ def map_image(
     layout, image = counted.layout, counted.images[0]
     fitted = palette if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
-    colors = checked_palette(given, layout)
-    labels, entries = _labels(counted, colors, fitted, checked_dither(dither))
+    colors = arguments.checked_palette(given, layout)
+    labels, entries = _labels(counted, colors, fitted, arguments.checked_dither(dither))
     if fitted is not None and dither is None and counted.masks == [None]:
         mse: float | None = fitted.result.mse
     else:
@@ -259,8 +233,8 @@ def map_image(
 
 
 def label_counted(
-    counted: CountedImage, palette: NDArray[Any], fitted: FittedImage | None = None
-) -> NDArray[np.unsignedinteger[Any]]:
+    counted: CountedImage, palette: Array, fitted: FittedImage | None = None
+) -> Labels:
     """Label each pixel of a single image with a color of a palette (K, C) or (K,).
 
     Labels that the fit of the palette knows are not searched again.
@@ -270,11 +244,8 @@ def label_counted(
 
 
 def _labels(
-    counted: CountedImage,
-    palette: NDArray[Any],
-    fitted: FittedImage | None,
-    dither: Dither,
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    counted: CountedImage, palette: Array, fitted: FittedImage | None, dither: Dither
+) -> tuple[Array, Array | None]:
     """Return the labels of an image, and of its counted colors if these tell them."""
     layout, image, counts = counted.layout, counted.images[0], counted.counted
     if counts is None or not is_tabular(layout.dtype, layout.n_channels):
@@ -295,15 +266,12 @@ def _labels(
 
 
 def _measured(
-    image: NDArray[Any],
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[Any],
-    has_alpha: bool,
+    image: Array, labels: Labels, palette: Array, has_alpha: bool
 ) -> tuple[NDArray[np.int64], float]:
     """Return the finite pixels (K,) of each color, and the error of what is seen."""
     counts = np.zeros(len(palette), dtype=np.int64)
 
-    def pairs() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    def pairs() -> Iterator[tuple[Array, Array]]:
         for box in cut_boxes(labels.shape, 8 * image.shape[-1]):
             pixels, label = image[box].reshape(-1, image.shape[-1]), labels[box].ravel()
             finite = label[np.isfinite(pixels).all(axis=1)]
@@ -315,13 +283,13 @@ def _measured(
 
 
 def color_image(
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[Any],
-    image: NDArray[Any],
+    labels: Labels,
+    palette: Array,
+    image: Array,
     *,
     channel_axis: int | None = -1,
     alpha: bool = False,
-) -> NDArray[Any]:
+) -> Array:
     """Return `image` in the colors that `labels` (...) are indices of.
 
     Pixels that are not finite, or fully transparent, stay as they are.

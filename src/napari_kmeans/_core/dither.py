@@ -7,14 +7,15 @@ its center.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut
-from napari_kmeans._core.nearest import label_columns, nearest
+from napari_kmeans._core.nearest import Rivals, label_columns, nearest, prepare_rivals
 
 __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_labels"]
 
@@ -39,17 +40,14 @@ class Mixtures(NamedTuple):
     """What to mix with the nearest centers of n points, and how much of it."""
 
     # Index (n,) of the second center, the nearest one where there is nothing to mix.
-    second: NDArray[np.intp]
+    second: Indices
     # Part (n,) of the pixels that take it, between 0 and 1/2.
     share: NDArray[np.float32]
 
 
 def diffuse_error(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    labels: NDArray[Any],
-    fixed: NDArray[np.bool_] | None = None,
-) -> NDArray[Any]:
+    points: Array, centers: Floats, labels: Array, fixed: Mask | None = None
+) -> Array:
     """Label pixels with the center nearest to their point plus the error received.
 
     Pixels are labeled row by row, from left to right. What is left of the value of a
@@ -109,7 +107,7 @@ def diffuse_error(
     return result
 
 
-def error_limit(centers: NDArray[np.float64]) -> float:
+def error_limit(centers: Floats) -> float:
     """Return the length to which errors are shortened, for centers (K, C).
 
     It is the larger of two lengths. One is half the diagonal of a cube whose edge is
@@ -136,9 +134,7 @@ def error_limit(centers: NDArray[np.float64]) -> float:
     return float(np.sqrt(max(gap * centers.shape[1] / 4, middle)))
 
 
-def mix_colors(
-    points: NDArray[Any], centers: NDArray[np.float64], labels: NDArray[Any]
-) -> Mixtures:
+def mix_colors(points: Array, centers: Floats, labels: Array) -> Mixtures:
     """Find the second center whose mixture with the nearest one comes closest.
 
     The share of the second center puts the mixture at the foot of the perpendicular
@@ -197,11 +193,11 @@ def mix_colors(
 
 
 def pick_labels(
-    first: NDArray[Any],
-    second: NDArray[Any],
+    first: Array,
+    second: Array,
     share: NDArray[np.float32],
     origin: tuple[int, int] = (0, 0),
-) -> NDArray[Any]:
+) -> Array:
     """Return `second` to as many pixels of each neighborhood as `share` says.
 
     Parameters
@@ -233,12 +229,7 @@ def pick_labels(
     return np.where(share > threshold, second, first)
 
 
-def _still(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    labels: NDArray[Any],
-    fixed: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
+def _still(points: Array, centers: Floats, labels: Array, fixed: Mask | None) -> Mask:
     """Find the pixels that keep their label."""
     n_channels = points.shape[-1]
     still = np.zeros(labels.size, bool) if fixed is None else fixed.flatten()
@@ -250,19 +241,22 @@ def _still(
 
 
 def _diffuse(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    kept: NDArray[np.intp],
-    labels: NDArray[Any],
-    still: NDArray[np.bool_],
+    points: Array,
+    centers: Floats,
+    kept: Indices,
+    labels: Array,
+    still: Mask,
     limit: float,
 ) -> None:
     """Put labels, among those `kept`, of planes (n, rows, columns, C) into `labels`."""
     n_planes, rows, columns, n_channels = points.shape
     point_at, label_at, still_at = _slanted(points), _slanted(labels), _slanted(still)
     has_still = bool(still.any())
-    rivals = centers[kept]
-    palette = np.ascontiguousarray(rivals.T)
+    palette = np.ascontiguousarray(centers[kept].T)
+    # A value is a point, and parts of errors that add up to one error at most.
+    ends = np.where(still[..., np.newaxis], 0, points)
+    reach = max(-float(ends.min()), float(ends.max())) + limit
+    rivals = prepare_rivals(centers[kept], reach)
     # Parts (4, C) of the errors of the last three fronts. Rows, of all planes, begin
     # with one that stands for what is above the image.
     passed = np.zeros((3, 4, n_channels, (rows + 1) * n_planes))
@@ -284,13 +278,7 @@ def _diffuse(
         if has_still:
             held = still_at[front, first:end].reshape(n)
             np.copyto(value, 0, where=held)
-        label = label_columns(value, rivals)
-        error = value - palette.take(label, axis=1)
-        squared = np.square(error).sum(axis=0)
-        long = squared > limit * limit
-        if long.any():
-            length = np.sqrt(squared)
-            error *= np.divide(limit, length, out=np.ones(n), where=long)
+        label, error = _label_front(value, rivals, palette, limit)
         target = label_at[front, first:end]
         label = kept.take(label).reshape(target.shape)
         if has_still:
@@ -304,7 +292,24 @@ def _diffuse(
         now[:, :, above.start : here.start] = 0
 
 
-def _slanted(planes: NDArray[Any]) -> NDArray[Any]:
+def _label_front(
+    value: Floats, rivals: Rivals, palette: Floats, limit: float
+) -> tuple[Indices, Floats]:
+    """Index the nearest of palette (C, K) for values (C, n); return limited errors."""
+    n = value.shape[1]
+    label = np.empty(n, dtype=np.intp)
+    for block in cut(n, 4 * palette.size):
+        label[block] = label_columns(value[:, block], rivals)
+    error = value - palette.take(label, axis=1)
+    squared = np.square(error).sum(axis=0)
+    long = squared > limit * limit
+    if long.any():
+        length = np.sqrt(squared)
+        error *= np.divide(limit, length, out=np.ones(n), where=long)
+    return label, error
+
+
+def _slanted(planes: Array) -> Array:
     """View planes (n, rows, columns, ...) as (fronts, rows, n, ...).
 
     Row y of front t is column t - 2 y, and must not be touched where there is none.

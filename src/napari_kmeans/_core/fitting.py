@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.cells import Partition
 from napari_kmeans._core.color_counts import ColorCounts, trusted_counts
 from napari_kmeans._core.lloyd import Fit, cluster_means, lloyd
@@ -26,6 +27,7 @@ from napari_kmeans._core.pixels import (
     FittedPixels,
     Measure,
     fitted_pixels,
+    seen_colors,
     unseen_color,
     weighted_points,
 )
@@ -80,7 +82,7 @@ class IterationState:
 
     n_iter: int
     mse: float
-    centers: NDArray[np.float64]
+    centers: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ class PaletteResult:
         Whether the iterations ended because no label changed.
     """
 
-    palette: NDArray[Any]
+    palette: Array
     counts: NDArray[np.int64]
     mse: float
     n_iter: int
@@ -129,11 +131,11 @@ class FitOptions(NamedTuple):
     k: int
     iters: int
     # Name of a start, or colors (k, C).
-    init: str | NDArray[Any]
+    init: str | Array
     rng: np.random.Generator
     callback: Callback | None
     # Colors (m, C) that the palette must have, m <= k.
-    fixed: NDArray[Any]
+    fixed: Array
 
 
 class FittedImage(NamedTuple):
@@ -141,17 +143,17 @@ class FittedImage(NamedTuple):
 
     result: PaletteResult
     # Entry of each fitted color, where colors were counted.
-    labels: NDArray[Any] | None = None
+    labels: Array | None = None
     # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
     # None if the palette has every color.
-    centers: NDArray[np.float64] | None = None
+    centers: Floats | None = None
 
 
 def fit_palette(
     image: CountedImage,
     options: FitOptions,
     pixels: FittedPixels | None,
-    fewer: NDArray[np.float64] | None = None,
+    fewer: Floats | None = None,
 ) -> FittedImage:
     """Fit at most `options.k` colors to the `fitted_pixels` of an image.
 
@@ -178,7 +180,7 @@ def fit_palette(
         _reporter(options.callback, pixels),
         len(pinned),
     )
-    return _rounded(fit, pixels, fixed, k if options.iters > 0 else 1)
+    return _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
 
 
 def fit_curve(image: CountedImage, options: FitOptions, ks: list[int]) -> list[float]:
@@ -193,9 +195,7 @@ def fit_curve(image: CountedImage, options: FitOptions, ks: list[int]) -> list[f
     return errors
 
 
-def _required(
-    image: CountedImage, options: FitOptions, *, has_seen: bool
-) -> NDArray[Any]:
+def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Array:
     """Return the fixed colors, and that of what is fully transparent if it has room.
 
     It has room if it leaves a place for what is seen.
@@ -209,11 +209,8 @@ def _required(
 
 
 def _start_beside(
-    pinned: NDArray[np.float64],
-    pixels: FittedPixels,
-    options: FitOptions,
-    fewer: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+    pinned: Floats, pixels: FittedPixels, options: FitOptions, fewer: Floats | None
+) -> Floats:
     """Return at most k initial centers, the first of them pinned (m, D)."""
     k, m = options.k, len(pinned)
     if m == k:
@@ -230,13 +227,10 @@ def _start_beside(
 
 
 def _start(
-    pixels: FittedPixels,
-    options: FitOptions,
-    k: int,
-    fewer: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
+    pixels: FittedPixels, options: FitOptions, k: int, fewer: Floats | None = None
+) -> Floats:
     """Return k initial centers, or those of all colors if these are fewer."""
-    counted, _, space, points = pixels
+    counted, space, points = pixels
     init = options.init
     if counted is not None and len(counted.colors) <= k:
         return centers_of(counted.colors, space)
@@ -266,15 +260,13 @@ def _start(
     return drawn[chosen].astype(np.float64)
 
 
-def _is_small_line(colors: NDArray[Any], k: int) -> bool:
+def _is_small_line(colors: Array, k: int) -> bool:
     """Whether colors (n, C) of one channel are few enough to find their optimum."""
     n, n_channels = colors.shape
     return bool(n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM)
 
 
-def _pinned(
-    start: NDArray[np.float64], pinned: NDArray[np.float64], k: int
-) -> NDArray[np.float64]:
+def _pinned(start: Floats, pinned: Floats, k: int) -> Floats:
     """Return at most k centers: those pinned, and others not nearest to them."""
     for center in pinned:
         if len(start) + len(pinned) <= k:
@@ -285,7 +277,7 @@ def _pinned(
 
 
 def _rounded(
-    fit: Fit, pixels: FittedPixels, fixed: NDArray[Any], least: int
+    fit: Fit, image: CountedImage, pixels: FittedPixels, fixed: Array, least: int
 ) -> FittedImage:
     """Round centers, of which the first are fixed, to a palette of distinct colors.
 
@@ -308,8 +300,9 @@ def _rounded(
         error = measure.mse
         worst = colors_of(points.worst(centers, n_missing), space)
         colors = np.concatenate((fixed, palette[stays & ~is_fixed], worst))
-    mse = _mse_in_units(measure, palette, pixels)
-    labels, counts, _ = measure
+    mse = _mse_in_units(measure, palette, pixels, image)
+    labels: Array | None = measure.labels
+    counts = measure.counts
     if n_missing > 0:
         # More colors would not lower the error that squares can tell.
         palette, counts = palette[stays], counts[stays]
@@ -321,10 +314,10 @@ def _rounded(
 
 
 def _mse_in_units(
-    measure: Measure, palette: NDArray[Any], pixels: FittedPixels
+    measure: Measure, palette: Array, pixels: FittedPixels, image: CountedImage
 ) -> float:
     """Return the mean squared distance to the palette in units of the image."""
-    counted, blocks, space, _ = pixels
+    counted, space, _ = pixels
     has_alpha = space.layout.has_alpha
     if space.gamut is None:
         return squared_units(measure.mse, space)
@@ -334,12 +327,12 @@ def _mse_in_units(
     centers = centers_of(palette, space)
     pairs = (
         (block, palette[nearest(points_of(block, space), centers)[0]])
-        for block in blocks()
+        for block in seen_colors(image)
     )
     return mean_squared_error(pairs, has_alpha)
 
 
-def _lossless(counted: ColorCounts, fixed: NDArray[Any], layout: Layout) -> FittedImage:
+def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage:
     """Return the palette of all colors that were counted, and of the fixed ones."""
     palette, entry = np.unique(
         np.concatenate((counted.colors, fixed)), axis=0, return_inverse=True
@@ -353,7 +346,7 @@ def _lossless(counted: ColorCounts, fixed: NDArray[Any], layout: Layout) -> Fitt
     return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
 
 
-def _dark_to_light(palette: NDArray[Any], layout: Layout) -> NDArray[np.intp]:
+def _dark_to_light(palette: Array, layout: Layout) -> Indices:
     """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
     columns = to_points(palette, frame_of([palette])).T.astype(np.float64)
     is_rgb = not layout.is_gray and layout.n_channels == 3
@@ -367,7 +360,7 @@ def _dark_to_light(palette: NDArray[Any], layout: Layout) -> NDArray[np.intp]:
 
 def _reporter(
     callback: Callback | None, pixels: FittedPixels
-) -> Callable[[int, Partition, NDArray[np.float64]], None] | None:
+) -> Callable[[int, Partition, Floats], None] | None:
     """Return what tells `callback` of an iteration."""
     if callback is None:
         return None
@@ -376,7 +369,7 @@ def _reporter(
     middle = everything.sums / everything.weights[0]
     variance = points.measure(middle).mse
 
-    def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
+    def report(n_iter: int, parts: Partition, centers: Floats) -> None:
         # Steiner: the squares about any point are those about the mean, and that of
         # its distance to the mean. Only fixed centers are not the means.
         means = cluster_means(parts, centers)

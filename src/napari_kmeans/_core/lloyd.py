@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Floats
 from napari_kmeans._core.cells import Partition
 from napari_kmeans._core.pixels import Points
 
@@ -21,16 +21,16 @@ __all__ = ["Fit", "cluster_means", "lloyd"]
 class Fit(NamedTuple):
     """Centers (k, C) after `n_iter` iterations, and whether they had come to rest."""
 
-    centers: NDArray[np.float64]
+    centers: Floats
     n_iter: int
     converged: bool
 
 
 def lloyd(
     points: Points,
-    centers: NDArray[np.float64],
+    centers: Floats,
     iters: int,
-    report: Callable[[int, Partition, NDArray[np.float64]], None] | None = None,
+    report: Callable[[int, Partition, Floats], None] | None = None,
     n_fixed: int = 0,
 ) -> Fit:
     """Move centers (k, C) to the means of the points they own, `iters` times.
@@ -61,9 +61,7 @@ def lloyd(
     return Fit(centers, iters, converged=False)
 
 
-def cluster_means(
-    parts: Partition, centers: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def cluster_means(parts: Partition, centers: Floats) -> Floats:
     """Return the mean of each cluster; an empty one keeps its center."""
     means = centers.copy()
     weights = parts.weights[:, np.newaxis]

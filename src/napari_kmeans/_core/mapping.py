@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arguments import Dither
+from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
-from napari_kmeans._core.color_counts import (
-    finite_pixels,
-    paint,
-    pixel_blocks,
-)
+from napari_kmeans._core.color_counts import finite_pixels, paint, pixel_blocks
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.quality import are_seen
@@ -36,7 +33,6 @@ from napari_kmeans._core.spaces import (
 
 __all__ = [
     "color_pixels",
-    "finite_mask",
     "keep_uncounted",
     "label_colors",
     "label_image",
@@ -51,19 +47,15 @@ _FEW_CENTERS = 16
 
 
 def label_image(
-    image: NDArray[Any],
-    colors: NDArray[Any] | None,
-    palette: NDArray[Any],
-    layout: Layout,
-    dither: Dither,
-) -> NDArray[np.unsignedinteger[Any]]:
+    image: Array, colors: Array | None, palette: Array, layout: Layout, dither: Dither
+) -> Labels:
     """Label each pixel of an image (..., C) with a color of a palette (K, C).
 
     If `colors` (n, C) are given, they are all of a tabular image.
     """
     shape = image.shape[:-1]
 
-    def blocks() -> Iterator[NDArray[Any]]:
+    def blocks() -> Iterator[Array]:
         if colors is not None:
             yield colors
             return
@@ -94,17 +86,13 @@ def label_image(
     return labels.reshape(shape)
 
 
-def label_colors(
-    colors: NDArray[Any], centers: NDArray[np.float64], space: Space
-) -> NDArray[np.unsignedinteger[Any]]:
+def label_colors(colors: Array, centers: Floats, space: Space) -> Labels:
     """Label finite colors (n, C) with their nearest centers (K, D)."""
     found = _nearest_of(points_of(colors, space), centers)
     return found.astype(label_type(len(centers)))
 
 
-def _label_blocks(
-    image: NDArray[Any], centers: NDArray[np.float64], space: Space
-) -> NDArray[np.unsignedinteger[Any]]:
+def _label_blocks(image: Array, centers: Floats, space: Space) -> Labels:
     """Label the pixels of an image (..., C), those that are not finite with 0."""
     labels = np.empty(image.shape[:-1], label_type(len(centers)))
     target = labels.reshape(-1) if image.flags.c_contiguous else labels
@@ -116,7 +104,7 @@ def _label_blocks(
     return labels
 
 
-def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[Any]:
+def _nearest_of(points: Array, centers: Floats) -> Array:
     """Index the nearest of centers (K, D) for points (n, D)."""
     n, n_channels = points.shape
     if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:
@@ -124,9 +112,7 @@ def _nearest_of(points: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[A
     return label_cells(build_cells(points, np.ones(n, np.uint8)), centers)
 
 
-def color_pixels(
-    labels: NDArray[np.unsignedinteger[Any]], palette: NDArray[Any]
-) -> NDArray[Any]:
+def color_pixels(labels: Labels, palette: Array) -> Array:
     """Return ``palette[labels]``, where a color is one item and not C numbers."""
     items, flat = _items(palette), np.ascontiguousarray(labels).reshape(-1)
     colored = np.empty(flat.shape, items.dtype)
@@ -142,9 +128,7 @@ def color_pixels(
     return colored.view(palette.dtype).reshape(*labels.shape, palette.shape[1])
 
 
-def keep_uncounted(
-    quantized: NDArray[Any], image: NDArray[Any], has_alpha: bool
-) -> None:
+def keep_uncounted(quantized: Array, image: Array, has_alpha: bool) -> None:
     """Put back the pixels (..., C) that are not finite, or not seen at all."""
     if image.dtype.kind != "f" and not has_alpha:
         return
@@ -159,24 +143,9 @@ def keep_uncounted(
             np.copyto(part, block.reshape(part.shape), where=where)
 
 
-def finite_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where the pixels (...) of an image (..., C) are finite."""
-    finite = np.empty(image.shape[:-1], dtype=bool)
-    for box in cut_boxes(finite.shape, image.shape[-1] * image.itemsize):
-        np.isfinite(image[box]).all(axis=-1, out=finite[box])
-    return finite
-
-
-def move_channels(image: NDArray[Any], axis: int) -> NDArray[Any]:
+def move_channels(image: Array, axis: int) -> Array:
     """Return an image (..., C) in one piece, with its channels along `axis`."""
-    moved = np.moveaxis(image, -1, axis)
-    if moved.flags.c_contiguous:
-        return moved
-    placed = np.empty(moved.shape, image.dtype)
-    target = np.moveaxis(placed, axis, -1)
-    for box in cut_boxes(image.shape[:-1], image.shape[-1] * image.itemsize):
-        target[box] = image[box]
-    return placed
+    return np.ascontiguousarray(np.moveaxis(image, -1, axis))
 
 
 def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
@@ -184,7 +153,7 @@ def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if n_colors <= 256 else np.uint16
 
 
-def _look_up(table: NDArray[Any], index: NDArray[Any], found: NDArray[Any]) -> None:
+def _look_up(table: Array, index: Array, found: Array) -> None:
     """Put the items of a table, block by block, into `found`."""
     # Labels become indices of 8 bytes.
     for block in cut(len(index), 8):
@@ -192,7 +161,7 @@ def _look_up(table: NDArray[Any], index: NDArray[Any], found: NDArray[Any]) -> N
         table.take(index[block], out=found[block], mode="clip")
 
 
-def _pairs(items: NDArray[Any]) -> NDArray[Any]:
+def _pairs(items: Array) -> Array:
     """Return each two of up to 256 items as one, the first by the lower byte."""
     padded = items.take(np.arange(256), mode="clip")
     pairs = np.empty((256, 256, 2), items.dtype)
@@ -201,19 +170,15 @@ def _pairs(items: NDArray[Any]) -> NDArray[Any]:
     return pairs.view(f"V{2 * items.dtype.itemsize}").reshape(-1)
 
 
-def _items(palette: NDArray[Any]) -> NDArray[Any]:
+def _items(palette: Array) -> Array:
     """View colors (K, C) as items (K,)."""
     palette = np.ascontiguousarray(palette)
     return palette.view(f"V{palette.dtype.itemsize * palette.shape[1]}")[:, 0]
 
 
 def _diffused(
-    planes: NDArray[Any],
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[Any],
-    centers: NDArray[np.float64],
-    space: Space,
-) -> NDArray[np.unsignedinteger[Any]]:
+    planes: Array, labels: Labels, palette: Array, centers: Floats, space: Space
+) -> Labels:
     """Diffuse the errors of labeled planes (n, rows, columns, C)."""
     if is_plain(space) and planes.dtype.kind in "bu" and planes.dtype.itemsize <= 2:
         # Small whole numbers are as good in units of the image, and need no copy.
@@ -231,11 +196,8 @@ def _diffused(
 
 
 def _ordered(
-    planes: NDArray[Any],
-    colors: NDArray[Any] | None,
-    centers: NDArray[np.float64],
-    space: Space,
-) -> NDArray[np.unsignedinteger[Any]]:
+    planes: Array, colors: Array | None, centers: Floats, space: Space
+) -> Labels:
     """Dither planes (n, rows, columns, C) by thresholds."""
     labels = np.empty(planes.shape[:-1], label_type(len(centers)))
     if colors is not None:
@@ -255,8 +217,8 @@ def _ordered(
 
 
 def _mixed(
-    colors: NDArray[Any], centers: NDArray[np.float64], space: Space
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
+    colors: Array, centers: Floats, space: Space
+) -> tuple[Array, Array, NDArray[np.float32]]:
     """Return the two labels of each color (n, C), and the share of the second."""
     dtype = label_type(len(centers))
     first, second = np.zeros((2, len(colors)), dtype)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
+from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
+from napari_kmeans._core.blocks import checkpoint, cut
 from napari_kmeans._core.cells import (
     MAX_CELL_CHANNELS,
     Partition,
@@ -28,12 +29,12 @@ from napari_kmeans._core.cells import (
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
-    finite_pixels,
     is_tabular,
-    pixel_blocks,
+    masked_blocks,
     trusted_counts,
 )
 from napari_kmeans._core.nearest import nearest, squared_distances
+from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import Layout, Space, points_of, space_of, whole_bits
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "count_images",
     "fitted_pixels",
     "is_fitted",
+    "seen_colors",
     "unseen_color",
     "weighted_points",
 ]
@@ -67,7 +69,7 @@ class Measure(NamedTuple):
     """How well centers (k, C) fit the points."""
 
     # Nearest center of each color, where colors were counted.
-    labels: NDArray[np.unsignedinteger[Any]] | None
+    labels: Labels | None
     counts: NDArray[np.int64]
     # Mean squared distance of the points to their nearest centers.
     mse: float
@@ -76,16 +78,16 @@ class Measure(NamedTuple):
 class Points(Protocol):
     """What k-means asks of weighted points; centers are (k, C)."""
 
-    def partition(self, centers: NDArray[np.float64]) -> Partition:
+    def partition(self, centers: Floats) -> Partition:
         """Return weights (k,) and sums (k, C) of the points nearest to each center."""
 
-    def worst(self, centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
+    def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error, the largest first."""
 
-    def measure(self, centers: NDArray[np.float64]) -> Measure:
+    def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit, for whole numbers exactly."""
 
-    def coarse(self, k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:
         """Return weighted points for all: at least k, and not many more than m."""
 
 
@@ -94,14 +96,14 @@ class CountedImage:
     """Images of one layout, and what one count found in them."""
 
     # (..., C); none where only counts were given.
-    images: list[NDArray[Any]]
-    masks: list[NDArray[np.bool_] | None]
+    images: list[Array]
+    masks: list[Mask | None]
     layout: Layout
     # Distinct finite colors (n, C) and the pixels of each under the masks; None where
     # there are too many colors, which are then read from the images.
     counted: ColorCounts | None = None
     # Pixels (n,) of each color outside of the masks, where these were counted, too.
-    outside: NDArray[Any] | None = None
+    outside: Array | None = None
 
     @property
     def n_colors(self) -> int | None:
@@ -114,15 +116,13 @@ class FittedPixels(NamedTuple):
 
     # Their colors (n, C), where these are counted.
     counted: ColorCounts | None
-    # Blocks (m, C) of all pixels, or the counted colors.
-    blocks: Callable[[], Iterator[NDArray[Any]]]
     space: Space
     points: Points
 
 
 def count_images(
-    images: list[NDArray[Any]],
-    masks: list[NDArray[np.bool_] | None],
+    images: list[Array],
+    masks: list[Mask | None],
     layout: Layout,
     *,
     with_outside: bool = False,
@@ -148,26 +148,33 @@ def count_images(
 
 def fitted_pixels(image: CountedImage) -> FittedPixels | None:
     """Return the pixels that a palette is fitted to, or None if none can be seen."""
-    layout = image.layout
-    if image.counted is None:
-        blocks = _seen_blocks(image)
-        if next(blocks(), None) is None:
-            return None
-        space = space_of(layout, blocks)
-        return FittedPixels(None, blocks, space, _streamed_points(blocks, space))
-    fitted = is_fitted(image.counted, layout)
-    if not fitted.any():
+    if next(seen_colors(image), None) is None:
         return None
-    colors, counts = image.counted.colors, image.counted.counts
-    if not fitted.all():
-        colors, counts = colors[fitted], counts[fitted]
-    space = space_of(layout, lambda: iter([colors]))
+    counted, layout = image.counted, image.layout
+    space = space_of(layout, lambda: seen_colors(image))
+    if counted is None:
+        return FittedPixels(None, space, _streamed_points(image, space))
+    (colors,), counts = seen_colors(image), counted.counts
+    if len(colors) < len(counts):
+        counts = counts[is_fitted(counted, layout)]
     points = weighted_points(points_of(colors, space), counts, whole_bits(space))
-    counted = trusted_counts(colors, counts)
-    return FittedPixels(counted, lambda: iter([colors]), space, points)
+    return FittedPixels(trusted_counts(colors, counts), space, points)
 
 
-def is_fitted(counted: ColorCounts, layout: Layout) -> NDArray[np.bool_]:
+def seen_colors(image: CountedImage) -> Iterator[Array]:
+    """Yield the colors (n, C) that are fitted, or blocks of pixels not counted."""
+    if image.counted is not None:
+        fitted = is_fitted(image.counted, image.layout)
+        if fitted.any():
+            colors = image.counted.colors
+            yield colors if fitted.all() else colors[fitted]
+        return
+    for block, _ in masked_blocks(image.images, image.masks):
+        if len(colors := block[are_seen(block, image.layout.has_alpha)]):
+            yield colors
+
+
+def is_fitted(counted: ColorCounts, layout: Layout) -> Mask:
     """Return which colors (n,) a palette is fitted to."""
     fitted = counted.counts > 0
     if layout.has_alpha:
@@ -175,7 +182,7 @@ def is_fitted(counted: ColorCounts, layout: Layout) -> NDArray[np.bool_]:
     return fitted
 
 
-def unseen_color(image: CountedImage) -> NDArray[Any]:
+def unseen_color(image: CountedImage) -> Array:
     """Return the commonest fully transparent color (1, C) under a mask, or none (0, C).
 
     Where colors are not counted, it is that of the first million such pixels.
@@ -197,66 +204,37 @@ def unseen_color(image: CountedImage) -> NDArray[Any]:
     return colors[commonest : commonest + 1] if clear[commonest] else none
 
 
-def weighted_points(points: NDArray[Any], counts: NDArray[Any], n_bits: int) -> Points:
+def weighted_points(points: Array, counts: Array, n_bits: int) -> Points:
     """Return distinct points (n, D) with weights (n,); see `PointsInCells`."""
     if points.shape[1] <= MAX_CELL_CHANNELS:
         return PointsInCells(points, counts, n_bits)
     return PointsInBlocks(lambda: iter([(points, counts)]), points.shape[1], n_bits)
 
 
-def _streamed_points(
-    blocks: Callable[[], Iterator[NDArray[Any]]], space: Space
-) -> Points:
+def _streamed_points(image: CountedImage, space: Space) -> Points:
     """Return the points of pixels whose colors are too many."""
     n_bits, n_channels = whole_bits(space), len(space.frame.origin)
 
-    def located() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for block in blocks():
+    def located() -> Iterator[tuple[Array, Array]]:
+        for block in seen_colors(image):
             yield points_of(block, space), np.ones(len(block))
 
     streamed = PointsInBlocks(located, n_channels, n_bits)
     # Sums of small whole numbers fit cells, which spare most of the comparisons.
     if not 0 < n_bits <= 16 or n_channels > MAX_CELL_CHANNELS:
         return streamed
-    if sum(len(block) for block in blocks()) > _MOST_IN_CELLS:
+    if sum(len(block) for block in seen_colors(image)) > _MOST_IN_CELLS:
         return streamed
     points = np.concatenate([points for points, _ in located()])
     return PointsInCells(points, np.ones(len(points), np.uint8), n_bits, streamed)
 
 
-def _seen_blocks(image: CountedImage) -> Callable[[], Iterator[NDArray[Any]]]:
-    """Return the way to blocks (m, C) of the pixels that are fitted."""
-
-    def blocks() -> Iterator[NDArray[Any]]:
-        for block in _masked_blocks(image):
-            colors = finite_pixels(block)
-            if image.layout.has_alpha:
-                colors = colors[colors[:, -1] > 0]
-            if len(colors):
-                yield colors
-
-    return blocks
-
-
-def _masked_blocks(image: CountedImage) -> Iterator[NDArray[Any]]:
-    for pixels, mask in zip(image.images, image.masks, strict=True):
-        if mask is None:
-            yield from (block for _, block in pixel_blocks(pixels))
-            continue
-        # Parts of some size, for a mask may leave little of each.
-        for box in cut_boxes(mask.shape, 1):
-            if (inside := mask[box]).any():
-                part = pixels[box][inside]
-                yield from (block for _, block in pixel_blocks(part))
-
-
-def _first_unseen(image: CountedImage) -> NDArray[Any]:
+def _first_unseen(image: CountedImage) -> Array:
     """Return the first fully transparent pixels (m, C)."""
-    clear: list[NDArray[Any]] = []
+    clear: list[Array] = []
     n_more = _MOST_UNSEEN
-    for block in _masked_blocks(image):
-        colors = finite_pixels(block)
-        clear.append(colors[colors[:, -1] <= 0][:n_more])
+    for block, _ in masked_blocks(image.images, image.masks):
+        clear.append(block[block[:, -1] <= 0][:n_more])
         n_more -= len(clear[-1])
         if n_more == 0:
             break
@@ -272,8 +250,8 @@ class PointsInCells:
 
     def __init__(
         self,
-        points: NDArray[Any],
-        weights: NDArray[Any],
+        points: Array,
+        weights: Array,
         n_bits: int,
         grid: PointsInBlocks | None = None,
     ) -> None:
@@ -282,21 +260,21 @@ class PointsInCells:
         self._n_bits = n_bits
         self._grid = grid
 
-    def partition(self, centers: NDArray[np.float64]) -> Partition:
+    def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
         return partition_cells(self._cells, centers)
 
-    def worst(self, centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
+    def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
         return _worst(self._errors(label_sorted(self._cells, centers), centers), m)
 
-    def measure(self, centers: NDArray[np.float64]) -> Measure:
+    def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit."""
         labels = label_sorted(self._cells, centers)
         given = as_given(self._cells, labels)
         return _measured(self._errors(labels, centers), centers, self._n_bits, given)
 
-    def coarse(self, k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:
         """Return the means of cells of one level."""
         if self._grid is not None:
             return self._grid.coarse(k, m)
@@ -306,9 +284,7 @@ class PointsInCells:
         level = self._cells.levels[max(finest, enough)]
         return level.means[:, :-1].T, level.weights[:-1]
 
-    def _errors(
-        self, labels: NDArray[Any], centers: NDArray[np.float64]
-    ) -> Iterator[_Errors]:
+    def _errors(self, labels: Array, centers: Floats) -> Iterator[_Errors]:
         finest = self._cells.levels[-1]
         for block in cut(len(labels)):
             columns = finest.means[:, block]
@@ -325,7 +301,7 @@ class PointsInBlocks:
 
     def __init__(
         self,
-        blocks: Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]],
+        blocks: Callable[[], Iterator[tuple[Array, Array]]],
         n_channels: int,
         n_bits: int,
     ) -> None:
@@ -333,19 +309,19 @@ class PointsInBlocks:
         self._n_channels = n_channels
         self._n_bits = n_bits
 
-    def partition(self, centers: NDArray[np.float64]) -> Partition:
+    def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
         return self._add_up(lambda points: nearest(points, centers)[0], len(centers))
 
-    def worst(self, centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
+    def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
         return _worst(self._errors(centers), m)
 
-    def measure(self, centers: NDArray[np.float64]) -> Measure:
+    def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit."""
         return _measured(self._errors(centers), centers, self._n_bits, None)
 
-    def coarse(self, k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:  # noqa: ARG002
         """Return the means of the cells of a grid, whatever k and m are."""
         low, high = self._core_range()
         wide = np.sort(np.argsort(low - high, kind="stable")[:MAX_CELL_CHANNELS])
@@ -353,7 +329,7 @@ class PointsInBlocks:
         with np.errstate(divide="ignore"):
             scale = np.where(high > low, 2.0**bits / (high - low), 0.0)
 
-        def cell(points: NDArray[Any]) -> NDArray[np.intp]:
+        def cell(points: Array) -> Indices:
             index = np.zeros(len(points), dtype=np.intp)
             for channel in wide:
                 steps = (points[:, channel] - low[channel]) * scale[channel]
@@ -366,9 +342,7 @@ class PointsInBlocks:
         weights = cells.weights[used]
         return cells.sums[used] / weights[:, np.newaxis], weights
 
-    def _add_up(
-        self, label: Callable[[NDArray[Any]], NDArray[np.intp]], k: int
-    ) -> Partition:
+    def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
         n_digits = max(1, _n_digits(self._n_bits))
         weights, sums = np.zeros(k), np.zeros((n_digits, self._n_channels, k))
         for points, weight in self._blocks():
@@ -383,11 +357,11 @@ class PointsInBlocks:
             total = total * 2.0**_DIGIT + part
         return Partition(weights, total.T)
 
-    def _errors(self, centers: NDArray[np.float64]) -> Iterator[_Errors]:
+    def _errors(self, centers: Floats) -> Iterator[_Errors]:
         for points, weight in self._blocks():
             yield _Errors(points, weight, *nearest(points, centers))
 
-    def _core_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _core_range(self) -> tuple[Floats, Floats]:
         """Return between which values (C,) nearly all points lie, to about 1 %."""
         # The leading half of a float32, not negative, grows with its value.
         histogram = np.zeros((self._n_channels, 1 << 16))
@@ -406,13 +380,13 @@ class PointsInBlocks:
 class _Errors(NamedTuple):
     """Points (m, C) with weights (m,), their labels and squared distances (m,)."""
 
-    points: NDArray[Any]
-    weights: NDArray[Any]
-    labels: NDArray[Any]
-    squared: NDArray[np.float64]
+    points: Array
+    weights: Array
+    labels: Array
+    squared: Floats
 
 
-def _worst(errors: Iterable[_Errors], m: int) -> NDArray[np.float64]:
+def _worst(errors: Iterable[_Errors], m: int) -> Floats:
     """Return up to m distinct points of the largest error, the largest first."""
     found, error = np.empty((0, 0)), np.empty(0)
     for block in errors:
@@ -432,10 +406,7 @@ def _worst(errors: Iterable[_Errors], m: int) -> NDArray[np.float64]:
 
 
 def _measured(
-    errors: Iterable[_Errors],
-    centers: NDArray[np.float64],
-    n_bits: int,
-    labels: NDArray[np.unsignedinteger[Any]] | None,
+    errors: Iterable[_Errors], centers: Floats, n_bits: int, labels: Labels | None
 ) -> Measure:
     """Add up the errors of points, for whole numbers exactly in any order."""
     total = np.zeros(len(centers))
@@ -464,7 +435,7 @@ def _n_digits(bits: int) -> int:
     return -(-bits // _DIGIT)
 
 
-def _digits(column: NDArray[Any], n_digits: int) -> Iterator[NDArray[Any]]:
+def _digits(column: Array, n_digits: int) -> Iterator[Array]:
     """Split whole numbers into digits, the lowest first."""
     for _ in range(n_digits - 1):
         high = np.floor(column / 2.0**_DIGIT)

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from napari_kmeans._core.arrays import Array, Floats, Mask
 
 __all__ = [
     "are_seen",
@@ -33,22 +34,20 @@ def white_of(dtype: np.dtype[Any]) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
-def are_seen(colors: NDArray[Any], has_alpha: bool) -> NDArray[np.bool_]:
-    """Return where colors (n, C) are finite, and not fully transparent."""
-    seen: NDArray[np.bool_] = np.isfinite(colors).all(axis=1)
-    return seen & (colors[:, -1] > 0) if has_alpha else seen
+def are_seen(colors: Array, has_alpha: bool) -> Mask:
+    """Return where colors (..., C) are finite, and not fully transparent."""
+    seen: Mask = np.asarray(np.isfinite(colors).all(axis=-1))
+    return seen & (colors[..., -1] > 0) if has_alpha else seen
 
 
-def premultiplied(colors: NDArray[Any], white: float) -> NDArray[np.float64]:
+def premultiplied(colors: Array, white: float) -> Floats:
     """Return colors (n, C), the last channel being opacity, as far as they are seen."""
     values = colors.astype(np.float64)
     values[:, :-1] *= values[:, -1:] / white
     return values
 
 
-def squared_errors(
-    colors: NDArray[Any], others: NDArray[Any], has_alpha: bool
-) -> NDArray[np.float64]:
+def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:
     """Return squared distances (n,) of colors (n, C) of an image to others (n, C)."""
     if has_alpha:
         white = white_of(colors.dtype)
@@ -59,7 +58,7 @@ def squared_errors(
 
 
 def mean_color_error(
-    colors: NDArray[Any], counts: NDArray[Any], others: NDArray[Any], has_alpha: bool
+    colors: Array, counts: Array, others: Array, has_alpha: bool
 ) -> float:
     """Return the mean error of counted colors (n, C), as `mean_squared_error` does."""
     seen = are_seen(colors, has_alpha)
@@ -67,9 +66,7 @@ def mean_color_error(
     return total / max(float(counts[seen].sum()), 1.0)
 
 
-def mean_squared_error(
-    pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]], has_alpha: bool
-) -> float:
+def mean_squared_error(pairs: Iterable[tuple[Array, Array]], has_alpha: bool) -> float:
     """Return the mean error of pixels, in blocks (m, C) of an image and of another.
 
     Pixels that are not finite, or fully transparent, in the image are left out.

@@ -12,21 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arguments import (
-    MAX_COLORS,
-    Dither,
-    Images,
-    Init,
-    Masks,
-    Rng,
-    checked_dither,
-    checked_image,
-    checked_images,
-    checked_integer,
-    checked_layout,
-    checked_masks,
-    checked_palette,
-)
+from napari_kmeans._core import arguments
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
 from napari_kmeans._core.color_counts import (
     MAX_COUNTED,
     ColorCounts,
@@ -151,13 +138,7 @@ def quantize_kmeans(
            [102, 102, 250]], dtype=uint8)
     """
     array = np.asarray(image)
-    counted = count_image(
-        array,
-        channel_axis=channel_axis,
-        mask=mask,
-        color_space=color_space,
-        alpha=alpha,
-    )
+    counted = count_image(array, channel_axis, mask, color_space, alpha)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.centers is None and mask is None:
         # The palette has every color that counts.
@@ -249,12 +230,7 @@ def kmeans_palette(
     array([  3, 102, 255], dtype=uint8)
     """
     counted = count_image(
-        image,
-        channel_axis=channel_axis,
-        mask=mask,
-        color_space=color_space,
-        alpha=alpha,
-        with_outside=False,
+        image, channel_axis, mask, color_space, alpha, with_outside=False
     )
     fitted = fit_image(
         counted, k, iters, init=init, rng=rng, callback=callback, fixed=fixed
@@ -331,9 +307,12 @@ def map_to_palette(
     >>> map_to_palette(image, np.array([[0, 0, 0], [255, 0, 0]]))
     array([[0, 0, 1]], dtype=uint8)
     """
-    pixels = checked_image(image, channel_axis)
-    layout = checked_layout(pixels, channel_axis, color_space, alpha)
-    colors, dither = checked_palette(palette, layout), checked_dither(dither)
+    pixels = arguments.checked_image(image, channel_axis)
+    layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
+    colors, dither = (
+        arguments.checked_palette(palette, layout),
+        arguments.checked_dither(dither),
+    )
     # Where colors index a table, each is labeled once; others are labeled by pixel.
     known = None
     if is_tabular(layout.dtype, layout.n_channels):
@@ -397,8 +376,8 @@ def count_colors(
     >>> kmeans_palette(counts, 3).palette
     array([  3, 102, 250], dtype=uint8)
     """
-    images = checked_images(image, channel_axis)
-    found = count_pixels(images, checked_masks(mask, image, images))
+    images = arguments.checked_images(image, channel_axis)
+    found = count_pixels(images, arguments.checked_masks(mask, image, images))
     if found is None:
         msg = f"image has more than {MAX_COUNTED} distinct colors, too many to count"
         raise TooManyColorsError(msg)
@@ -485,12 +464,7 @@ def choose_k(
     array([  3, 102, 250], dtype=uint8)
     """
     counted = count_image(
-        image,
-        channel_axis=channel_axis,
-        mask=mask,
-        color_space=color_space,
-        alpha=alpha,
-        with_outside=False,
+        image, channel_axis, mask, color_space, alpha, with_outside=False
     )
     fitted = fit_quality(counted, psnr=psnr, mse=mse, max_k=max_k, iters=iters)
     return fitted.result
@@ -559,14 +533,11 @@ def error_curve(
     if numbers.ndim != 1:
         msg = f"ks must be one-dimensional, got shape {numbers.shape}"
         raise ValueError(msg)
-    wanted = [checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
+    wanted = [
+        arguments.checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()
+    ]
     counted = count_image(
-        image,
-        channel_axis=channel_axis,
-        mask=mask,
-        color_space=color_space,
-        alpha=alpha,
-        with_outside=False,
+        image, channel_axis, mask, color_space, alpha, with_outside=False
     )
     options = fit_options(counted, 1, iters)
     distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)

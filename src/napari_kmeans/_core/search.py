@@ -10,11 +10,12 @@ centers are compared in single precision; the exact ones are left to `nearest` a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut
 
 __all__ = ["searched_centers"]
@@ -40,11 +41,11 @@ _DISTANCE_BYTES = 16
 class _Cloud(NamedTuple):
     """Points (n, C) about their mean, scaled into -1 to 1."""
 
-    columns: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    weighted: NDArray[np.float64]
+    columns: Floats
+    weights: Floats
+    weighted: Floats
     # |p|^2 of each point, and its weighted sum.
-    squared: NDArray[np.float64]
+    squared: Floats
     total: float
     # Rows (p, 1), to be multiplied with (-2c, |c|^2). Single precision will do where
     # only a choice depends on it.
@@ -54,46 +55,42 @@ class _Cloud(NamedTuple):
 class _Found(NamedTuple):
     """Centers (k, C), and the error about them."""
 
-    centers: NDArray[np.float64]
+    centers: Floats
     error: float
 
 
 class _Nearest(NamedTuple):
     """Nearest and second nearest center of each point, with |c|^2 - 2 p.c of both."""
 
-    label: NDArray[np.intp]
+    label: Indices
     first: NDArray[np.float32]
-    heir: NDArray[np.intp]
+    heir: Indices
     second: NDArray[np.float32]
 
 
 class _Halves(NamedTuple):
     """What splitting each cluster gains (k,), means (k, C), points of the higher."""
 
-    gain: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    upper: NDArray[np.bool_]
+    gain: Floats
+    low: Floats
+    high: Floats
+    upper: Mask
 
 
 class _Worth(NamedTuple):
     """What removing or splitting each center would change."""
 
     # Rise of the error (k,) if the center were removed.
-    cost: NDArray[np.float64]
+    cost: Floats
     # Fall of the error (k,) if two centers (k, C), `low` and `high`, replaced it.
-    gain: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    gain: Floats
+    low: Floats
+    high: Floats
 
 
 def searched_centers(
-    points: NDArray[Any],
-    weights: NDArray[Any],
-    k: int,
-    effort: int,
-    fewer: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
+    points: Array, weights: Array, k: int, effort: int, fewer: Floats | None = None
+) -> Floats:
     """Search good centers, at most `k`, of some thousand distinct points (n, C).
 
     Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
@@ -122,12 +119,10 @@ def searched_centers(
     rates = _rates(cloud, k, 0.8, 1.0, 20)
     for _ in range(effort - 1):
         found = _better(found, _moved(cloud, found.centers, rates, rng))
-    return found.centers * scale + origin
+    return np.asarray(found.centers * scale + origin)
 
 
-def _rates(
-    cloud: _Cloud, k: int, low: float, high: float, most: int
-) -> NDArray[np.float64]:
+def _rates(cloud: _Cloud, k: int, low: float, high: float, most: int) -> Floats:
     """Return rates of exchange for the rounds that are affordable, at most `most`."""
     n_channels, n = cloud.columns.shape
     work = 3 * n * (k + _ROUND_WORK * n_channels)
@@ -138,7 +133,7 @@ def _better(one: _Found, other: _Found) -> _Found:
     return other if other.error < one.error else one
 
 
-def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud:
+def _cloud(columns: Floats, weights: Floats) -> _Cloud:
     n_channels, n = columns.shape
     columns = np.ascontiguousarray(columns)
     squared = np.square(columns).sum(axis=0)
@@ -166,9 +161,7 @@ def _merged(cloud: _Cloud, m: int) -> _Cloud:
     return _cloud(sums.T / total, total)
 
 
-def _split_up(
-    cloud: _Cloud, k: int, centers: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _split_up(cloud: _Cloud, k: int, centers: Floats) -> Floats:
     """Halve clusters until there are `k`, in passes over those that gain most."""
     label = _label(cloud, centers)
     means, total, _ = _means(cloud, centers, label)
@@ -191,8 +184,8 @@ def _split_up(
 
 def _moved(
     cloud: _Cloud,
-    centers: NDArray[np.float64],
-    rates: NDArray[np.float64],
+    centers: Floats,
+    rates: Floats,
     rng: np.random.Generator | None = None,
 ) -> _Found:
     """Move centers whose cost times the rate is gained elsewhere; keep the best.
@@ -221,9 +214,7 @@ def _moved(
     return _better(best, _Found(means, error))
 
 
-def _moves(
-    cost: NDArray[np.float64], gain: NDArray[np.float64], nearest: _Nearest
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _moves(cost: Floats, gain: Floats, nearest: _Nearest) -> tuple[Indices, Indices]:
     """Pair centers to remove, cheapest first, with clusters to split while that pays.
 
     No two of either are neighbors, whose costs or gains would not add up.
@@ -245,9 +236,7 @@ def _moves(
     return cheap[pays], wide[pays]
 
 
-def _apart(
-    chosen: NDArray[np.bool_], value: NDArray[np.float64], nearest: _Nearest
-) -> NDArray[np.bool_]:
+def _apart(chosen: Mask, value: Floats, nearest: _Nearest) -> Mask:
     """Leave out chosen centers that have a chosen neighbor of higher value."""
     both = chosen[nearest.label] & chosen[nearest.heir]
     one, other = nearest.label[both], nearest.heir[both]
@@ -256,15 +245,10 @@ def _apart(
     return chosen
 
 
-def _worth(
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    nearest: _Nearest,
-) -> _Worth:
+def _worth(cloud: _Cloud, means: Floats, total: Floats, nearest: _Nearest) -> _Worth:
     k = len(means)
     label, first, heir, second = nearest
-    cost: NDArray[Any] = np.bincount(label, cloud.weights * (second - first), k)
+    cost: Array = np.bincount(label, cloud.weights * (second - first), k)
     # The points of a removed center pull the means of its heirs towards them, which
     # lowers the error by |sum of w (p - m)|^2 / (sum of w + weight of the heir).
     pair = label * k + heir
@@ -287,12 +271,7 @@ def _worth(
     return _Worth(cost, gain, low, high)
 
 
-def _halves(
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    label: NDArray[np.intp],
-) -> _Halves:
+def _halves(cloud: _Cloud, means: Floats, total: Floats, label: Indices) -> _Halves:
     """Split each cluster in two.
 
     The first cut is across the channel that varies most, the next ones midway between
@@ -328,11 +307,7 @@ def _halves(
 
 
 def _or_far_point(
-    halves: _Halves,
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    label: NDArray[np.intp],
+    halves: _Halves, cloud: _Cloud, means: Floats, total: Floats, label: Indices
 ) -> _Halves:
     """Split off a single point where that gains more, as cuts hardly ever would."""
     squared = _squared(cloud, means, label)
@@ -359,8 +334,8 @@ def _or_far_point(
 
 
 def _means(
-    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    cloud: _Cloud, centers: Floats, label: Indices
+) -> tuple[Floats, Floats, float]:
     """Return the mean and weight of each cluster, and the error about the means."""
     total, sums = _sums(cloud, label, len(centers))
     means = centers.copy()
@@ -370,20 +345,15 @@ def _means(
 
 
 def _sums(
-    cloud: _Cloud,
-    index: NDArray[np.intp],
-    m: int,
-    part: slice | NDArray[np.intp] = slice(None),
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    cloud: _Cloud, index: Indices, m: int, part: slice | Indices = slice(None)
+) -> tuple[Floats, Floats]:
     """Add up the weights (m,) and weighted points (m, C) of a part by index."""
-    weights: NDArray[Any] = np.bincount(index, cloud.weights[part], m)
+    weights: Array = np.bincount(index, cloud.weights[part], m)
     sums = [np.bincount(index, column[part], m) for column in cloud.weighted]
     return weights, np.stack(sums, axis=1)
 
 
-def _squared(
-    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _squared(cloud: _Cloud, centers: Floats, label: Indices) -> Floats:
     """Return the squared distance of each point to the center of its label."""
     squared = np.zeros(len(label))
     for column, center in zip(cloud.columns, centers.T, strict=True):
@@ -391,7 +361,7 @@ def _squared(
     return squared
 
 
-def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
+def _label(cloud: _Cloud, centers: Floats) -> Indices:
     """Index the nearest center of each point."""
     label = np.empty(len(cloud.rows), dtype=np.intp)
     for block, distance in _distances(cloud, centers):
@@ -399,7 +369,7 @@ def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
     return label
 
 
-def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
+def _two_nearest(cloud: _Cloud, centers: Floats) -> _Nearest:
     n, k = len(cloud.rows), len(centers)
     label, heir = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
     first, second = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
@@ -415,7 +385,7 @@ def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
 
 
 def _distances(
-    cloud: _Cloud, centers: NDArray[np.float64]
+    cloud: _Cloud, centers: Floats
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield blocks of points, and |c|^2 - 2 p.c of each and all centers, to use up.
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
 from napari_kmeans._core.quality import white_of
 
@@ -64,7 +64,7 @@ class Frame(NamedTuple):
     that squares of huge and of denormal values stay finite and normal.
     """
 
-    origin: NDArray[Any]
+    origin: Array
     scale: float
 
 
@@ -80,7 +80,7 @@ class Space(NamedTuple):
     frame: Frame
 
 
-def space_of(layout: Layout, blocks: Callable[[], Iterable[NDArray[Any]]]) -> Space:
+def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     """Return the space for colors in `blocks()` of (n, C), at least one color."""
     gamut = None
     if layout.space != "rgb":
@@ -91,7 +91,7 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[NDArray[Any]]]) -> Sp
     return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in blocks()))
 
 
-def frame_of(blocks: Iterable[NDArray[Any]]) -> Frame:
+def frame_of(blocks: Iterable[Array]) -> Frame:
     """Return the frame of coordinates in blocks of (n, D), at least one."""
     low, high = ends_of(blocks)
     if low.dtype.kind != "f":
@@ -103,7 +103,7 @@ def frame_of(blocks: Iterable[NDArray[Any]]) -> Frame:
     return Frame(low, float(np.ldexp(1.0, min(-exponent, 1022))))
 
 
-def ends_of(blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def ends_of(blocks: Iterable[Array]) -> Array:
     """Return the least and the largest values (2, C) of blocks (n, C)."""
     # Channel by channel is many times quicker than along the first axis.
     ends = [
@@ -120,12 +120,12 @@ def is_plain(space: Space) -> bool:
     return space.gamut is None and not space.layout.has_alpha
 
 
-def points_of(colors: NDArray[Any], space: Space) -> NDArray[Any]:
+def points_of(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of the image into points (n, D), none negative."""
     return to_points(_locate(colors, space), space.frame)
 
 
-def to_points(coordinates: NDArray[Any], frame: Frame) -> NDArray[Any]:
+def to_points(coordinates: Array, frame: Frame) -> Array:
     """Turn coordinates (n, D) within a frame into points (n, D).
 
     Points of integers of up to 32 bits are exact and keep an unsigned dtype of their
@@ -139,7 +139,7 @@ def to_points(coordinates: NDArray[Any], frame: Frame) -> NDArray[Any]:
     return np.asarray(steps, np.float64 if coordinates.dtype.itemsize == 8 else None)
 
 
-def centers_of(palette: NDArray[Any], space: Space) -> NDArray[np.float64]:
+def centers_of(palette: Array, space: Space) -> Floats:
     """Turn colors (k, C) of any dtype, in the units of the image, into centers (k, D).
 
     Colors far outside the frame become centers whose squares do not overflow.
@@ -157,7 +157,7 @@ def centers_of(palette: NDArray[Any], space: Space) -> NDArray[np.float64]:
     return np.clip(centers, -1e150, 1e150)
 
 
-def _scaled(coordinates: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
+def _scaled(coordinates: Array, frame: Frame) -> Floats:
     # Only colors of palettes can lie so far outside the frame that they overflow.
     with np.errstate(over="ignore"):
         scaled = coordinates.astype(np.float64) * frame.scale
@@ -165,7 +165,7 @@ def _scaled(coordinates: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
     return np.asarray(np.clip(scaled, -1e150, 1e150) - origin)
 
 
-def colors_of(centers: NDArray[np.float64], space: Space) -> NDArray[Any]:
+def colors_of(centers: Floats, space: Space) -> Array:
     """Turn centers (k, D) into the nearest colors (k, C) of the dtype of the image."""
     dtype = space.layout.dtype
     if is_plain(space) and dtype.kind != "f":
@@ -177,12 +177,12 @@ def colors_of(centers: NDArray[np.float64], space: Space) -> NDArray[Any]:
     return _restore(coordinates, space, dtype)
 
 
-def shown_centers(centers: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
+def shown_centers(centers: Floats, space: Space) -> Floats:
     """Turn centers (k, D) into colors (k, C) in the units of the image, not rounded."""
     return _restore(_in_units(centers, space.frame), space, np.dtype(np.float64))
 
 
-def _in_units(points: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
+def _in_units(points: Floats, frame: Frame) -> Floats:
     # In two halves: the range of float64 does not fit float64.
     half = points / (2 * frame.scale)
     return np.asarray(frame.origin.astype(np.float64) + half + half)
@@ -207,12 +207,12 @@ def squared_units(mse: float, space: Space) -> float:
     return mse / unit / unit
 
 
-def _locate(colors: NDArray[Any], space: Space) -> NDArray[Any]:
+def _locate(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of any dtype into coordinates (n, D)."""
     dtype, _, _, name, has_alpha = space.layout
     white = white_of(dtype)
     if name != "rgb" and space.gamut is not None:
-        located: NDArray[Any] = to_space(colors[:, :3], name, space.gamut)
+        located: Array = to_space(colors[:, :3], name, space.gamut)
         if not has_alpha:
             return located
         opacity = colors[:, 3:] / white
@@ -221,14 +221,12 @@ def _locate(colors: NDArray[Any], space: Space) -> NDArray[Any]:
         return colors
     # Products of 16 bits fit 32, exactly.
     is_short = all(t.kind == "u" and t.itemsize <= 2 for t in (colors.dtype, dtype))
-    wide: NDArray[Any] = colors.astype(np.uint32 if is_short else np.float64)
+    wide: Array = colors.astype(np.uint32 if is_short else np.float64)
     opacity = wide[:, -1:]
     return np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
 
 
-def _restore(
-    coordinates: NDArray[np.float64], space: Space, dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:
     """Turn coordinates (n, D) into colors (n, C) of a dtype."""
     if is_plain(space):
         return coordinates.astype(dtype)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.blocks import checkpoint
 
 __all__ = ["kmeans_plus_plus", "random_pixels"]
@@ -19,7 +20,7 @@ __all__ = ["kmeans_plus_plus", "random_pixels"]
 
 def random_pixels(
     counts: NDArray[np.integer[Any]], k: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
+) -> Indices:
     """Draw `k` pixels without replacement; index their colors."""
     ends = np.cumsum(counts, dtype=np.int64)
     pixels = rng.choice(ends[-1], k, replace=False)
@@ -27,11 +28,8 @@ def random_pixels(
 
 
 def kmeans_plus_plus(
-    points: NDArray[Any],
-    weights: NDArray[np.float64],
-    k: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
+    points: Array, weights: Floats, k: int, rng: np.random.Generator
+) -> Indices:
     """Draw points (n, C) with probability proportional to their squared error so far.
 
     Arthur and Vassilvitskii, SODA 2007, section 2.2. The points are distinct and more
