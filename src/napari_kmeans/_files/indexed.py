@@ -158,8 +158,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
     Raises
     ------
     ValueError
-        If the file is none of these formats, holds no palette or more than one, or
-        is broken.
+        If the file is of another format, holds no palette or more than one, or is
+        damaged.
     OSError
         If there is no such file, or it cannot be read.
 
@@ -169,8 +169,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
     Notes
     -----
-    GIF and TIFF files of other programs do not tell how many of their colors count,
-    so all are given, as many as a power of two.
+    GIF and TIFF files of other programs do not say how many of their colors count, so
+    the palette has all of them, as many as a power of two.
 
     Examples
     --------
