@@ -145,7 +145,8 @@ _FORMATS = (
         has_exif_resolution=True,
         save_options={"quality": 95},
     ),
-    Format("BMP", (".bmp",), is_lossless=True, most_dpi=_MOST_PER_METER),
+    # Lossless but for opacity, which Pillow writes and does not read.
+    Format("BMP", (".bmp",), most_dpi=_MOST_PER_METER),
     Format("PSD", (".psd",), frames="left out"),
     Format("ICO", (".ico",), frames="left out"),
     Format("ICNS", (".icns",), frames="left out"),

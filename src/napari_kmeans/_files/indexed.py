@@ -39,7 +39,10 @@ __all__ = [
 ]
 
 # What the labels of a format with so many axes must look like.
-_SHAPES = {2: "(rows, columns)", 3: "(rows, columns) or (frames, rows, columns)"}
+_SHAPES: dict[float, str] = {
+    2: "(rows, columns)",
+    3: "(rows, columns) or (frames, rows, columns)",
+}
 # Colors whose indices share bytes, which oxipng has no order for.
 _MOST_PACKED = 16
 
@@ -135,9 +138,8 @@ def write_indexed(
     if metadata.axes and len(metadata.axes) != array.ndim:
         msg = f"metadata must have {array.ndim} axes, got {metadata.axes!r}"
         raise ValueError(msg)
-    content = encode_indexed(
-        Path(path).name, array, colors, metadata=metadata, keep_order=True
-    )
+    name = Path(path).name
+    content = encode_indexed(name, array, colors, metadata=metadata, keep_order=True)
     replace_file(path, content)
 
 
@@ -158,8 +160,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
     Raises
     ------
     ValueError
-        If the file is none of these formats, holds no palette or more than one, or
-        is broken.
+        If the file is of another format, holds no palette or more than one, or is
+        damaged.
     OSError
         If there is no such file, or it cannot be read.
 
@@ -169,8 +171,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
     Notes
     -----
-    GIF and TIFF files of other programs do not tell how many of their colors count,
-    so all are given, as many as a power of two.
+    GIF and TIFF files of other programs do not say how many of their colors count, so
+    the palette has all of them, as many as a power of two.
 
     Examples
     --------
@@ -290,11 +292,10 @@ def _check_fit(
     if misfit is None:
         return
     file = f" in a {suffix} file"
-    shapes = _SHAPES.get(int(min(form.most_axes, 4)), "(..., rows, columns)")
-    most = f"{form.most_colors} colors{'' if form.has_measurements else file}"
-    is_for_tiff = (
-        formats.palette_misfit(formats.format_of("image.tif"), 2, colors) is None
-    )
+    shapes = _SHAPES.get(form.most_axes, "(..., rows, columns)")
+    tif = formats.format_of("image.tif")
+    most = f"{form.most_colors} colors{'' if form is tif else file}"
+    is_for_tif = formats.palette_misfit(tif, 2, colors) is None
     texts = {
         "axes": f"labels must have shape {shapes}, got {labels.shape}",
         "dtype": f"palette must have dtype uint8{file}, got {colors.dtype}",
@@ -302,7 +303,7 @@ def _check_fit(
         "opacity": f"palette must not have alpha{file}, got shape {colors.shape}",
     }
     advice = ""
-    if misfit in ("dtype", "colors") and is_for_tiff:
+    if misfit in ("dtype", "colors") and is_for_tif:
         advice = "; choose .tif"
     elif misfit == "opacity":
         advice = "; choose .png"

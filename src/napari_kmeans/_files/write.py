@@ -42,15 +42,10 @@ def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) 
     n_axes = pixels.ndim - image.has_channels
     n_channels = pixels.shape[-1] if image.has_channels else 1
     are_colors = n_channels in (1, 3, 4) and not has_channel_axis(image.metadata)
-    misfit = formats.pixel_misfit(
-        form, n_axes, pixels.dtype, n_channels if are_colors else 0
-    )
-    if misfit is None and palette is not None and form.most_colors:
-        misfit = (
-            None
-            if form.has_measurements
-            else formats.palette_misfit(form, n_axes, palette)
-        )
+    n_samples = n_channels if are_colors else 0
+    misfit = formats.pixel_misfit(form, n_axes, pixels.dtype, n_samples)
+    if palette is not None and form.most_colors and not form.has_measurements:
+        misfit = misfit or formats.palette_misfit(form, n_axes, palette)
     if misfit is None:
         return
     what, advice = f"{pixels.dtype} pixels do", ".tif"
@@ -128,7 +123,6 @@ def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
         suffix = Path(name).suffix.lower()
         msg = f"the image does not fit into a {suffix} file: {error}"
         raise ValueError(msg) from error
-    content = buffer.getvalue()
-    return (
-        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
-    )
+    if form.name == "PNG":
+        return png.shrink_png(buffer.getvalue(), keep_palette=False)
+    return buffer.getvalue()
