@@ -242,7 +242,7 @@ def _planned(
             picture = claims.claim(claims.name(compare, source, "_before_after.png"))
         return source._replace(target=target, picture=picture)
 
-    sources = claims.choose(sources, files_of)
+    sources = inputs.changed(sources, files_of)
     if options.report is not None:
         with running.giving_up(options.report):
             claims.claim(Path(options.report))

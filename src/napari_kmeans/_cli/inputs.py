@@ -11,7 +11,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ __all__ = [
     "STDIN",
     "Source",
     "are_several",
+    "changed",
     "find_sources",
     "fit_group",
     "identity",
@@ -121,35 +122,45 @@ def reason(error: Exception, name: str) -> str:
     return str(error).removeprefix(f"{name} ") or type(error).__name__
 
 
+def changed(
+    sources: Sequence[Source], change: Callable[[Source], Source]
+) -> list[Source]:
+    """Change the sources that have no fault; an error becomes their fault."""
+    found = []
+    for source in sources:
+        if source.fault is None:
+            try:
+                source = change(source)
+            except (OSError, ValueError) as error:
+                source = source._replace(fault=reason(error, source.name))
+        found.append(source)
+    return found
+
+
 def read_group(sources: Sequence[Source]) -> list[Source]:
     """Count the colors of images that are to share a palette: of the most usual kind.
 
     Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
     it is left out.
     """
-    read = []
-    for source in sources:
-        if source.fault is None:
-            try:
-                source = source._replace(part=part_of(decode_image(source.read())))
-            except (OSError, ValueError) as error:
-                source = source._replace(fault=reason(error, source.name))
-        read.append(source)
-    kinds = [source.part.kind if source.part else "" for source in read]
-    usual = Counter(filter(None, kinds)).most_common(1)
-    if not usual:
+    read = changed(sources, lambda s: s._replace(part=part_of(decode_image(s.read()))))
+    kinds = [source.part.kind for source in read if source.part is not None]
+    if not kinds:
         return read
-    rule = (
-        f"pixels share no palette with the {usual[0][0]} pixels of "
-        f"{sources[kinds.index(usual[0][0])].name}: all must be of one dtype, and "
-        "either gray, RGB and RGBA or of one number of channels"
-    )
-    return [
-        source._replace(fault=f"{kind} {rule}", part=None)
-        if kind not in ("", usual[0][0])
-        else source
-        for source, kind in zip(read, kinds, strict=True)
-    ]
+    usual = Counter(kinds).most_common(1)[0][0]
+    alike = [source for source in read if source.part and source.part.kind == usual]
+
+    def check(source: Source) -> Source:
+        if source.part is not None and source.part.kind != usual:
+            msg = (
+                f"{source.part.kind} pixels share no palette with the {usual} pixels "
+                f"of {alike[0].name}: all must be of one dtype, and either gray, RGB "
+                "and RGBA or of one number of channels"
+            )
+            raise ValueError(msg)
+        return source
+
+    return changed(read, check)
 
 
 def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:

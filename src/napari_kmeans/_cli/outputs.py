@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from napari_kmeans._cli.inputs import STDIN, Source, identity, reason
+from napari_kmeans._cli.inputs import STDIN, Source, identity
 from napari_kmeans._cli.options import Options, refuse_value
 from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, writable_suffixes
@@ -58,20 +58,6 @@ class Claims:
         self._images = {identity(s.path) for s in sources if s.name != STDIN}
         self._results: set[str] = set()
         self._force = options.force
-
-    def choose(
-        self, sources: Sequence[Source], files_of: Callable[[Source], Source]
-    ) -> list[Source]:
-        """Let `files_of` choose the files of each image, or note why it cannot."""
-        chosen = []
-        for source in sources:
-            if source.fault is None:
-                try:
-                    source = files_of(source)
-                except (OSError, ValueError) as error:
-                    source = source._replace(fault=reason(error, source.name))
-            chosen.append(source)
-        return chosen
 
     def name(self, place: Place, source: Source, ending: str) -> Path:
         """Name a file after an image: photo.jpg and photo.png do not become one."""

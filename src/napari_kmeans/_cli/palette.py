@@ -94,7 +94,7 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         path = claims.name(place, first, f"_palette{options.suffix}")
         return source._replace(target=claims.claim(path))
 
-    sources = claims.choose(sources, files_of)
+    sources = inputs.changed(sources, files_of)
     outcomes = running.run(_find_palette, sources, options)
     running.print_json(outcomes, options)
     running.leave(outcomes)

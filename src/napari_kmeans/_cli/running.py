@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 INTERRUPTED = 130
+# Seconds in which a process beside may put a file away before it is ended.
+_PATIENCE = 2.0
 
 
 class Outcome(NamedTuple):
@@ -172,18 +174,13 @@ def _outcomes(
         bar.update(n_steps - bar.n)
 
 
-def _done(
-    do: Command, source: Source, options: Options, step: Step | None = None
-) -> Outcome:
-    """Do one image; whatever goes wrong is an outcome, too.
-
-    A process beside has no bar, and no `step`.
-    """
+def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
+    """Do one image; whatever goes wrong is an outcome, too."""
     start = time.perf_counter()
     if source.fault is not None:
         return _failed(source, source.fault)
     try:
-        outcome = do(source, options, step or (lambda _: None))
+        outcome = do(source, options, step)
     except Exception as error:  # The other images are still done.
         return _failed(source, reason(error, source.name))
     seconds = time.perf_counter() - start
@@ -212,7 +209,7 @@ def _side_by_side(
         min(options.jobs, len(sources)), get_context("spawn"), _start_beside
     )
     try:
-        futures = [executor.submit(_done, do, s, options) for s in sources]
+        futures = [executor.submit(_done_beside, do, s, options) for s in sources]
         for source, future in zip(sources, futures, strict=True):
             try:
                 yield future.result()
@@ -227,6 +224,14 @@ def _side_by_side(
     executor.shutdown()
 
 
+def _done_beside(do: Command, source: Source, options: Options) -> Outcome:
+    """Do one image in a process beside, which has no bar."""
+    try:
+        return _done(do, source, options, lambda _: None)
+    except SystemExit:  # A file that was being written is gone; no other is begun.
+        os._exit(1)
+
+
 def _start_beside() -> None:
     """Leave Ctrl-C to the process that was called, and end with it."""
     import signal
@@ -234,11 +239,15 @@ def _start_beside() -> None:
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     def end_too() -> None:
         caller = parent_process()
         if caller is not None:
             caller.join()
+        signal.raise_signal(signal.SIGTERM)
+        # A process that waits for work does not heed it.
+        threading.main_thread().join(_PATIENCE)
         os._exit(1)
 
     threading.Thread(target=end_too, daemon=True).start()
