@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog
 from skimage import data, io
 
 from napari_kmeans import kmeans_palette, map_to_palette, read_indexed, write_indexed
+from napari_kmeans._files.formats import format_of
 from napari_kmeans._napari.layers import read_source
 from napari_kmeans._napari.numbers import measure_outcome
 from napari_kmeans._napari.quantize_layer import quantize_source
@@ -309,6 +310,7 @@ def test_formats_hold_what_the_core_writes(tmp_path, form, n_axes, palette):
         is_held = False
     else:
         is_held = True
+    form = format_of(f"a{suffix}")
     assert (_fault(form, n_axes, palette) is None) == is_held
 
 
