@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_COLORS",
     "Layout",
+    "NoFinitePixelError",
     "checked_callback",
     "checked_colors",
     "checked_dither",
@@ -46,6 +47,10 @@ MAX_COLORS = 65536
 _STARTS = ("auto", "thorough", "k-means++", "random")
 _SPACES = ("rgb", "lab", "oklab")
 _DITHERS = ("floyd-steinberg", "ordered")
+
+
+class NoFinitePixelError(ValueError):
+    """No pixel that a palette is fitted to is finite."""
 
 
 class Layout(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -95,7 +96,7 @@ def sample_pixels(
     if len(unseen):
         return Sample(layout, None, unseen)
     msg = "image must have a finite pixel, got none"
-    raise ValueError(msg)
+    raise NoFinitePixelError(msg)
 
 
 def _fitted(
