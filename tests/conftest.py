@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from napari_kmeans import kmeans_palette
+from napari_kmeans._core.counted_image import fit_image
 
 # Tests neither read the settings of napari's user nor write them.
 os.environ["NAPARI_CONFIG"] = ""
@@ -95,7 +95,7 @@ class _Paused:
         self.n_computations = 0
         self.n_iterations = 0
 
-    def kmeans_palette(self, image, k, iters, *, callback, **keywords):
+    def fit_image(self, counted, k, iters, *, callback, **keywords):
         self.n_computations += 1
 
         def pausing(state):
@@ -104,7 +104,7 @@ class _Paused:
             assert self.may_go_on.wait(20)
             callback(state)
 
-        return kmeans_palette(image, k, iters, callback=pausing, **keywords)
+        return fit_image(counted, k, iters, callback=pausing, **keywords)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def paused(monkeypatch):
     from napari_kmeans._napari import quantize_layer
 
     paused = _Paused()
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", paused.kmeans_palette)
+    monkeypatch.setattr(quantize_layer, "fit_image", paused.fit_image)
     yield paused
     paused.may_go_on.set()
 

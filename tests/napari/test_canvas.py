@@ -7,8 +7,8 @@ from numpy.testing import assert_array_equal
 from skimage import data
 
 from napari_kmeans import kmeans_palette
-from napari_kmeans._napari.layers import record_of
-from napari_kmeans._napari.masks import draw_mask
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.layers import draw_mask
 from napari_window import dock_in, press, preview_in
 
 
@@ -122,14 +122,14 @@ def test_palette_is_fitted_to_what_is_seen_inside(window, finish, seen, kind, un
     finish(widget)
 
     # The mask as labels of the image's own pixels.
-    shape, mask = image.shape[:2], draw_mask(widget.controls.request().mask)
+    shape, mask = image.shape[:2], draw_mask(widget.controls.request().source.mask)
     assert mask.shape == shape
     drawn = window.add_labels(mask.astype(int), units=source.units, **scale)
     share = (seen(inside) & seen(source)) ^ seen(drawn)
     # Pixels of the image are inside as a whole, or not at all.
     assert share.sum() < 0.06 * seen(drawn).sum()
     expected = kmeans_palette(image, 4, mask=mask).palette
-    assert_array_equal(record_of(window.layers[2])["palette"], expected)
+    assert_array_equal(record_of(window.layers[2]).palette, expected)
 
 
 def test_channels_are_seen_where_their_source_is_in_3d(window, movie, seen, settle):

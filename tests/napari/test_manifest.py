@@ -8,6 +8,7 @@ from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 from numpy.testing import assert_array_equal
+from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
@@ -18,6 +19,7 @@ from napari_kmeans._napari import (
     quantize_layer,
     settings,
 )
+from napari_kmeans._napari.jobs import Newest
 
 
 @pytest.fixture
@@ -76,6 +78,11 @@ def viewer():
             thread.join(20)
 
 
+def has_ended():
+    """Nothing is left of the command's computations."""
+    return not QApplication.instance().findChildren(Newest)
+
+
 def messages():
     return [notification.message for notification in notification_manager.records]
 
@@ -91,7 +98,7 @@ def test_active_layer_is_quantized_in_one_click(viewer, qtbot):
     assert viewer.layers[-1].name == "a in 16 colors"
     assert_array_equal(viewer.layers[-1].data, quantize_kmeans(image))
     assert messages()[-1] == "Added “a in 16 colors”."
-    assert command._jobs == set()
+    qtbot.waitUntil(has_ended)
 
 
 def test_active_layer_must_be_an_image(viewer):
@@ -118,11 +125,11 @@ def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
         msg = "out of crayons"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(quantize_layer, "fit_image", fail)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
 
     assert messages()[-1] == "“a”: out of crayons"
     assert len(viewer.layers) == 1
@@ -141,12 +148,12 @@ def test_command_is_cancelled_by_the_button_of_its_bar(viewer, qtbot, monkeypatc
         callback(IterationState(1, 0.0, np.zeros((16, 3))))
 
     monkeypatch.setattr(command, "cancelable_progress", Bar)
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", wait)
+    monkeypatch.setattr(quantize_layer, "fit_image", wait)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)
     bars[0].cancel()
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
     may_go_on.set()
 
     assert messages()[-1] == "Cancelled; no layer was added."
@@ -157,7 +164,7 @@ def test_source_of_the_command_may_go(viewer, qtbot):
     viewer.add_image(data.astronaut(), name="a")
     quantize_active_layer(viewer)
     viewer.layers.remove("a")
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
     assert len(viewer.layers) == 0
     assert "“a” was removed" in messages()[-1]
 

@@ -11,7 +11,7 @@ from skimage import data
 
 from napari_kmeans._napari import QuantizeWidget
 from napari_kmeans._napari.canvas import grid_of
-from napari_kmeans._napari.overlays import is_overlay
+from napari_kmeans._napari.layers import is_overlay
 from napari_window import wait_for_threads
 
 PHOTO = data.astronaut()[:120, :150]

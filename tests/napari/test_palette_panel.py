@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
 from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.layers import record_of
+from napari_kmeans._napari.record import record_of
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
@@ -113,7 +113,7 @@ def test_replaced_colors_of_channels_show(
 
     widget.panel.opened.emit(1)
 
-    palette = record_of(labels)["palette"]
+    palette = record_of(labels).palette
     assert_array_equal(palette[1], color)
     painted = np.moveaxis(palette[labels.data.reshape(64, 50) - 1], -1, axis)
     qtbot.waitUntil(lambda: np.array_equal(quantized.data, painted))
@@ -263,7 +263,7 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
 def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
     widget, layer, _ = result(image, rgb=True)
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: chosen)
-    color = widget._ask_color(widget._results.made(layer), 1)
+    color = widget._ask_color(widget._results.listed(layer), 1)
     if expected is None:
         assert color is None
     else:
@@ -278,7 +278,7 @@ def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
 def test_value_is_asked_for(result, monkeypatch, answer, expected):
     widget, layer, _ = result(data.camera()[:64, :50])
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: answer)
-    color = widget._ask_color(widget._results.made(layer), 1)
+    color = widget._ask_color(widget._results.listed(layer), 1)
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]

@@ -407,7 +407,7 @@ def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
 
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(quantize_layer, "fit_image", fail)
 
     widget.live.value = True
     settle(widget)

@@ -16,9 +16,14 @@ from napari_kmeans import (
     write_palette,
 )
 from napari_kmeans._core.blocks import interruptible
-from napari_kmeans._napari import quantize_layer
 from napari_kmeans._napari.layers import read_source
-from napari_kmeans._napari.quantize_layer import Progress, count_labels, quantize_source
+from napari_kmeans._napari.quantize_layer import (
+    LayerError,
+    PaletteError,
+    Progress,
+    prepare,
+    quantize_source,
+)
 from napari_kmeans._napari.settings import Settings
 
 
@@ -28,10 +33,9 @@ def ignore(_):
 
 def outcome_of(image, report=ignore, channel_axis=None, **settings):
     layer = Image(image, rgb=settings.pop("rgb", False))
-    settings = {"k": 4, "output": "both"} | settings
-    return quantize_source(
-        read_source([layer], channel_axis), Settings(**settings), report
-    )
+    settings = {"k": 4, "output": "both", "channel_axis": channel_axis} | settings
+    request = prepare([layer], Settings(**settings))
+    return quantize_source(request.source, request.settings, report)
 
 
 def random_image(shape, dtype=np.uint8, top=200):
@@ -140,8 +144,8 @@ def test_levels_share_the_palette_of_the_first():
 def test_levels_of_other_numbers_of_slices_are_refused():
     image = random_image((4, 8, 8))
     layer = Image([image, image[::2, ::2, ::2]], multiscale=True)
-    with pytest.raises(ValueError, match="slices along axis 0, got 4 and 2"):
-        quantize_source(read_source([layer], None), Settings(slice_axis=0), ignore)
+    with pytest.raises(LayerError, match="4 slices at full resolution and 2 at a"):
+        prepare([layer], Settings(slice_axis=0))
 
 
 def test_no_image_is_painted_for_labels_alone():
@@ -164,13 +168,13 @@ def test_palette_is_read_from_its_file(tmp_path):
     path = tmp_path / "two.gpl"
     palette = np.array([[200, 0, 0], [0, 0, 0]], dtype=np.uint8)
     write_palette(path, palette)
-    outcome = outcome_of(random_image((6, 7, 3)), rgb=True, palette_file=str(path))
+    outcome = outcome_of(random_image((6, 7, 3)), rgb=True, palette=str(path))
     assert_array_equal(outcome.palette, palette)
 
 
 def test_palette_that_the_image_cannot_hold_is_refused():
     palette = np.array([[0, 0, 256]])
-    with pytest.raises(ValueError, match=r"uint8 holds, .* got int64 from 0 to 256"):
+    with pytest.raises(PaletteError, match=r"palette are int64 from 0 to 256, which"):
         outcome_of(random_image((6, 7, 3)), rgb=True, palette=palette)
 
 
@@ -199,7 +203,7 @@ def test_masked_pixels_alone_are_fitted():
     image = random_image((6, 7, 3))
     mask = np.zeros((6, 7), dtype=bool)
     mask[2:4, 1:5] = True
-    source = read_source([Image(image, rgb=True)], None)._replace(mask=lambda: mask)
+    source = prepare([Image(image, rgb=True)], Settings(), mask).source
 
     outcome = quantize_source(source, Settings(k=3), ignore)
 
@@ -210,9 +214,10 @@ def test_masked_pixels_alone_are_fitted():
 def test_slices_have_their_part_of_the_mask():
     image = random_image((2, 3, 9, 8))
     mask = random_image((3, 9, 8), top=2).astype(bool)
-    source = read_source([Image(image)], 0)._replace(mask=lambda: mask)
+    settings = Settings(k=3, channel_axis=0, slice_axis=1)
+    request = prepare([Image(image)], settings, mask)
 
-    outcome = quantize_source(source, Settings(k=3, slice_axis=1), ignore)
+    outcome = quantize_source(request.source, request.settings, ignore)
 
     for i in range(3):
         expected = kmeans_palette(image[:, i], 3, channel_axis=0, mask=mask[i])
@@ -280,13 +285,3 @@ def test_computation_ends_at_any_checkpoint(image, settings):
         with pytest.raises(Ended), interruptible(Check(last)):
             outcome_of(image, **settings)
     assert_array_equal(outcome_of(image, **settings).labels[0], expected.labels[0])
-
-
-def test_counting_labels_has_a_checkpoint_for_each_block(monkeypatch):
-    monkeypatch.setattr(quantize_layer, "_BLOCK", 100)
-    labels = random_image((30, 40), top=5)
-    with interruptible(Check(12)):
-        counts = count_labels(labels, 4)
-    assert_array_equal(counts, np.bincount(labels.ravel())[1:])
-    with pytest.raises(Ended), interruptible(Check(11)):
-        count_labels(labels, 4)

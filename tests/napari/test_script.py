@@ -11,7 +11,7 @@ from skimage import data
 import napari
 from napari_kmeans import kmeans_palette
 from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.layers import record_of
+from napari_kmeans._napari.record import record_of
 from napari_window import press
 
 
@@ -30,7 +30,11 @@ def assert_script_remakes(widget, viewer, layer, monkeypatch):
 
     exec(compile(script, "script", "exec"), {})
 
-    (made,) = (made for made in viewer.layers if made not in before)
+    # Images of several channels come together.
+    kind, channel = type(layer), record_of(layer).channel
+    added = [made for made in viewer.layers if made not in before]
+    assert {type(made) for made in added} == {kind}
+    (made,) = (made for made in added if record_of(made).channel == channel)
     data, attributes, kind = made.as_layer_data_tuple()
     wanted_data, wanted, wanted_kind = layer.as_layer_data_tuple()
     assert kind == wanted_kind
@@ -197,7 +201,7 @@ def test_script_draws_the_mask_of_channels(
             inside = labels[:, 0] > 0
         expected = kmeans_palette(stack, 4, mask=inside).palette
         # Sorted by the sum of channels there, as nobody says that these are colors.
-        found = record_of(result)["palette"]
+        found = record_of(result).palette
         assert {*map(tuple, found)} == {*map(tuple, expected)}
     assert_script_remakes(widget, viewer, result, monkeypatch)
 
@@ -246,14 +250,48 @@ def test_script_makes_the_layer_of_each_channel(
         assert_script_remakes(widget, viewer, result, monkeypatch)
 
 
-def test_script_makes_the_layer_as_it_looks_now(result, viewer, monkeypatch):
+def test_script_is_one_call_with_what_is_not_the_default(result, viewer):
+    widget, image, _ = result(data.camera()[:64, :50], k=5)
+    assert script_of(widget, viewer, image).splitlines() == [
+        "import napari",
+        "from napari_kmeans import quantize_layer",
+        "",
+        "viewer = napari.current_viewer()",
+        "# The layer whose colors are reduced.",
+        "quantize_layer(",
+        "    viewer.layers['a'],",
+        "    k=5,",
+        "    viewer=viewer,",
+        ")",
+    ]
+
+
+def test_script_makes_a_layer_that_lies_and_looks_as_its_source_does_now(
+    result, viewer, monkeypatch
+):
     widget, image, labels = result(data.camera()[:64, :50])
-    image.colormap = Colormap([[0, 0, 0, 1], [0.3, 0.5, 0.7, 1]], name="mine")
-    image.translate = (4, 5)
-    image.name = "renamed"
-    labels.opacity = 0.4
-    for layer in (image, labels):
-        assert_script_remakes(widget, viewer, layer, monkeypatch)
+    mine = Colormap([[0, 0, 0, 1], [0.3, 0.5, 0.7, 1]], name="mine")
+    for layer in viewer.layers:
+        layer.translate = (4, 5)
+    for layer in viewer.layers[:2]:
+        layer.colormap = mine
+        layer.opacity = 0.4
+    assert_script_remakes(widget, viewer, image, monkeypatch)
+    script = script_of(widget, viewer, labels)
+    exec(compile(script, "script", "exec"), {})
+    assert_array_equal(viewer.layers[-1].translate, (4, 5))
+
+
+def test_script_takes_the_palette_that_the_result_took(
+    result, viewer, finish, monkeypatch
+):
+    widget, image, _ = result(data.astronaut()[:64, :50])
+    widget.controls.source.value = viewer.layers["a"]
+    widget.controls.palette.value = image
+    press(widget.run)
+    finish(widget)
+    script = assert_script_remakes(widget, viewer, viewer.layers[-2], monkeypatch)
+    assert f"palette={record_of(image).palette.tolist()}," in script
 
 
 def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkeypatch):

@@ -285,7 +285,7 @@ def test_what_is_not_used_is_not_checked(qtbot):
 
     request = controls.request()
 
-    assert request.mask is None
+    assert request.source.mask is None
     assert request.settings.fixed is None
 
 
@@ -311,6 +311,6 @@ def test_error_without_words_has_its_name(told, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(quantize_layer, "fit_image", fail)
     for one in told(lambda viewer, _: viewer.add_image(GRAY, name="mine")):
         assert one == "“mine”: MemoryError"

@@ -3,7 +3,7 @@
 # Annotations stay real objects here: magicgui finds by them what to choose from.
 
 import bisect
-from functools import partial
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,10 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
 from napari_kmeans._napari.colors import parse_colors
-from napari_kmeans._napari.layers import Source, levels_of, read_source, record_of
-from napari_kmeans._napari.masks import draw_mask, read_mask
-from napari_kmeans._napari.names import quoted
-from napari_kmeans._napari.overlays import is_overlay
-from napari_kmeans._napari.quantize_layer import in_dtype
-from napari_kmeans._napari.results import Request
+from napari_kmeans._napari.layers import Source, is_overlay, quoted
+from napari_kmeans._napari.placement import levels_of
+from napari_kmeans._napari.quantize_layer import Request, prepare
+from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import (
     COLOR_SPACES,
     DITHERS,
@@ -38,7 +36,6 @@ from napari_kmeans._napari.settings import (
     Settings,
     default_settings,
 )
-from napari_kmeans._napari.words import no_pixels, other_channels, other_values, span
 
 __all__ = ["Controls"]
 
@@ -227,11 +224,12 @@ class Controls(Container[Widget]):
         channels = self.channels.value
         if channels == "layers":
             layers = tuple(self._selected(layer))
+        palette: Any = self.palette.value
+        if palette == _FIT:
+            palette = None
+        elif palette == _FROM_FILE:
+            palette = self._given_file()
         axis = channels if isinstance(channels, int) else None
-        shape = _full_shape(layer)
-        if 0 in shape:
-            raise ValueError(no_pixels(quoted(layer.name), shape))
-        source = read_source(layers, axis)
         settings = Settings(
             k=self.k.value,
             iters=self.iters.value,
@@ -239,33 +237,22 @@ class Controls(Container[Widget]):
             rng=self.rng.value,
             color_space=self.color_space.value if _has_color(layer) else "rgb",
             dither=self.dither.value,
-            fixed=self._fixed_colors(source),
+            channel_axis=axis,
             slice_axis=self.palettes.value,
             output=self.output.value,
-            palette=self._given_palette(source),
-            palette_file=self._given_file(),
+            palette=palette,
         )
-        request = Request(layers, source, settings, None, self.again.value == _UPDATE)
-        mask_layer = self.inside.value
-        if mask_layer is None or self.palette.value != _FIT:
-            return request
-        if mask_layer.ndim > layer.ndim:
-            msg = (
-                f"Only inside: {quoted(mask_layer.name)} has {mask_layer.ndim} axes, "
-                f"and {quoted(layer.name)} {layer.ndim}: draw in a layer that has "
-                "as many, or fewer"
-            )
-            raise ValueError(msg)
-        units = self._viewer.dims.units
-        mask = read_mask(mask_layer, layer, source.channels, units)
-        source = source._replace(mask=partial(draw_mask, mask))
-        return request._replace(source=source, mask=mask)
+        request = prepare(layers, settings, self.inside.value, self._viewer)
+        fixed = self._fixed_colors(request.source)
+        settings = dataclasses.replace(request.settings, fixed=fixed)
+        is_update = self.again.value == _UPDATE
+        return request._replace(settings=settings, is_update=is_update)
 
     def _fixed_colors(self, source: Source) -> NDArray[Any] | None:
         """Give the colors that are locked, in the units of the image."""
         if not self.fixed.value.strip() or self.palette.value != _FIT:
             return None
-        dtype, n_channels = _kind_of(source)
+        dtype, n_channels = source.dtype, source.n_channels
         try:
             colors = parse_colors(self.fixed.value, dtype, n_channels)
         except ValueError as error:
@@ -279,24 +266,6 @@ class Controls(Container[Widget]):
             )
             raise ValueError(msg)
         return colors
-
-    def _given_palette(self, source: Source) -> NDArray[Any] | None:
-        """Give the palette of the layer that was chosen for it."""
-        layer = self.palette.value
-        record = record_of(layer) if isinstance(layer, Layer) else None
-        if record is None:
-            return None
-        palette: NDArray[Any] = record["palette"]
-        dtype, n_channels = _kind_of(source)
-        names = quoted(layer.name), quoted(self.source.value.name)
-        if palette.shape[1:] != (() if n_channels is None else (n_channels,)):
-            n_theirs = 1 if palette.ndim == 1 else palette.shape[1]
-            msg = other_channels(names[0], n_theirs, names[1], n_channels or 1)
-            raise ValueError(msg)
-        if in_dtype(palette, dtype) is None:
-            theirs = span(palette.dtype, palette.min(), palette.max())
-            raise ValueError(other_values(names[0], theirs, names[1], str(dtype)))
-        return palette
 
     def _given_file(self) -> str | None:
         """Give the path of the palette file, if the palette is to be that of one."""
@@ -473,15 +442,6 @@ def _has_color(layer: Image) -> bool:
     """Whether the colors of a layer are known, and so how the eye sees them."""
     dtype = np.dtype(layer.dtype)
     return bool(layer.rgb) and (dtype.kind == "f" or dtype in (np.uint8, np.uint16))
-
-
-def _kind_of(source: Source) -> tuple[np.dtype[Any], int | None]:
-    """Give the dtype and the number of channels, None if there are none."""
-    arrays, axis = source.levels[0], source.channel_axis
-    dtype = np.result_type(*(array.dtype for array in arrays))
-    if axis is None:
-        return dtype, None
-    return dtype, arrays[0].shape[axis] if len(arrays) == 1 else len(arrays)
 
 
 def _full_shape(layer: Image) -> tuple[int, ...]:

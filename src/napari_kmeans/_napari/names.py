@@ -1,4 +1,4 @@
-"""Names that are too long for where they are shown."""
+"""Choices of a box that are too long for it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from qtpy.QtWidgets import (
     QToolTip,
 )
 
-__all__ = ["quoted", "shorten_choices"]
-
-_MOST_LETTERS = 40
-
-
-def quoted(name: str) -> str:
-    """Give a name in quotation marks, and without its middle if it is long."""
-    if len(name) > _MOST_LETTERS:
-        half = _MOST_LETTERS // 2
-        name = f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
-    return f"“{name}”"
+__all__ = ["shorten_choices"]
 
 
 def shorten_choices(box: QComboBox) -> None:
-    """Let long choices of a box lose their middle, and tell them whole in tooltips.
+    """Let long choices of a box lose their middle, and show them whole in tooltips.
 
     They do not widen the box either.
     """
@@ -78,7 +68,7 @@ class _Shortener(QObject):
         return option
 
     def _shown(self, option: QStyleOptionComboBox) -> str:
-        """Give as much of the choice as the box has room for."""
+        """Return as much of the choice as the box has room for."""
         style = self._box.style()
         assert style is not None
         room = style.subControlRect(

@@ -12,16 +12,17 @@ from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari.canvas import grid_of
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import (
+from napari_kmeans._napari.layers import OVERLAY, read_array
+from napari_kmeans._napari.placement import (
     PLACES,
+    Visible,
     axes_of_labels,
     labels_placement,
     move_layer,
+    visible_part,
     world_matrix,
 )
-from napari_kmeans._napari.placement import Visible, visible_part
-from napari_kmeans._napari.quantize_layer import quantize_source
-from napari_kmeans._napari.reading import read_array
+from napari_kmeans._napari.quantize_layer import fitted_mask, quantize_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,31 +32,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtCore import QObject
 
-    from napari_kmeans._napari.layers import Channels, Source
-    from napari_kmeans._napari.quantize_layer import Outcome
-    from napari_kmeans._napari.results import Request
+    from napari_kmeans._napari.layers import Source
+    from napari_kmeans._napari.placement import Channels
+    from napari_kmeans._napari.quantize_layer import Request
     from napari_kmeans._napari.settings import Settings
 
-    Mask = Callable[[], NDArray[np.bool_]]
+    Mask = NDArray[np.bool_]
 
-__all__ = ["Highlight", "Preview", "is_overlay"]
+__all__ = ["Highlight", "Preview"]
 
 # Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
 _MOST_PREVIEWED = 1 << 19
 _MOST_FITTED = 1 << 15
 # Milliseconds; changes within are answered together.
 _PAUSE = 30
-_OVERLAY = "napari-kmeans overlay"
 # Opacity of what lies over the pixels of other colors.
 _VEIL = 0.85
 # Rec. 709, and what is hard to see on black, or beside others under a black veil.
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _FAINTEST = 0.25
-
-
-def is_overlay(layer: Layer) -> bool:
-    """Whether a layer is shown for a while only."""
-    return _OVERLAY in layer.metadata
 
 
 class _Overlay:
@@ -75,7 +70,7 @@ class _Overlay:
     def show(self, layer: Layer) -> None:
         """Put `layer` on top, in the place of the one before."""
         self.hide()
-        layer.metadata = {_OVERLAY: True}
+        layer.metadata = {OVERLAY: True}
         layers = self._viewer.layers
         selected, active = set(layers.selection), layers.selection.active
         # Whoever works on a layer goes on with it, and nobody is told otherwise.
@@ -213,7 +208,7 @@ class Preview:
 
     def _events_of(self, request: Request) -> list[Any]:
         """Give the events of layers that tell that they are to be shown anew."""
-        mask_id = None if request.mask is None else request.mask.id
+        mask_id = getattr(request.source.mask, "id", None)
         masks = [x for x in self._viewer.layers if str(x.unique_id) == mask_id]
         names = ("data", "set_data", "labels_update", *PLACES)
         events = [
@@ -252,7 +247,7 @@ def _previewed(
         mask=_mask_at(source, part),
     )
     settings = dataclasses.replace(settings, output="labels", slice_axis=None)
-    if settings.palette is None and settings.palette_file is None:
+    if settings.palette is None:
         # Fewer pixels give a palette that is as good to look at.
         box = _thinned(pixels.levels[0][0], _whole_axis(source))
         sample = pixels._replace(
@@ -279,30 +274,26 @@ def _mask_at(source: Source, part: Visible) -> Mask | None:
     ValueError
         If no pixel of the whole image is inside, as `kmeans_palette` does.
     """
-    if source.mask is None:
+    mask = fitted_mask(source)
+    if mask is None:
         return None
-    mask = source.mask()
-    if not mask.any():
-        msg = "mask must be True for a pixel, got none"
-        raise ValueError(msg)
     axes = [axis for axis in range(len(part.box)) if axis != source.channel_axis]
     index = []
     for axis, full in zip(axes, mask.shape, strict=True):
         n = source.levels[part.level][0].shape[axis]
         taken = np.arange(n)[part.box[axis]]
         index.append(((taken + 0.5) * full / n).astype(np.intp))
-    inside = mask[np.ix_(*index)]
-    return lambda: inside
+    return mask[np.ix_(*index)]
 
 
 def _thin_mask(pixels: Source, box: tuple[slice, ...]) -> Mask | None:
     """Give the mask of evenly spread pixels, unless these miss it."""
-    if pixels.mask is None:
+    if not isinstance(pixels.mask, np.ndarray):
         return None
     axis = _whole_axis(pixels)
     sides = [side for i, side in enumerate(box) if axis is None or i != axis % len(box)]
-    inside = pixels.mask()[tuple(sides)]
-    return (lambda: inside) if inside.any() else None
+    inside = pixels.mask[tuple(sides)]
+    return inside if inside.any() else None
 
 
 def _whole_axis(source: Source) -> int | None:
@@ -349,18 +340,23 @@ class Highlight:
         viewer.layers.events.removed.connect(self._follow_removal)
 
     def show(
-        self, layer: Layer, outcome: Outcome, channels: Channels | None, entry: int
+        self,
+        layer: Layer,
+        levels: tuple[Any, ...],
+        rgba: NDArray[np.float64],
+        channels: Channels | None,
+        entry: int,
     ) -> None:
         """Show the pixels of an entry, in `layer` or where it lies.
 
         Its `channels` have one label.
         """
-        dims, labels = self._viewer.dims, outcome.labels
+        dims, labels = self._viewer.dims, levels
         shown = (id(labels), world_matrix(layer).tolist())
         # In a cell of its own it covers nothing.
         is_apart = bool(grid_of(self._viewer).enabled)
         is_volume = dims.ndisplay == 3
-        look = (entry, outcome.rgba[entry].tolist(), is_volume, is_apart)
+        look = (entry, rgba[entry].tolist(), is_volume, is_apart)
         if shown != self._shown or self._overlay.layer is None:
             overlay = Labels(
                 list(labels) if layer.multiscale else labels[0],

@@ -14,7 +14,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
-from napari_kmeans._napari.colors import hex_of
+from napari_kmeans._napari.colors import hex_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,7 +143,7 @@ class _PaletteModel(QAbstractTableModel):
         self.beginResetModel()
         # Rec. 709 luma, as palettes are sorted; a replaced color finds its place.
         self.order = np.argsort(rgba[:, :3] @ [2126, 7152, 722], kind="stable")
-        self.hexes = hex_of(rgba[self.order])
+        self.hexes = hex_colors(rgba[self.order])
         self._counts = counts[self.order]
         self._n_pixels = max(1, int(counts.sum()))
         self.endResetModel()

@@ -38,25 +38,27 @@ from qtpy.QtWidgets import (
 
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.canvas import enter_canvas, grid_of
-from napari_kmeans._napari.colors import hex_of, parse_colors
+from napari_kmeans._napari.colors import hex_colors, parse_colors
 from napari_kmeans._napari.controls import Controls
 from napari_kmeans._napari.error_plot import ErrorPlot
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import METADATA, labels_placement, record_of
-from napari_kmeans._napari.names import quoted, shorten_choices
-from napari_kmeans._napari.numbers import Numbers, measure_outcome
+from napari_kmeans._napari.layers import quoted
+from napari_kmeans._napari.names import shorten_choices
+from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.overlays import Highlight, Preview
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.quantize_layer import (
     Outcome,
     Progress,
-    paint_labels,
+    Request,
+    message_of,
     quantize_source,
 )
-from napari_kmeans._napari.results import Made, Request, Results
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.results import Listed, Results
 from napari_kmeans._napari.script import as_python
 from napari_kmeans._napari.settings import Settings, default_preview
-from napari_kmeans._napari.words import in_words
+from napari_kmeans._napari.writer import file_size
 
 __all__ = ["QuantizeWidget"]
 
@@ -89,7 +91,7 @@ class _Watcher(QObject):
 
 def _why_no_iteration(settings: Settings) -> str:
     """Say why there is no error to plot."""
-    if settings.palette is not None or settings.palette_file is not None:
+    if settings.palette is not None:
         return "no iteration: the palette was given"
     if settings.iters == 0:
         return "no iteration was asked for"
@@ -379,32 +381,34 @@ class QuantizeWidget(Container[Widget]):
         self.status.value = f"{done} {names}."
         self._list_palette(layers[-1])
         self.numbers.value = "Measuring"
-        self._measure(request, outcome, record_of(layers[-1]))
+        self._measure(layers)
 
     def _show_error(self, error: Exception) -> None:
         assert self._request is not None
-        self._stop(in_words(error, self._request), show_error)
+        self._stop(message_of(error, self._request), show_error)
 
-    def _measure(self, request: Request, outcome: Outcome, record: Any) -> None:
+    def _measure(self, layers: list[Layer]) -> None:
+        record = record_of(layers[-1])
+        assert record is not None
+
         def tell(text: str) -> None:
-            self._measured[record["run"]] = text
+            self._measured[record.run] = text
             listed = record_of(self._listed)
-            if listed is not None and listed["run"] == record["run"]:
+            if listed is not None and listed.run == record.run:
                 self.numbers.value = text
 
-        def returned(numbers: Numbers) -> None:
-            tell(str(numbers))
+        def returned(file: tuple[str, int] | None) -> None:
+            tell(numbers_text(record, file))
 
         def failed(error: Exception) -> None:
             tell(f"The numbers could not be found: {error}")
 
-        # Those of the layer that would be saved.
-        channels = None if outcome.images else request.source.channels
-        places = labels_placement(request.layers[0], channels)
+        # Of the layer that would be saved.
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        saved = images[0] if len(images) == 1 else layers[-1]
+        described = saved.as_layer_data_tuple()
         self._measuring.start(
-            partial(measure_outcome, request.source, outcome, places),
-            returned=returned,
-            failed=failed,
+            lambda _: file_size(*described), returned=returned, failed=failed
         )
 
     def _stop_measuring(self) -> None:
@@ -443,7 +447,7 @@ class QuantizeWidget(Container[Widget]):
 
     def _preview_failed(self, error: Exception, request: Request | None) -> None:
         # What the controls refuse is in words.
-        text = str(error) if request is None else in_words(error, request)
+        text = str(error) if request is None else message_of(error, request)
         self.status.value = f"{_NO_PREVIEW}: {text}"
 
     def _follow_dims(self) -> None:
@@ -468,17 +472,16 @@ class QuantizeWidget(Container[Widget]):
         if layer is not self._listed:
             self._choose(None)
         self._listed = layer
-        made = self._results.made(layer)
-        record = record_of(layer)
-        self.copy_hex.enabled = made is not None
-        is_told = made is not None and record is not None and "settings" in record
+        listed = self._results.listed(layer)
+        self.copy_hex.enabled = listed is not None
+        is_told = listed is not None and listed.record.settings is not None
         self.copy_python.enabled = is_told
-        if made is None or record is None:
+        if listed is None:
             self.panel.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
             self.numbers.value = ""
             return
-        self.panel.show_palette(made.outcome.rgba, record["counts"])
-        self.numbers.value = self._measured.get(record["run"], "")
+        self.panel.show_palette(listed.rgba, listed.record.counts)
+        self.numbers.value = self._measured.get(listed.record.run, "")
 
     def _point(self, entry: int) -> None:
         """Show the pixels of the color that is pointed at, or of the chosen one."""
@@ -496,59 +499,43 @@ class QuantizeWidget(Container[Widget]):
     def _show_pixels(self) -> None:
         """Show what is to be shown now, as it is now."""
         entry = self._kept if self._pointed is None else self._pointed
-        layer, made = self._listed, self._results.made(self._listed)
-        if entry is None or layer is None or made is None:
+        layer, listed = self._listed, self._results.listed(self._listed)
+        if entry is None or layer is None or listed is None:
             self._highlight.hide()
             return
-        channels = made.channels if isinstance(layer, Image) else None
-        self._highlight.show(layer, made.outcome, channels, entry)
+        labels = self._results.labels_of(layer)
+        if labels is not None:
+            self._highlight.show(layer, labels, listed.rgba, listed.channels, entry)
 
     def _replace(self, entry: int) -> None:
         """Ask for another color and give it to the layers of the run."""
-        layer, made = self._listed, self._results.made(self._listed)
-        if layer is None or made is None:
+        layer, listed = self._listed, self._results.listed(self._listed)
+        if layer is None or listed is None:
             return
-        outcome, axis = made.outcome, made.channel_axis
-        color = self._ask_color(made, entry)
+        color = self._ask_color(listed, entry)
         if color is None:
             return
-        palette = outcome.palette.copy()
-        palette[entry] = color
-        record = layer.metadata[METADATA]
-        run = record["run"]
-        replaced = record["replaced"] | {entry: palette[entry].tolist()}
         # The error was that of the colors before.
         self._stop_measuring()
-        self._measured.pop(run, None)
-        has_images = self._results.recolor(run, palette, replaced)
+        self._measured.pop(listed.record.run, None)
+        paint = self._results.recolor(layer, entry, color)
         self._list_palette(layer)
         self._show_pixels()
-        if not has_images:
-            return
+        if paint is not None:
+            self._recoloring.setdefault(listed.record.run, Newest()).start(
+                paint,
+                returned=self._results.repaint,
+                failed=lambda error: show_error(str(error)),
+            )
 
-        def paint(report: Callable[[Any], None]) -> tuple[NDArray[Any], ...]:
-            images = []
-            for labels, image in zip(outcome.labels, outcome.images, strict=True):
-                images.append(
-                    paint_labels(labels, palette, image, axis, is_rgb=made.look.is_rgb)
-                )
-                report(None)
-            return tuple(images)
-
-        self._recoloring.setdefault(run, Newest()).start(
-            paint,
-            returned=partial(self._results.repaint, run),
-            failed=lambda error: show_error(str(error)),
-        )
-
-    def _ask_color(self, made: Made, entry: int) -> NDArray[Any] | None:
+    def _ask_color(self, listed: Listed, entry: int) -> NDArray[Any] | None:
         """Ask for a color in the units of a palette."""
-        outcome = made.outcome
-        dtype, old = outcome.palette.dtype, outcome.palette[entry]
-        if made.look.is_rgb:
+        palette = listed.record.palette
+        dtype, old = palette.dtype, palette[entry]
+        if listed.is_rgb:
             options = QColorDialog.ColorDialogOption
             chosen = QColorDialog.getColor(
-                QColor.fromRgbF(*map(float, outcome.rgba[entry])),
+                QColor.fromRgbF(*map(float, listed.rgba[entry])),
                 self.native,
                 "Another color",
                 options.ShowAlphaChannel if len(old) == 4 else options(0),
@@ -575,13 +562,13 @@ class QuantizeWidget(Container[Widget]):
 
     def _lock(self) -> None:
         """Add the chosen color to those that are locked."""
-        made = self._results.made(self._listed)
-        if made is None or self._kept is None:
+        listed = self._results.listed(self._listed)
+        if listed is None or self._kept is None:
             return
-        color = made.outcome.palette[self._kept]
+        color = listed.record.palette[self._kept]
         text = " ".join(map(str, np.atleast_1d(color).tolist()))
-        if made.look.is_rgb and color.dtype == np.uint8:
-            (text,) = hex_of(made.outcome.rgba[self._kept, np.newaxis])
+        if listed.is_rgb and color.dtype == np.uint8:
+            (text,) = hex_colors(listed.rgba[self._kept, np.newaxis])
         locked = [word for word in self.controls.fixed.value.split("; ") if word]
         if text not in locked:
             self.controls.fixed.value = "; ".join([*locked, text])
@@ -590,10 +577,9 @@ class QuantizeWidget(Container[Widget]):
         self._copy("\n".join(self.panel.hexes), "The colors are on the clipboard.")
 
     def _copy_python(self) -> None:
-        layer, made = self._listed, self._results.made(self._listed)
-        if made is not None and isinstance(layer, Image | Labels):
-            hexes, channel = hex_of(made.outcome.rgba), made.place[1]
-            script = as_python(layer, self._viewer.layers, hexes, channel)
+        layer = self._listed
+        if isinstance(layer, Image | Labels):
+            script = as_python(layer, self._viewer.layers)
             self._copy(script, "The script is on the clipboard.")
 
     def _copy(self, text: str, status: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,15 @@ import numpy as np
 
 from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
 from napari_kmeans._core.color_counts import count_colors
-from napari_kmeans._napari.layers import METADATA, Look, rgba_of
-from napari_kmeans._napari.names import quoted
+from napari_kmeans._napari.layers import Look, quoted, rgba_of
+from napari_kmeans._napari.record import record_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["CannotHold", "write_image", "write_labels"]
+__all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
 
 _FORMATS = {".png": "PNG", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF"}
 _MOST_COLORS = {"PNG": 256, "GIF": 256, "TIFF": 65536}
@@ -80,7 +81,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
-    palette: Any = _record(attributes).get("palette")
+    palette: Any = _palette_in(attributes)
     if look.is_rgb and image.shape[-1] == 4:
         image = _with_one_clear_color(image, palette)
     pixels = image if look.is_rgb else image[..., np.newaxis]
@@ -151,6 +152,26 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         entries = numbers.searchsorted(labels)
     _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
     return [path]
+
+
+def file_size(
+    data: Any, attributes: dict[str, Any], kind: str
+) -> tuple[str, int] | None:
+    """Return the format and the bytes of the palette file that a layer is saved in.
+
+    It is PNG or else TIFF; None if neither holds the layer, which is as
+    `as_layer_data_tuple` describes it.
+    """
+    write = write_image if kind == "image" else write_labels
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".png", ".tif"):
+            path = Path(folder) / f"image{suffix}"
+            try:
+                write(str(path), data, attributes)
+            except CannotHold:
+                continue
+            return suffix[1:].upper(), path.stat().st_size
+    return None
 
 
 def _write(
@@ -299,16 +320,16 @@ def _colors_of_labels(
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
     shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
     palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
-    exact = _record(attributes).get("palette")
+    exact = _palette_in(attributes)
     if exact is not None and _is_shown_as(exact, palette):
         return np.asarray(exact)
     return palette
 
 
-def _record(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Give what the layer remembers of how it was made, if it was made here."""
-    record: dict[str, Any] = attributes.get("metadata", {}).get(METADATA, {})
-    return record
+def _palette_in(attributes: dict[str, Any]) -> NDArray[Any] | None:
+    """Return the palette that a layer was made with, if it was made here."""
+    record = record_in(attributes.get("metadata", {}))
+    return None if record is None else record.palette
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
@@ -320,7 +341,9 @@ def _without_channels(
     labels: NDArray[Any], attributes: dict[str, Any]
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Leave out the axis of channels, along which labels are the same."""
-    axis = _record(attributes).get("settings", {}).get("channel_axis")
+    record = record_in(attributes.get("metadata", {}))
+    settings = None if record is None else record.settings
+    axis = None if settings is None else settings.channel_axis
     if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
         return labels, attributes
     axes = {
