@@ -79,7 +79,9 @@ def main():
                 app.processEvents()
         write(name, sources, results)
 
-    palette, labels = np.unique(photo[:2, :2].reshape(-1, 3), axis=0, return_inverse=True)
+    palette, labels = np.unique(
+        photo[:2, :2].reshape(-1, 3), axis=0, return_inverse=True
+    )
     write_indexed("opened.png", labels.reshape(2, 2).astype("u1"), palette)
     (opened,) = get_reader("opened.png")("opened.png")
     write("opened", [], [Layer.create(*opened)])
