@@ -38,11 +38,11 @@ def main():
     """Run the widget on the sources of each run, and open a palette file."""
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from napari_kmeans._napari._reader import get_reader
     from qtpy.QtWidgets import QApplication
 
     from napari_kmeans import write_indexed
     from napari_kmeans._napari import QuantizeWidget
-    from napari_kmeans._napari._reader import get_reader
 
     app = QApplication([])
     photo = cut(0)
