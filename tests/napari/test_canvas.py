@@ -7,8 +7,8 @@ from numpy.testing import assert_array_equal
 from skimage import data
 
 from napari_kmeans import kmeans_palette
-from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.layers import draw_mask
+from napari_kmeans._napari.record import record_of
 from napari_window import dock_in, press, preview_in
 
 

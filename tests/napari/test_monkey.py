@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.layers import is_overlay
+from napari_kmeans._napari.record import record_of
 
 N_ACTIONS = 200
 PHOTO = data.astronaut()[:48, :40]

@@ -16,14 +16,14 @@ from napari_kmeans import (
     write_palette,
 )
 from napari_kmeans._core.blocks import interruptible
-from napari_kmeans._napari.layers import read_source
-from napari_kmeans._napari.quantize_layer import (
+from napari_kmeans._napari.computation import (
     LayerError,
     PaletteError,
     Progress,
-    prepare,
     quantize_source,
 )
+from napari_kmeans._napari.layers import read_source
+from napari_kmeans._napari.quantize_layer import prepare
 from napari_kmeans._napari.settings import Settings
 
 
@@ -65,13 +65,16 @@ def test_images_and_labels_are_those_of_the_core(shape, dtype, rgb, channel_axis
     if channel_axis == 1:
         # napari lines the last axes of layers up.
         labels = labels[:, np.newaxis]
-    assert_array_equal(outcome.palette, result.palette)
+    assert_array_equal(outcome.record.palette, result.palette)
     assert_array_equal(outcome.labels[0], labels + 1)
     assert outcome.images[0].dtype == dtype
     assert_array_equal(outcome.images[0], quantize_kmeans(image, 4, **options))
     # Pixels that are not seen are labeled, but count for no color.
-    assert (outcome.counts >= result.counts).all()
-    assert (outcome.n_iter, outcome.converged) == (result.n_iter, result.converged)
+    assert (outcome.record.counts >= result.counts).all()
+    assert (outcome.record.n_iter, outcome.record.converged) == (
+        result.n_iter,
+        result.converged,
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,8 +102,8 @@ def test_slices_have_palettes_of_their_own(shape, channel_axis, slice_axis):
     # No label is used by two slices.
     axis = slice_axis - (channel_axis == 0)
     for i, labels in enumerate(np.moveaxis(outcome.labels[0], axis, 0)):
-        assert_array_equal(outcome.slices[np.unique(labels) - 1], i)
-    assert_array_equal(outcome.features["slice"], outcome.slices)
+        assert_array_equal(outcome.record.slices[np.unique(labels) - 1], i)
+    assert_array_equal(outcome.shown["features"]["slice"], outcome.record.slices)
 
 
 @pytest.mark.parametrize(("k", "dtype"), [(255, np.uint8), (256, np.uint16)])
@@ -132,13 +135,13 @@ def test_levels_share_the_palette_of_the_first():
     outcome = quantize_source(source, Settings(k=4), ignore)
 
     result = kmeans_palette(image, 4, channel_axis=None)
-    assert_array_equal(outcome.palette, result.palette)
+    assert_array_equal(outcome.record.palette, result.palette)
     for level, labels, painted in zip(
         levels, outcome.labels, outcome.images, strict=True
     ):
-        expected = map_to_palette(level, outcome.palette, channel_axis=None)
+        expected = map_to_palette(level, outcome.record.palette, channel_axis=None)
         assert_array_equal(labels, expected + 1)
-        assert_array_equal(painted, outcome.palette[expected])
+        assert_array_equal(painted, outcome.record.palette[expected])
 
 
 def test_levels_of_other_numbers_of_slices_are_refused():
@@ -158,10 +161,10 @@ def test_given_palette_is_taken_in_its_order():
 
     outcome = outcome_of(image, rgb=True, palette=palette, slice_axis=0)
 
-    assert outcome.palette.dtype == np.uint8
-    assert_array_equal(outcome.palette, palette)
+    assert outcome.record.palette.dtype == np.uint8
+    assert_array_equal(outcome.record.palette, palette)
     assert_array_equal(outcome.labels[0], map_to_palette(image, palette) + 1)
-    assert outcome.slices is None
+    assert outcome.record.slices is None
 
 
 def test_palette_is_read_from_its_file(tmp_path):
@@ -169,7 +172,7 @@ def test_palette_is_read_from_its_file(tmp_path):
     palette = np.array([[200, 0, 0], [0, 0, 0]], dtype=np.uint8)
     write_palette(path, palette)
     outcome = outcome_of(random_image((6, 7, 3)), rgb=True, palette=str(path))
-    assert_array_equal(outcome.palette, palette)
+    assert_array_equal(outcome.record.palette, palette)
 
 
 def test_palette_that_the_image_cannot_hold_is_refused():
@@ -207,8 +210,10 @@ def test_masked_pixels_alone_are_fitted():
 
     outcome = quantize_source(source, Settings(k=3), ignore)
 
-    assert_array_equal(outcome.palette, kmeans_palette(image, 3, mask=mask).palette)
-    assert outcome.counts.sum() == 42
+    assert_array_equal(
+        outcome.record.palette, kmeans_palette(image, 3, mask=mask).palette
+    )
+    assert outcome.record.counts.sum() == 42
 
 
 def test_slices_have_their_part_of_the_mask():
@@ -221,7 +226,9 @@ def test_slices_have_their_part_of_the_mask():
 
     for i in range(3):
         expected = kmeans_palette(image[:, i], 3, channel_axis=0, mask=mask[i])
-        assert_array_equal(outcome.palette[outcome.slices == i], expected.palette)
+        assert_array_equal(
+            outcome.record.palette[outcome.record.slices == i], expected.palette
+        )
 
 
 def test_opacity_is_opacity():
@@ -246,7 +253,7 @@ def test_color_space_dithering_and_locked_colors_are_those_of_the_core():
     labels = map_to_palette(
         image, palette, color_space="oklab", dither="floyd-steinberg"
     )
-    assert_array_equal(outcome.palette, palette)
+    assert_array_equal(outcome.record.palette, palette)
     assert_array_equal(outcome.labels[0], labels + 1)
     assert_array_equal(outcome.images[0], palette[labels])
 
@@ -277,7 +284,7 @@ def test_computation_ends_at_any_checkpoint(image, settings):
     numbers = itertools.count()
     with interruptible(lambda: next(numbers)):
         found = outcome_of(image, **settings)
-    assert_array_equal(found.palette, expected.palette)
+    assert_array_equal(found.record.palette, expected.record.palette)
     assert_array_equal(found.labels[0], expected.labels[0])
     assert_array_equal(found.images[0], expected.images[0])
     n_checks = next(numbers)

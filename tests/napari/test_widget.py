@@ -17,7 +17,7 @@ from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._napari import QuantizeWidget, quantize_layer
+from napari_kmeans._napari import QuantizeWidget, computation
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
@@ -213,7 +213,7 @@ def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot
         finally:
             ended.append(time.monotonic() < end)
 
-    monkeypatch.setattr(quantize_layer, "fit_image", endless)
+    monkeypatch.setattr(computation, "fit_image", endless)
     press(widget.run)
     qtbot.waitUntil(reached.is_set)
     press(widget.cancel)
@@ -412,7 +412,7 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     with monkeypatch.context() as broken:
-        broken.setattr(quantize_layer, "fit_image", fail)
+        broken.setattr(computation, "fit_image", fail)
         press(widget.run)
         finish(widget)
 

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from napari_kmeans._napari.canvas import grid_of
+from napari_kmeans._napari.computation import fitted_mask, quantize_source
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import OVERLAY, read_array
 from napari_kmeans._napari.placement import (
@@ -22,7 +23,6 @@ from napari_kmeans._napari.placement import (
     visible_part,
     world_matrix,
 )
-from napari_kmeans._napari.quantize_layer import fitted_mask, quantize_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,7 +253,7 @@ def _previewed(
         sample = pixels._replace(
             levels=(_at(pixels.levels[0], box),), mask=_thin_mask(pixels, box)
         )
-        palette = quantize_source(sample, settings, report).palette
+        palette = quantize_source(sample, settings, report).record.palette
         settings = dataclasses.replace(settings, palette=palette)
     outcome = quantize_source(pixels, settings, report)
     octets = np.rint(outcome.rgba * 255).astype(np.uint8)

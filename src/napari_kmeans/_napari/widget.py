@@ -39,6 +39,7 @@ from qtpy.QtWidgets import (
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.canvas import enter_canvas, grid_of
 from napari_kmeans._napari.colors import hex_colors, parse_colors
+from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
 from napari_kmeans._napari.error_plot import ErrorPlot
 from napari_kmeans._napari.jobs import Newest
@@ -47,13 +48,7 @@ from napari_kmeans._napari.names import shorten_choices
 from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.overlays import Highlight, Preview
 from napari_kmeans._napari.palette_panel import PalettePanel
-from napari_kmeans._napari.quantize_layer import (
-    Outcome,
-    Progress,
-    Request,
-    message_of,
-    quantize_source,
-)
+from napari_kmeans._napari.quantize_layer import Request, message_of
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.results import Listed, Results
 from napari_kmeans._napari.script import as_python
