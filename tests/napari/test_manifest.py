@@ -111,7 +111,7 @@ def test_previews_are_no_images_to_quantize(viewer, qtbot):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = QuantizeWidget(viewer)
     qtbot.addWidget(widget.native)
-    widget.live.value = True
+    widget.run_panel.live.value = True
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     viewer.layers.selection = {viewer.layers[1]}
 
@@ -192,7 +192,7 @@ def test_widget_starts_with_the_preferences(qtbot, monkeypatch):
     assert widget.controls.iters.value == 3
     assert widget.controls.init.value == "random"
     assert widget.controls.output.value == "both"
-    assert widget.live.value
+    assert widget.run_panel.live.value
 
 
 # Menus.

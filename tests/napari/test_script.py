@@ -10,7 +10,7 @@ from skimage import data
 
 import napari
 from napari_kmeans import kmeans_palette
-from napari_kmeans._napari import QuantizeWidget
+from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.record import record_of
 from napari_window import press
 
@@ -18,7 +18,7 @@ from napari_window import press
 def script_of(widget, viewer, layer):
     """Copy the script that makes a layer."""
     viewer.layers.selection.active = layer
-    press(widget.copy_python)
+    press(widget.palette_panel.copy_python)
     return QApplication.clipboard().text()
 
 
@@ -143,7 +143,7 @@ def test_script_makes_the_layer_again(
     for name, value in chosen.items():
         getattr(widget.controls, name).value = value
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -167,7 +167,7 @@ def test_script_draws_the_mask(
     widget.controls.palettes.value = palettes
     widget.controls.k.value = 4
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -193,7 +193,7 @@ def test_script_draws_the_mask_of_channels(
     widget.controls.palettes.value = palettes
     widget.controls.k.value = 4
     widget.controls.output.value = "labels"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     result = viewer.layers[-1]
 
@@ -220,7 +220,7 @@ def test_script_makes_the_layer_of_a_pyramid_with_slices(
     widget.controls.k.value = 4
     widget.controls.palettes.value = 0
     widget.controls.output.value = output
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -246,7 +246,7 @@ def test_script_makes_the_layer_of_each_channel(
     widget.controls.channels.value = "layers"
     widget.controls.k.value = 4
     widget.controls.output.value = "both"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     for result in viewer.layers[2:]:
@@ -291,7 +291,7 @@ def test_script_takes_the_palette_that_the_result_took(
     widget, image, _ = result(data.astronaut()[:64, :50])
     widget.controls.source.value = viewer.layers["a"]
     widget.controls.palette.value = image
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     script = assert_script_remakes(widget, viewer, viewer.layers[-2], monkeypatch)
     assert f"palette={record_of(image).palette.tolist()}," in script
@@ -302,7 +302,7 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
     mask = viewer.add_labels(np.tri(64, 50, dtype=int), name="there")
     widget = dock()
     widget.controls.inside.value = mask
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     result = viewer.layers["before in 16 colors"]
     source.name, mask.name = "after", "here"
@@ -321,7 +321,7 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
 def test_script_says_what_was_removed(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64, :50], name="gone")
     widget = dock()
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     viewer.layers.remove("gone")
 
@@ -337,8 +337,8 @@ def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch, multis
     source = [photo, photo[::2, ::2]] if multiscale else photo
     widget, image, labels = result(source, multiscale=multiscale)
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
-    widget.panel.opened.emit(1)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
+    widget.palette_panel.table.opened.emit(1)
     full = 0 if multiscale else slice(None)
     qtbot.waitUntil(lambda: (image.data[full][labels.data[full] == 2] == red).all())
 

@@ -27,15 +27,15 @@ def told(qtbot):
             getattr(viewer.layers.events, name).connect(widget.reset_choices)
         choose(viewer, widget.controls)
         n_layers = len(viewer.layers)
-        widget.run.native.click()
-        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
-        text = widget.status.value
+        widget.run_panel.run.native.click()
+        qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
+        text = widget.run_panel.status.value
         # It is seen in the window, and nothing else happened.
         assert notification_manager.records[-1].message == text
         assert len(viewer.layers) == n_layers
-        widget.live.value = True
-        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
-        return text, widget.status.value.removeprefix("No preview: ")
+        widget.run_panel.live.value = True
+        qtbot.waitUntil(lambda: widget.run_panel._preview.is_settled, timeout=20_000)
+        return text, widget.run_panel.status.value.removeprefix("No preview: ")
 
     yield told
     for thread in threading.enumerate():
