@@ -12,14 +12,10 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
-from napari_kmeans._napari import (
-    QuantizeWidget,
-    command,
-    computation,
-    quantize_active_layer,
-    settings,
-)
+from napari_kmeans._napari import command, computation, settings
+from napari_kmeans._napari.command import quantize_active_layer
 from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.widget import QuantizeWidget
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_kmeans import quantize_layer
+from napari_kmeans import map_to_palette, quantize_layer
 from napari_kmeans._core import color_counts
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.writer import file_size
 
 PHOTO = np.random.default_rng(3).integers(0, 256, (40, 50, 3), np.uint8)
 MASK = PHOTO[..., 0] > 99
@@ -60,3 +62,13 @@ def test_level_is_counted_once(counted, output):
     levels = [PHOTO, PHOTO[::2, ::2]]
     quantize_layer(Image(levels, rgb=True, multiscale=True), 5, output=output)
     assert len(counted) == 2
+
+
+def test_known_labels_spare_the_file_a_count(counted):
+    (image,) = quantize_layer(Image(PHOTO, rgb=True), 5)
+    labels = map_to_palette(PHOTO, record_of(image).palette) + 1
+    described = image.as_layer_data_tuple()
+    expected = file_size(*described)
+    counted.clear()
+    assert file_size(*described, labels) == expected
+    assert counted == []

@@ -8,7 +8,8 @@ from napari.utils.notifications import notification_manager
 from skimage import data
 
 from napari_kmeans import write_palette
-from napari_kmeans._napari import QuantizeWidget, computation
+from napari_kmeans._napari import computation
+from napari_kmeans._napari.widget import QuantizeWidget
 
 RGB = data.astronaut()[:60, :50]
 GRAY = data.camera()[:60, :50]

@@ -41,9 +41,8 @@ def quantize_active_layer(viewer: Viewer) -> None:
     except ValueError as error:
         show_error(str(error))
         return
-    job = Newest()
     # Nobody else holds it while it runs.
-    job.setParent(QApplication.instance())
+    job = Newest(QApplication.instance())
 
     bar: Any = cancelable_progress(
         total=max(1, request.settings.iters),
