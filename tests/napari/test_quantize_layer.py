@@ -12,6 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
+from numpydoc.validate import validate
 
 import napari_kmeans
 from checkpoints import Check, Ended
@@ -469,3 +470,8 @@ assert "qtpy" not in sys.modules
 def test_other_names_are_still_unknown():
     with pytest.raises(AttributeError, match="has no attribute 'quantise_layer'"):
         napari_kmeans.quantise_layer  # noqa: B018
+
+
+def test_docstring_is_complete():
+    found = validate("napari_kmeans.quantize_layer")["errors"]
+    assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
