@@ -309,7 +309,8 @@ def test_computation_ends_at_any_checkpoint(image, settings):
 
 def test_layers_lie_in_no_viewer_unless_it_is_given():
     viewer = ViewerModel()
-    source = viewer.add_image(random_image((6, 7, 3)), name="a", scale=(2, 3))
+    image = random_image((6, 7, 3))
+    source = viewer.add_image(image, rgb=True, name="a", scale=(2, 3))
     before = source.data.copy()
 
     made = quantize_layer(source, 3, output="both")
@@ -324,7 +325,7 @@ def test_layers_lie_in_no_viewer_unless_it_is_given():
 
 def test_layers_are_added_to_the_viewer_that_is_given():
     viewer = ViewerModel()
-    source = viewer.add_image(random_image((6, 7, 3)), name="a")
+    source = viewer.add_image(random_image((6, 7, 3)), rgb=True, name="a")
     for _ in range(2):
         made = quantize_layer(source, 3, viewer=viewer)
         assert list(viewer.layers)[-1:] == made
@@ -400,7 +401,7 @@ def test_callback_hears_of_each_iteration_and_may_stop():
         if len(heard) == 2:
             raise StopIteration
 
-    (made,) = quantize_layer(layer, 5, 8, callback=stop_after_two)
+    (made,) = quantize_layer(layer, 5, 8, init="random", callback=stop_after_two)
 
     assert heard == [(1, 8, 0), (2, 8, 0)]
     assert record_of(made).n_iter == 2
