@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
-from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans import (
+    ImageMetadata,
+    TooManyColorsError,
+    count_colors,
+    map_to_palette,
+    write_indexed,
+)
+from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._napari.layers import Look, quoted, rgba_of
 from napari_kmeans._napari.record import record_in
 
@@ -302,19 +308,23 @@ def _colors_of(
     pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
 ) -> NDArray[Any]:
     """Return the colors of an image (..., C), if they are few."""
-    name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
-    most = max(_MOST_COLORS.values())
-    if counted is None or len(counted.colors) > most:
-        number = "very many" if counted is None else f"{len(counted.colors):,}"
-        msg = (
-            f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
-            f"or {most:,} (.tif): reduce them first"
-        )
-        raise CannotHold(msg)
-    if len(counted.colors) == 0:
+    name, most = quoted(str(attributes.get("name"))), max(_MOST_COLORS.values())
+    number = "very many"
+    try:
+        colors = count_colors(pixels).colors
+        if len(colors) <= most:
+            return colors if look.is_rgb else colors[:, 0]
+        number = f"{len(colors):,}"
+    except NoFinitePixelError as error:
         msg = f"{name} has no colors: none of its pixels is a number"
-        raise CannotHold(msg)
-    return counted.colors if look.is_rgb else counted.colors[:, 0]
+        raise CannotHold(msg) from error
+    except TooManyColorsError:
+        pass
+    msg = (
+        f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
+        f"or {most:,} (.tif): reduce them first"
+    )
+    raise CannotHold(msg)
 
 
 def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
