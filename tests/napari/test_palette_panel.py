@@ -265,7 +265,9 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
 def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
     widget, layer, _ = result(image, rgb=True)
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: chosen)
-    color = widget.palette_panel._ask_color(widget.palette_panel._results.listed(layer), 1)
+    color = widget.palette_panel._ask_color(
+        widget.palette_panel._results.listed(layer), 1
+    )
     if expected is None:
         assert color is None
     else:
@@ -280,7 +282,9 @@ def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
 def test_value_is_asked_for(result, monkeypatch, answer, expected):
     widget, layer, _ = result(data.camera()[:64, :50])
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: answer)
-    color = widget.palette_panel._ask_color(widget.palette_panel._results.listed(layer), 1)
+    color = widget.palette_panel._ask_color(
+        widget.palette_panel._results.listed(layer), 1
+    )
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]
