@@ -126,10 +126,10 @@ class _Paused:
 
 @pytest.fixture
 def paused(monkeypatch):
-    from napari_kmeans._napari import quantize_layer
+    from napari_kmeans._napari import computation
 
     paused = _Paused()
-    monkeypatch.setattr(quantize_layer, "fit_image", paused.fit_image)
+    monkeypatch.setattr(computation, "fit_image", paused.fit_image)
     yield paused
     paused.may_go_on.set()
 

@@ -12,14 +12,10 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
-from napari_kmeans._napari import (
-    QuantizeWidget,
-    command,
-    quantize_active_layer,
-    quantize_layer,
-    settings,
-)
+from napari_kmeans._napari import command, computation, settings
+from napari_kmeans._napari.command import quantize_active_layer
 from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.widget import QuantizeWidget
 
 
 @pytest.fixture
@@ -125,7 +121,7 @@ def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
         msg = "out of crayons"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(quantize_layer, "fit_image", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)
@@ -148,7 +144,7 @@ def test_command_is_cancelled_by_the_button_of_its_bar(viewer, qtbot, monkeypatc
         callback(IterationState(1, 0.0, np.zeros((16, 3))))
 
     monkeypatch.setattr(command, "cancelable_progress", Bar)
-    monkeypatch.setattr(quantize_layer, "fit_image", wait)
+    monkeypatch.setattr(computation, "fit_image", wait)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)

@@ -7,9 +7,10 @@ from scipy import ndimage
 
 from napari_kmeans._core.blocks import interruptible
 from napari_kmeans._napari import layers
+from napari_kmeans._napari.computation import LayerError, quantize_source
 from napari_kmeans._napari.layers import Mask, draw_mask, read_mask, read_source
 from napari_kmeans._napari.placement import Channels, labels_placement
-from napari_kmeans._napari.quantize_layer import LayerError, prepare, quantize_source
+from napari_kmeans._napari.quantize_layer import prepare
 from napari_kmeans._napari.settings import Settings
 
 SQUARE = np.array([[1.6, 2.6], [1.6, 5.4], [4.4, 5.4], [4.4, 2.6]])

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
-from napari_kmeans._napari import quantize_layer
+from napari_kmeans._napari import computation
 from napari_window import dock_in, names, press, preview_in, wait_for_threads
 
 
@@ -409,7 +409,7 @@ def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
 
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    monkeypatch.setattr(quantize_layer, "fit_image", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
 
     widget.run_panel.live.value = True
     settle(widget)

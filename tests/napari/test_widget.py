@@ -19,7 +19,7 @@ from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._napari import quantize_layer
+from napari_kmeans._napari import computation
 from napari_kmeans._napari.highlight import grid_of
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.widget import QuantizeWidget
@@ -218,7 +218,7 @@ def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot
         finally:
             ended.append(time.monotonic() < end)
 
-    monkeypatch.setattr(quantize_layer, "fit_image", endless)
+    monkeypatch.setattr(computation, "fit_image", endless)
     press(widget.run_panel.run)
     qtbot.waitUntil(reached.is_set)
     press(widget.run_panel.cancel)
@@ -463,7 +463,7 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     with monkeypatch.context() as broken:
-        broken.setattr(quantize_layer, "fit_image", fail)
+        broken.setattr(computation, "fit_image", fail)
         press(widget.run_panel.run)
         finish(widget)
 

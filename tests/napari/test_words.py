@@ -8,7 +8,8 @@ from napari.utils.notifications import notification_manager
 from skimage import data
 
 from napari_kmeans import write_palette
-from napari_kmeans._napari import QuantizeWidget, quantize_layer
+from napari_kmeans._napari import computation
+from napari_kmeans._napari.widget import QuantizeWidget
 
 RGB = data.astronaut()[:60, :50]
 GRAY = data.camera()[:60, :50]
@@ -311,6 +312,6 @@ def test_error_without_words_has_its_name(told, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(quantize_layer, "fit_image", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
     for one in told(lambda viewer, _: viewer.add_image(GRAY, name="mine")):
         assert one == "“mine”: MemoryError"

@@ -12,16 +12,14 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay, quoted
 from napari_kmeans._napari.quantize_layer import (
-    Outcome,
-    Progress,
     add_layer,
     create_layers,
     message_of,
     prepare,
-    quantize_source,
 )
 from napari_kmeans._napari.settings import default_settings
 
@@ -43,9 +41,8 @@ def quantize_active_layer(viewer: Viewer) -> None:
     except ValueError as error:
         show_error(str(error))
         return
-    job = Newest()
     # Nobody else holds it while it runs.
-    job.setParent(QApplication.instance())
+    job = Newest(QApplication.instance())
 
     bar: Any = cancelable_progress(
         total=max(1, request.settings.iters),

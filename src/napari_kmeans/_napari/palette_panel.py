@@ -184,13 +184,14 @@ class PalettePanel(QWidget):
             failed=lambda error: tell(f"The numbers could not be found: {error}"),
         )
 
-    def _saved(self, layers: list[Layer]) -> tuple[Any, dict[str, Any], str]:
-        """Return the one layer that shows a result as a whole: its image, or labels."""
+    def _saved(self, layers: list[Layer]) -> tuple[Any, dict[str, Any], str, Any]:
+        """Return what shows a result as a whole: its one image, or labels."""
         images = [layer for layer in layers if isinstance(layer, Image)]
         layer, listed = layers[-1], self._listed
         if len(images) == 1:
             data, attributes, kind = images[0].as_layer_data_tuple()
-            return data, attributes, kind
+            known = self._results.labels_of(images[0])
+            return data, attributes, kind, None if known is None else known[0]
         labels = self._results.labels_of(layer)
         assert labels is not None
         assert listed is not None
@@ -199,7 +200,8 @@ class PalettePanel(QWidget):
             "metadata": layer.metadata,
             "multiscale": layer.multiscale,
         }
-        return (list(labels) if layer.multiscale else labels[0]), attributes, "labels"
+        data = list(labels) if layer.multiscale else labels[0]
+        return data, attributes, "labels", None
 
     def stop_measuring(self) -> None:
         """Forget what is being measured."""

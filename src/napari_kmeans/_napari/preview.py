@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
+from napari_kmeans._napari.computation import fitted_mask, quantize_source
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import read_array
 from napari_kmeans._napari.overlay import Overlay
@@ -26,7 +27,6 @@ from napari_kmeans._napari.placement import (
     move_layer,
     visible_part,
 )
-from napari_kmeans._napari.quantize_layer import fitted_mask, quantize_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,7 +209,7 @@ def _previewed(
             levels=(tuple(array[thin] for array in arrays),),
             mask=_mask_at(source, part, thin),
         )
-        palette = quantize_source(sample, settings, report).palette
+        palette = quantize_source(sample, settings, report).record.palette
         settings = dataclasses.replace(settings, palette=palette)
     outcome = quantize_source(pixels, settings, report)
     octets = np.rint(outcome.rgba * 255).astype(np.uint8)

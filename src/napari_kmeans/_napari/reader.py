@@ -10,8 +10,8 @@ from napari.types import LayerDataTuple
 
 from napari_kmeans import read_indexed, read_metadata
 from napari_kmeans._files.read import read_image
-from napari_kmeans._napari.layers import Look, labels_colormap, rgba_of
-from napari_kmeans._napari.quantize_layer import make_features
+from napari_kmeans._napari.computation import shown_as
+from napari_kmeans._napari.layers import Look, rgba_of
 from napari_kmeans._napari.record import Record, metadata_with
 
 if TYPE_CHECKING:
@@ -44,17 +44,12 @@ def _read_file(path: str) -> LayerDataTuple:
         is_rgb = file.has_channels and file.pixels.shape[-1] in (3, 4)
         attributes = {"name": Path(path).stem, "rgb": is_rgb}
         return LayerDataTuple((file.pixels, attributes, "image"))
-    look = Look(is_rgb=True)
-    rgba = rgba_of(palette, look)
     numbers = labels.astype(np.min_scalar_type(len(palette)))
     numbers += 1
     counts = np.bincount(labels.ravel(), minlength=len(palette))
-    attributes = {
-        "colormap": labels_colormap(rgba),
-        "features": make_features(palette, rgba, counts, None),
-        "opacity": 1.0,
-        "metadata": metadata_with(Record(palette=palette, counts=counts, look=look)),
-    }
+    record = Record(palette=palette, counts=counts, look=Look(is_rgb=True))
+    attributes = shown_as(record, rgba_of(palette, Look(is_rgb=True)))
+    attributes |= {"opacity": 1.0, "metadata": metadata_with(record)}
     return LayerDataTuple((numbers, attributes | _places(path), "labels"))
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_kmeans import map_to_palette
+from napari_kmeans._napari.computation import number_pixels, shown_as
 from napari_kmeans._napari.layers import (
     Look,
-    labels_colormap,
     read_level,
     read_source,
     rgba_of,
@@ -29,9 +29,6 @@ from napari_kmeans._napari.quantize_layer import (
     add_layer,
     describe_layers,
     ids_of,
-    make_features,
-    make_record,
-    number_pixels,
     sign_layer,
 )
 from napari_kmeans._napari.record import Record, record_of, write_record
@@ -43,7 +40,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_kmeans._napari.quantize_layer import Labeling, Outcome, Request
+    from napari_kmeans._napari.computation import Labeling, Outcome
+    from napari_kmeans._napari.quantize_layer import Request
     from napari_kmeans._napari.settings import Settings
 
     # Image layers, and new data of each at all levels.
@@ -87,18 +85,18 @@ class Results:
         longer wanted, and wanted ones that are not there are added. One that would have
         to become another kind of layer, of more axes or levels, is let go as it is.
         """
-        record, last = make_record(request, outcome), self._last(request)
+        last = self._last(request)
         layers = []
         for channel, described in describe_layers(request, outcome):
             kind = described[2]
             layer = last.get((kind, channel))
             if layer is not None and _fits(layer, described):
                 name = _bring_up_to_date(layer, described)
-                sign_layer(layer, record, channel, name)
+                sign_layer(layer, request, outcome, channel, name)
             elif request.settings.output in (kind, "both"):
                 layer = Layer.create(*described)
                 # Known before anybody hears of the layer.
-                sign_layer(layer, record, channel, layer.name)
+                sign_layer(layer, request, outcome, channel, layer.name)
                 add_layer(self._viewer, layer)
             else:
                 continue
@@ -160,9 +158,7 @@ class Results:
             own = str(one.unique_id)
             write_record(one, dataclasses.replace(changed, run=name, layer=own))
             if isinstance(one, Labels):
-                one.colormap = labels_colormap(rgba)
-                slices = record.slices
-                one.features = make_features(palette, rgba, record.counts, slices)
+                _show_as(one, shown_as(record, rgba))
             elif labels is not None and isinstance(one, Image):
                 images.append((one, levels_of(one), labels, changed))
 
@@ -308,10 +304,14 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple) -> str:
     layer.data = data
     move_layer(layer, {name: attributes[name] for name in PLACES if name in attributes})
     if isinstance(layer, Labels):
-        layer.colormap = attributes["colormap"]
-        layer.features = attributes["features"]
+        _show_as(layer, attributes)
     record = record_of(layer)
     if record is not None and layer.name != record.name:
         return record.name
     layer.name = attributes["name"]
     return layer.name
+
+
+def _show_as(layer: Labels, shown: dict[str, Any]) -> None:
+    """Give labels other colors, and other features."""
+    layer.colormap, layer.features = shown["colormap"], shown["features"]

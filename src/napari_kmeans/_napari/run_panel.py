@@ -25,19 +25,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
 from napari_kmeans._napari.error_plot import ErrorPlot
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import quoted
 from napari_kmeans._napari.names import shorten_choices, wrap_text
 from napari_kmeans._napari.preview import Preview
-from napari_kmeans._napari.quantize_layer import (
-    Outcome,
-    Progress,
-    Request,
-    message_of,
-    quantize_source,
-)
+from napari_kmeans._napari.quantize_layer import Request, message_of
 from napari_kmeans._napari.results import Results
 from napari_kmeans._napari.settings import Settings, default_preview
 

@@ -28,17 +28,10 @@ _MOST_COLORS = {"PNG": 256, "GIF": 256, "TIFF": 65536}
 _CHOSEN = (".png", ".tif", ".gif")
 # What is behind a dot may also be a part of the name.
 _SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
-_UNITS = {
-    "nanometer": "nanometer",
-    "micrometer": "micrometer",
-    "millimeter": "millimeter",
-    "centimeter": "centimeter",
-    "meter": "meter",
-    "inch": "inch",
-    "second": "second",
-    "millisecond": "millisecond",
-    "minute": "minute",
-}
+_UNITS = (
+    *("nanometer", "micrometer", "millimeter", "centimeter", "meter", "inch"),
+    *("second", "millisecond", "minute"),
+)
 _AXES = "TZYX"
 
 
@@ -74,6 +67,16 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     OSError
         If the file cannot hold the layer, or cannot be written.
     """
+    return _write_image(path, data, attributes)
+
+
+def _write_image(
+    path: str,
+    data: Any,
+    attributes: dict[str, Any],
+    labels: NDArray[Any] | None = None,
+) -> list[str]:
+    """Write an image, whose `labels` in its own palette may be known."""
     image = _full(data, attributes)
     look = Look(
         is_rgb=bool(attributes.get("rgb")),
@@ -82,14 +85,16 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         gammas=(attributes.get("gamma", 1.0),),
     )
     palette: Any = _palette_in(attributes)
-    if look.is_rgb and image.shape[-1] == 4:
+    has_alpha = look.is_rgb and image.shape[-1] == 4
+    if has_alpha:
         image = _with_one_clear_color(image, palette)
     pixels = image if look.is_rgb else image[..., np.newaxis]
-    is_empty = np.zeros(pixels.shape[:-1], dtype=bool)
+    entries, is_empty = None, np.zeros(pixels.shape[:-1], dtype=bool)
     if image.dtype.kind == "f":
         is_empty = ~np.isfinite(pixels).all(axis=-1)
-    entries = None
-    if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
+    if labels is not None and not has_alpha:
+        entries = labels.reshape(is_empty.shape).astype(np.int64) - 1
+    elif palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
         entries = _entries_of(image, palette, look)
         colors = palette if look.is_rgb else palette[:, np.newaxis]
@@ -155,19 +160,28 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def file_size(
-    data: Any, attributes: dict[str, Any], kind: str
+    data: Any,
+    attributes: dict[str, Any],
+    kind: str,
+    labels: NDArray[Any] | None = None,
 ) -> tuple[str, int] | None:
     """Return the format and the bytes of the palette file that a layer is saved in.
 
     It is PNG or else TIFF; None if neither holds the layer, which is as
-    `as_layer_data_tuple` describes it.
+    `as_layer_data_tuple` describes it. The `labels` of an image, if they are known,
+    spare counting its colors again.
     """
-    write = write_image if kind == "image" else write_labels
+
+    def write(path: str) -> list[str]:
+        if kind == "labels":
+            return write_labels(path, data, attributes)
+        return _write_image(path, data, attributes, labels)
+
     with tempfile.TemporaryDirectory() as folder:
         for suffix in (".png", ".tif"):
             path = Path(folder) / f"image{suffix}"
             try:
-                write(str(path), data, attributes)
+                write(str(path))
             except CannotHold:
                 continue
             return suffix[1:].upper(), path.stat().st_size
@@ -191,7 +205,7 @@ def _checked_path(
     palette_of: Callable[[str], NDArray[Any]],
     attributes: dict[str, Any],
 ) -> str:
-    """Give the path, with a suffix, of a file that holds entries of such palettes."""
+    """Return the path, with a suffix, of a file that holds entries of such palettes."""
 
     def fault(suffix: str) -> str | None:
         form = _FORMATS[suffix]
@@ -225,13 +239,13 @@ def _checked_path(
 
 
 def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
-    """Say why no format holds a layer, that of a suffix first."""
+    """Return why no format holds a layer, that of a suffix first."""
     faults = dict.fromkeys(fault(one) for one in (suffix, *_CHOSEN))
     return ", and ".join(filter(None, faults))
 
 
 def _fault(form: str, n_axes: int, palette: NDArray[Any]) -> str | None:
-    """Say why a format cannot hold entries of `n_axes`, as `write_indexed` would."""
+    """Return why a format cannot hold entries of `n_axes`, as `write_indexed` would."""
     file = f"a {form} file does not hold"
     if n_axes < 2:
         return f"{file} a single row"
@@ -253,7 +267,7 @@ def _fault(form: str, n_axes: int, palette: NDArray[Any]) -> str | None:
 
 
 def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray[Any]:
-    """Give the palette as a format has it, with an entry at the end for no color."""
+    """Return the palette as a format has it, with an entry at the end for no color."""
     if form != "PNG" and palette.ndim == 2 and palette.shape[1] == 4:
         top = np.iinfo(palette.dtype).max
         if (palette[:, 3] == top).all():
@@ -272,7 +286,7 @@ def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray
 def _with_one_clear_color(
     image: NDArray[Any], palette: NDArray[Any] | None
 ) -> NDArray[Any]:
-    """Give what is fully transparent the first such color of a palette, or zeros."""
+    """Return what is fully transparent the first such color of a palette, or zeros."""
     clear = np.zeros((1, 4), image.dtype)
     if palette is not None and palette.shape[1:] == (4,):
         clear = np.concatenate([palette[palette[:, 3] <= 0].astype(image.dtype), clear])
@@ -280,14 +294,14 @@ def _with_one_clear_color(
 
 
 def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
-    """Give each pixel its entry of a palette."""
+    """Return each pixel its entry of a palette."""
     return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
 
 
 def _colors_of(
     pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
 ) -> NDArray[Any]:
-    """Give the colors of an image (..., C), if they are few."""
+    """Return the colors of an image (..., C), if they are few."""
     name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
     most = max(_MOST_COLORS.values())
     if counted is None or len(counted.colors) > most:
@@ -304,7 +318,7 @@ def _colors_of(
 
 
 def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
-    """Give the label of each entry."""
+    """Return the label of each entry."""
     top = int(labels.max())
     if labels.min() >= 0 and top <= _MOST_COLORS[form]:
         return np.arange(1, top + 1)
@@ -315,7 +329,7 @@ def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
 def _colors_of_labels(
     numbers: NDArray[Any], attributes: dict[str, Any]
 ) -> NDArray[Any]:
-    """Give the colors that labels are shown in, or those of the palette they show."""
+    """Return the colors that labels are shown in, or those of the palette they show."""
     colormap = attributes["colormap"]
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
     shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
@@ -333,7 +347,7 @@ def _palette_in(attributes: dict[str, Any]) -> NDArray[Any] | None:
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
-    """Give the data at full resolution."""
+    """Return the data at full resolution."""
     return np.asarray(data[0] if attributes.get("multiscale") else data)
 
 
@@ -355,14 +369,14 @@ def _without_channels(
 
 
 def _colormap(attributes: dict[str, Any]) -> Any:
-    """Give the colormap that attributes name or hold."""
+    """Return the colormap that attributes name or hold."""
     from napari.utils.colormaps import ensure_colormap
 
     return ensure_colormap(attributes.get("colormap") or "gray")
 
 
 def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
-    """Give colors that files hold: the palette, or else what it looks like."""
+    """Return colors that files hold: the palette, or else what it looks like."""
     if palette.dtype in (np.uint8, np.uint16):
         return palette
     shown = np.rint(rgba_of(palette, look) * 255).astype(np.uint8)
@@ -383,8 +397,11 @@ def _is_shown_as(palette: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
 
 
 def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata:
-    """Give the axes, and the size of pixels that are not just pixels."""
-    units = [_UNITS.get(str(unit), "pixel") for unit in attributes.get("units") or ()]
+    """Return the axes, and the size of pixels that are not just pixels."""
+    units = [
+        str(unit) if str(unit) in _UNITS else "pixel"
+        for unit in attributes.get("units") or ()
+    ]
     names = [str(name).upper() for name in attributes.get("axis_labels") or ()]
     axes = _AXES[-labels.ndim :] if labels.ndim <= len(_AXES) else ""
     if len(set(names)) == labels.ndim and set(names) <= set("TZCYX"):
