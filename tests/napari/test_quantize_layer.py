@@ -12,6 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
+from numpydoc.validate import validate
 
 import napari_kmeans
 from checkpoints import Check, Ended
@@ -308,7 +309,8 @@ def test_computation_ends_at_any_checkpoint(image, settings):
 
 def test_layers_lie_in_no_viewer_unless_it_is_given():
     viewer = ViewerModel()
-    source = viewer.add_image(random_image((6, 7, 3)), name="a", scale=(2, 3))
+    image = random_image((6, 7, 3))
+    source = viewer.add_image(image, rgb=True, name="a", scale=(2, 3))
     before = source.data.copy()
 
     made = quantize_layer(source, 3, output="both")
@@ -323,7 +325,7 @@ def test_layers_lie_in_no_viewer_unless_it_is_given():
 
 def test_layers_are_added_to_the_viewer_that_is_given():
     viewer = ViewerModel()
-    source = viewer.add_image(random_image((6, 7, 3)), name="a")
+    source = viewer.add_image(random_image((6, 7, 3)), rgb=True, name="a")
     for _ in range(2):
         made = quantize_layer(source, 3, viewer=viewer)
         assert list(viewer.layers)[-1:] == made
@@ -399,7 +401,7 @@ def test_callback_hears_of_each_iteration_and_may_stop():
         if len(heard) == 2:
             raise StopIteration
 
-    (made,) = quantize_layer(layer, 5, 8, callback=stop_after_two)
+    (made,) = quantize_layer(layer, 5, 8, init="random", callback=stop_after_two)
 
     assert heard == [(1, 8, 0), (2, 8, 0)]
     assert record_of(made).n_iter == 2
@@ -469,3 +471,8 @@ assert "qtpy" not in sys.modules
 def test_other_names_are_still_unknown():
     with pytest.raises(AttributeError, match="has no attribute 'quantise_layer'"):
         napari_kmeans.quantise_layer  # noqa: B018
+
+
+def test_docstring_is_complete():
+    found = validate("napari_kmeans.quantize_layer")["errors"]
+    assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
