@@ -163,7 +163,7 @@ def test_nothing_is_lost_after_200_random_actions(
     monkeypatch.setattr(
         PalettePanel,
         "_ask_color",
-        lambda *args: args[1].outcome.palette[0],
+        lambda *args: args[1].record.palette[0],
     )
 
     # pytest-qt lets the test fail on whatever a slot raises.

@@ -10,7 +10,9 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
 from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.quantize_layer import quantize_layer
 from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.results import Results
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
@@ -224,6 +226,36 @@ def test_chosen_color_is_locked_by_its_button(result):
     press(widget.palette_panel.lock)
 
     assert widget.controls.fixed.value == widget.palette_panel.table.hexes[1]
+
+
+def test_qt_deletes_the_rows_of_the_table_with_it(result):
+    # Deleted before, at Python's end, they would be asked for by a table that hides.
+    widget, *_ = result()
+    table = widget.palette_panel.table
+    assert table.model().parent() is table
+
+
+def test_panel_needs_no_widget_around_it(viewer, qtbot):
+    source = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    (labels,) = quantize_layer([source], 4, output="labels", viewer=viewer)
+    panel = PalettePanel(viewer, Results(viewer))
+    qtbot.addWidget(panel)
+    locked, told = [], []
+    panel.locked.connect(locked.append)
+    panel.told.connect(told.append)
+
+    viewer.layers.selection.active = source
+    viewer.layers.selection.active = labels
+    assert panel.table.hexes == list(labels.features["hex"])
+    panel.table.chosen.emit(1)
+    press(panel.lock)
+    press(panel.copy_hex)
+    panel.leave()
+
+    assert locked == [panel.table.hexes[1]]
+    assert told == ["The colors are on the clipboard."]
+    # What was shown for a while is gone.
+    assert names(viewer) == ["a", labels.name]
 
 
 def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeypatch):

@@ -159,10 +159,10 @@ class PalettePanel(QWidget):
         self.copy_python.enabled = bool(listed and listed.record.settings)
         if listed is None:
             self.table.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
-            self.numbers.value = ""
+            self._show_numbers("")
             return
         self.table.show_palette(listed.rgba, listed.record.counts)
-        self.numbers.value = self._measured.get(listed.record.run, "")
+        self._show_numbers(self._measured.get(listed.record.run, ""))
 
     # What it cost and what it saves.
 
@@ -171,12 +171,12 @@ class PalettePanel(QWidget):
         self.list_palette(layers[-1])
         assert self._listed is not None
         record, saved = self._listed.record, self._saved(layers)
-        self.numbers.value = "Measuring"
+        self._show_numbers("Measuring")
 
         def tell(text: str) -> None:
             self._measured[record.run] = text
             if self._listed is not None and self._listed.record.run == record.run:
-                self.numbers.value = text
+                self._show_numbers(text)
 
         self._measuring.start(
             lambda _: file_size(*saved),
@@ -203,11 +203,18 @@ class PalettePanel(QWidget):
         data = list(labels) if layer.multiscale else labels[0]
         return data, attributes, "labels", None
 
+    def _show_numbers(self, text: str) -> None:
+        self.numbers.value = text
+        # All lines have room at once, and not only after the next drawing.
+        layout = self.layout()
+        assert layout is not None
+        layout.activate()
+
     def stop_measuring(self) -> None:
         """Forget what is being measured."""
         if self._measuring.is_busy:
             self._measuring.leave()
-            self.numbers.value = ""
+            self._show_numbers("")
 
     # The pixels of a color.
 
@@ -256,7 +263,7 @@ class PalettePanel(QWidget):
         record = record_of(layer)
         assert record is not None
         self._measured.pop(record.run, None)
-        self.numbers.value = ""
+        self._show_numbers("")
         if paint is not None:
             self._recoloring.setdefault(record.run, Newest(self)).start(
                 paint,
