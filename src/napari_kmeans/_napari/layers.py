@@ -63,7 +63,7 @@ class Look(NamedTuple):
     is_rgb: bool
     # Of each channel; empty if channels are an axis that nothing is known about.
     colormaps: tuple[Any, ...] = ()
-    contrast_limits: tuple[tuple[float, float], ...] = ()
+    contrast_limits: tuple[tuple[float, ...], ...] = ()
     gammas: tuple[float, ...] = ()
 
 
@@ -161,13 +161,10 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
     is_plain = channel_axis is None or len(layers) > 1
     shown = layers if is_plain and not first.rgb else ()
     look = Look(
-        is_rgb=bool(first.rgb),
-        colormaps=tuple(layer.colormap for layer in shown),
-        contrast_limits=tuple(
-            (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
-            for layer in shown
-        ),
-        gammas=tuple(float(layer.gamma) for layer in shown),
+        bool(first.rgb),
+        tuple(layer.colormap for layer in shown),
+        tuple(tuple(map(float, layer.contrast_limits)) for layer in shown),
+        tuple(float(layer.gamma) for layer in shown),
     )
     if first.rgb or len(layers) > 1:
         channel_axis = -1

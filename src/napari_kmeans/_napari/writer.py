@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import ensure_colormap
 
 from napari_kmeans import (
     ImageMetadata,
@@ -90,7 +91,7 @@ def _write_image(
     image = _full(data, attributes)
     look = Look(
         is_rgb=bool(attributes.get("rgb")),
-        colormaps=(_colormap(attributes),),
+        colormaps=(ensure_colormap(attributes.get("colormap") or "gray"),),
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
@@ -122,7 +123,8 @@ def _write_image(
     if entries is None:
         entries = _entries_of(image, palette, look)
     entries = np.where(is_empty, len(stored), entries)
-    _write(path, entries, palette_of, attributes)
+    metadata = _metadata(entries.ndim, attributes)
+    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
     return [path]
 
 
@@ -165,7 +167,9 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         entries = labels.astype(np.int64) - 1
     else:
         entries = numbers.searchsorted(labels)
-    _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
+    entries = np.where(is_empty, len(numbers), entries)
+    metadata = _metadata(entries.ndim, attributes)
+    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
     return [path]
 
 
@@ -177,36 +181,20 @@ def file_size(
 ) -> tuple[str, int] | None:
     """Return the format and the bytes of the palette file that a layer is saved in.
 
-    It is PNG or else TIFF; None if neither holds the layer, which is as
-    `as_layer_data_tuple` describes it. The `labels` of an image, if they are known,
-    spare counting its colors again.
+    It is the one that a name without a suffix gets; None if none holds the layer, which
+    is as `as_layer_data_tuple` describes it. The `labels` of an image, if they are
+    known, spare counting its colors again.
     """
-
-    def write(path: str) -> list[str]:
-        if kind == "labels":
-            return write_labels(path, data, attributes)
-        return _write_image(path, data, attributes, labels)
-
     with tempfile.TemporaryDirectory() as folder:
-        for suffix in (".png", ".tif"):
-            path = Path(folder) / f"image{suffix}"
-            try:
-                write(str(path))
-            except CannotHold:
-                continue
-            return suffix[1:].upper(), path.stat().st_size
-    return None
-
-
-def _write(
-    path: str,
-    entries: NDArray[Any],
-    palette_of: Callable[[Format], NDArray[Any]],
-    attributes: dict[str, Any],
-) -> None:
-    """Write entries of the palette that suits the format."""
-    palette = palette_of(format_of(path))
-    write_indexed(path, entries, palette, metadata=_metadata(entries, attributes))
+        path = str(Path(folder) / "image")
+        try:
+            if kind == "labels":
+                (path,) = write_labels(path, data, attributes)
+            else:
+                (path,) = _write_image(path, data, attributes, labels)
+        except CannotHold:
+            return None
+        return Path(path).suffix[1:].upper(), Path(path).stat().st_size
 
 
 def _checked_path(
@@ -381,13 +369,6 @@ def _without_channels(
     return labels.squeeze(axis), attributes | axes
 
 
-def _colormap(attributes: dict[str, Any]) -> Any:
-    """Return the colormap that attributes name or hold."""
-    from napari.utils.colormaps import ensure_colormap
-
-    return ensure_colormap(attributes.get("colormap") or "gray")
-
-
 def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
     """Return colors that files hold: the palette, or else what it looks like."""
     if palette.dtype in (np.uint8, np.uint16):
@@ -409,17 +390,17 @@ def _is_shown_as(palette: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
     return np.array_equal(octets, shown)
 
 
-def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata:
+def _metadata(n_axes: int, attributes: dict[str, Any]) -> ImageMetadata:
     """Return the axes, and the size of pixels that are not just pixels."""
     units = [
         str(unit) if str(unit) in _UNITS else "pixel"
         for unit in attributes.get("units") or ()
     ]
     names = [str(name).upper() for name in attributes.get("axis_labels") or ()]
-    axes = _AXES[-labels.ndim :] if labels.ndim <= len(_AXES) else ""
-    if len(set(names)) == labels.ndim and set(names) <= set("TZCYX"):
+    axes = _AXES[-n_axes:] if n_axes <= len(_AXES) else ""
+    if len(set(names)) == n_axes and set(names) <= set("TZCYX"):
         axes = "".join(names)
-    if len(units) != labels.ndim or not axes.endswith("YX") or set(units) == {"pixel"}:
+    if len(units) != n_axes or not axes.endswith("YX") or set(units) == {"pixel"}:
         return ImageMetadata()
     scale = tuple(abs(float(step)) for step in attributes["scale"])
     return ImageMetadata(axes=axes, scale=scale, units=tuple(units))
