@@ -8,37 +8,29 @@ from numpy.testing import assert_array_equal
 from checkpoints import Check, Ended
 from napari_kmeans import (
     choose_k,
+    count_colors,
     error_curve,
     kmeans_palette,
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core.blocks import checkpoint, interruptible
+from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes, interruptible
 from napari_kmeans._core.cells import (
     build_cells,
     cell_order,
     label_cells,
     partition_cells,
 )
-from napari_kmeans._core.color_counts import (
-    _boxes,
-    count_colors,
-    cut_rows,
-    masked_parts,
-    paint,
-)
+from napari_kmeans._core.color_counts import masked_blocks, paint
+from napari_kmeans._core.counted_image import _measured
 from napari_kmeans._core.dither import diffuse_error, error_limit, mix_colors
-from napari_kmeans._core.mapping import (
-    color_pixels,
-    finite_mask,
-    keep_uncounted,
-    move_channels,
-)
+from napari_kmeans._core.mapping import color_pixels, keep_uncounted, move_channels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.one_channel import optimal_centers
 from napari_kmeans._core.perceptual import from_space, gamut_between, to_space
-from napari_kmeans._core.pixels import counted_source
-from napari_kmeans._core.search import kmeans_plus_plus, searched_centers
+from napari_kmeans._core.pixels import weighted_points
+from napari_kmeans._core.search import searched_centers
+from napari_kmeans._core.starts import kmeans_plus_plus
 
 
 def count_checks(work):
@@ -132,7 +124,7 @@ KINDS = {
 def kind(request, monkeypatch):
     """Give a computation that shares its passes and is made of small blocks."""
     monkeypatch.setattr("napari_kmeans._core.color_counts.os.cpu_count", lambda: 2)
-    monkeypatch.setattr("napari_kmeans._core.color_counts._BLOCK", 1 << 14)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1 << 14)
     monkeypatch.setattr("napari_kmeans._core.color_counts._SORT_BELOW", 1000)
     if request.param in ("uint16", "float32", "alpha"):
         monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 1000)
@@ -180,8 +172,8 @@ POINTS = random_image((1 << 18, 3), seed=2)
 CENTERS = LARGE_COLORS[:64].astype(float)
 ONES = np.ones(len(POINTS))
 CELLS = build_cells(POINTS, ONES)
-SOURCE = counted_source(POINTS, ONES, 8)
-GAMUT = gamut_between(POINTS[0], POINTS[1])
+WEIGHTED = weighted_points(POINTS, ONES, 8)
+GAMUT = gamut_between(POINTS.dtype, None)
 MANY = random_image((1 << 12, 50))
 SEEDS = POINTS[: 1 << 12]
 
@@ -203,37 +195,45 @@ def mix():
 # What is done, the checkpoints it comes to at least, and a part of it whose own do not
 # count. From one to the next there are no more than some 2^18 pixels or 2^16 points.
 PASSES = {
-    # A table is prepared and read, in 16 blocks; then colors are unpacked and ordered.
+    # A table of 2^24 colors is read; then colors are unpacked and ordered.
     "counting by a table": (
         lambda: count_colors(LARGE),
-        7 + 16 + 16 + 3,
+        7 + 64 + 2,
         lambda: cell_order(LARGE_COLORS),
     ),
     "painting": (
         lambda: paint(LARGE, LARGE_COLORS, LARGE_COLORS[:, 0]),
-        16 + 2 + 7,
+        6 + 7,
         None,
     ),
     "painting many colors": (
         lambda: paint(LARGE, LARGE_COLORS, LARGE_COLORS[:, 0]),
-        1,
+        5,
         lambda: paint(LARGE, LARGE_COLORS[:1], LARGE_COLORS[:1, 0]),
     ),
-    # Blocks of eight are sorted in three steps; then colors are ordered.
+    # Blocks of 8 MB are sorted in three steps; then colors are ordered.
     "counting by sorting": (
         lambda: count_colors(SHORT),
-        13 + 2 * 3 + 2,
+        13 + 2 * 3 + 1,
         lambda: cell_order(SHORT_COLORS),
     ),
     "coloring": (lambda: color_pixels(LARGE[..., 0], CENTERS), 8, None),
     "putting back": (
         lambda: keep_uncounted(POINTS / 256, POINTS / 256, False),
-        6,
+        7,
         None,
     ),
-    "finding what is finite": (lambda: finite_mask(LARGE), 16, None),
-    "moving channels": (lambda: move_channels(LARGE, 0), 16, None),
-    "cutting out": (lambda: list(masked_parts(LARGE, LARGE[..., 0] < 99)), 2, None),
+    "measuring pixels": (
+        lambda: _measured(LARGE, LARGE[..., 0], LARGE_COLORS[:128], False),
+        48,
+        None,
+    ),
+    "moving channels": (lambda: move_channels(LARGE, 0), 7, None),
+    "cutting out": (
+        lambda: list(masked_blocks([LARGE], [LARGE[..., 0] < 99])),
+        7,
+        None,
+    ),
     "ordering into cells": (lambda: cell_order(POINTS), 4 + 2, None),
     # Runs are found before and after points are sorted; then there are four levels.
     "building cells": (
@@ -241,20 +241,20 @@ PASSES = {
         4 + 4 + 3 + (4 + 3 + 1 + 1),
         lambda: cell_order(POINTS),
     ),
-    "partition": (lambda: partition_cells(CELLS, CENTERS), 4, None),
-    "comparing all": (lambda: nearest(POINTS, CENTERS), 192, None),
+    "partition": (lambda: partition_cells(CELLS, CENTERS), 40, None),
+    "comparing all": (lambda: nearest(POINTS, CENTERS), 193, None),
     "measuring": (
-        lambda: SOURCE.measure(CENTERS),
+        lambda: WEIGHTED.measure(CENTERS),
         4,
         lambda: label_cells(CELLS, CENTERS),
     ),
     "finding the worst": (
-        lambda: SOURCE.worst(CENTERS, 9),
+        lambda: WEIGHTED.worst(CENTERS, 9),
         4,
         lambda: label_cells(CELLS, CENTERS),
     ),
     "adding up many channels": (
-        lambda: counted_source(MANY, np.ones(len(MANY)), 8).partition(MANY[:9] * 1.0),
+        lambda: weighted_points(MANY, np.ones(len(MANY)), 8).partition(MANY[:9] * 1.0),
         50,
         lambda: nearest(MANY, MANY[:9] * 1.0),
     ),
@@ -276,14 +276,14 @@ PASSES = {
     # Fronts, blocks in which it is found which pixels stay, and how far centers are.
     "diffusing": (
         lambda: diffuse_error(LARGE[:256], CENTERS, LARGE[:256, :, 0] & 1),
-        (2048 + 2 * 256 - 2) + 6,
+        (2048 + 2 * 256 - 2) + 7,
         lambda: error_limit(CENTERS),
     ),
     "mixing": (mix, len(LARGE_COLORS) >> 13, None),
     # Pixels are painted with the place of their color, then get its labels.
     "ordered dithering": (
         lambda: map_to_palette(LARGE, CENTERS, dither="ordered"),
-        2,
+        48,
         lambda: (map_to_palette(LARGE, CENTERS), mix()),
     ),
 }
@@ -296,20 +296,38 @@ def test_little_is_done_from_one_checkpoint_to_the_next(name):
     assert n_checks >= least
 
 
-@pytest.mark.parametrize("cut", [cut_rows, _boxes])
 @pytest.mark.parametrize("size", [1, 7, 40, 1000])
-@pytest.mark.parametrize("shape", [(30,), (1, 30), (5, 1, 6), (4, 5, 6)])
-def test_each_box_has_a_checkpoint(cut, shape, size):
+@pytest.mark.parametrize("n_bytes", [1, 3])
+@pytest.mark.parametrize("shape", [(), (30,), (1, 30), (5, 1, 6), (4, 5, 6)])
+def test_boxes_are_small_and_cover_a_grid_once_with_a_checkpoint_each(
+    monkeypatch, shape, n_bytes, size
+):
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", n_bytes * size)
     seen = np.zeros(shape, dtype=int)
     check = Check()
     with interruptible(check):
-        for box in cut(shape, size):
+        for box in cut_boxes(shape, n_bytes):
             assert seen[box].size <= size
             seen[box] += check.n_calls
     assert_array_equal(np.unique(seen), np.arange(1, check.n_calls + 1))
 
 
-def test_rows_are_cut_in_order():
+def test_boxes_are_cut_in_order(monkeypatch):
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 7)
     numbers = np.arange(60).reshape(3, 4, 5)
-    found = [numbers[box].ravel() for box in cut_rows(numbers.shape, 7)]
+    found = [numbers[box].ravel() for box in cut_boxes(numbers.shape, 1)]
     assert_array_equal(np.concatenate(found), numbers.ravel())
+
+
+@pytest.mark.parametrize(
+    ("n", "n_bytes"), [(0, 1), (1, 1), (20, 10), (21, 10), (5, 999)]
+)
+def test_numbers_are_cut_in_order_with_a_checkpoint_each(monkeypatch, n, n_bytes):
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 100)
+    check = Check()
+    with interruptible(check):
+        blocks = list(cut(n, n_bytes))
+    assert [i for block in blocks for i in range(n)[block]] == list(range(n))
+    assert all((b.stop - b.start) * n_bytes <= max(100, n_bytes) for b in blocks)
+    # No item is alone where two fit.
+    assert check.n_calls == len(blocks) == -(-n // max(1, 100 // n_bytes))

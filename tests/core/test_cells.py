@@ -102,12 +102,12 @@ def test_block_size_is_irrelevant(monkeypatch, block):
     rng = np.random.default_rng(0)
     points = rng.integers(0, 256, (3000, 3), dtype=np.uint8)
     centers = rng.uniform(0, 255, (30, 3))
-    cells = build_cells(points, np.ones(len(points)))
-    expected = partition_cells(cells, centers)
+    expected = partition_cells(build_cells(points, np.ones(len(points))), centers)
 
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 16 * block)
     monkeypatch.setattr("napari_kmeans._core.cells._BLOCK", block)
 
-    parts = partition_cells(cells, centers)
+    parts = partition_cells(build_cells(points, np.ones(len(points))), centers)
     assert_array_equal(parts.weights, expected.weights)
     assert_array_equal(parts.sums, expected.sums)
 

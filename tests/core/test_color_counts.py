@@ -1,3 +1,6 @@
+import io
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,11 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._core import color_counts
-from napari_kmeans._core.color_counts import (
-    count_all,
+from napari_kmeans import (
+    ColorCounts,
+    TooManyColorsError,
     count_colors,
+    kmeans_palette,
+)
+from napari_kmeans._core import blocks, color_counts
+from napari_kmeans._core.color_counts import (
+    count_pixels,
     is_tabular,
+    masked_blocks,
     paint,
     pixel_blocks,
 )
@@ -42,13 +51,9 @@ def test_parts_count_as_the_whole(monkeypatch, dtype, fewest):
     monkeypatch.setattr(color_counts, "_SORT_BELOW", fewest)
     image = np.random.default_rng(0).integers(0, 5, (30, 10, 3)).astype(dtype)
     whole = count_colors(image)
-    parts = count_all(iter([image[:7], image[7:8], image[8:]]))
+    parts = count_colors([image[:7], image[7:8], image[8:]])
     assert_array_equal(parts.colors, whole.colors, strict=True)
     assert_array_equal(parts.counts, whole.counts)
-
-
-def test_no_image_has_no_colors():
-    assert count_all(iter([])) is None
 
 
 @pytest.mark.parametrize(("dtype", "n_channels"), [("u1", 3), ("u1", 2), ("i2", 1)])
@@ -81,7 +86,7 @@ def test_too_many_colors_are_not_counted(monkeypatch):
     monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
     image = np.arange(404, dtype=np.uint32).reshape(1, 101, 4)
 
-    assert count_colors(image) is None
+    assert count_pixels([image], [None]) is None
     assert len(count_colors(image[:, 1:]).colors) == 100
 
 
@@ -124,10 +129,10 @@ def test_blocks_are_small_and_cover_every_pixel_once(shape):
     image = np.arange(np.prod(shape)).reshape(*shape, 1)
 
     for layout in (image, image.swapaxes(0, 1)):
-        blocks = [block for _, block in pixel_blocks(layout)]
+        parts = [block for _, block in pixel_blocks(layout)]
 
-        assert max(block.nbytes for block in blocks) <= 1 << 20
-        everything = np.sort(np.concatenate(blocks)[:, 0])
+        assert max(part.nbytes for part in parts) <= 1 << 20
+        everything = np.sort(np.concatenate(parts)[:, 0])
         assert_array_equal(everything, np.arange(image.size))
 
 
@@ -142,3 +147,232 @@ def test_parts_share_the_blocks(n_parts):
     ]
 
     assert_array_equal(np.sort(np.concatenate(parts)[:, 0]), image[:, 0])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", ">i2"])
+@pytest.mark.parametrize("fewest", [0, 1 << 20])
+def test_inside_and_outside_are_what_two_counts_find(monkeypatch, dtype, fewest):
+    monkeypatch.setattr(color_counts, "_SORT_BELOW", fewest)
+    monkeypatch.setattr(blocks, "_BLOCK", 200)
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 9, (30, 20, 3)).astype(dtype)
+    mask = rng.random((30, 20)) < 0.3
+
+    pixels = list(masked_blocks([image], [mask], True))
+    for place, where in enumerate((mask, ~mask)):
+        found = np.concatenate([block for block, side in pixels if side == place])
+        expected = np.sort(image[where].astype(int), axis=0)
+        assert_array_equal(np.sort(found.astype(int), axis=0), expected)
+    if not is_tabular(image.dtype, 3):
+        return
+    colors, counts = count_pixels([image], [mask], with_outside=True)
+    for column, where in zip(counts.T, (mask, ~mask), strict=True):
+        alone = count_colors(image, mask=where)
+        assert_array_equal(colors[column > 0], alone.colors)
+        assert_array_equal(column[column > 0], alone.counts)
+
+
+# Counts that are handed on.
+
+
+def assert_same(one, other):
+    assert_array_equal(one.colors, other.colors, strict=True)
+    assert_array_equal(one.counts, other.counts, strict=True)
+    assert one.colors.tobytes() == other.colors.tobytes()
+
+
+@given(images, st.lists(st.integers(0, 6), max_size=3), st.randoms())
+def test_sums_of_the_counts_of_any_parts_are_the_count_of_the_whole(
+    image, cuts, random
+):
+    parts = [part for part in np.split(image, sorted(cuts)) if part.size]
+    random.shuffle(parts)
+
+    total = sum([count_colors(part) for part in parts])
+
+    assert_same(total, count_colors(image))
+    assert_same(count_colors(parts), count_colors(image))
+
+
+@given(images, st.data())
+def test_order_depends_on_the_set_of_colors_alone(image, data):
+    counts = count_colors(image)
+    order = data.draw(st.permutations(range(len(counts.colors))))
+    order = np.array(order, dtype=int)
+
+    assert_same(ColorCounts(counts.colors[order], counts.counts[order]), counts)
+    others = count_colors(np.concatenate((image[:, ::-1], image)))
+    assert_array_equal(others.colors, counts.colors, strict=True)
+
+
+def test_counts_without_channels_are_numbers():
+    image = np.array([[7, 7], [9, 0]], np.uint16)
+
+    counts = count_colors(image, channel_axis=None)
+
+    assert_array_equal(counts.colors, np.array([0, 7, 9], np.uint16), strict=True)
+    assert_array_equal(counts.counts, np.array([1, 2, 1]), strict=True)
+    assert_same(counts + counts, count_colors([image, image], channel_axis=None))
+
+
+def test_counts_are_in_native_byte_order():
+    image = np.arange(12, dtype=">u2").reshape(2, 2, 3)
+
+    counts = count_colors(image)
+
+    assert counts.colors.dtype == np.dtype(np.uint16)
+    assert_same(ColorCounts(counts.colors.astype(">u2"), counts.counts), counts)
+
+
+REAL = "colors must have a boolean, integer or float dtype"
+
+
+@pytest.mark.parametrize(
+    ("colors", "counts", "error", "message"),
+    [
+        ([[1j]], [1], TypeError, f"{REAL}, got complex128"),
+        ([["a"]], [1], TypeError, f"{REAL}, got <U1"),
+        ([[1]], [1.0], TypeError, "counts must have an integer dtype, got float64"),
+        ([[1]], [True], TypeError, "counts must have an integer dtype, got bool"),
+        (1, [1], ValueError, r"colors must have shape \(n, C\) or \(n,\), got \(\)"),
+        ([[[1]]], [1], ValueError, r"have shape .* got \(1, 1, 1\)"),
+        (np.empty((0, 3)), np.array([1])[:0], ValueError, r"shape .* got \(0, 3\)"),
+        (np.empty((2, 0)), [1, 1], ValueError, r"have shape .* got \(2, 0\)"),
+        ([[1]], [1, 2], ValueError, r"counts must have shape \(1,\), got \(2,\)"),
+        ([[1]], 1, ValueError, r"counts must have shape \(1,\), got \(\)"),
+        ([[1], [2]], [1, 0], ValueError, r"between 1 and 2\^63 - 1, got 0"),
+        ([[1], [2]], np.array([1, 1 << 63], "u8"), ValueError, "got 92233720"),
+        ([[1], [2]], [1, -7], ValueError, r"between 1 and 2\^63 - 1, got -7"),
+        ([[1.0, np.nan]], [1], ValueError, "colors must be finite, got one"),
+        ([1.0, np.inf], [1, 1], ValueError, "colors must be finite, got one"),
+        ([[1, 2], [0, 1], [1, 2]], [1, 1, 1], ValueError, "must be distinct"),
+        ([0.0, -0.0], [1, 1], ValueError, "distinct, got a color more than once"),
+    ],
+)  # fmt: skip
+def test_the_constructor_is_a_strict_door(colors, counts, error, message):
+    with pytest.raises(error, match=message):
+        ColorCounts(np.array(colors), np.array(counts))
+
+
+def test_what_was_given_to_the_constructor_is_left_alone():
+    colors, counts = np.array([[9, 9], [0, 5]], np.uint8), np.array([4, 2])
+
+    made = ColorCounts(colors, counts)
+    made.colors[:], made.counts[:] = 1, 1
+
+    assert_array_equal(colors, [[9, 9], [0, 5]])
+    assert_array_equal(counts, [4, 2])
+
+
+@given(images)
+def test_counts_are_saved_as_arrays_and_read_again(image):
+    file = io.BytesIO()
+    counts = count_colors(image)
+
+    np.savez(file, colors=counts.colors, counts=counts.counts)
+    file.seek(0)
+
+    assert_same(ColorCounts(**np.load(file)), counts)
+    assert_same(pickle.loads(pickle.dumps(counts)), counts)
+
+
+def test_counts_of_other_kinds_are_not_added():
+    counts = ColorCounts(np.array([[1, 2]], np.uint8), np.array([1]))
+
+    def other(colors, dtype):
+        return ColorCounts(np.array(colors, dtype), np.array([1]))
+
+    with pytest.raises(TypeError, match="one dtype to be added, got uint8 and uint16"):
+        counts + other([[1, 2]], np.uint16)
+    with pytest.raises(
+        ValueError, match=r"channels to be added, .*1, 2\) and \(1, 3\)"
+    ):
+        counts + other([[1, 2, 3]], np.uint8)
+    with pytest.raises(ValueError, match=r"channels to be added, .*1, 2\) and \(1,\)"):
+        counts + other([1], np.uint8)
+    for added in (7, None):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            counts + added
+        with pytest.raises(TypeError, match="unsupported operand"):
+            added + counts
+    assert 0 + counts is counts
+
+
+def test_too_many_colors_are_an_error_of_their_own(monkeypatch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    image = np.arange(101, dtype=np.uint32).reshape(1, 101, 1)
+    message = "image has more than 100 distinct colors, too many to count"
+
+    with pytest.raises(TooManyColorsError, match=message):
+        count_colors(image)
+    with pytest.raises(TooManyColorsError, match=message):
+        ColorCounts(image[0], np.ones(101, int))
+    with pytest.raises(TooManyColorsError, match=message):
+        count_colors(image[:, :60]) + count_colors(image[:, 60:])
+    assert (
+        len((count_colors(image[:, :60]) + count_colors(image[:, :100])).colors) == 100
+    )
+    assert issubclass(TooManyColorsError, ValueError)
+    # Those of at most 24 bits are never too many.
+    few_bits = image.astype(np.uint16)
+    assert len((count_colors(few_bits[:, :60]) + count_colors(few_bits)).colors) == 101
+
+
+def test_both_zeros_are_one_color():
+    image = np.array([[[0.0, 1.0], [-0.0, 1.0], [-0.0, -1.0]]])
+
+    counts = count_colors(image)
+
+    assert sorted(counts.counts) == [1, 2]
+    assert not np.signbit(counts.colors[:, 0]).any()
+    assert_same(ColorCounts(-image[0, 1:] * [[1, -1]], np.array([2, 1])), counts)
+
+
+def test_transparent_pixels_are_counted_and_those_not_finite_are_left_out():
+    image = np.array([[[9, 0], [9, 0], [7, 1], [np.nan, 1], [1, np.inf]]], np.float32)
+
+    counts = count_colors(image)
+
+    order = np.argsort(counts.counts)
+    assert_array_equal(counts.colors[order], [[7, 1], [9, 0]])
+    assert_array_equal(counts.counts[order], [1, 2])
+    with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
+        count_colors(image[:, 3:])
+    with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
+        count_colors(image, mask=np.isnan(image[..., 0]))
+
+
+@pytest.mark.parametrize("n", [2**32, 2**40, 2**61])
+def test_counts_of_more_pixels_than_any_image_has_add_up_exactly(n):
+    colors = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+
+    total = ColorCounts(colors, np.array([n - 1, 1])) + ColorCounts(
+        colors[:1], np.array([2])
+    )
+
+    expected = dict(
+        zip(map(tuple, total.colors.tolist()), total.counts.tolist(), strict=True)
+    )
+    assert expected == {(1, 2, 3): n + 1, (4, 5, 6): 1}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("factor", [2**10, 2**34])
+def test_counts_of_a_repeated_image_give_the_same_palette(dtype, factor):
+    image = np.random.default_rng(9).integers(0, 40, (20, 20, 3)).astype(dtype)
+    counts = count_colors(image)
+
+    many = kmeans_palette(ColorCounts(counts.colors, counts.counts * factor), 7)
+
+    once = kmeans_palette(counts, 7)
+    assert_array_equal(many.palette, once.palette)
+    assert_array_equal(many.counts, once.counts * factor)
+    assert (many.mse, many.n_iter) == (once.mse, once.n_iter)
+
+
+def test_the_repr_has_the_numbers_of_colors_and_of_pixels():
+    counts = ColorCounts(np.array([[1, 2], [3, 4]], np.uint8), np.array([5, 6]))
+
+    assert repr(counts) == "ColorCounts(colors=2 x 2 uint8, counts=11 pixels)"
+    gray = ColorCounts(np.array([1.5]), np.array([2**40]))
+    assert repr(gray) == f"ColorCounts(colors=1 float64, counts={2**40} pixels)"

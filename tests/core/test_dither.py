@@ -8,7 +8,6 @@ from scipy.ndimage import uniform_filter
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from napari_kmeans._core import dither
 from napari_kmeans._core.dither import (
     diffuse_error,
     error_limit,
@@ -179,7 +178,7 @@ def test_points_may_lie_in_memory_in_any_order():
     assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("name", ["_BLOCK", "_ROWS"])
+@pytest.mark.parametrize("name", ["blocks._BLOCK", "dither._ROWS"])
 def test_the_size_of_blocks_is_irrelevant(monkeypatch, name):
     rng = np.random.default_rng(0)
     points, centers = rng.random((6, 40, 30, 3)), rng.random((9, 3))
@@ -187,7 +186,7 @@ def test_the_size_of_blocks_is_irrelevant(monkeypatch, name):
     expected = diffuse_error(points, centers, labels)
     mixtures = mix_colors(points.reshape(-1, 3), centers, labels.ravel())
 
-    monkeypatch.setattr(dither, name, 100)
+    monkeypatch.setattr(f"napari_kmeans._core.{name}", 100)
 
     assert_array_equal(diffuse_error(points, centers, labels), expected)
     again = mix_colors(points.reshape(-1, 3), centers, labels.ravel())

@@ -7,11 +7,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette, map_to_palette
-from napari_kmeans._core import mapping
+from napari_kmeans._core import blocks, mapping
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.mapping import (
     color_pixels,
-    finite_mask,
     keep_uncounted,
     move_channels,
 )
@@ -141,8 +140,7 @@ def test_labels_do_not_depend_on_the_size_of_blocks(monkeypatch):
     palette = image[::7, ::9].reshape(-1, 3)
     expected = [map_to_palette(image, palette, dither=d) for d in (None, *DITHERS)]
 
-    monkeypatch.setattr(mapping, "_OTHER_SLAB", 100)
-    monkeypatch.setattr("napari_kmeans._core.color_counts._BLOCK", 1000)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1000)
 
     for labels, dither in zip(expected, (None, *DITHERS), strict=True):
         assert_array_equal(map_to_palette(image, palette, dither=dither), labels)
@@ -264,7 +262,7 @@ def test_coloring_is_indexing(monkeypatch, dtype, n_channels):
     labels = np.random.default_rng(1).integers(0, 9, (7, 11)).astype(np.uint8)
 
     assert_array_equal(color_pixels(labels, palette), palette[labels])
-    monkeypatch.setattr(mapping, "_COLORED", 10)
+    monkeypatch.setattr(blocks, "_BLOCK", 80)
     assert_array_equal(color_pixels(labels, palette[::-1]), palette[::-1][labels])
     monkeypatch.setattr(mapping, "_PAIRED", 2)
     assert_array_equal(color_pixels(labels, palette), palette[labels])
@@ -273,7 +271,7 @@ def test_coloring_is_indexing(monkeypatch, dtype, n_channels):
 
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -4])
 def test_channels_are_moved_into_a_contiguous_image(monkeypatch, axis):
-    monkeypatch.setattr(mapping, "_COLORED", 13)
+    monkeypatch.setattr(blocks, "_BLOCK", 78)
     image = spread("i2", (5, 6, 7, 3), 0)
     moved = move_channels(image, axis)
     assert_array_equal(moved, np.moveaxis(image, -1, axis), strict=True)
@@ -287,8 +285,7 @@ def test_channels_are_moved_into_a_contiguous_image(monkeypatch, axis):
 def test_only_pixels_that_do_not_count_are_put_back(
     monkeypatch, has_alpha, is_transposed
 ):
-    monkeypatch.setattr(mapping, "_COLORED", 13)
-    monkeypatch.setattr("napari_kmeans._core.color_counts._BLOCK", 300)
+    monkeypatch.setattr(blocks, "_BLOCK", 300)
     image = np.random.default_rng(0).random((8, 9, 4))
     image[2, 3, 1], image[4, 5] = np.inf, np.nan
     image[1::3, :, 3] = 0
@@ -298,6 +295,5 @@ def test_only_pixels_that_do_not_count_are_put_back(
     keep_uncounted(quantized, image, has_alpha)
 
     finite = np.isfinite(image).all(axis=-1)
-    assert_array_equal(finite_mask(image), finite)
     stays = finite & (image[..., 3] > 0) if has_alpha else finite
     assert_array_equal(quantized, np.where(stays[..., np.newaxis], 7.0, image))

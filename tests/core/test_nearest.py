@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._core.nearest import nearest
+from napari_kmeans._core.nearest import label_columns, nearest
 
 
 def compare_all(points, centers):
@@ -52,13 +52,15 @@ def test_centers_whose_squares_underflow_are_a_tie():
     assert_array_equal(nearest(np.zeros((2, 1)), centers)[0], [0, 0])
 
 
-@pytest.mark.parametrize("block", [1, 60, 1 << 20])
+@pytest.mark.parametrize("block", [1, 5000, 1 << 24])
 def test_block_size_is_irrelevant(monkeypatch, block):
     rng = np.random.default_rng(0)
     points, centers = rng.random((500, 6)), rng.random((30, 6))
     labels, squared = nearest(points, centers)
 
-    monkeypatch.setattr("napari_kmeans._core.nearest._BLOCK", block)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", block)
 
     assert_array_equal(nearest(points, centers)[0], labels)
     assert_array_equal(nearest(points, centers)[1], squared)
+    columns = np.ascontiguousarray(points.T)
+    assert_array_equal(label_columns(columns, centers), labels)

@@ -5,13 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from napari_kmeans._core.points import frame_of, to_points
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_kmeans import kmeans_palette
-from napari_kmeans._core import cells, color_counts, nearest, pixels
-from napari_kmeans._core.color_counts import count_colors
-from napari_kmeans._core.pixels import counted_source, pixel_source
+from napari_kmeans import kmeans_palette, quantize_kmeans
+from napari_kmeans._core import blocks, cells, color_counts
+from napari_kmeans._core.arguments import checked_layout
+from napari_kmeans._core.color_counts import count_pixels
+from napari_kmeans._core.pixels import (
+    PointsInBlocks,
+    count_images,
+    fitted_pixels,
+    seen_colors,
+    unseen_color,
+    weighted_points,
+)
+from napari_kmeans._core.spaces import frame_of, to_points
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
 
@@ -62,11 +70,11 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
             for name, other in rearrangements(image, seed).items()
         }
         with (
-            mock.patch.object(color_counts, "_BLOCK", 48),
+            mock.patch.object(blocks, "_BLOCK", 48),
+            mock.patch.object(color_counts, "_SORTED", 100),
+            mock.patch.object(color_counts, "_SORT_BELOW", 7),
             mock.patch.object(color_counts, "_MOST_THREADS", 3),
-            mock.patch.object(pixels, "_BLOCK", 3),
             mock.patch.object(cells, "_BLOCK", 8),
-            mock.patch.object(nearest, "_BLOCK", 8),
         ):
             results["small blocks"] = kmeans_palette(image, k)
 
@@ -77,15 +85,19 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
         assert result.n_iter == expected.n_iter, name
 
 
-def source_of(pixels, is_counted):
-    """Give pixels (n, C) as counted points, or in blocks of eight."""
-    frame, n_bits = frame_of(pixels), 8 * pixels.dtype.itemsize
+def points_from(pixels, is_counted):
+    """Make points of counted pixels (n, C), or of blocks of eight."""
+    frame, n_bits = frame_of([pixels]), 8 * pixels.dtype.itemsize
     if is_counted:
-        colors, counts = count_colors(pixels)
-        return counted_source(to_points(colors, frame), counts, n_bits)
+        colors, counts = count_pixels([pixels], [None])
+        return weighted_points(to_points(colors, frame), counts[:, 0], n_bits)
     points = to_points(pixels, frame)
-    blocks = [points[i : i + 8] for i in range(0, len(points), 8)]
-    return pixel_source(lambda: iter(blocks), n_bits)
+    parts = [points[i : i + 8] for i in range(0, len(points), 8)]
+    return PointsInBlocks(
+        lambda: iter([(part, np.ones(len(part))) for part in parts]),
+        pixels.shape[1],
+        n_bits,
+    )
 
 
 @given(images, st.integers(1, 4), st.booleans(), st.integers(0, 2**32))
@@ -97,8 +109,8 @@ def test_errors_of_integers_and_of_any_centers_add_up_in_any_order(
     top = float(pixels.max()) - float(pixels.min())
     centers = rng.uniform(0, top + 1, (k, pixels.shape[1]))
 
-    one = source_of(pixels, is_counted).measure(centers)
-    other = source_of(rng.permutation(pixels), is_counted).measure(centers)
+    one = points_from(pixels, is_counted).measure(centers)
+    other = points_from(rng.permutation(pixels), is_counted).measure(centers)
 
     assert one.mse == other.mse
     assert_array_equal(one.counts, other.counts)
@@ -110,7 +122,7 @@ def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
     values = np.repeat([0, 2**31 - 1, 2**31 + 1], [1, 600, 600])
     pixels = values.astype(np.uint32)[:, np.newaxis]
 
-    mse = source_of(pixels, is_counted).measure(np.array([[2.0**31]])).mse
+    mse = points_from(pixels, is_counted).measure(np.array([[2.0**31]])).mse
 
     assert mse == (2**62 + 1200) / 1201
 
@@ -118,10 +130,134 @@ def test_error_is_exact_beyond_the_bits_of_a_float(is_counted):
 @given(images, st.integers(0, 2**32))
 def test_counted_and_listed_pixels_are_measured_alike(image, seed):
     pixels = image.reshape(-1, image.shape[-1])
-    points = to_points(pixels, frame_of(pixels)).astype(float)
+    points = to_points(pixels, frame_of([pixels])).astype(float)
     centers = np.random.default_rng(seed).choice(points, 2)
 
-    one, other = (source_of(pixels, kind).measure(centers) for kind in (False, True))
+    one, other = (points_from(pixels, kind).measure(centers) for kind in (False, True))
 
     assert_array_equal(one.counts, other.counts)
     assert one.mse == other.mse
+
+
+# Which pixels are fitted.
+
+
+def count(images, masks=None, alpha=False, space="rgb"):
+    layout = checked_layout(images[0], -1, space, alpha)
+    return count_images(images, masks or [None] * len(images), layout)
+
+
+def test_only_pixels_that_are_finite_seen_and_inside_are_counted(monkeypatch):
+    image = np.zeros((1, 6, 4), np.float32)
+    image[0, :, 0] = [1, 2, 3, np.nan, 5, 1]
+    image[0, :, 3] = [1, 0, 1, 1, -1, 1]
+    mask = np.array([[True, True, False, True, True, True]])
+
+    counted = count([image], [mask], alpha=True)
+
+    fitted = fitted_pixels(counted).counted
+    assert_array_equal(fitted.colors, [[1, 0, 0, 1]])
+    assert_array_equal(fitted.counts, [2])
+    assert_array_equal(list(seen_colors(counted)), [[[1, 0, 0, 1]]])
+    # The same pixels, one by one, if there are too many colors to count.
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 1)
+    found = np.concatenate(list(seen_colors(count([image], [mask], alpha=True))))
+    assert_array_equal(found, [[1, 0, 0, 1]] * 2)
+
+
+def test_the_commonest_color_of_what_is_transparent_is_kept_the_first_on_a_tie():
+    image = np.array([[[9, 0], [7, 0], [7, 0], [9, 0], [8, 0], [7, 255]]], np.uint8)
+
+    def unseen(images, **how):
+        return unseen_color(count(images, **how))
+
+    assert_array_equal(unseen([image], alpha=True), [[7, 0]])
+    assert_array_equal(unseen([image, image[:, :1]], alpha=True), [[9, 0]])
+    assert unseen([image]).shape == (0, 2)
+    assert unseen([image[:, 5:]], alpha=True).shape == (0, 2)
+
+
+def test_nothing_is_fitted_where_nothing_is_seen():
+    counted = count([np.zeros((2, 2, 4), np.uint8)], alpha=True)
+
+    assert fitted_pixels(counted) is None
+    assert_array_equal(unseen_color(counted), [[0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_too_many_colors_to_count_are_fitted_from_the_pixels(monkeypatch, dtype, alpha):
+    rng = np.random.default_rng(8)
+    share = rng.random((40, 50, 4)) ** 2
+    share[:, :, 3] += 0.001
+    share[:5, :, 3] = 0
+    image = (share * (60000 if dtype == "u2" else 1)).astype(dtype)
+    image[:5, :, :3] = image[0, 0, :3]
+    images = [image[:17], image[17:]]
+    masks = [np.arange(i.size // 4).reshape(i.shape[:2]) % 5 > 0 for i in images]
+    how = {"mask": masks, "alpha": alpha, "init": image[10, :6]}
+    expected = kmeans_palette(images, 6, 3, **how)
+
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 1 << 10)
+    counted = count(images, masks, alpha)
+    result = kmeans_palette(images, 6, 3, **how)
+
+    assert counted.n_colors is None
+    assert fitted_pixels(counted).counted is None
+    if alpha:
+        assert_array_equal(unseen_color(counted), image[:1, 0])
+        assert unseen_color(count([image[5:]], alpha=alpha)).shape == (0, 4)
+    assert_allclose(result.palette, expected.palette, rtol=1e-6)
+    assert_array_equal(result.counts, expected.counts)
+    assert_allclose(result.mse, expected.mse, rtol=1e-9)
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_of_many_pixels_that_are_not_seen_the_first_are_counted(
+    monkeypatch, is_transposed
+):
+    # Of the first 50 of them, more have the color 5 than 9; of all, fewer.
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr("napari_kmeans._core.pixels._MOST_UNSEEN", 50)
+    monkeypatch.setattr(blocks, "_BLOCK", 56)
+    image = np.random.default_rng(0).integers(1, 1 << 16, (40, 10, 4)).astype("u2")
+    image[10:20] = 9
+    image[12] = 5
+    image[13, 5:] = 5
+    image[14, 5:] = 5
+    image[10:12, :6] = 5
+    image[10:20, :, 3] = 0
+    if is_transposed:
+        image = np.asfortranarray(image)
+    assert_array_equal(unseen_color(count([image], alpha=True)), [[5, 5, 5, 0]])
+    monkeypatch.setattr("napari_kmeans._core.pixels._MOST_UNSEEN", 1000)
+    assert_array_equal(unseen_color(count([image], alpha=True)), [[9, 9, 9, 0]])
+
+
+def test_an_image_without_a_finite_pixel():
+    with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
+        count([np.full((1, 1, 3), np.inf)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "switch"),
+    [
+        ((40, 30, 3), "u2", {}),
+        ((40, 30, 4), "u1", {"alpha": True}),
+        ((40, 30), "u2", {"channel_axis": None}),
+    ],
+)
+def test_cells_of_pixels_are_only_quicker(monkeypatch, shape, dtype, switch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(2).integers(0, top + 1, shape).astype(dtype)
+
+    in_cells = kmeans_palette(image, 9, **switch)
+    quantized = quantize_kmeans(image, 9, **switch)
+
+    monkeypatch.setattr("napari_kmeans._core.pixels._MOST_IN_CELLS", 0)
+    in_blocks = kmeans_palette(image, 9, **switch)
+    assert_array_equal(in_cells.palette, in_blocks.palette)
+    assert_array_equal(in_cells.counts, in_blocks.counts)
+    assert in_cells.mse == in_blocks.mse
+    assert_array_equal(quantized, quantize_kmeans(image, 9, **switch))

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from napari_kmeans import (
     choose_k,
+    count_colors,
     error_curve,
     kmeans_palette,
     map_to_palette,
@@ -1214,3 +1215,91 @@ def test_defaults_are_sixteen_colors_and_ten_iterations(function):
     assert parameters["k"].default == 16
     assert parameters["iters"].default == 10
     assert parameters["init"].default == "auto"
+
+
+# Counts in the place of an image.
+
+
+def assert_same_result(one, other):
+    assert_array_equal(one.palette, other.palette, strict=True)
+    assert one.palette.tobytes() == other.palette.tobytes()
+    assert_array_equal(one.counts, other.counts, strict=True)
+    assert (one.mse, one.n_iter, one.converged) == (
+        other.mse,
+        other.n_iter,
+        other.converged,
+    )
+
+
+HALF = np.arange(40 * 30).reshape(40, 30) % 7 < 3
+COUNTED = np.random.default_rng(5).integers(0, 60, (40, 30, 3), dtype=np.uint8)
+CLEAR = np.dstack((COUNTED, COUNTED[..., :1] // 20 * 100))
+WAYS = [
+    *({"init": init, "rng": 3} for init in ("auto", "thorough", "k-means++", "random")),
+    {"init": COUNTED[0, :6]},
+    {"color_space": "lab"},
+    {"color_space": "oklab", "init": "random", "rng": 0},
+    {"fixed": [[0, 0, 0], [255, 9, 0]]},
+]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("mask", [None, HALF])
+def test_counts_have_the_palette_of_their_image(how, dtype, mask):
+    image = (COUNTED / 255).astype(dtype) if dtype == "f4" else COUNTED.astype(dtype)
+    if dtype == "f4":
+        image[3, 4, 1] = np.nan
+        if "fixed" in how:
+            how = {"fixed": [[0, 0, 0], [1, 0.5, 0]]}
+
+    result = kmeans_palette(count_colors(image, mask=mask), 6, **how)
+
+    assert_same_result(result, kmeans_palette(image, 6, mask=mask, **how))
+
+
+@pytest.mark.parametrize("space", ["rgb", "oklab"])
+def test_counts_of_images_with_opacity_lists_and_no_channels(space):
+    how = {"alpha": True, "color_space": space}
+    counts = count_colors(CLEAR, mask=HALF)
+    expected = kmeans_palette(CLEAR, 5, mask=HALF, **how)
+    assert_same_result(kmeans_palette(counts, 5, **how), expected)
+
+    several = [COUNTED, COUNTED[:9] // 2]
+    masks = [HALF, HALF[:9]]
+    how = {"color_space": space}
+    counts = count_colors(several, mask=masks)
+    expected = kmeans_palette(several, 5, mask=masks, **how)
+    assert_same_result(kmeans_palette(counts, 5, **how), expected)
+    parts = sum(count_colors(i, mask=m) for i, m in zip(several, masks, strict=True))
+    assert_same_result(kmeans_palette(parts, 5, **how), expected)
+
+    gray = COUNTED[..., 0]
+    counts = count_colors(gray, channel_axis=None)
+    expected = kmeans_palette(gray, 5, channel_axis=None)
+    for axis in (-1, 0, None, "not looked at"):
+        assert_same_result(kmeans_palette(counts, 5, channel_axis=axis), expected)
+
+
+def test_counts_have_the_quality_and_the_curve_of_their_image():
+    counts = count_colors(COUNTED, mask=HALF)
+
+    assert_same_result(choose_k(counts, psnr=25), choose_k(COUNTED, psnr=25, mask=HALF))
+    assert_same_result(choose_k(counts, mse=90), choose_k(COUNTED, mse=90, mask=HALF))
+    ks = [9, 2, 5000]
+    expected = error_curve(COUNTED, ks, mask=HALF)
+    assert_array_equal(error_curve(counts, ks), expected)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        kmeans_palette,
+        lambda counts, mask: choose_k(counts, mse=1, mask=mask),
+        lambda counts, mask: error_curve(counts, [2], mask=mask),
+    ],
+)
+def test_counts_take_no_mask(work):
+    message = "^mask must be None for ColorCounts: count the pixels under the mask$"
+    with pytest.raises(ValueError, match=message):
+        work(count_colors(COUNTED), mask=HALF)

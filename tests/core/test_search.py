@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import skimage.data
@@ -12,9 +14,9 @@ from napari_kmeans._core.search import (
     _moved,
     _two_nearest,
     _worth,
-    kmeans_plus_plus,
     searched_centers,
 )
+from napari_kmeans._core.starts import kmeans_plus_plus
 
 
 @st.composite
@@ -174,3 +176,19 @@ def test_rounds_keep_the_best_centers_they_came_by(photo_points):
     errors = [_moved(cloud, start, np.full(n, 0.1)).error for n in range(1, 9)]
 
     assert errors == sorted(errors, reverse=True)
+
+
+def test_search_of_many_centers_needs_no_table_of_all_their_pairs():
+    # A round at k = 10,000, whose pairs would take 800 MB.
+    rng = np.random.default_rng(0)
+    points = rng.random((20_000, 3)) * 2 - 1
+    cloud = _cloud(points.T, np.full(len(points), 1 / len(points)))
+
+    tracemalloc.start()
+    try:
+        _moved(cloud, points[::2], np.ones(1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 200e6

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from napari_kmeans._core.quality import squared_errors
 from napari_kmeans._core.spaces import (
+    Layout,
     centers_of,
     colors_of,
-    errors_in_units,
     points_of,
     shown_centers,
     space_of,
@@ -31,7 +32,8 @@ def some_colors(dtype, n_channels, n=500):
 
 
 def space_for(name, has_alpha, colors):
-    return space_of(name, has_alpha, lambda: iter([colors[:100], colors[100:]]))
+    layout = Layout(colors.dtype, colors.shape[1], False, name, has_alpha)
+    return space_of(layout, lambda: iter([colors[:100], colors[100:]]))
 
 
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
@@ -90,7 +92,7 @@ def test_errors_of_points_in_units_are_those_of_colors(dtype, has_alpha):
     points = (points_of(some, space).astype(float) for some in (colors, others))
     squared = np.square(np.subtract(*points)).sum(axis=1).mean()
 
-    expected = errors_in_units(colors, others, space).mean()
+    expected = squared_errors(colors, others, has_alpha).mean()
     assert_allclose(squared_units(squared, space), expected, rtol=1e-9)
 
 

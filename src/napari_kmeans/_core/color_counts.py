@@ -35,6 +35,7 @@ __all__ = [
     "masked_blocks",
     "paint",
     "pixel_blocks",
+    "too_many_colors",
     "trusted_counts",
 ]
 
@@ -127,7 +128,7 @@ class ColorCounts:
         counts = np.concatenate((self.counts, other.counts))[:, np.newaxis]
         merged = _merged(colors.reshape(len(colors), -1), counts)
         if merged is None or _are_too_many(merged[0]):
-            raise TooManyColorsError(_too_many())
+            raise too_many_colors()
         colors, counts = _in_cells(*merged)
         shape = (len(colors), *self.colors.shape[1:])
         return trusted_counts(colors.reshape(shape), counts[:, 0])
@@ -168,15 +169,16 @@ def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int
     if counts.shape != colors.shape[:1]:
         msg = f"counts must have shape {colors.shape[:1]}, got {counts.shape}"
         raise ValueError(msg)
-    if counts.min() < 1:
-        msg = f"counts must be at least 1, got {counts.min()}"
+    if counts.min() < 1 or counts.max() >= 1 << 63:
+        worst = counts.min() if counts.min() < 1 else counts.max()
+        msg = f"counts must be between 1 and 2^63 - 1, got {worst}"
         raise ValueError(msg)
     native = np.ascontiguousarray(colors, colors.dtype.newbyteorder("="))
     if len(finite_pixels(native.reshape(len(native), -1))) < len(native):
         msg = "colors must be finite, got one that is not"
         raise ValueError(msg)
     if _are_too_many(native.reshape(len(native), -1)):
-        raise TooManyColorsError(_too_many())
+        raise too_many_colors()
     if native.dtype.kind == "f":
         native = native + native.dtype.type(0)  # One zero instead of two.
     return native, counts.astype(np.int64)
@@ -186,8 +188,10 @@ def _are_too_many(colors: Array) -> bool:
     return len(colors) > MAX_COUNTED and not is_tabular(colors.dtype, colors.shape[1])
 
 
-def _too_many() -> str:
-    return f"image has more than {MAX_COUNTED} distinct colors, too many to count"
+def too_many_colors() -> TooManyColorsError:
+    """Return the error that says how many distinct colors are too many."""
+    msg = f"image has more than {MAX_COUNTED} distinct colors, too many to count"
+    return TooManyColorsError(msg)
 
 
 def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
@@ -301,7 +305,7 @@ def pixel_blocks(
 
 def _codes(pixels: Array) -> Indices:
     """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
-    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
+    octets = pixels.view(np.uint8)
     n_octets = octets.shape[1]
     if n_octets < 3:
         return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)

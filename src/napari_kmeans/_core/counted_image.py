@@ -68,7 +68,7 @@ class MappedImage(NamedTuple):
 
     # (...) of uint8 or uint16, as `map_to_palette` returns them.
     labels: Labels
-    # (K, C) or (K,), in the dtype of the image.
+    # (K, C) or (K,), in the dtype that it was given or fitted in.
     palette: Array
     # Finite pixels (K,) of each color.
     counts: NDArray[np.int64]
@@ -214,8 +214,7 @@ def map_image(
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     colors = arguments.checked_palette(given, layout)
     labels, entries = _labels(counted, colors, fitted, arguments.checked_dither(dither))
-    is_whole = counted.masks[0] is None
-    if fitted is not None and dither is None and is_whole:
+    if fitted is not None and dither is None and counted.masks[0] is None:
         mse: float | None = fitted.result.mse
     else:
         mse = None
@@ -299,9 +298,8 @@ def color_image(
         pixels, colors = image[..., np.newaxis], palette[:, np.newaxis]
     else:
         pixels, colors = np.moveaxis(image, channel_axis, -1), palette
-    colored = color_pixels(labels, colors)
+    colored = color_pixels(labels, colors.astype(image.dtype, copy=False))
     keep_uncounted(colored, pixels, alpha)
-    colored = colored.astype(image.dtype, copy=False)
     if channel_axis is None:
         return colored[..., 0]
     return move_channels(colored, channel_axis)

@@ -145,7 +145,14 @@ def keep_uncounted(quantized: Array, image: Array, has_alpha: bool) -> None:
 
 def move_channels(image: Array, axis: int) -> Array:
     """Return an image (..., C) in one piece, with its channels along `axis`."""
-    return np.ascontiguousarray(np.moveaxis(image, -1, axis))
+    moved = np.moveaxis(image, -1, axis)
+    if moved.flags.c_contiguous:
+        return moved
+    placed = np.empty(moved.shape, image.dtype)
+    target = np.moveaxis(placed, axis, -1)
+    for box in cut_boxes(image.shape[:-1], image.shape[-1] * image.itemsize):
+        target[box] = image[box]
+    return placed
 
 
 def label_type(n_colors: int) -> type[np.unsignedinteger[Any]]:

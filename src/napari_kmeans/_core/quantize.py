@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from napari_kmeans._core import arguments
 from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
 from napari_kmeans._core.color_counts import (
-    MAX_COUNTED,
     ColorCounts,
-    TooManyColorsError,
     count_pixels,
     is_tabular,
+    too_many_colors,
     trusted_counts,
 )
 from napari_kmeans._core.counted_image import (
@@ -379,8 +378,7 @@ def count_colors(
     images = arguments.checked_images(image, channel_axis)
     found = count_pixels(images, arguments.checked_masks(mask, image, images))
     if found is None:
-        msg = f"image has more than {MAX_COUNTED} distinct colors, too many to count"
-        raise TooManyColorsError(msg)
+        raise too_many_colors()
     if len(found[0]) == 0:
         msg = "image must have a finite pixel, got none"
         raise arguments.NoFinitePixelError(msg)
