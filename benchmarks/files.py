@@ -24,8 +24,8 @@ import PIL
 from PIL import Image
 
 import napari_kmeans
-from napari_kmeans import choose_k
-from napari_kmeans._compression import Recipe, compress, compress_to, psnr
+from napari_kmeans._compression import Recipe, compress, count_image_file
+from napari_kmeans._core.counted_image import psnr_of
 from napari_kmeans._files.read import ImageFile, read_image
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def main() -> None:
     for k in arguments.k:
         for name, photo in photos.items():
             key = name, k
-            done = compress(photo, "a.png", Recipe(k), lambda: None)
+            done = compress(photo, "a.png", Recipe(k))
             ours[key] = Result(len(done.content), done.mse)
             pillow[key] = by_pillow(photo.pixels, k)
             equal[key] = at_quality(photo, pillow[key])
@@ -118,9 +118,9 @@ def by_pngquant(program: str, photo: NDArray[np.uint8], k: int) -> Result:
 
 def at_quality(photo: ImageFile, wanted: Result) -> tuple[Result, int]:
     """Write a photo in the fewest colors that reach a quality."""
-    palette = choose_k(photo.pixels, psnr=psnr(photo, wanted.mse)).palette
-    done = compress_to(photo, "a.png", palette, Recipe())
-    return Result(len(done.content), done.mse), len(palette)
+    psnr = psnr_of(count_image_file(photo), wanted.mse)
+    done = compress(photo, "a.png", Recipe(psnr=psnr))
+    return Result(len(done.content), done.mse), len(done.mapped.palette)
 
 
 def print_table(

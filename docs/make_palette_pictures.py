@@ -22,7 +22,7 @@ from napari_kmeans import (
     quantize_kmeans,
     write_indexed,
 )
-from napari_kmeans._pictures.curve_plot import Curve, draw_curves
+from napari_kmeans._pictures.charts import Curve, draw_curves
 
 FOLDER = Path(__file__).with_name("palettes")
 PHOTO = data.astronaut()[:300, 60:360]

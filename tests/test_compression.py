@@ -8,12 +8,13 @@ from napari_kmeans import ImageMetadata, kmeans_palette, map_to_palette
 from napari_kmeans._compression import (
     Recipe,
     compress,
-    compress_to,
-    fit_shared_palette,
-    mean_squared_error,
-    pixel_kind,
-    psnr,
+    count_file,
+    fit_shared,
+    part_of,
+    seen,
 )
+from napari_kmeans._core.counted_image import psnr_of
+from napari_kmeans._core.quality import mean_squared_error
 from napari_kmeans._files.read import ImageFile, decode_image
 
 
@@ -22,8 +23,24 @@ def noise(*shape, dtype=np.uint8, seed=0):
     return (np.random.default_rng(seed).random(shape) * top).astype(dtype)
 
 
-def tick():
-    pass
+def psnr(image, mse):
+    return psnr_of(count_file(image), mse)
+
+
+def error_of(image, pixels):
+    """Squared error, as it is measured of files with losses."""
+    n_channels = image.pixels.shape[-1] if image.has_channels else 1
+    pair = [some.reshape(-1, n_channels) for some in (image.pixels, pixels)]
+    return mean_squared_error([pair], image.has_alpha)
+
+
+def shared_palette(images, recipe):
+    """The palette of images, counted or read as if their colors were too many."""
+    parts = [part_of(image) for image in images]
+    streamed = [part._replace(counts=None) for part in parts]
+    counted = fit_shared(parts, None, recipe).palette
+    assert_array_equal(fit_shared(streamed, lambda: images, recipe).palette, counted)
+    return counted
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -33,7 +50,7 @@ def test_psnr_is_that_of_scikit_image(dtype, shape):
     other = noise(*shape, dtype=dtype, seed=1)
     peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
     expected = peak_signal_noise_ratio(image.pixels, other, data_range=peak)
-    assert psnr(image, mean_squared_error(image, other)) == pytest.approx(expected)
+    assert psnr(image, error_of(image, other)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("has_alpha", [False, True])
@@ -42,7 +59,7 @@ def test_the_error_is_that_of_the_palette(has_alpha, n_pixels):
     image = ImageFile(noise(1, n_pixels, 4) // 64 * 64, has_alpha=has_alpha)
     fit = kmeans_palette(image.pixels, 5, alpha=has_alpha)
     labels = map_to_palette(image.pixels, fit.palette, alpha=has_alpha)
-    error = mean_squared_error(image, fit.palette[labels])
+    error = error_of(image, fit.palette[labels])
     assert error == pytest.approx(fit.mse)
 
 
@@ -50,29 +67,29 @@ def test_pixels_that_are_not_finite_have_no_error():
     before = np.array([[0, np.nan, np.inf, 3]], np.float32)
     after = np.array([[1, np.nan, np.inf, 3]], np.float32)
     image = ImageFile(before, has_channels=False)
-    assert mean_squared_error(image, after) == 0.5
+    assert error_of(image, after) == 0.5
 
 
 def test_what_is_lossless_has_an_infinite_psnr():
     image = ImageFile(noise(3, 4, 3))
-    assert psnr(image, mean_squared_error(image, image.pixels)) == np.inf
+    assert psnr(image, error_of(image, image.pixels)) == np.inf
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.webp", "a.bmp"])
 def test_a_file_without_loss_is_read_as_it_is_told(name):
-    done = compress(ImageFile(noise(30, 40, 3)), name, Recipe(5), tick)
+    done = compress(ImageFile(noise(30, 40, 3)), name, Recipe(5))
     found = decode_image(done.content).pixels
-    assert_array_equal(found, done.image.pixels)
-    assert done.n_colors == len(done.palette) == 5
-    assert done.counts.sum() == 30 * 40
+    assert_array_equal(found, seen(done))
+    assert done.n_colors == len(done.mapped.palette) == 5
+    assert done.mapped.counts.sum() == 30 * 40
 
 
 def test_a_file_with_losses_is_told_as_it_is_read():
     image = ImageFile(noise(30, 40, 3))
-    done = compress(image, "a.jpg", Recipe(5), tick)
-    assert_array_equal(decode_image(done.content).pixels, done.image.pixels)
+    done = compress(image, "a.jpg", Recipe(5))
+    assert_array_equal(decode_image(done.content).pixels, seen(done))
     assert done.n_colors > 5
-    assert done.mse == mean_squared_error(image, done.image.pixels)
+    assert done.mse == error_of(image, seen(done))
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee"])
@@ -82,11 +99,11 @@ def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
     photo, name, share
 ):
     image = ImageFile(getattr(skimage.data, photo)()[::14, ::14].copy())
-    least, most = (len(compress(image, name, Recipe(k), tick).content) for k in (2, 32))
+    least, most = (len(compress(image, name, Recipe(k)).content) for k in (2, 32))
     limit = round(least + share * (most - least))
 
-    done = compress(image, name, Recipe(32, max_bytes=limit), tick)
-    more = compress(image, name, Recipe(len(done.palette) + 1), tick)
+    done = compress(image, name, Recipe(32, max_bytes=limit))
+    more = compress(image, name, Recipe(len(done.mapped.palette) + 1))
 
     assert len(done.content) <= limit < len(more.content)
 
@@ -95,31 +112,31 @@ def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
 @pytest.mark.parametrize("n_channels", [(), (3,)])
 def test_gray_and_colors_are_written_to_formats_that_have_no_gray(name, n_channels):
     image = ImageFile(noise(16, 16, *n_channels) // 200 * 200, bool(n_channels))
-    done = compress(image, name, Recipe(2), tick)
-    assert done.image.pixels.shape == image.pixels.shape
+    done = compress(image, name, Recipe(2))
+    assert seen(done).shape == image.pixels.shape
     assert done.psnr > 8
 
 
 def test_gray_levels_of_tiff_stay_values_and_colors_become_indices():
-    gray = compress(ImageFile(noise(9, 9), False), "a.tif", Recipe(4), tick)
+    gray = compress(ImageFile(noise(9, 9), False), "a.tif", Recipe(4))
     assert not decode_image(gray.content).has_channels
     deep = ImageFile(noise(9, 9, 3, dtype=np.uint16))
-    content = compress(deep, "a.tif", Recipe(4), tick).content
+    content = compress(deep, "a.tif", Recipe(4)).content
     fit = kmeans_palette(deep.pixels, 4)
     expected = fit.palette[map_to_palette(deep.pixels, fit.palette)]
     assert_array_equal(decode_image(content).pixels, expected, strict=True)
-    assert len(content) < len(compress(deep, "a.tif", Recipe(300), tick).content)
+    assert len(content) < len(compress(deep, "a.tif", Recipe(300)).content)
 
 
 def test_images_that_share_a_palette_may_differ_in_channels():
     gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
     rgba[..., 3] |= 128
     images = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
-    palette = fit_shared_palette(images, Recipe(6)).palette
+    palette = shared_palette(images, Recipe(6))
     assert palette.shape == (6, 4)
     for image in images:
-        done = compress_to(image, "a.png", palette, Recipe())
-        assert done.image.pixels.shape == (*image.pixels.shape[:2], 4)
+        done = compress(image, "a.png", Recipe(), palette=palette)
+        assert seen(done).shape == (*image.pixels.shape[:2], 4)
         assert done.mse < 20_000
         assert done.psnr == psnr(done.image, done.mse)
 
@@ -127,9 +144,9 @@ def test_images_that_share_a_palette_may_differ_in_channels():
 def test_images_of_one_kind_share_a_palette():
     gray, rgb, rgba = noise(5, 5), noise(6, 5, 3), noise(7, 5, 4)
     alike = [ImageFile(gray, False), ImageFile(rgb), ImageFile(rgba, has_alpha=True)]
-    assert {pixel_kind(image) for image in alike} == {"uint8"}
-    assert pixel_kind(ImageFile(noise(5, 5, 2))) == "2-channel uint8"
-    assert pixel_kind(ImageFile(noise(5, 5, 3, dtype=np.uint16))) == "uint16"
+    assert {part_of(image).kind for image in alike} == {"uint8"}
+    assert part_of(ImageFile(noise(5, 5, 2))).kind == "2-channel uint8"
+    assert part_of(ImageFile(noise(5, 5, 3, dtype=np.uint16))).kind == "uint16"
 
 
 def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
@@ -138,8 +155,8 @@ def test_what_cannot_be_seen_stays_so_in_a_palette_without_a_color_for_it():
     palette = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
     image = ImageFile(pixels, has_alpha=True)
     for given in (palette, np.insert(palette, 3, 255, axis=1)):
-        done = compress_to(image, "a.png", given, Recipe())
-        assert_array_equal(done.image.pixels, pixels)
+        done = compress(image, "a.png", Recipe(), palette=given)
+        assert_array_equal(seen(done), pixels)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
@@ -147,7 +164,7 @@ def test_a_gray_profile_is_kept_only_in_gray_files(name):
     profile = bytes(16) + b"GRAY" + bytes(108)
     metadata = ImageMetadata("YX", icc_profile=profile)
     image = ImageFile(noise(5, 5), False, metadata=metadata)
-    done = compress(image, name, Recipe(), tick)
+    done = compress(image, name, Recipe())
     found = decode_image(done.content).metadata.icc_profile
     assert found == (None if name == "a.png" else profile)
 
@@ -155,17 +172,38 @@ def test_a_gray_profile_is_kept_only_in_gray_files(name):
 def test_half_transparent_colors_are_refused_in_a_gif_file():
     image = ImageFile(noise(5, 5, 4), has_alpha=True)
     with pytest.raises(ValueError, match="half-transparent colors do not fit"):
-        compress(image, "a.gif", Recipe(), tick)
+        compress(image, "a.gif", Recipe())
 
 
 def test_opacity_that_a_bmp_file_loses_is_told_as_an_error():
     image = ImageFile(noise(9, 9, 4) | 1, has_alpha=True)
-    done = compress(image, "a.bmp", Recipe(), tick)
-    assert (done.image.pixels[..., 3] == 255).all()
-    assert done.mse == mean_squared_error(image, done.image.pixels) > 0
+    done = compress(image, "a.bmp", Recipe())
+    assert (seen(done)[..., 3] == 255).all()
+    assert done.mse == error_of(image, seen(done)) > 0
 
 
 def test_channels_of_a_palette_must_be_those_of_the_image():
     image = ImageFile(noise(5, 5, 2))
     with pytest.raises(ValueError, match="palette of 3 channels does not fit"):
-        compress_to(image, "a.tif", np.zeros((2, 3), np.uint8), Recipe())
+        compress(image, "a.tif", Recipe(), palette=np.zeros((2, 3), np.uint8))
+
+
+def test_images_in_gray_share_a_palette_without_channels():
+    images = [ImageFile(noise(5, 5, seed=seed), False) for seed in range(2)]
+    assert shared_palette(images, Recipe(6)).shape == (6,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colors_that_are_counted_already_make_the_same_file(dtype):
+    palette = noise(6, 4, dtype=dtype) | 128
+    for image in (
+        ImageFile(noise(9, 8, dtype=dtype), False),
+        ImageFile(noise(9, 8, 3, dtype=dtype)),
+        ImageFile(noise(9, 8, 4, dtype=dtype) | 1, has_alpha=True),
+    ):
+        counts = part_of(image).counts
+        done = compress(image, "a.tif", Recipe(), palette=palette)
+        again = compress(image, "a.tif", Recipe(), palette=palette, counts=counts)
+        assert again.content == done.content
+        assert again.n_colors_before == done.n_colors_before
+        assert again.mse == pytest.approx(done.mse)

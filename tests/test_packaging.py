@@ -66,9 +66,11 @@ def test_wheel_works_as_command(programs, tmp_path, start):
     photo = tmp_path / "a photo.png"
     io.imsave(photo, data.astronaut())
 
-    run(programs / start[0], *start[1:], photo, cwd=tmp_path)
+    run(programs / start[0], *start[1:], photo, "--report", "r.html", cwd=tmp_path)
 
     assert (tmp_path / "a photo_compressed.png").stat().st_size > 0
+    # What it looks like is a file of its own in the wheel.
+    assert "<h2>a photo.png</h2>" in (tmp_path / "r.html").read_text()
 
 
 def test_wheel_brings_neither_napari_nor_qt(run_python):

@@ -1,306 +1,270 @@
-"""Images in few colors, and the bytes of the files that hold them."""
+"""Fit, map and encode one image: a recipe in, the bytes of a file and its numbers out.
+
+Read `compress` first: it counts the colors of an image once, finds a palette or takes
+one that is given, labels the pixels, and encodes them in the format of a file name.
+`fit_palette` and `fit_shared` stop at the palette, `errors_of` looks only at errors,
+and `count_file` at colors. Files are read and written by the caller; what formats hold
+is known to `_files`, and k-means to `_core`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.arguments import MAX_COLORS
-from napari_kmeans._core.color_counts import count_colors
-from napari_kmeans._core.quality import (
-    peak_ratio,
-    premultiplied,
-    signal_peak,
-    white_of,
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init
+from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
+from napari_kmeans._core.counted_image import (
+    MappedImage,
+    color_image,
+    count_image,
+    fit_image,
+    fit_quality,
+    map_image,
+    psnr_of,
 )
-from napari_kmeans._core.quantize import (
-    choose_k,
-    error_curve,
-    kmeans_palette,
-    map_to_palette,
-)
+from napari_kmeans._core.fitting import Callback, FittedImage, PaletteResult
+from napari_kmeans._core.pixels import CountedImage
+from napari_kmeans._core.quality import mean_squared_error, white_of
+from napari_kmeans._core.quantize import count_colors, error_curve
+from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._files.formats import BYTE_COLORS, format_of
 from napari_kmeans._files.indexed import encode_indexed
-from napari_kmeans._files.metadata import has_channel_axis, without_axis
+from napari_kmeans._files.metadata import ImageMetadata, has_channel_axis, without_axis
 from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.write import check_fit, encode_image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from napari_kmeans._core.quantize import PaletteResult
-    from napari_kmeans._files.metadata import ImageMetadata
-
-    Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
-    ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]
-    Dither: TypeAlias = Literal["floyd-steinberg", "ordered"] | None
-
 __all__ = [
     "Compressed",
+    "Part",
     "Recipe",
     "compress",
-    "compress_to",
-    "count_distinct",
+    "count_file",
     "errors_of",
     "fit_palette",
-    "fit_shared_palette",
-    "mean_squared_error",
-    "pixel_kind",
-    "psnr",
+    "fit_shared",
+    "part_of",
+    "seen",
 ]
 
-_MOST_TRIED = 256
 # Pixels whose errors are summed at once.
 _BLOCK = 1 << 18
 
 
-class Recipe(NamedTuple):
+@dataclass(frozen=True)
+class Recipe:
     """How images are to be reduced, in the words of the public functions."""
 
     k: int = 16
     iters: int = 10
     init: Init = "auto"
     seed: int | None = None
-    color_space: ColorSpace = "rgb"
+    color_space: SpaceName = "rgb"
     dither: Dither = None
-    # The quality in dB to reach, as one color less does not, or None for `k` colors.
+    # The quality in dB that the fewest possible colors are to reach, instead of `k`.
     psnr: float | None = None
-    # The most bytes that a file may take, as it would not with one color more, unless
-    # that is more than `k`; None for any number.
+    # The most bytes that a file may take; as many colors as fit, up to `k`, are used.
     max_bytes: int | None = None
 
 
 class Compressed(NamedTuple):
-    """A file, and what readers of it will see."""
+    """The bytes of a file, and numbers about it."""
 
     content: bytes
+    # The image before, with the channels of its palette.
     image: ImageFile
-    palette: NDArray[Any]
-    # Pixels of each palette color.
-    counts: NDArray[np.int64]
-    # Distinct colors in the file: more than the palette's where the format has losses,
-    # and None if they are too many to be counted.
+    mapped: MappedImage
+    # The palette that was found; None if it was given.
+    fit: PaletteResult | None
+    # Distinct colors before and in the file, or None if they are too many to count.
+    n_colors_before: int | None
     n_colors: int | None
-    # Squared error, summed over channels, mean over pixels, and as decibels.
+    # Squared error of the file, summed over channels, mean over pixels, and in dB.
     mse: float
-    psnr: float
-    # Lloyd iterations, and whether they ended by themselves; None for a given palette.
-    n_iter: int | None = None
-    converged: bool | None = None
+    psnr: float = math.inf
+    # What readers of a format with losses see; None where that is what was mapped.
+    decoded: NDArray[Any] | None = None
+
+
+class Part(NamedTuple):
+    """What a palette for several images needs to know of each."""
+
+    # What images have in common that can share a palette.
+    kind: str
+    n_channels: int
+    has_alpha: bool
+    # None if the colors are too many to count.
+    counts: ColorCounts | None
 
 
 def compress(
-    image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
+    image: ImageFile,
+    name: str,
+    recipe: Recipe,
+    *,
+    palette: NDArray[Any] | None = None,
+    counts: ColorCounts | None = None,
+    callback: Callback | None = None,
 ) -> Compressed:
     """Bring an image to few colors and encode it in the format of a file name.
 
-    `tick` is called after each iteration. Raises ValueError if the format cannot hold
-    the result, or no palette reaches what the recipe asks for.
+    Its colors are those of `palette`, unless that is None. `counts` are the colors of
+    the image, if they are counted already. `callback` is called after each iteration.
+    Raises ValueError if `palette` does not fit the image, the format cannot hold the
+    result, or no palette reaches what the recipe asks for.
     """
-    check_fit(name, image)
-    if recipe.max_bytes is not None:
-        return _compress_to_size(image, name, recipe, tick)
+    if palette is not None:
+        image, palette = _matched(image, palette)
+    check_fit(name, image, palette)
+    counted = count_file(image, recipe.color_space, counts)
+    n_colors = counted.n_colors or MAX_COLORS
     most = format_of(name).most_colors or MAX_COLORS
-    if recipe.k > most and (count_distinct(image) or recipe.k) > most:
+
+    def fitted(k: int) -> Compressed:
+        found = _fitted(counted, replace(recipe, k=k), most, callback)
+        return _encoded(image, name, counted, found, recipe.dither)
+
+    if palette is not None:
+        done = _encoded(image, name, counted, palette, recipe.dither)
+    elif recipe.max_bytes is not None:
+        done = _most_that_fit(
+            fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
+        )
+    elif min(recipe.k, n_colors) > most:
+        suffix = Path(name).suffix.lower()
         msg = (
-            f"k must be at most {most} for a {Path(name).suffix.lower()} file, "
-            f"got {recipe.k}; choose .tif"
+            f"k must be at most {most} for a {suffix} file, got {recipe.k}; choose .tif"
         )
         raise ValueError(msg)
-    result = fit_palette([image], recipe, tick, most)
-    done = compress_to(image, name, result.palette, recipe)
-    return done._replace(n_iter=result.n_iter, converged=result.converged)
-
-
-def compress_to(
-    image: ImageFile, name: str, palette: NDArray[Any], recipe: Recipe
-) -> Compressed:
-    """Map an image to a given palette and encode it in the format of a file name.
-
-    Raises ValueError if the palette has other kinds of colors than the image, or if
-    the format cannot hold the result.
-    """
-    image, palette = _matched(image, palette)
-    check_fit(name, image, palette)
-    labels = map_to_palette(
-        image.pixels,
-        palette,
-        channel_axis=-1 if image.has_channels else None,
-        color_space=recipe.color_space,
-        alpha=image.has_alpha,
-        dither=recipe.dither,
-    )
-    counts = np.bincount(labels.ravel(), minlength=len(palette))
-    pixels = palette[labels]
-    if pixels.dtype.kind == "f":
-        finite = np.isfinite(image.pixels)
-        if image.has_channels:
-            finite = finite.all(axis=-1, keepdims=True)
-        pixels = np.where(finite, pixels, image.pixels)
-    n_colors: int | None = int(np.count_nonzero(counts))
-    if _is_indexed(name, image, palette):
-        colors = palette
-        if colors.ndim == 1:
-            colors = np.repeat(colors[:, np.newaxis], 3, axis=1)
-        content = encode_indexed(
-            name,
-            labels,
-            colors,
-            metadata=without_axis(_of_color(image.metadata), "S"),
-            keep_order=False,
-        )
     else:
-        content = encode_image(name, image._replace(pixels=pixels))
-        if not format_of(name).is_lossless:
-            # A format with losses of its own, such as JPEG, adds colors and error.
-            pixels = _with_channels_of(image, decode_image(content))
-            n_colors = count_distinct(image._replace(pixels=pixels))
-    mse = mean_squared_error(image, pixels)
-    return Compressed(
-        content,
-        image._replace(pixels=pixels),
-        palette,
-        counts,
-        n_colors,
-        mse,
-        psnr(image, mse),
+        done = fitted(recipe.k)
+    is_indexed = _is_indexed(name, image, done.mapped.palette)
+    if not (is_indexed or format_of(name).is_lossless):
+        done = _reread(done)
+    return done._replace(psnr=psnr_of(counted, done.mse))
+
+
+def seen(done: Compressed) -> NDArray[Any]:
+    """Return the pixels that readers of the file see."""
+    return _painted(done.image, done.mapped) if done.decoded is None else done.decoded
+
+
+def count_file(
+    image: ImageFile, color_space: SpaceName = "rgb", counts: ColorCounts | None = None
+) -> CountedImage:
+    """Count the colors of an image, unless `counts` has them already."""
+    if counts is not None:
+        counts = _widened(counts, _n_channels(image))
+    return count_image(
+        image.pixels,
+        channel_axis=_channel_axis(image),
+        color_space=color_space,
+        alpha=image.has_alpha,
+        counts=counts,
     )
 
 
 def fit_palette(
-    images: Sequence[ImageFile],
-    recipe: Recipe,
-    tick: Callable[[], object],
-    most: int = MAX_COLORS,
+    image: ImageFile, recipe: Recipe, callback: Callback | None = None
 ) -> PaletteResult:
-    """Find the palette of images that have the same channels.
+    """Find the palette of an image.
 
-    Raises ValueError if no palette of at most `most` colors reaches the quality that
-    the recipe asks for.
+    Raises ValueError if no palette reaches the quality that the recipe asks for.
     """
-    pixels = [image.pixels for image in images]
-    channel_axis = -1 if images[0].has_channels else None
-    alpha = any(image.has_alpha for image in images)
-    if recipe.psnr is not None:
-        return choose_k(
-            pixels,
-            psnr=recipe.psnr,
-            max_k=most,
-            iters=recipe.iters,
-            channel_axis=channel_axis,
-            color_space=recipe.color_space,
-            alpha=alpha,
-        )
-    return kmeans_palette(
-        pixels,
-        recipe.k,
-        recipe.iters,
-        channel_axis=channel_axis,
-        color_space=recipe.color_space,
-        alpha=alpha,
-        init=recipe.init,
-        rng=recipe.seed,
-        callback=lambda _: tick(),
-    )
+    counted = count_file(image, recipe.color_space)
+    return _fitted(counted, recipe, MAX_COLORS, callback).result
 
 
-def pixel_kind(image: ImageFile) -> str:
-    """Name what images have in common that can share a palette."""
-    n_channels = image.pixels.shape[-1] if image.has_channels else 1
+def part_of(image: ImageFile) -> Part:
+    """Count the colors of an image that is to share a palette."""
+    n_channels = _n_channels(image)
     colors = "" if n_channels in (1, 3, 4) else f"{n_channels}-channel "
-    return f"{colors}{image.pixels.dtype}"
+    try:
+        counts = count_colors(image.pixels, channel_axis=_channel_axis(image))
+    except TooManyColorsError:
+        counts = None
+    kind = f"{colors}{image.pixels.dtype}"
+    return Part(kind, n_channels, image.has_alpha, counts)
 
 
-def fit_shared_palette(images: Sequence[ImageFile], recipe: Recipe) -> PaletteResult:
-    """Find one palette for images of one kind, that may differ in gray, RGB and RGBA.
+def fit_shared(
+    parts: Sequence[Part], read: Callable[[], Sequence[ImageFile]], recipe: Recipe
+) -> PaletteResult:
+    """Find one palette for images of one kind, which may mix gray, RGB and RGBA.
 
-    Raises ValueError as `fit_palette` does.
+    `read` returns the images, and is called only if they have too many colors to count.
     """
-    wanted = max(i.pixels.shape[-1] if i.has_channels else 1 for i in images)
-    if wanted == 1:
-        return fit_palette(images, recipe, lambda: None)
-    alike = [
-        ImageFile(
-            _with_channels(image.pixels, wanted, image.has_channels),
-            has_alpha=any(image.has_alpha for image in images),
-        )
-        for image in images
-    ]
-    return fit_palette(alike, recipe, lambda: None)
+    wanted = max(part.n_channels for part in parts)
+    channel_axis: int | None = -1
+    try:
+        colors: Any = 0
+        for part in parts:
+            if part.counts is None:
+                raise TooManyColorsError
+            colors += _widened(part.counts, wanted)
+    except TooManyColorsError:
+        images = read()
+        colors = [image.pixels for image in images]
+        channel_axis = _channel_axis(images[0])
+        if wanted > 1:
+            colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in images]
+            channel_axis = -1
+    alpha, space = any(part.has_alpha for part in parts), recipe.color_space
+    counted = count_image(
+        colors, channel_axis=channel_axis, color_space=space, alpha=alpha
+    )
+    return _fitted(counted, recipe, MAX_COLORS, None).result
 
 
-def errors_of(image: ImageFile, ks: Sequence[int]) -> list[float]:
-    """Give the error for each number of colors."""
+def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
+    """Return the squared error and the PSNR in dB for each number of colors."""
+    part = part_of(image)
     errors = error_curve(
-        image.pixels,
+        image.pixels if part.counts is None else part.counts,
         ks,
-        channel_axis=-1 if image.has_channels else None,
+        channel_axis=_channel_axis(image),
         alpha=image.has_alpha,
     )
-    return [float(error) for error in errors]
+    counted = count_file(image, counts=part.counts)
+    return [(float(error), psnr_of(counted, float(error))) for error in errors]
 
 
-def count_distinct(image: ImageFile) -> int | None:
-    """Count the distinct colors of finite pixels; None if they are too many."""
-    pixels = image.pixels
-    counted = count_colors(pixels if image.has_channels else pixels[..., np.newaxis])
-    return None if counted is None else len(counted.colors)
+def _fitted(
+    counted: CountedImage, recipe: Recipe, most: int, callback: Callback | None
+) -> FittedImage:
+    """Find the palette that a recipe asks for, of at most `most` colors."""
+    if recipe.psnr is not None:
+        return fit_quality(counted, psnr=recipe.psnr, max_k=most, iters=recipe.iters)
+    return fit_image(
+        counted,
+        recipe.k,
+        recipe.iters,
+        init=recipe.init,
+        rng=recipe.seed,
+        callback=callback,
+    )
 
 
-def mean_squared_error(image: ImageFile, pixels: NDArray[Any]) -> float:
-    """Give the squared error, summed over channels, mean over finite pixels.
-
-    With alpha, that of premultiplied colors, over pixels that can be seen.
-    """
-    n_channels = image.pixels.shape[-1] if image.has_channels else 1
-    before, after = image.pixels.reshape(-1, n_channels), pixels.reshape(-1, n_channels)
-    top = white_of(image.pixels.dtype) if image.has_alpha else None
-    total, n_pixels = 0.0, 0
-    for start in range(0, len(before), _BLOCK):
-        ends = [some[start : start + _BLOCK] for some in (before, after)]
-        if top is not None:
-            seen = ends[0][:, -1] > 0
-            ends = [premultiplied(some[seen], top) for some in ends]
-        # Infinite minus infinite is no error.
-        with np.errstate(invalid="ignore"):
-            difference = ends[1].astype(np.float64) - ends[0]
-        finite = np.isfinite(difference).all(axis=1)
-        total += float(np.square(difference[finite]).sum())
-        n_pixels += int(np.count_nonzero(finite))
-    return total / max(n_pixels, 1)
-
-
-def psnr(image: ImageFile, mse: float) -> float:
-    """Turn a squared error into a peak signal-to-noise ratio, as `choose_k` does."""
-    if mse == 0:
-        return math.inf
-    pixels = image.pixels
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    peak = signal_peak(pixels.dtype, float(finite.min()), float(finite.max()))
-    return peak_ratio(mse, peak, pixels.shape[-1] if image.has_channels else 1)
-
-
-def _compress_to_size(
-    image: ImageFile, name: str, recipe: Recipe, tick: Callable[[], object]
+def _most_that_fit(
+    fitted: Callable[[int], Compressed], most: int, limit: int
 ) -> Compressed:
-    """Compress to a size that one color more would exceed.
+    """Find the most colors whose file takes no more bytes than a limit.
 
-    Colors are bisected, as if the size grew with their number. It falls now and then,
-    so that more colors than are found may fit, but what is found always fits.
+    The number of colors is bisected, as if the size always grew with it. Now and then
+    it shrinks, so more colors than are found may fit, but what is found always fits.
     """
-    limit = recipe.max_bytes or 0
-    least, most = 1, min(recipe.k, count_distinct(image) or recipe.k, _MOST_TRIED)
-    best, k, size = None, most, 0
+    least, k, best, size = 1, most, None, 0
     while least <= most:
-        tried = compress(image, name, recipe._replace(k=k, max_bytes=None), tick)
-        size = len(tried.content)
+        done = fitted(k)
+        size = len(done.content)
         if size <= limit:
-            best, least = tried, k + 1
+            best, least = done, k + 1
         else:
             most = k - 1
         k = (least + most + 1) // 2
@@ -310,8 +274,73 @@ def _compress_to_size(
     return best
 
 
+def _encoded(
+    image: ImageFile,
+    name: str,
+    counted: CountedImage,
+    palette: NDArray[Any] | FittedImage,
+    dither: Dither,
+) -> Compressed:
+    """Map a counted image to a palette, and encode it."""
+    fit = None
+    if isinstance(palette, FittedImage):
+        fit = palette.result
+        complete = _with_clear_color(image, fit.palette)
+        palette = palette if complete is fit.palette else complete
+    mapped = map_image(counted, palette, dither=dither)
+    if _is_indexed(name, image, mapped.palette):
+        colors = mapped.palette
+        check_fit(name, image, colors)
+        if colors.ndim == 1:
+            colors = colors[:, np.newaxis].repeat(3, axis=1)
+        metadata = without_axis(_of_color(image.metadata), "S")
+        content = encode_indexed(
+            name, mapped.labels, colors, metadata=metadata, keep_order=False
+        )
+    else:
+        content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
+    n_colors = int(np.count_nonzero(mapped.counts))
+    return Compressed(
+        content, image, mapped, fit, counted.n_colors, n_colors, mapped.mse
+    )
+
+
+def _painted(image: ImageFile, mapped: MappedImage) -> NDArray[Any]:
+    """Return the pixels of an image in the colors that it is mapped to."""
+    return color_image(
+        mapped.labels,
+        mapped.palette,
+        image.pixels,
+        channel_axis=_channel_axis(image),
+        alpha=image.has_alpha,
+    )
+
+
+def _reread(done: Compressed) -> Compressed:
+    """Measure a file with losses of its own, such as JPEG, which add colors and error.
+
+    Pixels are those that readers see, with the channels of the image.
+    """
+    image = done.image
+    written = decode_image(done.content)
+    decoded = written.pixels
+    if image.has_channels:
+        decoded = _with_channels(decoded, _n_channels(image), written.has_channels)
+    elif written.has_channels:
+        # A format without gray images has them in red, green and blue.
+        decoded = decoded[..., 0]
+    flat = [some.reshape(-1, _n_channels(image)) for some in (image.pixels, decoded)]
+    blocks = (
+        (flat[0][start : start + _BLOCK], flat[1][start : start + _BLOCK])
+        for start in range(0, len(flat[0]), _BLOCK)
+    )
+    mse = mean_squared_error(blocks, image.has_alpha)
+    n_colors = count_file(image._replace(pixels=decoded)).n_colors
+    return done._replace(n_colors=n_colors, mse=mse, decoded=decoded)
+
+
 def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArray[Any]]:
-    """Give an image and a palette the same number of channels, opaque where unsaid."""
+    """Bring an image and a palette to one number of channels, by default opaque."""
     if palette.dtype != image.pixels.dtype:
         msg = (
             f"palette of {palette.dtype} colors does not fit an image of "
@@ -320,7 +349,7 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
         )
         raise ValueError(msg)
     of_palette = palette.shape[1] if palette.ndim == 2 else 1
-    of_image = image.pixels.shape[-1] if image.has_channels else 1
+    of_image = _n_channels(image)
     if of_palette == of_image:
         if palette.ndim == 2 and not image.has_channels:
             palette = palette[:, 0]
@@ -353,28 +382,29 @@ def _of_color(metadata: ImageMetadata) -> ImageMetadata:
 
 
 def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
-    """Give a palette a color for what cannot be seen, so that it stays so."""
+    """Add a clear color to a palette that an image needs for its transparent pixels."""
     if not image.has_alpha or image.pixels[..., -1].all() or not palette[:, -1].all():
         return palette
     return np.concatenate([palette, np.zeros_like(palette[:1])])
 
 
-def _with_channels_of(image: ImageFile, written: ImageFile) -> NDArray[Any]:
-    """Give what was written as the kind of pixels that it was made from."""
-    if not image.has_channels:
-        # A format without gray images has them in red, green and blue.
-        return written.pixels[..., 0] if written.has_channels else written.pixels
-    n_channels = image.pixels.shape[-1]
-    return _with_channels(written.pixels, n_channels, written.has_channels)
+def _widened(counts: ColorCounts, n_channels: int) -> ColorCounts:
+    """Return the counts of gray or RGB colors as those of RGB or RGBA colors."""
+    colors = counts.colors
+    if colors.size == n_channels * len(colors):
+        return counts
+    return ColorCounts(
+        _with_channels(colors, n_channels, colors.ndim == 2), counts.counts
+    )
 
 
 def _with_channels(
     colors: NDArray[Any], n_channels: int, has_channels: bool
 ) -> NDArray[Any]:
-    """Make gray or RGB colors RGB or RGBA."""
+    """Return gray or RGB colors as RGB or RGBA."""
     if not has_channels:
         colors = colors[..., np.newaxis]
-    if colors.shape[-1] == 1:
+    if colors.shape[-1] == 1 < n_channels:
         colors = np.repeat(colors, 3, axis=-1)
     if colors.shape[-1] == n_channels:
         return colors
@@ -391,3 +421,13 @@ def _is_indexed(name: str, image: ImageFile, palette: NDArray[Any]) -> bool:
     is_color = image.has_channels and image.metadata.axes.endswith("S")
     is_rgb = is_color and palette.shape[1] == 3 and len(palette) <= BYTE_COLORS
     return is_rgb and palette.dtype.name in form.palette_dtypes
+
+
+def _channel_axis(image: ImageFile) -> int | None:
+    """Return the axis of the channels, if there is one."""
+    return -1 if image.has_channels else None
+
+
+def _n_channels(image: ImageFile) -> int:
+    """Return the number of channels, 1 for an image without a channel axis."""
+    return int(image.pixels.shape[-1]) if image.has_channels else 1

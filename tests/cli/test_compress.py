@@ -1,4 +1,7 @@
+import base64
+import io
 import json
+import os
 import re
 
 import numpy as np
@@ -12,6 +15,8 @@ from napari_kmeans import (
     choose_k,
     kmeans_palette,
     map_to_palette,
+    read_indexed,
+    read_metadata,
     write_indexed,
     write_palette,
 )
@@ -216,3 +221,228 @@ def test_what_holds_no_palette_is_one_line(folder, name, why):
         (folder / flag).write_bytes(b"no palette")
     line = refusal(run("apply", "--palette", name, "photo.jpg"))
     assert line.startswith(f"Error: {name}: {why}")
+
+
+def test_the_line_is_true(folder):
+    line = run("photo.jpg", "-k", 5).stdout
+
+    before, after = upright("photo.jpg"), pixels("photo_compressed.png")
+    sizes = [(folder / n).stat().st_size for n in ("photo.jpg", "photo_compressed.png")]
+    colors = [len(np.unique(p.reshape(-1, 3), axis=0)) for p in (before, after)]
+    mse = np.mean((before.astype(float) - after) ** 2)
+    assert line == (
+        f"photo.jpg -> photo_compressed.png: {sizes[0]:,} -> {sizes[1]:,} bytes "
+        f"(ratio {sizes[0] / sizes[1]:.2f}), {colors[0]:,} -> 5 colors, "
+        f"PSNR {10 * np.log10(255**2 / mse):.2f} dB\n"
+    )
+    assert colors[1] == 5
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.gif", "o.bmp", "o.webp", "o.jp2"])
+def test_formats_without_loss_hold_the_quantized_image(folder, name):
+    run("photo.jpg", "-o", name)
+    run("photo.jpg", "-o", "o.png")
+    assert_array_equal(pixels(folder / name), pixels("o.png"))
+
+
+def test_jpeg_output_tells_its_own_colors_and_error(folder):
+    line = run("photo.jpg", "-o", "small.jpg", "-k", 4).stdout
+    before, after = upright("photo.jpg"), pixels(folder / "small.jpg")
+    n_colors = len(np.unique(after.reshape(-1, 3), axis=0))
+    psnr = 10 * np.log10(255**2 / np.mean((before.astype(float) - after) ** 2))
+    assert n_colors > 4
+    assert f"-> {n_colors:,} colors, PSNR {psnr:.2f} dB" in line
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK"])
+def test_every_color_mode_is_read(folder, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    with Image.open("photo.jpg") as photo:
+        photo.convert(mode).save(f"in.{suffix}")
+    run(f"in.{suffix}", "-k", 256, "-o", "out.png")
+    difference = pixels(f"in.{suffix}").astype(int) - pixels(folder / "out.png")
+    if mode in ("1", "L", "P", "LA"):
+        assert not difference.any()
+    assert np.abs(difference).mean() < 8
+
+
+def test_what_is_fully_transparent_stays_so(folder):
+    rng = np.random.default_rng(5)
+    image = rng.integers(1, 256, (20, 20, 4), dtype=np.uint8)
+    image[:9, :, 3] = 0
+    image[9, :, 3] = 1
+    Image.fromarray(image).save("in.png")
+    assert run("in.png", "-k", 4).exit_code == 0
+    written = pixels(folder / "in_compressed.png", "RGBA")
+    assert not written[:9].any()
+    assert len(np.unique(written.reshape(-1, 4), axis=0)) == 4
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i2", "f4", "f8"])
+def test_deep_tiff_stays_deep(folder, dtype):
+    image = (np.random.default_rng(0).random((9, 12)) * 1000).astype(dtype)
+    tifffile.imwrite("deep.tif", image)
+    assert "-> deep_compressed.tif:" in run("deep.tif", "-k", 6).stdout
+    written = tifffile.imread(folder / "deep_compressed.tif")
+    assert written.dtype == image.dtype
+    fit = kmeans_palette(image, 6, channel_axis=None)
+    labels = map_to_palette(image, fit.palette, channel_axis=None)
+    assert_array_equal(written, fit.palette[labels])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiff_is_turned_upright_as_pillow_does(folder, orientation):
+    levels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for name, stored in [("8.tif", levels), ("16.tif", levels.astype(np.uint16))]:
+        tag = (274, "H", 1, orientation, True)
+        tifffile.imwrite(name, stored, photometric="minisblack", extratags=[tag])
+        assert run(name, "-o", folder / f"out{name}").exit_code == 0
+    assert_array_equal(tifffile.imread("out16.tif"), tifffile.imread("out8.tif"))
+
+
+def test_pixels_that_are_not_finite_stay_as_they_are(folder):
+    image = np.array([[0, 1, np.nan], [5, np.inf, 6]], dtype=np.float32)
+    tifffile.imwrite("in.tif", image)
+    run("in.tif", "-k", 2)
+    written = tifffile.imread(folder / "in_compressed.tif")
+    assert_array_equal(written, np.float32([[0.5, 0.5, np.nan], [5.5, np.inf, 5.5]]))
+
+
+def test_sixteen_bits_are_not_cut_to_eight(folder):
+    image = np.arange(0, 60_000, 100, dtype=np.uint16).reshape(20, 30)
+    Image.fromarray(image).save("deep.png")
+    line = refusal(run("deep.png", "-o", "out.png"))
+    assert "uint16 pixels do not fit into a .png file, choose .tif" in line
+    run("deep.png", "-k", 600)
+    assert_array_equal(tifffile.imread(folder / "deep_compressed.tif"), image)
+
+
+def test_color_profile_is_carried_over(folder):
+    profile = bytes(16) + b"RGB " + bytes(108)
+    with Image.open("photo.jpg") as photo:
+        photo.save("in.jpg", icc_profile=profile)
+    for name in ("out.png", "out.jpg", "out.tif"):
+        run("in.jpg", "-o", name)
+        with Image.open(folder / name) as written:
+            assert written.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize(
+    "size", [(96, 64), (1200, 90), (70, 1000), (1, 1)], ids=lambda size: f"{size}"
+)
+def test_comparison_shows_both_images_and_the_palette(folder, size):
+    with Image.open("photo.jpg") as photo:
+        photo.resize(size).save("in.png")
+    run("in.png", "-k", 6, "--compare", "both.png")
+    drawn = pixels(folder / "both.png")
+    palette = np.unique(pixels("in_compressed.png").reshape(-1, 3), axis=0)
+    rows = (drawn[:, :, np.newaxis] == palette).all(axis=-1).any(axis=1)
+    assert rows[-60].all()  # every color in the row of swatches
+    height, width = drawn.shape[:2]
+    assert 400 < width < 2100
+    assert 200 < height < 1300
+
+
+def test_comparison_enlarges_a_single_pixel(folder):
+    Image.new("RGB", (1, 1), (9, 200, 30)).save("in.png")
+    run("in.png", "--compare", "both.png")
+    is_color = (pixels(folder / "both.png") == (9, 200, 30)).all(axis=-1)
+    assert is_color.sum() > 2 * 400 * 400
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    line = refusal(run("photo.jpg"))
+    assert line == "Error: photo.jpg: No space left on device: photo_compressed.png"
+    assert names(folder) == ["photo.jpg"]
+
+
+def test_colors_too_many_to_count_are_not_told_as_a_number(monkeypatch, folder):
+    monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 50)
+    monkeypatch.setattr("napari_kmeans._cli.running.MAX_COUNTED", 50)
+    noise = np.random.default_rng(0).integers(0, 65536, (20, 20, 3), dtype=np.uint16)
+    tifffile.imwrite("noise.tif", noise, photometric="rgb")
+
+    assert "more than 50 colors" in run("info", "noise.tif").stdout
+    assert "more than 50 -> 4 colors" in run("noise.tif", "-k", 4).stdout
+    done = run("--json", "--force", "noise.tif", "-k", 4)
+    assert json.loads(done.stdout)["images"][0]["colors_before"] is None
+    assert names(folder) == ["noise.tif", "noise_compressed.tif", "photo.jpg"]
+
+
+def test_what_would_not_be_smaller_is_skipped(folder):
+    Image.fromarray(FEW_COLORS).save("few.png")
+    result = run("few.png", "photo.jpg", "--skip-if-larger")
+    assert result.exit_code == 0
+    assert "few.png: not written, as it would not be smaller" in result.stdout
+    assert "1 of 2 images written, 1 skipped" in result.stdout
+    assert names(folder) == ["few.png", "photo.jpg", "photo_compressed.png"]
+
+
+def test_json_tells_what_the_line_tells_and_the_palette(folder):
+    told = json.loads(run("photo.jpg", "-k", 5, "--json").stdout)
+    (facts,) = told["images"]
+    fit = kmeans_palette(upright("photo.jpg"), 5)
+    assert facts["output"] == "photo_compressed.png"
+    assert facts["bytes_after"] == (folder / "photo_compressed.png").stat().st_size
+    assert facts["mse"] == pytest.approx(fit.mse)
+    assert facts["counts"] == fit.counts.tolist()
+    assert facts["palette"] == ["#" + bytes(color).hex() for color in fit.palette]
+    Image.fromarray(FEW_COLORS).save("few.png")
+    (facts,) = json.loads(run("few.png", "--json").stdout)["images"]
+    assert facts["lossless"]
+    assert facts["psnr"] is None
+
+
+def test_report_holds_everything_it_shows(folder):
+    (folder / "<b> & c.jpg").write_bytes((folder / "photo.jpg").read_bytes())
+    assert run("<b> & c.jpg", "--report", "report.html", "-k", 5).exit_code == 0
+    page = (folder / "report.html").read_text()
+    assert "&lt;b&gt; &amp; c.jpg" in page
+    assert "<b> & c" not in page
+    addresses = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert len(addresses) == 2
+    assert all(address.startswith("data:image/") for address in addresses)
+    assert "http" not in page
+    assert page.count("<rect") == 5
+    after = re.search(r"data:image/webp;base64,([^\"]+)", page)[1]
+    with Image.open(io.BytesIO(base64.b64decode(after))) as shown:
+        assert_array_equal(np.array(shown), pixels("<b> & c_compressed.png"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_animations_stay_animations():
+    frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
+    frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)
+    result = run("film.webp")
+    assert result.exit_code == 0, result.stderr
+    found = read_indexed("film_compressed.gif")
+    expected = [np.array(frame) for frame in frames]
+    assert_array_equal(found.palette[found.labels], expected)
+    line = refusal(run("film.webp", "-o", "film.png"))
+    assert "a stack of shape (3, 8, 9, 3) does not fit into a .png file" in line
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_stacks_stay_stacks_with_their_scale(kind):
+    name = "in.ome.tif" if kind == "ome" else "in.tif"
+    stack = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+    about = {"axes": "ZYXS", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.2}
+    options = {"ome": True}
+    if kind == "imagej":
+        about = {"axes": "ZYXS", "unit": "um"}
+        options = {"imagej": True, "resolution": (10.0, 5.0)}
+    tifffile.imwrite(name, stack, photometric="rgb", metadata=about, **options)
+    assert run(name, "-k", 4, "-o", f"out{name[2:]}").exit_code == 0
+    found = read_indexed(f"out{name[2:]}")
+    fit = kmeans_palette(stack, 4)
+    assert_array_equal(found.palette, fit.palette)
+    assert_array_equal(found.labels, map_to_palette(stack, fit.palette))
+    metadata = read_metadata(f"out{name[2:]}")
+    assert metadata.axes == "ZYXS"
+    assert metadata.scale[1:3] == pytest.approx((0.2, 0.1))
+    assert metadata.units[1:3] == ("micrometer", "micrometer")

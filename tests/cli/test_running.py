@@ -83,7 +83,7 @@ def test_ctrl_c_leaves_nothing(folder):
     # The signal comes during k-means, which lasts until then.
     forever = (
         "import time; from napari_kmeans import _cli, _compression;"
-        "_compression.kmeans_palette = lambda *a, **k: (print('on', flush=True),"
+        "_compression.fit_image = lambda *a, **k: (print('on', flush=True),"
         "time.sleep(60));"
         "_cli.main(['photo.jpg'])"
     )

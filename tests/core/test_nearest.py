@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._core.nearest import label_columns, nearest
+from napari_kmeans._core.nearest import label_columns, nearest, prepare_rivals
 
 
 def compare_all(points, centers):
@@ -63,4 +63,5 @@ def test_block_size_is_irrelevant(monkeypatch, block):
     assert_array_equal(nearest(points, centers)[0], labels)
     assert_array_equal(nearest(points, centers)[1], squared)
     columns = np.ascontiguousarray(points.T)
-    assert_array_equal(label_columns(columns, centers), labels)
+    rivals = prepare_rivals(centers, 1.0)
+    assert_array_equal(label_columns(columns, rivals), labels)

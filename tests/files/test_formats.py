@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from PIL import Image
 
 from napari_kmeans._files.formats import (
     INDEXED_SUFFIXES,
+    Refused,
+    check_pixel_limit,
     format_of,
     image_suffixes,
     is_ome,
@@ -110,3 +113,13 @@ def test_ome_files_are_tiff_files(name):
     assert is_ome(name)
     assert format_of(name).name == "TIFF"
     assert not is_ome("ome.tif")
+
+
+def test_only_a_file_that_is_large_itself_holds_more_pixels_than_the_limit(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    check_pixel_limit((20, 100), 1)
+    check_pixel_limit((30, 100), 60)
+    with pytest.raises(
+        Refused, match=r"too many pixels for a file of 59 bytes: \(30, "
+    ):
+        check_pixel_limit((30, 100), 59)

@@ -438,3 +438,10 @@ def test_faults_of_tiff_files_are_logged_nowhere_but_by_others(caplog):
     assert "mine" not in messages
     assert "of another thread" in messages
     assert (logger.level, logger.filters) == before
+
+
+def test_a_tiff_file_without_resolution_has_no_sizes():
+    content = encoded(Image.new("I;16", (3, 2)), "TIFF")
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        assert "XResolution" not in file.pages.first.tags
+    assert decode_image(content).metadata.scale == ()

@@ -98,3 +98,12 @@ def test_a_palette_that_does_not_fit_is_refused(name, palette, match):
     # These have no palette, or do without one.
     for other in ("a.tif", "a.jpg"):
         check_fit(other, image, palette)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("size", [1e-3, 1e9])
+def test_a_resolution_that_a_format_has_no_number_for_is_left_out(tmp_path, name, size):
+    sizes = ImageMetadata("YX", (size, size), ("nanometer", "nanometer"))
+    image = ImageFile(np.zeros((4, 5), np.uint8), False, metadata=sizes)
+    replace_file(tmp_path / name, encode_image(name, image))
+    assert read_metadata(tmp_path / name).scale == ()

@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from napari_kmeans._pictures.report import Comparison, render_page, render_section
+from napari_kmeans._pictures.display import Comparison
+from napari_kmeans._pictures.report import render_page, render_section
 
 VOID = {"img", "input", "meta", "br"}
 
@@ -34,7 +35,8 @@ def comparison(before, palette, title="photo.png"):
     labels = np.arange(before.shape[0] * before.shape[1]) % len(palette)
     after = palette[labels.reshape(before.shape[:2])]
     counts = np.bincount(labels, minlength=len(palette))
-    return Comparison(title, before, after, palette, counts, [("Bytes", "9", "<5")])
+    names, figures = (title, "b.png"), [("Bytes", "9", "<5")]
+    return Comparison(before, after, palette, counts, names, ("", ""), figures)
 
 
 def shown(page, kind):
@@ -58,13 +60,14 @@ def shown(page, kind):
 def test_the_page_is_whole_for_every_kind_of_image(before, n_colors):
     shape = (n_colors, *before.shape[2:])
     palette = np.arange(np.prod(shape)).reshape(shape).astype(before.dtype)
-    section = render_section(comparison(before, palette, "<i>&.png"))
+    section = render_section(comparison(before, palette, "<i>&$size.png"))
     page = render_page("A & B", "one", [section, section], ["bad <file>"])
     checker = Checker()
     checker.feed(page)
     checker.close()
     assert checker.open == []
     assert "<i>" not in page
+    assert page.count("<h2>&lt;i&gt;&amp;$size.png</h2>") == 2
     assert "&lt;5" in page
     assert "bad &lt;file&gt;" in page
     assert len(checker.addresses) == 4
@@ -94,6 +97,8 @@ def test_bars_are_as_high_as_the_shares_of_pixels():
     palette = np.array([[0, 0, 0], [9, 9, 9], [99, 99, 99]], np.uint8)
     image = np.zeros((1, 4, 3), np.uint8)
     counts = np.array([4, 1, 0])
-    page = render_section(Comparison("a", image, image, palette, counts, []))
+    page = render_section(
+        Comparison(image, image, palette, counts, ("a", "b"), ("", ""), [])
+    )
     heights = [float(h) for h in re.findall(r'<rect [^>]*height="([\d.]+)"', page)]
     assert heights == [98, 24.5]

@@ -1,4 +1,8 @@
-"""The command line: image files in, smaller files out, one line for each."""
+"""The program: a group of commands, of which `compress` is meant where none is named.
+
+`main` is what the shell calls. What every command shares is here: the default command,
+exit statuses, Ctrl-C, a standard output that cannot be written, completion of words.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,11 @@ from napari_kmeans import __version__
 from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
+from napari_kmeans._cli.inputs import reason
 from napari_kmeans._cli.options import keep_words
 from napari_kmeans._cli.outputs import STDOUT
 from napari_kmeans._cli.palette import palette
-from napari_kmeans._cli.running import INTERRUPTED, Talk, reason
+from napari_kmeans._cli.running import INTERRUPTED, complain
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -37,12 +42,12 @@ Examples:
 \b
 Exit status:
   0    everything is done
-  1    something is not, and a line on the error output says why
+  1    something failed, and a line on the error output says why
   2    wrong usage; nothing was done
   130  interrupted by Ctrl-C; every file is either the old or the new one
 
 \b
-Completion of words in the shell, to be put into its settings:
+Completion in the shell, to be put into its settings:
   bash  eval "$(_NAPARI_KMEANS_COMPLETE=bash_source napari-kmeans)"
   zsh   eval "$(_NAPARI_KMEANS_COMPLETE=zsh_source napari-kmeans)"
   fish  _NAPARI_KMEANS_COMPLETE=fish_source napari-kmeans | source
@@ -66,29 +71,28 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C has the exit status that shells know it by.
 
-        Files are dealt with where they are used: what is left is the standard output.
+        Errors about files are handled where these are used: an error that arrives here
+        is about the standard output.
         """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             return ctx.exit(INTERRUPTED)
-        except BrokenPipeError:  # Who reads has enough: click leaves without a word.
+        except BrokenPipeError:  # The reader has enough: click leaves without a word.
             raise
         except OSError as error:
             with contextlib.suppress(OSError):  # Python would try again at the end.
                 sys.stdout.close()
-            Talk().complain(STDOUT, reason(error, STDOUT))
+            complain(STDOUT, reason(error, STDOUT))
             return ctx.exit(1)
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
     ) -> list[CompletionItem]:
         """Offer the commands, and the files that `compress` would take."""
-        from click.shell_completion import CompletionItem
-
-        files = CompletionItem(incomplete, type="file")
-        return [*super().shell_complete(ctx, incomplete), files]
+        files = click.Path().shell_complete(ctx, self.params[0], incomplete)
+        return [*super().shell_complete(ctx, incomplete), *files]
 
 
 @click.group(

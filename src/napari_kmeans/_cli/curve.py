@@ -1,28 +1,32 @@
-"""The command that shows the error for many numbers of colors."""
+"""The command that shows the error for many numbers of colors.
+
+`_find_errors` finds the errors of one image; `_encoded` writes those of all images as a
+table or draws them.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import click
 
-from napari_kmeans._cli.inputs import Source, find_sources, identity, with_stdin
-from napari_kmeans._cli.options import (
-    NUMBER_OF_COLORS,
-    force_option,
-    images_argument,
-    jobs_option,
-    option,
-    talk_options,
-)
-from napari_kmeans._cli.outputs import STDOUT, check_suffix, claim
-from napari_kmeans._cli.running import Outcome, Talk, finish, one_line, run_jobs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from napari_kmeans._cli import inputs, outputs, running
+from napari_kmeans._cli import options as opt
+from napari_kmeans._cli.inputs import Source
+from napari_kmeans._cli.options import Options
+from napari_kmeans._cli.running import Outcome, Step, one_line
+from napari_kmeans._compression import errors_of
+from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.replace import replace_file
+from napari_kmeans._files.write import encode_image
+from napari_kmeans._pictures.charts import Curve, draw_curves
 
 __all__ = ["curve"]
 
@@ -47,129 +51,77 @@ def _parse_numbers(
         msg = f"{value!r} is not a list such as 2,4,8"
         raise click.BadParameter(msg, param=param)
     numbers = {int(number) for number in value.split(",")}
-    return tuple(NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
+    return tuple(opt.NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
 
 
-class _CurveJob(NamedTuple):
-    """An image whose errors are to be found."""
-
-    source: Source
-    ks: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """What the image is called."""
-        return self.source.name
-
-    @property
-    def n_steps(self) -> int:
-        """Count reading and fitting."""
-        return 3
-
-    def do(self, step: Callable[[str], object]) -> Outcome:
-        """Find the errors."""
-        from napari_kmeans._compression import errors_of, psnr
-        from napari_kmeans._files.read import decode_image
-
-        step("reading")
-        image = decode_image(self.source.read())
-        step("fitting")
-        errors = errors_of(image, self.ks)
-        psnrs = [psnr(image, error) for error in errors]
-        facts = {
-            "input": self.source.name,
-            "k": list(self.ks),
-            "mse": errors,
-            "psnr": psnrs,
-        }
-        rows = [f"{'colors':>8}  {'squared error':>14}  {'PSNR (dB)':>10}"]
-        rows += [
-            f"{k:>8,}  {error:>14.4f}  "
-            + (f"{value:>10.2f}" if math.isfinite(value) else f"{'lossless':>10}")
-            for k, error, value in zip(self.ks, errors, psnrs, strict=True)
-        ]
-        text = "\n".join([one_line(self.name), *rows])
-        return Outcome("done", text, facts, is_data=True)
-
-
-@click.command(epilog=_EPILOG)
-@images_argument
-@option(
-    "-k",
-    "--colors",
-    "ks",
-    metavar="K,K,...",
-    callback=_parse_numbers,
-    default="2,4,8,16,32,64,128,256",
-    help="Numbers of colors.",
+@opt.command(
+    _EPILOG,
+    opt.option(
+        "-k --colors ks",
+        metavar="K,K,...",
+        callback=_parse_numbers,
+        default="2,4,8,16,32,64,128,256",
+        help="Numbers of colors.",
+    ),
+    opt.option(
+        "-o --output",
+        metavar="FILE",
+        help="Also write the table (.csv), or a plot (.png and other pictures).",
+    ),
+    opt.force_option,
+    *opt.run_options,
 )
-@option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    help="Also write the table (.csv), or a plot (.png and other pictures).",
-)
-@force_option
-@jobs_option
-@talk_options
-def curve(
-    images: tuple[str, ...],
-    ks: tuple[int, ...],
-    output: str | None,
-    force: bool,
-    jobs: int,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Tell the error of each IMAGE for many numbers of colors.
+def curve(images: tuple[str, ...], options: Options) -> None:
+    """Print the error of each IMAGE for many numbers of colors.
 
     The error is the squared distance to the nearest color, summed over channels, mean
     over pixels. Images are named as for `napari-kmeans compress`.
     """
-    talk = Talk(quiet, verbose, as_json)
-    sources = find_sources(images)
-    target = None if output in (None, STDOUT) else str(output)
+    sources = inputs.find_sources(images)
+    target = None if options.output in (None, outputs.STDOUT) else str(options.output)
     if target is not None:
-        check_suffix("output", target, (_TABLE, ".png"))
-        try:
-            claim(Path(target), {identity(source.path) for source in sources}, force)
-        except (OSError, ValueError) as error:
-            talk.give_up(target, error)
-    sources = with_stdin(sources)
-    outcomes = run_jobs([_CurveJob(source, ks) for source in sources], talk, jobs)
+        outputs.check_suffix("output", target, (_TABLE, ".png"))
+        with running.giving_up(target):
+            outputs.Claims(sources, options).claim(Path(target))
+    sources = inputs.with_stdin(sources)
+    outcomes = running.run(_find_errors, sources, replace(options, iters=0))
+    running.print_json(outcomes, options)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
-    fault = _write(target, done, force) if target is not None and done else None
-    if fault is not None:
-        talk.complain(str(target), fault)
-    finish(outcomes, talk, failed=fault is not None)
+    if target is not None and done:
+        with running.giving_up(target):
+            replace_file(target, _encoded(target, done), overwrite=options.force)
+    running.leave(outcomes)
 
 
-def _write(target: str, done: Sequence[dict[str, Any]], force: bool) -> str | None:
-    """Write the table or the plot; say why it could not be written, if it could not."""
-    import csv
-    import io
+def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
+    """Find the errors of an image."""
+    step("reading")
+    image = decode_image(source.read())
+    step("fitting")
+    errors, psnrs = zip(*errors_of(image, options.ks), strict=True)
+    ks = options.ks
+    facts = {"input": source.name, "k": list(ks), "mse": errors, "psnr": psnrs}
+    rows = [f"{'colors':>8}  {'squared error':>14}  {'PSNR (dB)':>10}"]
+    rows += [
+        f"{k:>8,}  {error:>14.4f}  "
+        + (f"{value:>10.2f}" if math.isfinite(value) else f"{'lossless':>10}")
+        for k, error, value in zip(ks, errors, psnrs, strict=True)
+    ]
+    text = "\n".join([one_line(source.name), *rows])
+    return Outcome("done", text, facts, is_data=True)
 
-    from napari_kmeans._files.read import ImageFile
-    from napari_kmeans._files.replace import replace_file
-    from napari_kmeans._files.write import encode_image
-    from napari_kmeans._pictures.curve_plot import Curve, draw_curves
 
-    if Path(target).suffix.lower() == _TABLE:
-        text = io.StringIO(newline="")
-        table = csv.writer(text)
-        table.writerow(["image", "k", "mse", "psnr"])
-        for facts in done:
-            for row in zip(facts["k"], facts["mse"], facts["psnr"], strict=True):
-                table.writerow([one_line(facts["input"]), *row])
-        content = text.getvalue().encode()
-    else:
+def _encoded(target: str, done: Sequence[dict[str, Any]]) -> bytes:
+    """Write the table or draw the plot, in the format of a file name."""
+    if Path(target).suffix.lower() != _TABLE:
         curves = [
             Curve(one_line(facts["input"]), facts["k"], facts["psnr"]) for facts in done
         ]
-        content = encode_image(target, ImageFile(draw_curves(curves)))
-    try:
-        replace_file(target, content, overwrite=force)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        return encode_image(target, ImageFile(draw_curves(curves)))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["image", "k", "mse", "psnr"])
+    for facts in done:
+        for row in zip(facts["k"], facts["mse"], facts["psnr"], strict=True):
+            table.writerow([one_line(facts["input"]), *row])
+    return text.getvalue().encode()

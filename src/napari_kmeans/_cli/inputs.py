@@ -1,35 +1,58 @@
-"""The images that are named on the command line."""
+"""The images that are named on the command line.
+
+`find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
+each image; commands add to it what is to become of the image. `read_group` and
+`fit_group` are for images that share a palette. What is in a file is left to `_files`.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from napari_kmeans._compression import Part, Recipe, fit_shared, part_of
+from napari_kmeans._core.fitting import PaletteResult
 from napari_kmeans._files.formats import image_suffixes, is_ome
-from napari_kmeans._files.read import read_content
+from napari_kmeans._files.read import decode_image, read_content
 
 __all__ = [
     "STDIN",
     "Source",
     "are_several",
+    "changed",
     "find_sources",
+    "fit_group",
     "identity",
+    "read_group",
+    "reason",
     "with_stdin",
 ]
 
 STDIN = "-"
-# What earlier runs have made in a folder is not for the next.
+# Files that earlier runs have made in a folder are not for the next.
 _RESULTS = ("_compressed", "_before_after")
 
 
 class Source(NamedTuple):
-    """A file to read, or the content that came through the standard input."""
+    """An image to read, and what is to become of it."""
 
     name: str
+    # The content, if it came through the standard input.
     stdin: bytes | None = None
+    # Why nothing can be done, if that is known before the image is read.
+    fault: str | None = None
+    # Files to write: the result, or - for the standard output, and the comparison.
+    target: str | None = None
+    picture: str | None = None
+    # The colors of the image, if they are counted already.
+    part: Part | None = None
+    # Images that share a palette, if the source stands for several.
+    members: tuple[Source, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -43,7 +66,7 @@ class Source(NamedTuple):
         return name[: name.lower().rindex(".ome.")] if is_ome(name) else self.path.stem
 
     def read(self) -> bytes:
-        """Give the content, or raise OSError or ValueError."""
+        """Return the content, or raise OSError or ValueError."""
         if self.stdin is not None:
             return self.stdin
         if os.path.isdir(self.name):
@@ -79,28 +102,86 @@ def with_stdin(sources: list[Source]) -> list[Source]:
 
 
 def are_several(arguments: tuple[str, ...], sources: list[Source]) -> bool:
-    """Tell whether files are named after images: one image of a folder is of many."""
+    """Whether files are named after images, also if a folder holds only one."""
     return len(sources) > 1 or any(
         os.path.isdir(argument) or _is_pattern(argument) for argument in arguments
     )
 
 
 def identity(path: Path) -> str:
-    """Give the one name of a file that has several."""
+    """Return the one name of a file that has several."""
     return os.path.normcase(os.path.realpath(path))
 
 
+def reason(error: Exception, name: str) -> str:
+    """Say what went wrong with an image, or with the file named in the error."""
+    if isinstance(error, OSError) and error.strerror:
+        file = name if error.filename is None else str(error.filename)
+        elsewhere = file.rstrip(os.sep) != name.rstrip(os.sep)
+        return error.strerror + (f": {file}" if elsewhere else "")
+    return str(error).removeprefix(f"{name} ") or type(error).__name__
+
+
+def changed(
+    sources: Sequence[Source], change: Callable[[Source], Source]
+) -> list[Source]:
+    """Change the sources that have no fault; an error becomes their fault."""
+    found = []
+    for source in sources:
+        if source.fault is None:
+            try:
+                source = change(source)
+            except (OSError, ValueError) as error:
+                source = source._replace(fault=reason(error, source.name))
+        found.append(source)
+    return found
+
+
+def read_group(sources: Sequence[Source]) -> list[Source]:
+    """Count the colors of images that are to share a palette: of the most usual kind.
+
+    Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
+    it is left out.
+    """
+    read = changed(sources, lambda s: s._replace(part=part_of(decode_image(s.read()))))
+    kinds = [source.part.kind for source in read if source.part is not None]
+    if not kinds:
+        return read
+    usual = Counter(kinds).most_common(1)[0][0]
+    alike = [source for source in read if source.part and source.part.kind == usual]
+
+    def check(source: Source) -> Source:
+        if source.part is not None and source.part.kind != usual:
+            msg = (
+                f"{source.part.kind} pixels share no palette with the {usual} pixels "
+                f"of {alike[0].name}: all must be of one dtype, and either gray, RGB "
+                "and RGBA or of one number of channels"
+            )
+            raise ValueError(msg)
+        return source
+
+    return changed(read, check)
+
+
+def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
+    """Find one palette for images that `read_group` has counted."""
+    parts = [member.part for member in members if member.part is not None]
+    return fit_shared(parts, lambda: [decode_image(m.read()) for m in members], recipe)
+
+
 def _expanded(argument: str, with_results: bool) -> list[str]:
-    """Give the images in a folder, what fits a pattern, or the name itself."""
+    """List the images of a folder, the matches of a pattern, or the name itself."""
     if os.path.isdir(argument):
         try:
             names = sorted(os.listdir(argument))
-        except OSError:  # It is told when the images are read.
+        except OSError:  # It is reported when the images are read.
             names = []
         images = [
             os.path.join(argument, name)
             for name in names
-            if _is_image(name) and (with_results or not _is_result(name))
+            if os.path.splitext(name)[1].lower() in image_suffixes()
+            and not name.startswith(".")
+            and (with_results or not Source(name).stem.endswith(_RESULTS))
         ]
         return images or [argument]
     if _is_pattern(argument):
@@ -111,16 +192,5 @@ def _expanded(argument: str, with_results: bool) -> list[str]:
 
 
 def _is_pattern(argument: str) -> bool:
-    """Tell whether an argument is no name of a file, but stands for several."""
+    """Whether an argument is no name of a file, but stands for several."""
     return not os.path.lexists(argument) and glob.has_magic(argument)
-
-
-def _is_image(name: str) -> bool:
-    """Tell whether a file of a folder is meant when the folder is named."""
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in image_suffixes() and not name.startswith(".")
-
-
-def _is_result(name: str) -> bool:
-    """Tell whether a file is called as results are."""
-    return Source(name).stem.endswith(_RESULTS)

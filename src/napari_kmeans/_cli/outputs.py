@@ -1,39 +1,40 @@
-"""The files that a call may write."""
+"""The files that a call may write.
+
+`parse_place` turns an option into a `Place`, a file or a directory; `Claims` chooses
+the file for each image and sees that none overwrites another. Commands write them.
+"""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from napari_kmeans._cli.inputs import STDIN, Source, identity
-from napari_kmeans._cli.options import refuse_value
-from napari_kmeans._files.formats import writable_suffixes
+from napari_kmeans._cli.options import Options, refuse_value
+from napari_kmeans._cli.running import giving_up
+from napari_kmeans._files.formats import is_ome, writable_suffixes
 from napari_kmeans._files.read import default_suffix
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari_kmeans._cli.running import Talk
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "STDOUT",
+    "Claims",
     "Place",
     "check_suffix",
     "choose_suffix",
-    "claim",
     "parse_place",
     "suffix_parser",
 ]
 
 STDOUT = "-"
-# Images are written in these formats and others.
+# The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
-_OME_SUFFIXES = (".ome.tif", ".ome.tiff")
 _OR_OTHER = "or the suffix of another image format"
 
 
@@ -43,31 +44,57 @@ class Place(NamedTuple):
     text: str
     is_directory: bool
 
-    def make(self, talk: Talk) -> None:
+    def make(self) -> None:
         """Make the directory, if it is one, or leave with an error."""
-        if not self.is_directory:
-            return
-        try:
-            Path(self.text).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            talk.give_up(self.text, error)
+        if self.is_directory:
+            with giving_up(self.text):
+                Path(self.text).mkdir(parents=True, exist_ok=True)
 
-    def file(self, name: str) -> Path:
-        """Give the file at the place, or the one called `name` in the directory."""
-        return Path(self.text, name) if self.is_directory else Path(self.text)
 
-    def unclaimed(self, source: Source, ending: str, results: set[str]) -> Path:
+class Claims:
+    """The files of a call: no two are written as one, and no image is overwritten."""
+
+    def __init__(self, sources: Sequence[Source], options: Options) -> None:
+        self._images = {identity(s.path) for s in sources if s.name != STDIN}
+        self._results: set[str] = set()
+        self._force = options.force
+
+    def name(self, place: Place, source: Source, ending: str) -> Path:
         """Name a file after an image: photo.jpg and photo.png do not become one."""
-        path = self.file(f"{source.stem}{ending}")
-        if self.is_directory and identity(path) in results:
-            return self.file(f"{source.path.name.replace('.', '_')}{ending}")
+        if not place.is_directory:
+            return Path(place.text)
+        path = Path(place.text, f"{source.stem}{ending}")
+        if identity(path) in self._results:
+            return path.with_name(f"{source.path.name.replace('.', '_')}{ending}")
         return path
+
+    def claim(self, path: Path, *, own: Path | None = None) -> str:
+        """Return the name of a file that may be written, or raise.
+
+        `own` is the image that the file is the result of, which it may replace.
+        """
+        taken = self._images - ({identity(own)} if own else set()) | self._results
+        if identity(path) in taken:
+            msg = (
+                f"will not write {path}, it is an image of this call or a result of one"
+            )
+            raise ValueError(msg)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not path.parent.is_dir():
+            error = errno.ENOENT
+            raise FileNotFoundError(error, os.strerror(error), str(path))
+        if path.exists() and not self._force:
+            msg = f"{path} exists, --force overwrites it"
+            raise ValueError(msg)
+        self._results.add(identity(path))
+        return str(path)
 
 
 def parse_place(
     param: str, text: str | None, several: bool, known: tuple[str, ...]
 ) -> Place | None:
-    """Tell whether the value of a parameter is a file or a directory.
+    """Find out whether the value of a parameter is a file or a directory.
 
     A file has one of the `known` suffixes, or that of another image format.
     """
@@ -75,8 +102,7 @@ def parse_place(
         return None
     if text == STDOUT:
         if several:
-            msg = "- takes a single image"
-            refuse_value(param, msg)
+            refuse_value(param, "- takes a single image")
         return Place(text, is_directory=False)
     if os.path.isdir(text):
         return Place(text, is_directory=True)
@@ -112,42 +138,23 @@ def suffix_parser(
         if value is None:
             return None
         suffix = f".{value.lstrip('.')}"
-        if suffix.lower() in known:
+        if suffix.lower() in {*known, *writable_suffixes()} or is_ome(f"image{suffix}"):
             return suffix
-        if suffix.lower() not in {*writable_suffixes(), *_OME_SUFFIXES}:
-            names = ", ".join(name[1:] for name in known)
-            msg = f"must be {names} {_OR_OTHER}, got {value}"
-            raise click.BadParameter(msg, param=param)
-        return suffix
+        names = ", ".join(name[1:] for name in known)
+        msg = f"must be {names} {_OR_OTHER}, got {value}"
+        raise click.BadParameter(msg, param=param)
 
     return parse
 
 
 def choose_suffix(source: Source) -> str:
-    """Tell which format suits the compressed image; any, if it cannot be read."""
-    import io
-
+    """Choose the format of the compressed image; any, if it cannot be read."""
     if source.name == STDIN:
         return default_suffix(io.BytesIO(source.stdin or b""))
     try:
-        if not source.path.is_file():
-            return ".png"
-        with source.path.open("rb") as file:
-            return default_suffix(file)
+        if source.path.is_file():
+            with source.path.open("rb") as file:
+                return default_suffix(file)
     except OSError:
-        return ".png"
-
-
-def claim(path: Path, taken: set[str], force: bool) -> None:
-    """Raise unless `path` may be written without the loss of another file."""
-    if identity(path) in taken:
-        msg = f"will not write {path}, it is an image of this call or a result of one"
-        raise ValueError(msg)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not path.parent.is_dir():
-        error = errno.ENOENT
-        raise FileNotFoundError(error, os.strerror(error), str(path))
-    if path.exists() and not force:
-        msg = f"{path} exists, --force overwrites it"
-        raise ValueError(msg)
+        pass
+    return ".png"

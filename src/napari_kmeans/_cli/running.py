@@ -1,72 +1,62 @@
-"""Work on many images: one after the other or side by side, and told in lines."""
+"""Work on many images, one after the other or side by side, and print the outcomes.
+
+A command is a function ``do(source, options, step)`` that returns an `Outcome` or
+raises; `run` calls it for every source and prints a line for each in their order, and
+`leave` ends the command with its exit status. `say` and `complain` are the only ways
+to print for people.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import shutil
 import sys
 import time
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Literal,
-    NamedTuple,
-    NoReturn,
-    Protocol,
-    TypeAlias,
-)
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import click
 
+from napari_kmeans._cli.inputs import Source, reason
+from napari_kmeans._cli.options import Options
+from napari_kmeans._core.color_counts import MAX_COUNTED
+from napari_kmeans._core.fitting import PaletteResult
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from tqdm import tqdm
-
-    Status: TypeAlias = Literal["done", "skipped", "failed"]
-    Step: TypeAlias = Callable[[str], object]
 
 __all__ = [
     "INTERRUPTED",
-    "Job",
     "Outcome",
-    "Talk",
-    "finish",
+    "Step",
+    "complain",
+    "counted_text",
+    "giving_up",
+    "iterations_text",
+    "leave",
     "one_line",
-    "reason",
-    "run_jobs",
-    "to_json",
+    "print_json",
+    "run",
+    "say",
 ]
 
 INTERRUPTED = 130
-
-
-class Job(Protocol):
-    """Something to do about one image."""
-
-    @property
-    def name(self) -> str:
-        """What the image is called."""
-
-    @property
-    def n_steps(self) -> int:
-        """How often `do` tells that it comes on."""
-
-    def do(self, step: Step) -> Outcome:
-        """Do it, or raise; `step` is told what comes next."""
+# Seconds in which a process beside may put a file away before it is ended.
+_PATIENCE = 2.0
 
 
 class Outcome(NamedTuple):
     """What became of an image."""
 
-    status: Status
-    # The line for people; several, where there is a table.
+    status: Literal["done", "skipped", "failed"]
+    # The line for people, or a table of several lines.
     text: str
     # The same for programs.
     facts: dict[str, Any]
-    # What only --verbose tells, and whether the text is data that it must not spoil.
+    # What only --verbose prints, and whether the text is data that it must not spoil.
     detail: str = ""
     is_data: bool = False
     # What goes to the standard output instead of a file.
@@ -75,78 +65,30 @@ class Outcome(NamedTuple):
     section: str = ""
 
 
-class Talk(NamedTuple):
-    """How much is told, and how."""
-
-    quiet: bool = False
-    verbose: bool = False
-    as_json: bool = False
-    # Whether an image takes the standard output.
-    on_stderr: bool = False
-
-    def say(self, text: str) -> None:
-        """Tell people something that is no error."""
-        if not self.quiet and not self.as_json:
-            click.echo(text, err=self.on_stderr)
-
-    def complain(self, name: str, why: str) -> None:
-        """Tell people what went wrong, in one line."""
-        click.echo(one_line(f"Error: {name}: {why}"), err=True)
-
-    def give_up(self, name: str, error: Exception) -> NoReturn:
-        """Tell people what went wrong, and leave with the exit status of it."""
-        self.complain(name, reason(error, name))
-        click.get_current_context().exit(1)
+# Called with what comes next.
+Step: TypeAlias = Callable[[str], object]
+Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
 
 
-def run_jobs(jobs: Sequence[Job], talk: Talk, n_processes: int) -> list[Outcome]:
-    """Do all jobs, tell the outcomes in their order, and give them.
+def say(text: str, options: Options) -> None:
+    """Print a line for people that is no error."""
+    if not options.quiet and not options.as_json:
+        click.echo(text, err=options.lines_on_stderr)
 
-    Ctrl-C ends the program with exit status 130, and a line says how far it came.
-    """
-    outcomes: list[Outcome] = []
+
+def complain(name: str, why: str) -> None:
+    """Print what went wrong, in one line."""
+    click.echo(one_line(f"Error: {name}: {why}"), err=True)
+
+
+@contextlib.contextmanager
+def giving_up(name: str) -> Iterator[None]:
+    """Print what goes wrong with a file, and leave with the exit status of failure."""
     try:
-        with _progress_bar(talk) as bar:
-            for outcome in _outcomes(jobs, bar, n_processes):
-                with bar.external_write_mode(file=sys.stderr):
-                    _tell(outcome, talk)
-                outcomes.append(outcome)
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted: {len(outcomes)} of {len(jobs)} done", err=True)
-        click.get_current_context().exit(INTERRUPTED)
-    return outcomes
-
-
-def finish(outcomes: Sequence[Outcome], talk: Talk, *, failed: bool = False) -> None:
-    """Tell programs all outcomes, and leave with the exit status."""
-    if talk.as_json:
-        click.echo(to_json({"images": [outcome.facts for outcome in outcomes]}))
-    if failed or any(outcome.status == "failed" for outcome in outcomes):
+        yield
+    except (OSError, ValueError) as error:
+        complain(name, reason(error, name))
         click.get_current_context().exit(1)
-
-
-def to_json(value: dict[str, Any]) -> str:
-    """Write facts for programs; what is not finite becomes null."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: finite(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(item) for item in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value
-
-    return json.dumps(finite(value), indent=2)
-
-
-def reason(error: Exception, name: str) -> str:
-    """Say what went wrong with an image, or with the file named in the error."""
-    if isinstance(error, OSError) and error.strerror:
-        file = name if error.filename is None else str(error.filename)
-        elsewhere = file.rstrip(os.sep) != name.rstrip(os.sep)
-        return error.strerror + (f": {file}" if elsewhere else "")
-    return str(error).removeprefix(f"{name} ") or type(error).__name__
 
 
 def one_line(text: str) -> str:
@@ -155,85 +97,139 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
 
 
+def counted_text(n: int | None, noun: str = "") -> str:
+    """Write a number of things; None is more colors than are counted."""
+    number = f"more than {MAX_COUNTED:,}" if n is None else f"{n:,}"
+    return f"{number} {noun}{'' if n == 1 else 's'}" if noun else number
+
+
+def iterations_text(fit: PaletteResult) -> str:
+    """Write the number of iterations, and how they ended."""
+    end = "converged" if fit.converged else "not converged"
+    return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
+
+
+def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcome]:
+    """Do all images, print the outcomes in their order, and return them.
+
+    Ctrl-C ends the program with exit status 130, and a line says how many images are
+    done.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        with _progress_bar(options) as bar:
+            for outcome in _outcomes(do, sources, options, bar):
+                with bar.external_write_mode(file=sys.stderr):
+                    _print(outcome, options)
+                outcomes.append(outcome)
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {len(outcomes)} of {len(sources)} done", err=True)
+        click.get_current_context().exit(INTERRUPTED)
+    return outcomes
+
+
+def print_json(
+    outcomes: Sequence[Outcome], options: Options, **others: dict[str, int]
+) -> None:
+    """Print the outcomes for programs, if that was asked for."""
+    if options.as_json:
+        facts = {"images": [outcome.facts for outcome in outcomes], **others}
+        # JSON has no number for infinity: it becomes null.
+        finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
+        click.echo(json.dumps(finite, indent=2))
+
+
+def leave(outcomes: Sequence[Outcome]) -> None:
+    """End the command with its exit status."""
+    if any(outcome.status == "failed" for outcome in outcomes):
+        click.get_current_context().exit(1)
+
+
 def _outcomes(
-    jobs: Sequence[Job], bar: tqdm[Any], n_processes: int
+    do: Command, sources: Sequence[Source], options: Options, bar: tqdm[Any]
 ) -> Iterator[Outcome]:
-    """Give the outcome of each job in their order."""
-    if n_processes > 1 and len(jobs) > 1:
-        bar.total = len(jobs)
-        for job, outcome in zip(jobs, _side_by_side(jobs, n_processes), strict=True):
-            bar.set_description_str(one_line(job.name))
+    """Yield the outcome of each image in their order."""
+    # Reading, counting, mapping and writing, beside the iterations.
+    n_steps = options.iters + 4
+    if options.jobs > 1 and len(sources) > 1:
+        bar.total = len(sources)
+        beside = _side_by_side(do, sources, options)
+        for source, outcome in zip(sources, beside, strict=True):
+            bar.set_description_str(one_line(source.name))
             bar.update()
             yield outcome
         return
-    for number, job in enumerate(jobs, start=1):
-        count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-        bar.reset(total=job.n_steps)
-        yield _done(job, _stepper(bar, one_line(count + os.path.basename(job.name))))
-        bar.update(job.n_steps - bar.n)
+    for number, source in enumerate(sources, start=1):
+        count = f"[{number}/{len(sources)}] " if len(sources) > 1 else ""
+        title = one_line(count + os.path.basename(source.name))
 
-
-def _stepper(bar: tqdm[Any], title: str) -> Step:
-    """Give a function that moves the bar."""
-
-    def step(stage: str) -> None:
-        bar.set_description_str(f"{title}: {stage}", refresh=False)
-        if bar.total is None or bar.n < bar.total - 1:
-            bar.update()
-        else:  # A search makes more steps than could be foreseen.
+        def step(stage: str, title: str = title) -> None:
+            bar.set_description_str(f"{title}: {stage}", refresh=False)
+            # A search makes more steps than could be foreseen.
+            bar.update(bar.n < n_steps - 1)
             bar.refresh()
 
-    return step
+        bar.reset(total=n_steps)
+        yield _done(do, source, options, step)
+        bar.update(n_steps - bar.n)
 
 
-def _done(job: Job, step: Step) -> Outcome:
-    """Do one job; whatever goes wrong is an outcome too."""
+def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
+    """Do one image; whatever goes wrong is an outcome, too."""
     start = time.perf_counter()
+    if source.fault is not None:
+        return _failed(source, source.fault)
     try:
-        outcome = job.do(step)
+        outcome = do(source, options, step)
     except Exception as error:  # The other images are still done.
-        why = reason(error, job.name)
-        return _failed(job, why)
+        return _failed(source, reason(error, source.name))
     seconds = time.perf_counter() - start
     facts = {**outcome.facts, "status": outcome.status, "seconds": round(seconds, 3)}
     detail = f"{outcome.detail}, " if outcome.detail else ""
     return outcome._replace(facts=facts, detail=f"{detail}{seconds:.2f} s")
 
 
-def _failed(job: Job, why: str) -> Outcome:
-    """Give the outcome of a job that went wrong."""
-    facts = {"input": job.name, "status": "failed", "error": one_line(why)}
+def _failed(source: Source, why: str) -> Outcome:
+    """Return the outcome of an image that failed."""
+    facts = {"input": source.name, "status": "failed", "error": one_line(why)}
     return Outcome("failed", why, facts)
 
 
-def _done_alone(job: Job) -> Outcome:
-    """Do one job in a process beside."""
-    return _done(job, lambda _: None)
-
-
-def _side_by_side(jobs: Sequence[Job], n_processes: int) -> Iterator[Outcome]:
-    """Do jobs in several processes, and give the outcomes in their order."""
+def _side_by_side(
+    do: Command, sources: Sequence[Source], options: Options
+) -> Iterator[Outcome]:
+    """Do images in several processes, and yield the outcomes in their order."""
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
+    strangers = active_children()
     # Forking a process that has threads, as NumPy's has, may lock up.
     executor = ProcessPoolExecutor(
-        min(n_processes, len(jobs)), get_context("spawn"), _start_beside
+        min(options.jobs, len(sources)), get_context("spawn"), _start_beside
     )
     try:
-        futures = [executor.submit(_done_alone, job) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
+        futures = [executor.submit(_done_beside, do, s, options) for s in sources]
+        for source, future in zip(sources, futures, strict=True):
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield _failed(job, "a process ended before it was done")
+                yield _failed(source, "a process ended before it was done")
     except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.terminate()
+        for process in active_children():
+            if process not in strangers:
+                process.terminate()
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def _done_beside(do: Command, source: Source, options: Options) -> Outcome:
+    """Do one image in a process beside, which has no bar."""
+    try:
+        return _done(do, source, options, lambda _: None)
+    except SystemExit:  # A file that was being written is gone; no other is begun.
+        os._exit(1)
 
 
 def _start_beside() -> None:
@@ -243,21 +239,25 @@ def _start_beside() -> None:
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     def end_too() -> None:
         caller = parent_process()
         if caller is not None:
             caller.join()
+        signal.raise_signal(signal.SIGTERM)
+        # A process that waits for work does not heed it.
+        threading.main_thread().join(_PATIENCE)
         os._exit(1)
 
     threading.Thread(target=end_too, daemon=True).start()
 
 
-def _progress_bar(talk: Talk) -> tqdm[Any]:
-    """Give a bar, which is only shown in a terminal."""
+def _progress_bar(options: Options) -> tqdm[Any]:
+    """Make a bar, which is only shown in a terminal."""
     from tqdm import tqdm
 
-    # tqdm shows nothing in a terminal that does not tell its size.
+    # tqdm shows nothing in a terminal that hides its size.
     terminal = shutil.get_terminal_size()
     return tqdm(
         total=1,
@@ -266,23 +266,23 @@ def _progress_bar(talk: Talk) -> tqdm[Any]:
         nrows=terminal.lines,
         mininterval=0,
         leave=False,
-        disable=True if talk.quiet else None,
+        disable=True if options.quiet else None,
     )
 
 
-def _tell(outcome: Outcome, talk: Talk) -> None:
-    """Tell one outcome."""
+def _print(outcome: Outcome, options: Options) -> None:
+    """Print one outcome."""
     if outcome.status == "failed":
-        talk.complain(outcome.facts["input"], outcome.text)
+        complain(outcome.facts["input"], outcome.text)
         return
     if outcome.content is not None:
         sys.stdout.buffer.write(outcome.content)
         sys.stdout.buffer.flush()
-    if not (talk.verbose and outcome.detail):
-        talk.say(outcome.text)
-    elif outcome.is_data:
-        talk.say(outcome.text)
+    detail = outcome.detail if options.verbose else ""
+    if detail and not outcome.is_data:
+        say(f"{outcome.text}, {detail}", options)
+        return
+    say(outcome.text, options)
+    if detail:
         name = one_line(outcome.facts["input"])
-        talk._replace(on_stderr=True).say(f"{name}: {outcome.detail}")
-    else:
-        talk.say(f"{outcome.text}, {outcome.detail}")
+        say(f"{name}: {detail}", replace(options, lines_on_stderr=True))

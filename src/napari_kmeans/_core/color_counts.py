@@ -227,10 +227,10 @@ def masked_blocks(
             yield from ((block, 0) for _, block in pixel_blocks(image))
             continue
         for box in cut_boxes(mask.shape, image.shape[-1] * image.itemsize):
-            inside = mask[box]
-            yield _native(image[box][inside]), 0
-            if with_outside:
-                yield _native(image[box][~inside]), 1
+            sides = [mask[box], ~mask[box]] if with_outside else [mask[box]]
+            for side, chosen in enumerate(sides):
+                if chosen.any():
+                    yield _native(image[box][chosen]), side
 
 
 def _native(pixels: Array) -> Array:
@@ -310,8 +310,6 @@ def _codes(pixels: Array) -> Indices:
     if n_octets < 3:
         return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
     codes = np.empty(len(octets), dtype=np.intp)
-    if len(octets) == 0:
-        return codes
     # Little-endian words of 4 bytes at steps of 3; the last one would stick out.
     words = np.ndarray(len(octets) - 1, "<u4", buffer=octets, strides=(3,))
     np.bitwise_and(words, 0xFFFFFF, out=codes[:-1], casting="unsafe")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
-from napari_kmeans._core.blocks import checkpoint, cut
+from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import (
     MAX_CELL_CHANNELS,
     Partition,
@@ -231,14 +231,18 @@ def _streamed_points(image: CountedImage, space: Space) -> Points:
 
 
 def _first_unseen(image: CountedImage) -> Array:
-    """Return the first fully transparent pixels (m, C)."""
+    """Return the first fully transparent pixels (m, C), in whatever memory layout."""
     clear: list[Array] = []
     n_more = _MOST_UNSEEN
-    for block, _ in masked_blocks(image.images, image.masks):
-        clear.append(block[block[:, -1] <= 0][:n_more])
-        n_more -= len(clear[-1])
-        if n_more == 0:
-            break
+    for pixels, mask in zip(image.images, image.masks, strict=True):
+        for box in cut_boxes(pixels.shape[:-1], pixels.shape[-1] * pixels.itemsize):
+            is_clear = pixels[box][..., -1] <= 0
+            if mask is not None:
+                is_clear &= mask[box]
+            clear.append(pixels[box][is_clear][:n_more])
+            n_more -= len(clear[-1])
+            if n_more == 0:
+                return np.concatenate(clear)
     return np.concatenate(clear)
 
 

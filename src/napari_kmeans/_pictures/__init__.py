@@ -1,1 +1,1 @@
-"""What people look at: charts and reports of images in few colors."""
+"""What people look at: images made visible, charts, and the report."""

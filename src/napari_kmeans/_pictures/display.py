@@ -1,37 +1,50 @@
-"""Pixels of any kind as pictures that people can look at."""
+"""Pixels and colors of any kind, as people can look at them.
+
+Arrays of any dtype come in; RGB pictures (`displayed`) and text (`hex_colors`) come
+out. Read `displayed` first. Charts and pages are made of these in `charts` and
+`report`, which both show a `Comparison`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from napari_kmeans._core.color_counts import MAX_COUNTED
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["counted_text", "displayed", "displayed_range", "hex_color", "middle_plane"]
+__all__ = ["Comparison", "displayed", "displayed_range", "hex_colors", "middle_plane"]
 
 _CHECKERS = (255, 226)
 
 
-def counted_text(n_colors: int | None, noun: str = "") -> str:
-    """Write a number of colors, None being more than are counted, and what they are."""
-    number = f"more than {MAX_COUNTED:,}" if n_colors is None else f"{n_colors:,}"
-    return f"{number} {noun}{'' if n_colors == 1 else 's'}" if noun else number
+class Comparison(NamedTuple):
+    """An image before and after, as planes (rows, columns) or (rows, columns, C)."""
+
+    before: NDArray[Any]
+    after: NDArray[Any]
+    palette: NDArray[Any]
+    # Pixels of each palette color.
+    counts: NDArray[np.int64]
+    # Names of both files, and a line about each.
+    names: tuple[str, str]
+    details: tuple[str, str]
+    # Rows of a table: a name, before, after.
+    figures: Sequence[tuple[str, str, str]]
 
 
 def middle_plane(pixels: NDArray[Any], has_channels: bool) -> NDArray[Any]:
-    """Give the plane in the middle of a stack, channels last."""
+    """Return the plane in the middle of a stack, channels last."""
     while pixels.ndim > 2 + has_channels:
         pixels = pixels[len(pixels) // 2]
     return pixels
 
 
 def displayed_range(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Give the values that are shown black and white."""
+    """Return the values that are shown as black and as white."""
     if pixels.dtype == np.uint8:
         return 0.0, 255.0
     finite = pixels[np.isfinite(pixels)]
@@ -39,7 +52,7 @@ def displayed_range(pixels: NDArray[Any]) -> tuple[float, float]:
 
 
 def displayed(pixels: NDArray[Any], low: float, high: float) -> Image.Image:
-    """Give (rows, columns) or (rows, columns, C) as RGB, transparent over checkers.
+    """Return (rows, columns) or (rows, columns, C) as RGB, transparent over checkers.
 
     Other dtypes than uint8 are stretched from `low` to `high`. Of two channels, or more
     than four, the first is shown.
@@ -60,10 +73,13 @@ def displayed(pixels: NDArray[Any], low: float, high: float) -> Image.Image:
     return Image.alpha_composite(paper, image).convert("RGB")
 
 
-def hex_color(color: NDArray[Any]) -> str:
-    """Write a color of 8 bits as style sheets do, any other as its numbers."""
-    values = np.atleast_1d(color)
-    if values.dtype == np.uint8 and len(values) in (1, 3, 4):
-        values = np.repeat(values, 3) if len(values) == 1 else values
-        return "#" + "".join(f"{value:02x}" for value in values.tolist())
-    return " ".join(str(value) for value in values.tolist())
+def hex_colors(palette: NDArray[Any]) -> list[str]:
+    """Write colors (K, C) or (K,) of 8 bits as in CSS, others as their numbers.
+
+    Gray becomes RGB; opacity, where there is a channel of it, always takes two digits.
+    """
+    colors = palette.reshape(len(palette), -1)
+    if colors.dtype != np.uint8 or colors.shape[1] not in (1, 3, 4):
+        return [" ".join(map(str, color)) for color in colors.tolist()]
+    octets = colors.repeat(3, axis=1) if colors.shape[1] == 1 else colors
+    return [f"#{bytes(color).hex()}" for color in octets]
