@@ -305,7 +305,7 @@ def pixel_blocks(
 
 def _codes(pixels: Array) -> Indices:
     """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
-    octets = pixels.view(np.uint8)
+    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
     n_octets = octets.shape[1]
     if n_octets < 3:
         return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
