@@ -8,18 +8,21 @@ image, k, incremental_online_kmeans and sklearn_kmeans: mean over pixels of the 
 distance to the nearest center, summed over channels, centers not rounded. The table
 gives, for the default settings, the error relative to that of the incremental online
 k-means and to that of the best centers known, which kodak_best.csv beside this file
-keeps. A search replaces what it beats there.
+keeps. A search replaces what it beats there. With --against, another checkout fits each
+photo, too, and has rows of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from benchmarks.sides import import_other
 from PIL import Image
 
 from napari_kmeans import kmeans_palette
@@ -27,7 +30,11 @@ from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.search import _cloud, _moved, _split_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from napari_kmeans import PaletteResult
 
 BEST = Path(__file__).with_name("kodak_best.csv")
 REFERENCE = "incremental_online_kmeans"
@@ -49,7 +56,11 @@ def main() -> None:
     parser.add_argument(
         "--search", type=float, metavar="SECONDS", help="first look for better centers"
     )
+    parser.add_argument("--against", type=Path, help="another checkout")
     arguments = parser.parse_args()
+    fits = {"": kmeans_palette}
+    if arguments.against:
+        fits[" before"] = import_other(arguments.against).kmeans_palette
     photos = {
         path.stem: np.asarray(Image.open(path).convert("RGB"))
         for path in sorted(arguments.photos.glob("kodim*.png"))
@@ -69,28 +80,37 @@ def main() -> None:
     print("| k | centers / online | palette / online | centers / best |")
     print("|--:|---|---|---|")
     for k in arguments.k:
-        ratios: list[tuple[float, float, float]] = []
-        for name, image in photos.items():
-            fitted, rounded = fitted_errors(image, k, arguments.init, arguments.iters)
+        ratios: dict[str, list[tuple[float, float, float]]] = {
+            when: [] for when in fits
+        }
+        for (name, image), when in itertools.product(photos.items(), fits):
+            fitted, rounded = fitted_errors(
+                fits[when], image, k, arguments.init, arguments.iters
+            )
             online = published.get((name, k), np.nan)
             known = best.get((name, k), np.nan)
-            ratios.append((fitted / online, rounded / online, fitted / known))
+            ratios[when].append((fitted / online, rounded / online, fitted / known))
             if arguments.each:
-                print(f"{name} {k} {fitted:.4f} {rounded:.4f} {online} {known:.4f}")
-        cells = [
-            f"{np.mean(column):.4f} ({max(column):.4f}, {list(photos)[worst]})"
-            for column in zip(*ratios, strict=True)
-            for worst in [int(np.argmax(column))]
-        ]
-        print(f"| {k} | " + " | ".join(cells) + " |", flush=True)
+                print(f"{name} {k}{when} {fitted} {rounded} {online} {known:.4f}")
+        for when in fits:
+            cells = [
+                f"{np.mean(column):.4f} ({max(column):.4f}, {list(photos)[worst]})"
+                for column in zip(*ratios[when], strict=True)
+                for worst in [int(np.argmax(column))]
+            ]
+            print(f"| {k}{when} | " + " | ".join(cells) + " |", flush=True)
 
 
 def fitted_errors(
-    image: NDArray[np.uint8], k: int, init: str, iters: int
+    fit: Callable[..., PaletteResult],
+    image: NDArray[np.uint8],
+    k: int,
+    init: str,
+    iters: int,
 ) -> tuple[float, float]:
     """Give the error of the centers before rounding, and of the palette."""
     centers: list[NDArray[np.float64]] = []
-    result = kmeans_palette(
+    result = fit(
         image, k, iters, init=init, rng=0, callback=lambda s: centers.append(s.centers)
     )
     colors, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)

@@ -7,7 +7,8 @@
 Every call takes a uint8 RGB array and gives one. Calls of all are interleaved, so that
 they meet the same load of the machine: trust the ratios, not the times. IMAGE is cut to
 size around its middle; of the photos of a FOLDER, different crops are laid side by
-side. Without either, photos of scikit-image are. Debian's packages mate-backgrounds and
+side. Without either, photos of scikit-image are. With --against, another checkout of
+napari-kmeans is one of the peers. Debian's packages mate-backgrounds and
 plasma-workspace-wallpapers have photos of 15 megapixels and more. The programs that are
 compared make up the dependency group "peers".
 """
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.photos import cropped, sample_photos, tiled
+from benchmarks.sides import import_other
 from PIL import Image
 
 from napari_kmeans import quantize_kmeans
@@ -140,6 +142,7 @@ def rounded(centers: NDArray[Any]) -> RGB:
 
 
 OURS = "napari-kmeans"
+OTHER = "napari-kmeans before"
 # Name, the distribution it comes from, and the largest k it knows.
 PEERS: dict[str, tuple[Callable[[RGB, int], RGB], str, int]] = {
     OURS: (use_napari_kmeans, "napari-kmeans", 65536),
@@ -170,8 +173,13 @@ def main() -> None:
     parser.add_argument(
         "--growth", action="store_true", help="show how our own cost grows instead"
     )
+    parser.add_argument("--against", type=Path, help="another checkout, as a peer")
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    others = []
+    if arguments.against:
+        PEERS[OTHER] = (import_other(arguments.against).quantize_kmeans, "", 65536)
+        others = ["--against", str(arguments.against)]
     if arguments.alone:
         name, array = arguments.alone
         print(extra_memory(name, np.load(array), arguments.k))
@@ -190,13 +198,20 @@ def main() -> None:
         names = [name for name in names if arguments.k <= PEERS[name][2]]
         measure_memory = not arguments.no_memory
         print(f"{words}, k = {arguments.k}, best of {arguments.rounds} rounds\n")
-        print_peers(image, arguments.k, names, arguments.rounds, measure_memory)
+        # The two stand side by side, also in time.
+        names.sort(key=lambda name: name not in (OURS, OTHER))
+        print_peers(image, arguments.k, names, arguments.rounds, measure_memory, others)
 
 
 def print_peers(
-    image: RGB, k: int, names: list[str], rounds: int, measure_memory: bool
+    image: RGB,
+    k: int,
+    names: list[str],
+    rounds: int,
+    measure_memory: bool,
+    others: list[str],
 ) -> None:
-    """Print time, error and memory of each."""
+    """Print time, error and memory of each; `others` are options for all processes."""
     warm_up = np.ascontiguousarray(image[:64, :64])
     outputs = {}
     for name in names:
@@ -219,7 +234,9 @@ def print_peers(
         array = Path(folder, "image.npy")
         np.save(array, image)
         for name in names:
-            memory = f"{memory_of(name, array, k):.0f}" if measure_memory else "-"
+            memory = "-"
+            if measure_memory:
+                memory = f"{memory_of(name, array, k, others):.0f}"
             best = min(times[name])
             print(
                 f"| {name} {version_of(PEERS[name][1])} | {best:.3f} "
@@ -242,7 +259,7 @@ def print_growth(photos: list[RGB], rounds: int) -> None:
             np.save(array, image)
             for k in GROWTH_K:
                 seconds = best_of(rounds, quantize_kmeans, image, k)
-                row += f" {seconds:.3f} ({memory_of(OURS, array, k):.0f}) |"
+                row += f" {seconds:.3f} ({memory_of(OURS, array, k, []):.0f}) |"
         print(row, flush=True)
 
 
@@ -288,9 +305,10 @@ def squared_error(image: RGB, output: RGB) -> float:
     return total * 3 / image.size
 
 
-def memory_of(name: str, array: Path, k: int) -> float:
+def memory_of(name: str, array: Path, k: int, others: list[str]) -> float:
     """Measure, in a process of its own, the megabytes that one call takes."""
     command = [sys.executable, __file__, "--alone", name, str(array), "-k", str(k)]
+    command += others
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -347,7 +365,7 @@ def import_time() -> float:
 def version_of(distribution: str) -> str:
     """Give the version of a distribution, if it is installed under that name."""
     try:
-        return version(distribution)
+        return version(distribution) if distribution else ""
     except PackageNotFoundError:
         return ""
 

@@ -158,6 +158,13 @@ def test_half_transparent_colors_are_refused_in_a_gif_file():
         compress(image, "a.gif", Recipe(), tick)
 
 
+def test_opacity_that_a_bmp_file_loses_is_told_as_an_error():
+    image = ImageFile(noise(9, 9, 4) | 1, has_alpha=True)
+    done = compress(image, "a.bmp", Recipe(), tick)
+    assert (done.image.pixels[..., 3] == 255).all()
+    assert done.mse == mean_squared_error(image, done.image.pixels) > 0
+
+
 def test_channels_of_a_palette_must_be_those_of_the_image():
     image = ImageFile(noise(5, 5, 2))
     with pytest.raises(ValueError, match="palette of 3 channels does not fit"):

@@ -105,6 +105,25 @@ def test_manifest_of_an_editable_install_is_that_of_the_repository():
     assert shipped.read_bytes() == (ROOT / "napari.yaml").read_bytes()
 
 
+def test_wheel_says_that_its_annotations_are_meant_for_others(run_python):
+    # Type checkers take no notice of annotations without this file (PEP 561).
+    output = run_python(
+        "from importlib.resources import files\n"
+        "print(files('napari_kmeans').joinpath('py.typed').is_file())"
+    )
+    assert output == "True\n"
+
+
+def test_wheel_says_where_the_project_is(run_python):
+    output = run_python(
+        "from importlib.metadata import metadata\n"
+        "urls = metadata('napari-kmeans').get_all('Project-URL')\n"
+        "print(sorted(url.partition(',')[0] for url in urls))"
+    )
+    names = ["Changelog", "Documentation", "Homepage", "Issues", "Repository"]
+    assert output == f"{names}\n"
+
+
 def test_version_is_that_of_the_wheel(wheel, run_python):
     version = run_python("import napari_kmeans; print(napari_kmeans.__version__)")
     assert wheel.name.startswith(f"napari_kmeans-{version.strip()}-")

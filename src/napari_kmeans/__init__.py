@@ -3,10 +3,11 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
+from napari_kmeans._core.fitting import IterationState, PaletteResult
 from napari_kmeans._core.quantize import (
-    IterationState,
-    PaletteResult,
     choose_k,
+    count_colors,
     error_curve,
     kmeans_palette,
     map_to_palette,
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from napari_kmeans._napari.quantize_layer import quantize_layer as quantize_layer
 
 __all__ = [
+    "ColorCounts",
     "ImageMetadata",
     "IndexedImage",
     "IterationState",
     "PaletteResult",
+    "TooManyColorsError",
     "choose_k",
+    "count_colors",
     "error_curve",
     "kmeans_palette",
     "map_to_palette",

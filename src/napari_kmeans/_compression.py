@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,14 +22,11 @@ from napari_kmeans._core.quantize import (
     kmeans_palette,
     map_to_palette,
 )
-from napari_kmeans._files.indexed import (
-    INDEXED_SUFFIXES,
-    MAX_FILE_COLORS,
-    encode_indexed,
-)
+from napari_kmeans._files.formats import BYTE_COLORS, format_of
+from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import has_channel_axis, without_axis
-from napari_kmeans._files.read import ImageFile, check_fit, decode_image, encode_image
-from napari_kmeans._files.tiff import TIFF_SUFFIXES
+from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.write import check_fit, encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,8 +54,6 @@ __all__ = [
     "psnr",
 ]
 
-# Formats without palette that give back what they were given.
-_LOSSLESS_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".webp", ".bmp")
 _MOST_TRIED = 256
 # Pixels whose errors are summed at once.
 _BLOCK = 1 << 18
@@ -109,14 +105,13 @@ def compress(
     check_fit(name, image)
     if recipe.max_bytes is not None:
         return _compress_to_size(image, name, recipe, tick)
-    is_short = _suffix(name) in (".png", ".gif")
-    if is_short and min(recipe.k, count_distinct(image) or recipe.k) > MAX_FILE_COLORS:
+    most = format_of(name).most_colors or MAX_COLORS
+    if recipe.k > most and (count_distinct(image) or recipe.k) > most:
         msg = (
-            f"k must be at most {MAX_FILE_COLORS} for a {_suffix(name)} file, "
+            f"k must be at most {most} for a {Path(name).suffix.lower()} file, "
             f"got {recipe.k}; choose .tif"
         )
         raise ValueError(msg)
-    most = MAX_FILE_COLORS if is_short else MAX_COLORS
     result = fit_palette([image], recipe, tick, most)
     done = compress_to(image, name, result.palette, recipe)
     return done._replace(n_iter=result.n_iter, converged=result.converged)
@@ -131,13 +126,7 @@ def compress_to(
     the format cannot hold the result.
     """
     image, palette = _matched(image, palette)
-    check_fit(name, image)
-    if _suffix(name) in (".png", ".gif") and len(palette) > MAX_FILE_COLORS:
-        msg = (
-            f"a {_suffix(name)} file holds {MAX_FILE_COLORS} colors, "
-            f"not {len(palette)}; choose .tif"
-        )
-        raise ValueError(msg)
+    check_fit(name, image, palette)
     labels = map_to_palette(
         image.pixels,
         palette,
@@ -155,7 +144,6 @@ def compress_to(
         pixels = np.where(finite, pixels, image.pixels)
     n_colors: int | None = int(np.count_nonzero(counts))
     if _is_indexed(name, image, palette):
-        _check_opacity(name, palette)
         colors = palette
         if colors.ndim == 1:
             colors = np.repeat(colors[:, np.newaxis], 3, axis=1)
@@ -168,7 +156,7 @@ def compress_to(
         )
     else:
         content = encode_image(name, image._replace(pixels=pixels))
-        if _suffix(name) not in _LOSSLESS_SUFFIXES:
+        if not format_of(name).is_lossless:
             # A format with losses of its own, such as JPEG, adds colors and error.
             pixels = _with_channels_of(image, decode_image(content))
             n_colors = count_distinct(image._replace(pixels=pixels))
@@ -395,30 +383,11 @@ def _with_channels(
 
 
 def _is_indexed(name: str, image: ImageFile, palette: NDArray[Any]) -> bool:
-    """Tell whether a file is to hold indices and the palette."""
-    suffix = _suffix(name)
-    if suffix not in INDEXED_SUFFIXES or len(palette) > MAX_FILE_COLORS:
-        return False
-    if suffix not in TIFF_SUFFIXES:
-        return True
-    # Gray levels and channels of a microscope are measurements: they stay readable.
+    """Whether a file is to hold indices and the palette."""
+    form = format_of(name)
+    if not form.has_measurements:
+        return form.most_colors > 0
+    # Indices of more bits are shown as gray levels by ImageJ.
     is_color = image.has_channels and image.metadata.axes.endswith("S")
-    return is_color and palette.shape[1] == 3 and palette.dtype in (np.uint8, np.uint16)
-
-
-def _check_opacity(name: str, palette: NDArray[Any]) -> None:
-    """Raise ValueError if a GIF file would have to hold more than one clear color."""
-    if _suffix(name) == ".gif" and palette.ndim == 2 and palette.shape[1] == 4:
-        opacities = np.sort(palette[:, 3])
-        if opacities[0] != 0 or (opacities[1:] != 255).any():
-            msg = (
-                f"cannot write {name}: half-transparent colors do not fit into a .gif "
-                "file, choose .png, or .tif for a stack"
-            )
-            raise ValueError(msg)
-
-
-def _suffix(name: str) -> str:
-    """Give the suffix of a file name in lower case."""
-    start = name.rfind(".")
-    return name[start:].lower() if start >= 0 else ""
+    is_rgb = is_color and palette.shape[1] == 3 and len(palette) <= BYTE_COLORS
+    return is_rgb and palette.dtype.name in form.palette_dtypes

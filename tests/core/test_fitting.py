@@ -5,6 +5,7 @@ import pytest
 import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
+from napari_kmeans._core.sample import sample_pixels
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette
@@ -17,7 +18,6 @@ from napari_kmeans._core.fitting import (
     fit_fewest,
     fit_palette,
 )
-from napari_kmeans._core.sample import sample_pixels
 
 
 def sample(values, n_channels=1, alpha=False):

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from napari_kmeans._core.points import frame_of, to_points
 from numpy.testing import assert_array_equal
 
 from napari_kmeans import kmeans_palette
 from napari_kmeans._core import cells, color_counts, nearest, pixels
 from napari_kmeans._core.color_counts import count_colors
 from napari_kmeans._core.pixels import counted_source, pixel_source
-from napari_kmeans._core.points import frame_of, to_points
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from napari_kmeans._core.sample import sample_pixels
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette, quantize_kmeans
 from napari_kmeans._core import color_counts
 from napari_kmeans._core.arguments import checked_layout
-from napari_kmeans._core.sample import sample_pixels
 
 
 def sample(images, masks=None, alpha=False, space="rgb"):

@@ -255,7 +255,7 @@ def test_lengths_of_several_units_are_kept(tmp_path):
 
 def test_durations_of_frames_are_kept(tmp_path):
     labels = np.array([[[0, 1]], [[0, 1]], [[1, 1]]], np.uint8)
-    metadata = ImageMetadata(durations=(0.5, 0.04, 1.25))
+    metadata = ImageMetadata(durations=(0.57, 0.04, 1.25))
     write_indexed(tmp_path / "film.gif", labels, RED_BLUE, metadata=metadata)
     assert read_metadata(tmp_path / "film.gif").durations == metadata.durations
     assert_round_trip(tmp_path / "film.gif", labels, RED_BLUE)
@@ -266,13 +266,48 @@ def test_durations_of_frames_are_kept(tmp_path):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_gif_keeps_the_one_color_that_is_transparent(tmp_path, ndim):
     palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], dtype=np.uint8)
-    labels = np.array([[[0, 1, 2]], [[1, 1, 0]], [[2, 1, 1]]], np.uint8)[: ndim * 3 - 6]
-    labels = labels if ndim == 3 else np.array([[0, 1, 2]], np.uint8)
+    labels = np.array([[0, 1, 2]], np.uint8)
+    if ndim == 3:  # A change of all pixels, one of a single pixel, and none.
+        labels = np.array([[[0, 1, 2]], [[1, 2, 0]], [[1, 2, 2]], [[1, 2, 2]]], "u1")
     write_indexed(tmp_path / "image.gif", labels, palette)
     assert_round_trip(tmp_path / "image.gif", labels, palette)
     with Image.open(tmp_path / "image.gif") as image:
         shown = np.array([f.convert("RGBA") for f in ImageSequence.Iterator(image)])
     assert_array_equal(shown[..., 3].reshape(labels.shape), palette[labels][..., 3])
+
+
+def test_gif_keeps_a_clear_color_that_no_pixel_has(tmp_path):
+    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], np.uint8)
+    labels = np.array([[0, 2, 2]], np.uint8)
+    write_indexed(tmp_path / "image.gif", labels, palette)
+    assert_round_trip(tmp_path / "image.gif", labels, palette)
+
+
+def test_films_whose_frames_differ_in_colors_are_refused(tmp_path):
+    frames = [Image.new("P", (2, 2), number) for number in range(3)]
+    for number, frame in enumerate(frames):
+        frame.putpalette([number, 0, 0, 0, number, 0, 7, 8, 9])
+    path = tmp_path / "film.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], optimize=False)
+    with pytest.raises(ValueError, match="have palettes of their own"):
+        read_indexed(path)
+
+
+def test_films_whose_frames_differ_in_what_is_clear_are_refused(tmp_path):
+    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], np.uint8)
+    path = tmp_path / "film.gif"
+    labels = np.array([[[0, 1, 2]], [[1, 2, 0]], [[0, 0, 1]]], np.uint8)
+    write_indexed(path, labels, palette)
+    content = path.read_bytes()
+    first, *others = content.split(b"\x21\xf9\x04\x09\0\0\x01")
+    assert len(others) == 3
+    # The transparent index of the second frame.
+    content = first + b"\x21\xf9\x04\x09\0\0\x01" + others[0]
+    content += b"\x21\xf9\x04\x09\0\0\x02" + others[1]
+    content += b"\x21\xf9\x04\x09\0\0\x01" + others[2]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="have transparent colors of their own"):
+        read_indexed(path)
 
 
 def test_a_film_takes_no_more_room_where_nothing_moves(tmp_path):

@@ -52,6 +52,12 @@ def npy(array):
     return buffer.getvalue()
 
 
+def npz(array):
+    buffer = io.BytesIO()
+    np.savez(buffer, array)
+    return buffer.getvalue()
+
+
 def document(**changes):
     """A file of `write_palette` for gray levels 1 and 2, with changes."""
     whole = {
@@ -366,23 +372,45 @@ class Bomb:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", "it does not begin with the header of a NumPy array"),
-        (b"text", "it does not begin with the header"),
-        (pickle.dumps(Bomb()), "it does not begin with the header"),
-        (b"\x93NUMPY\x03\x00\x00\x00\x00\x00", "it does not begin with the header"),
-        (b"\x93NUMPY\x01\x00\x09\x00{'descr':", "it does not begin with the header"),
-        (npy(RED_BLUE).replace(b"(2, 3)", b"(2,9+9)"), "it does not begin with the"),
-        (npy(RED_BLUE).replace(b"'shape'", b"1234567"), "it does not begin with the"),
-        (b"\x93NUMPY\x01\x00\xff\x1f" + b"-" * 0x1FFF, "it does not begin with the"),
-        (npy(np.array([Bomb()])), "must have a boolean, integer or float dtype"),
+        (b"", "it is not an array of NumPy, or damaged"),
+        (b"text", "it is not an array of NumPy, or damaged"),
+        (pickle.dumps(Bomb()), "it is not an array of NumPy, or damaged"),
+        (
+            b"\x93NUMPY\x03\x00\x00\x00\x00\x00",
+            "it is not an array of NumPy, or damaged",
+        ),
+        (
+            b"\x93NUMPY\x01\x00\x09\x00{'descr':",
+            "it is not an array of NumPy, or damaged",
+        ),
+        (
+            npy(RED_BLUE).replace(b"(2, 3)", b"(2,9+9)"),
+            "it is not an array of NumPy, or damaged",
+        ),
+        (
+            npy(RED_BLUE).replace(b"'shape'", b"1234567"),
+            "it is not an array of NumPy, or damaged",
+        ),
+        (
+            b"\x93NUMPY\x01\x00\xff\x1f" + b"-" * 0x1FFF,
+            "it is not an array of NumPy, or damaged",
+        ),
+        (npy(np.array([Bomb()])), "it is not an array of NumPy, or damaged"),
+        (npz(RED_BLUE), "it is an archive of arrays"),
         (
             npy(np.array(["red"])),
             "must have a boolean, integer or float dtype, got <U3",
         ),
         (npy(np.array([1j])), "must have a .* dtype, got complex128"),
-        (npy(RED_BLUE)[:-1], "it is cut short: 5 of 6 bytes"),
-        (npy(RED_BLUE).replace(b"3), }       ", b"9999999), } "), "of 19999998 bytes"),
-        (npy(RED_BLUE).replace(b"(2, 3)", b"(2,-3)"), r"shape .* got \(2, -3\)"),
+        (npy(RED_BLUE)[:-1], "it is not an array of NumPy, or damaged"),
+        (
+            npy(RED_BLUE).replace(b"3), }       ", b"9999999), } "),
+            "it is not an array of NumPy, or damaged",
+        ),
+        (
+            npy(RED_BLUE).replace(b"(2, 3)", b"(2,-3)"),
+            "it is not an array of NumPy, or damaged",
+        ),
         (npy(np.array(3)), r"shape \(K, C\) or \(K,\), got \(\)"),
         (npy(np.zeros((2, 2, 2))), r"shape \(K, C\) or \(K,\), got \(2, 2, 2\)"),
         (npy(np.zeros((2, 0))), r"shape \(K, C\) or \(K,\), got \(2, 0\)"),

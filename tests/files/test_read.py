@@ -1,5 +1,8 @@
+import contextlib
 import io
+import logging
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -7,18 +10,18 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 from PIL import Image, ImageCms, ImageOps
+from PIL.ImageFile import ImageFile as PillowFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from napari_kmeans import ImageMetadata, read_metadata, write_indexed
+from napari_kmeans import read_metadata, write_indexed
 from napari_kmeans._files.read import (
-    ImageFile,
-    check_fit,
     decode_image,
     default_suffix,
-    encode_image,
-    is_8_bit,
     read_image,
 )
 from napari_kmeans._files.replace import replace_file
+from napari_kmeans._files.tiff import open_tiff
+from napari_kmeans._files.write import encode_image
 
 RGB_PROFILE = bytes(16) + b"RGB " + bytes(108)
 GRAY_PROFILE = bytes(16) + b"GRAY" + bytes(108)
@@ -126,33 +129,6 @@ def test_the_first_picture_of_a_camera_file_counts(tmp_path):
     assert np.abs(image.pixels.astype(int) - np.array(first)).max() < 30
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f4", "f8"])
-@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (2, 3, 4, 5)])
-def test_tiff_of_any_dtype_and_number_of_axes_comes_back(tmp_path, dtype, shape):
-    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    image = ImageFile(pixels, has_channels=False)
-    for name in ("a.tif", "a.ome.tif"):
-        replace_file(tmp_path / name, encode_image(name, image))
-        found = read_image(tmp_path / name)
-        assert_array_equal(found.pixels, pixels, strict=True)
-        assert_array_equal(tifffile.imread(tmp_path / name), pixels)
-        assert found.metadata.axes == "TZYX"[-len(shape) :]
-
-
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-@pytest.mark.parametrize("n_channels", [2, 3, 4, 5])
-@pytest.mark.parametrize("n_planes", [(), (6,)])
-def test_colors_of_tiff_come_back_whatever_their_number(
-    tmp_path, dtype, n_channels, n_planes
-):
-    shape = (*n_planes, 7, 8, n_channels)
-    pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    replace_file(tmp_path / "a.tif", encode_image("a.tif", ImageFile(pixels)))
-    found = read_image(tmp_path / "a.tif")
-    assert_array_equal(found.pixels, pixels, strict=True)
-    assert found.has_channels
-
-
 def test_indices_of_colors_of_16_bits_are_read_at_their_depth(tmp_path):
     palette = np.array([[0, 1, 2], [40_000, 300, 65_535]], np.uint16)
     labels = np.array([[0, 1, 1], [1, 0, 0]])
@@ -185,7 +161,6 @@ def test_channels_of_a_microscope_come_last_and_go_back(tmp_path, axes, kind):
     assert image.metadata.axes == axes
     assert image.metadata.scale[-2:] == pytest.approx((0.2, 0.1))
     assert set(image.metadata.units[-2:]) == {"micrometer"}
-    assert not is_8_bit(image)
 
     name = "out.ome.tif" if kind == "ome" else "out.tif"
     replace_file(tmp_path / name, encode_image(name, image))
@@ -218,19 +193,6 @@ def test_orientation_turns_deep_files_as_pillow_turns_others(tmp_path, orientati
         assert_array_equal(image.pixels, expected)
     scale = (0.02, 0.01) if orientation < 5 else (0.01, 0.02)
     assert [image.metadata.scale for image in images] == [scale, scale]
-
-
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "AVIF"])
-def test_resolution_is_carried_over(tmp_path, name):
-    inch = ImageMetadata("YXS", (1 / 300, 1 / 150, 1.0), ("inch", "inch", "pixel"))
-    colors = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    image = ImageFile(colors, metadata=inch)
-    path = tmp_path / f"a.{name.lower()}"
-    replace_file(path, encode_image(path.name, image))
-    found = read_metadata(path)
-    assert found.axes == "YXS"
-    assert found.units[:2] == ("inch", "inch")
-    assert found.scale[:2] == pytest.approx(inch.scale[:2], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "a.avif"])
@@ -312,28 +274,6 @@ def test_bombs_are_refused_before_they_unfold(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "dtype", "match"),
-    [
-        (
-            "a.png",
-            (3, 4, 5, 3),
-            np.uint8,
-            r"stack of shape \(3, 4, 5, 3\) does not fit",
-        ),
-        ("a.png", (4, 5, 3), np.uint16, "uint16 pixels do not fit into a .png file"),
-        ("a.jpg", (4, 5, 2), np.uint8, "2-channel uint8 pixels do not fit"),
-        ("a.gif", (2, 3, 4, 5, 3), np.uint8, "stack of shape .* into a .gif file"),
-        ("a.xyz", (4, 5, 3), np.uint8, "suffix '.xyz' names no image format"),
-        ("a", (4, 5, 3), np.uint8, "name without suffix names no image format"),
-        ("a.pdf", (4, 5, 3), np.uint8, "suffix '.pdf' names no image format"),
-    ],
-)
-def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, match):
-    with pytest.raises(ValueError, match=match):
-        check_fit(name, ImageFile(np.zeros(shape, dtype)))
-
-
-@pytest.mark.parametrize(
     ("content", "suffix"),
     [
         (encoded(gradient()), ".png"),
@@ -362,3 +302,139 @@ def test_what_a_format_cannot_hold_is_refused(name, shape, dtype, match):
 )
 def test_the_format_is_chosen_by_what_it_must_hold(content, suffix):
     assert default_suffix(io.BytesIO(content)) == suffix
+
+
+def film(name, **options):
+    frames = [Image.new("RGB", (60, 40), color) for color in ("red", "blue", "lime")]
+    frames[1].paste(gradient(size=(30, 20)), (5, 5))
+    return encoded(
+        frames[0],
+        name,
+        save_all=True,
+        append_images=frames[1:],
+        duration=[100, 250, 40],
+        **options,
+    )
+
+
+def stack(**options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        np.random.default_rng(0).integers(0, 9999, (3, 40, 50), dtype=np.uint16),
+        imagej=True,
+        photometric="minisblack",
+        resolution=(10, 5),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 2.5},
+        **options,
+    )
+    return buffer.getvalue()
+
+
+def noise(mode, name, **options):
+    n_channels = {"L": (), "RGB": (3,), "CMYK": (4,)}[mode]
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, *n_channels), "u1")
+    image = Image.frombytes(mode, (50, 40), pixels.tobytes())
+    return encoded(image, name, **options)
+
+
+def cut_off(content, share=0.7):
+    return content[: round(share * len(content))]
+
+
+def scrambled(content):
+    """A file in the middle of whose pixels all bits are set."""
+    middle = len(content) // 2
+    return content[:middle] + b"\xff" * 100 + content[middle + 100 :]
+
+
+EXIF = Image.Exif()
+EXIF[274] = 6
+
+
+PLAIN = [
+    noise("RGB", "PNG", dpi=(300, 150), icc_profile=RGB_PROFILE),
+    noise("RGB", "PNG", exif=EXIF),
+    noise("RGB", "JPEG", dpi=(300, 150), exif=EXIF),
+    noise("CMYK", "JPEG", icc_profile=RGB_PROFILE),
+    noise("L", "TIFF", dpi=(300, 150)),
+    noise("L", "GIF"),
+    noise("RGB", "WEBP", icc_profile=RGB_PROFILE),
+    encoded(gradient("P")),
+    encoded(gradient("1")),
+    encoded(gradient("F"), "TIFF"),
+    png_of_16_bits(np.ones((9, 8, 1), "u2")),
+    png_of_16_bits(np.ones((9, 8, 1), "u2"), key=(1,)),
+    png_of_16_bits(np.ones((9, 8, 2), "u2")),
+    stack(),
+    film("GIF"),
+    film("PNG"),
+    film("PNG", default_image=True),
+]
+
+
+@pytest.mark.parametrize("content", PLAIN)
+def test_metadata_are_those_of_the_image_and_read_without_pixels(
+    tmp_path, monkeypatch, content
+):
+    def refuse(*_, **__):
+        pytest.fail("pixels were decoded")
+
+    (tmp_path / "image").write_bytes(content)
+    expected = decode_image(content).metadata
+    monkeypatch.setattr(PillowFile, "load", refuse)
+    monkeypatch.setattr(TiffImageFile, "load", refuse)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", refuse)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    assert read_metadata(tmp_path / "image") == expected
+
+
+@pytest.mark.parametrize("name", ["WEBP", "AVIF"])
+def test_durations_are_read_of_films_that_keep_them_between_pixels(tmp_path, name):
+    (tmp_path / "film").write_bytes(film(name))
+    found = read_metadata(tmp_path / "film")
+    assert found == read_image(tmp_path / "film").metadata
+    assert found.durations == (0.1, 0.25, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("content", "damaged"),
+    [
+        (noise("RGB", "PNG", dpi=(300, 150)), cut_off),
+        (noise("RGB", "JPEG", dpi=(300, 150)), cut_off),
+        (noise("RGB", "TIFF", compression="tiff_deflate", dpi=(300, 150)), scrambled),
+        (stack(compression="zlib"), cut_off),
+        (film("GIF"), scrambled),
+    ],
+)
+def test_metadata_of_a_file_with_damaged_pixels_are_read(tmp_path, content, damaged):
+    expected = decode_image(content).metadata
+    (tmp_path / "image").write_bytes(damaged(content))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_image(tmp_path / "image")
+    assert read_metadata(tmp_path / "image") == expected
+
+
+def test_faults_of_tiff_files_are_logged_nowhere_but_by_others(caplog):
+    logger = logging.getLogger("tifffile")
+    before = logger.level, list(logger.filters)
+    content = stack(compression="zlib")
+    # A tag, the unit of the resolution, of a type that does not exist.
+    broken = content.replace(b"\x28\x01\x03\0", b"\x28\x01\x63\0")
+    for read in (decode_image, lambda content: default_suffix(io.BytesIO(content))):
+        with contextlib.suppress(ValueError):
+            read(broken)
+    assert caplog.records == []
+    with contextlib.suppress(Exception), tifffile.TiffFile(io.BytesIO(broken)) as file:
+        file.asarray()
+    assert {record.name for record in caplog.records} == {"tifffile"}
+
+    with open_tiff(io.BytesIO(content)):
+        logger.warning("mine")
+        other = threading.Thread(target=logger.warning, args=("of another thread",))
+        other.start()
+        other.join()
+    messages = [record.getMessage() for record in caplog.records]
+    assert "mine" not in messages
+    assert "of another thread" in messages
+    assert (logger.level, logger.filters) == before

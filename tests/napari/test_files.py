@@ -19,6 +19,7 @@ from napari_kmeans import (
     read_indexed,
     write_indexed,
 )
+from napari_kmeans._files.formats import format_of
 from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.writer import _fault, file_size
@@ -308,6 +309,7 @@ def test_formats_hold_what_the_core_writes(tmp_path, form, n_axes, palette):
         is_held = False
     else:
         is_held = True
+    form = format_of(f"a{suffix}")
     assert (_fault(form, n_axes, palette) is None) == is_held
 
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
+from napari_kmeans._core.arguments import INITS
 from napari_kmeans._napari import command, computation, settings
 from napari_kmeans._napari.command import quantize_active_layer
 from napari_kmeans._napari.jobs import Newest
@@ -173,7 +174,7 @@ def test_preferences_and_defaults_are_the_same(manifest):
     defaults = settings.Settings()
     for name in ("k", "iters", "init", "output"):
         assert properties[name].default == getattr(defaults, name)
-    assert properties["init"].enum == list(settings.INITS)
+    assert properties["init"].enum == list(INITS)
     assert properties["output"].enum == list(settings.OUTPUTS)
 
 

@@ -5,6 +5,7 @@ from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
+from napari_kmeans._core import blocks
 from napari_kmeans._core.blocks import interruptible
 from napari_kmeans._napari import layers
 from napari_kmeans._napari.computation import LayerError, quantize_source
@@ -175,7 +176,7 @@ def test_pixels_on_an_edge_are_those_of_napari(monkeypatch, offset):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("seed", range(10))
 def test_labels_are_moved_as_scipy_does(monkeypatch, ndim, seed):
-    monkeypatch.setattr(layers, "_BLOCK", 50)
+    monkeypatch.setattr(blocks, "_BLOCK", 400)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, rng.integers(3, 20, ndim))
     shape = tuple(rng.integers(3, 20, ndim))
@@ -219,4 +220,4 @@ def test_moving_has_a_checkpoint_for_some_rows():
     checks = []
     with interruptible(lambda: checks.append(1)):
         inside(labels, Image(np.zeros((1000, 1000))))
-    assert len(checks) >= 1_000_000 // layers._BLOCK
+    assert len(checks) >= 8 * 1_000_000 // blocks._BLOCK

@@ -150,8 +150,9 @@ def _write(target: str, done: Sequence[dict[str, Any]], force: bool) -> str | No
     import csv
     import io
 
-    from napari_kmeans._files.read import ImageFile, encode_image
+    from napari_kmeans._files.read import ImageFile
     from napari_kmeans._files.replace import replace_file
+    from napari_kmeans._files.write import encode_image
     from napari_kmeans._pictures.curve_plot import Curve, draw_curves
 
     if Path(target).suffix.lower() == _TABLE:

@@ -162,8 +162,9 @@ class ImageJob(NamedTuple):
         self, image: ImageFile, done: Compressed, size: int, n_colors: int | None
     ) -> None:
         """Write the picture of before and after."""
-        from napari_kmeans._files.read import ImageFile, encode_image
+        from napari_kmeans._files.read import ImageFile
         from napari_kmeans._files.replace import replace_file
+        from napari_kmeans._files.write import encode_image
         from napari_kmeans._pictures.charts import Panel, draw_before_after
         from napari_kmeans._pictures.display import counted_text, middle_plane
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_kmeans._files.indexed import is_ome
-from napari_kmeans._files.read import image_suffixes, read_content
+from napari_kmeans._files.formats import image_suffixes, is_ome
+from napari_kmeans._files.read import read_content
 
 __all__ = [
     "STDIN",

@@ -11,7 +11,8 @@ import click
 
 from napari_kmeans._cli.inputs import STDIN, Source, identity
 from napari_kmeans._cli.options import refuse_value
-from napari_kmeans._files.read import default_suffix, writable_suffixes
+from napari_kmeans._files.formats import writable_suffixes
+from napari_kmeans._files.read import default_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

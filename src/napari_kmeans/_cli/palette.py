@@ -269,7 +269,8 @@ def _write(target: str, result: PaletteResult, recipe: Recipe, force: bool) -> N
 def _picture(target: str, palette: NDArray[Any]) -> bytes:
     """Draw the colors, in a file with a palette as the palette itself."""
     from napari_kmeans._files.indexed import encode_indexed
-    from napari_kmeans._files.read import ImageFile, encode_image
+    from napari_kmeans._files.read import ImageFile
+    from napari_kmeans._files.write import encode_image
     from napari_kmeans._pictures.swatches import draw_swatches, swatch_labels
 
     if not _holds(Path(target).suffix.lower(), palette):
@@ -282,12 +283,8 @@ def _picture(target: str, palette: NDArray[Any]) -> bytes:
 
 def _holds(suffix: str, palette: NDArray[Any]) -> bool:
     """Tell whether an image file can have a palette as its own."""
-    from napari_kmeans._files.indexed import MAX_FILE_COLORS
-    from napari_kmeans._files.tiff import TIFF_SUFFIXES
+    from napari_kmeans._files.formats import format_of, palette_misfit
 
     n_channels = palette.shape[1] if palette.ndim == 2 else 1
-    if suffix in TIFF_SUFFIXES:
-        return n_channels in (1, 3) and palette.dtype in ("uint8", "uint16")
-    if palette.dtype != "uint8" or len(palette) > MAX_FILE_COLORS:
-        return False
-    return n_channels in {".png": (1, 3, 4), ".gif": (1, 3)}.get(suffix, ())
+    form = format_of(f"image{suffix}")
+    return n_channels in (1, 3, 4) and palette_misfit(form, 2, palette) is None

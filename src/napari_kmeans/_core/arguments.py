@@ -1,31 +1,37 @@
-"""The strict door: what users pass, checked once and brought into one form."""
+"""The strict door: what users pass, checked once and brought into one form.
+
+Each `checked_...` function takes an argument as a user passed it and returns it in the
+one form that the core works on, or raises an error that names the argument, the rule
+and the value. The words of all choices stand here, once: `COLOR_SPACES`, `DITHERS`,
+`INITS`. Everything below the door trusts its caller.
+"""
 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, TypeGuard, cast, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._core.perceptual import is_convertible
+from napari_kmeans._core.spaces import Layout, SpaceName
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import TypeGuard
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from napari_kmeans._core.spaces import SpaceName
-
-    Init: TypeAlias = Literal["auto", "thorough", "k-means++", "random"] | ArrayLike
-    Rng: TypeAlias = int | np.random.Generator | None
-    Images: TypeAlias = ArrayLike | Sequence[NDArray[Any]]
-    Masks: TypeAlias = ArrayLike | Sequence[NDArray[Any]] | None
-    Dither: TypeAlias = Literal["floyd-steinberg", "ordered"] | None
+InitName: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
+DitherName: TypeAlias = Literal["floyd-steinberg", "ordered"]
+Init: TypeAlias = InitName | ArrayLike
+Rng: TypeAlias = int | np.random.Generator | None
+Images: TypeAlias = ArrayLike | Sequence[Array]
+Masks: TypeAlias = ArrayLike | Sequence[Array] | None
+Dither: TypeAlias = DitherName | None
 
 __all__ = [
+    "COLOR_SPACES",
+    "DITHERS",
+    "INITS",
     "MAX_COLORS",
-    "Layout",
     "NoFinitePixelError",
     "checked_callback",
     "checked_colors",
@@ -44,28 +50,17 @@ __all__ = [
 ]
 
 MAX_COLORS = 65536
-_STARTS = ("auto", "thorough", "k-means++", "random")
-_SPACES = ("rgb", "lab", "oklab")
-_DITHERS = ("floyd-steinberg", "ordered")
+INITS: tuple[InitName, ...] = get_args(InitName)
+COLOR_SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
+DITHERS: tuple[DitherName, ...] = get_args(DitherName)
 
 
 class NoFinitePixelError(ValueError):
     """No pixel that a palette is fitted to is finite."""
 
 
-class Layout(NamedTuple):
-    """What the channels of an image are."""
-
-    dtype: np.dtype[Any]
-    n_channels: int
-    # Colors are numbers, not rows of them.
-    is_gray: bool
-    space: SpaceName
-    has_alpha: bool
-
-
-def checked_image(image: ArrayLike, channel_axis: int | None) -> NDArray[Any]:
-    """Give `image` as an array (..., C) of real numbers, a view with channels last."""
+def checked_image(image: ArrayLike, channel_axis: int | None) -> Array:
+    """Return `image` as a view (..., C) of real numbers, with channels last."""
     array = np.asarray(image)
     _require_real("image", array)
     if array.size == 0:
@@ -90,8 +85,8 @@ def checked_image(image: ArrayLike, channel_axis: int | None) -> NDArray[Any]:
     return np.moveaxis(array, channel_axis, -1)
 
 
-def checked_images(image: Images, channel_axis: int | None) -> list[NDArray[Any]]:
-    """Give one image, or a list or tuple of arrays, as arrays (..., C) of one kind."""
+def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
+    """Return an image, or a list or tuple of them, as arrays (..., C) of one kind."""
     if not _is_several(image):
         return [checked_image(cast("ArrayLike", image), channel_axis)]
     images = [checked_image(one, channel_axis) for one in image]
@@ -112,8 +107,8 @@ def checked_images(image: Images, channel_axis: int | None) -> list[NDArray[Any]
     return images
 
 
-def checked_mask(mask: ArrayLike, image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Give `mask` as a boolean array in the spatial shape of image (..., C)."""
+def checked_mask(mask: ArrayLike, image: Array) -> Mask:
+    """Return `mask` as a boolean array in the spatial shape of image (..., C)."""
     array = np.asarray(mask)
     if array.dtype != bool:
         msg = f"mask must be boolean, got dtype {array.dtype}"
@@ -127,10 +122,8 @@ def checked_mask(mask: ArrayLike, image: NDArray[Any]) -> NDArray[np.bool_]:
     return array
 
 
-def checked_masks(
-    mask: Masks, image: Images, images: list[NDArray[Any]]
-) -> list[NDArray[np.bool_] | None]:
-    """Give the mask of each image (..., C), or None; one pixel at least is fitted."""
+def checked_masks(mask: Masks, image: Images, images: list[Array]) -> list[Mask | None]:
+    """Return the mask of each image (..., C), or None; one pixel at least is fitted."""
     if mask is None:
         return [None] * len(images)
     if not _is_several(image):
@@ -148,12 +141,12 @@ def checked_masks(
 
 
 def checked_layout(
-    image: NDArray[Any], channel_axis: int | None, color_space: object, alpha: object
+    image: Array, channel_axis: int | None, color_space: object, alpha: object
 ) -> Layout:
     """Check that the channels of image (..., C) have colors and opacity as asked."""
     dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
-    if not isinstance(color_space, str) or color_space not in _SPACES:
-        msg = f"color_space must be {_listed(_SPACES)}, got {color_space!r}"
+    if not isinstance(color_space, str) or color_space not in COLOR_SPACES:
+        msg = f"color_space must be {_listed(COLOR_SPACES)}, got {color_space!r}"
         raise ValueError(msg)
     if not isinstance(alpha, bool | np.bool_):
         msg = f"alpha must be True or False, got {alpha!r}"
@@ -173,12 +166,12 @@ def checked_layout(
         if n_channels == 4 and not alpha:
             msg += "; pass alpha=True for RGBA"
         raise ValueError(msg)
-    name: SpaceName = color_space  # type: ignore[assignment]
+    name: SpaceName = color_space
     return Layout(dtype, n_channels, channel_axis is None, name, bool(alpha))
 
 
-def checked_palette(palette: ArrayLike, layout: Layout) -> NDArray[Any]:
-    """Give `palette` as colors (K, C)."""
+def checked_palette(palette: ArrayLike, layout: Layout) -> Array:
+    """Return `palette` as colors (K, C)."""
     colors = np.asarray(palette)
     _require_real("palette", colors)
     shape = "(K,)" if layout.is_gray else f"(K, {layout.n_channels})"
@@ -195,10 +188,8 @@ def checked_palette(palette: ArrayLike, layout: Layout) -> NDArray[Any]:
     return colors.reshape(len(colors), layout.n_channels)
 
 
-def checked_colors(
-    name: str, colors: ArrayLike, number: int, layout: Layout
-) -> NDArray[Any]:
-    """Give an array of `number` colors as (number, C)."""
+def checked_colors(name: str, colors: ArrayLike, number: int, layout: Layout) -> Array:
+    """Return an array of `number` colors as (number, C)."""
     array = np.asarray(colors)
     _require_real(name, array)
     shape = (number,) if layout.is_gray else (number, layout.n_channels)
@@ -209,18 +200,18 @@ def checked_colors(
     return array.reshape(number, layout.n_channels)
 
 
-def checked_init(init: Init, k: int, layout: Layout) -> str | NDArray[Any]:
-    """Give `init` as the name of a start, or as colors (k, C)."""
+def checked_init(init: Init, k: int, layout: Layout) -> str | Array:
+    """Return `init` as the name of a start, or as colors (k, C)."""
     if isinstance(init, str):
-        if init not in _STARTS:
-            msg = f"init must be {_listed(_STARTS)} or an array of colors, got {init!r}"
+        if init not in INITS:
+            msg = f"init must be {_listed(INITS)} or an array of colors, got {init!r}"
             raise ValueError(msg)
         return init
     return checked_colors("init", init, k, layout)
 
 
-def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> NDArray[Any]:
-    """Give `fixed` as distinct colors (m, C) in the dtype of the image, m <= k."""
+def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> Array:
+    """Return `fixed` as distinct colors (m, C) in the dtype of the image, m <= k."""
     if fixed is None:
         return np.empty((0, layout.n_channels), layout.dtype)
     array = np.asarray(fixed)
@@ -244,22 +235,23 @@ def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> NDArray[An
 
 
 def checked_dither(dither: object) -> Dither:
-    """Give `dither` if it is one of the words for it."""
-    if dither is None or (isinstance(dither, str) and dither in _DITHERS):
-        return dither  # type: ignore[return-value]
-    msg = f"dither must be {_listed(_DITHERS)} or None, got {dither!r}"
+    """Return `dither` if it is one of the words for it."""
+    if dither is None or (isinstance(dither, str) and dither in DITHERS):
+        return dither
+    msg = f"dither must be {_listed(DITHERS)} or None, got {dither!r}"
     raise ValueError(msg)
 
 
-def checked_callback(callback: object) -> None:
-    """Raise TypeError unless `callback` can be called or is None."""
+def checked_callback(callback: Any) -> Any:
+    """Return `callback` if it can be called or is None."""
     if callback is not None and not callable(callback):
         msg = f"callback must be callable or None, got {callback!r}"
         raise TypeError(msg)
+    return callback
 
 
 def checked_rng(rng: Rng) -> np.random.Generator:
-    """Give `rng` as a generator."""
+    """Return `rng` as a generator."""
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
@@ -268,7 +260,7 @@ def checked_rng(rng: Rng) -> np.random.Generator:
 
 
 def checked_integer(name: str, value: object, low: int | None, high: int | None) -> int:
-    """Give `value` as an int in the closed range `low` to `high`."""
+    """Return `value` as an int in the closed range `low` to `high`."""
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -284,7 +276,7 @@ def checked_integer(name: str, value: object, low: int | None, high: int | None)
 
 
 def checked_number(name: str, value: object) -> float:
-    """Give `value` as a float that is not negative; infinity is."""
+    """Return `value` as a float that is not negative; infinity is."""
     try:
         if isinstance(value, bool | np.bool_ | str):
             raise TypeError
@@ -298,7 +290,7 @@ def checked_number(name: str, value: object) -> float:
     return number
 
 
-def _is_several(image: Images) -> TypeGuard[Sequence[NDArray[Any]]]:
+def _is_several(image: Images) -> TypeGuard[Sequence[Array]]:
     """Whether `image` is a list or tuple of arrays, rather than of numbers."""
     return isinstance(image, list | tuple) and any(
         isinstance(one, np.ndarray) for one in image
@@ -310,13 +302,13 @@ def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(repr(word) for word in words)
 
 
-def _require_real(name: str, array: NDArray[Any]) -> None:
+def _require_real(name: str, array: Array) -> None:
     if array.dtype.kind not in "biuf":
         msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
         raise TypeError(msg)
 
 
-def _require_finite(name: str, array: NDArray[Any]) -> None:
+def _require_finite(name: str, array: Array) -> None:
     if not np.isfinite(array).all():
         msg = f"{name} must be finite, got {array[~np.isfinite(array)][0]}"
         raise ValueError(msg)

@@ -1,25 +1,33 @@
-"""Places at which whoever started a long computation can end it."""
+"""How arrays are cut, and the one place where a computation can be cancelled.
+
+A long computation works on blocks that stay in the cache of a core: `cut` cuts a range
+of numbers, `cut_boxes` a grid of pixels. Each block begins with a `checkpoint`, where
+the caller who started the computation can end it: `interruptible` says how. Callers say
+how many bytes an item has, so that the size of a block stands here alone.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+__all__ = ["checkpoint", "cut", "cut_boxes", "interruptible"]
 
-__all__ = ["checkpoint", "interruptible"]
+# Bytes that are computed with at once: they stay in the cache of a core.
+_BLOCK = 1 << 20
 
 _check: ContextVar[Callable[[], object] | None] = ContextVar("check", default=None)
 
 
 @contextmanager
 def interruptible(check: Callable[[], object]) -> Iterator[None]:
-    """Have all that is computed within call `check` every few milliseconds.
+    """Call `check` every few milliseconds of all that is computed within.
 
-    What it raises ends the computation. It is called from the threads that share the
-    work, too, so it goes on raising until they have all come to it.
+    An exception that it raises ends the computation. The threads that share the work
+    call it, too, so it must go on raising until all of them have.
     """
     token = _check.set(check)
     try:
@@ -33,3 +41,34 @@ def checkpoint() -> None:
     check = _check.get()
     if check is not None:
         check()
+
+
+def cut(n: int, n_bytes: int = 16) -> Iterator[slice]:
+    """Cut the numbers below `n` into blocks of items of `n_bytes` each, in order."""
+    size = max(1, _BLOCK // n_bytes)
+    for start in range(0, n, size):
+        checkpoint()
+        yield slice(start, min(start + size, n))
+
+
+def cut_boxes(shape: tuple[int, ...], n_bytes: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a grid of items of `n_bytes` each along its first axes into boxes, in order.
+
+    A box is some of the last axes as a whole, and a part of the axis before these.
+    """
+    if not shape:
+        checkpoint()
+        yield ()
+        return
+    size = max(1, _BLOCK // n_bytes)
+    axis = len(shape) - 1
+    while axis > 0 and math.prod(shape[axis:]) <= size:
+        axis -= 1
+    inner = math.prod(shape[axis + 1 :])
+    step = max(1, size // inner)
+    whole = [slice(0, length) for length in shape[axis + 1 :]]
+    for outer in itertools.product(*map(range, shape[:axis])):
+        for start in range(0, shape[axis], step):
+            checkpoint()
+            side = slice(start, min(start + step, shape[axis]))
+            yield (*(slice(i, i + 1) for i in outer), side, *whole)

@@ -8,16 +8,14 @@ with balls for boxes and all cells of a level at once.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+from napari_kmeans._core.arrays import Array, Floats, Indices
+from napari_kmeans._core.blocks import checkpoint, cut
 
 __all__ = [
     "MAX_CELL_CHANNELS",
@@ -38,7 +36,7 @@ MAX_CELL_CHANNELS = 4
 _LEVEL_BITS = (3, 4, 5, 6)
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
-# Distances, and points, that are computed with at once: they stay in the cache.
+# Children of cells, and distances, that are computed with at once: 16 bytes each.
 _BLOCK = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
 # error about 1e-15, so rounding may keep a center that owns no point, never lose one.
@@ -52,13 +50,13 @@ class Level(NamedTuple):
     """
 
     # Means (C, n + 1) of the cells, and bounds (n + 1,) of how far their points are.
-    means: NDArray[Any]
-    radii: NDArray[np.float64]
-    weights: NDArray[Any]
+    means: Array
+    radii: Floats
+    weights: Array
     # Weighted sums (C, n + 1), exact while integers fit 53 bits; points keep none.
-    sums: NDArray[np.float64]
+    sums: Floats
     # Children of cell i in the level below: first[i] to first[i + 1].
-    first: NDArray[np.intp]
+    first: Indices
 
 
 class Cells(NamedTuple):
@@ -66,26 +64,26 @@ class Cells(NamedTuple):
 
     levels: tuple[Level, ...]
     # None if the points came in it.
-    order: NDArray[np.intp] | None
+    order: Indices | None
 
 
 class Partition(NamedTuple):
     """Weight (k,) and weighted sum (k, C) of the points of each center."""
 
-    weights: NDArray[np.float64]
-    sums: NDArray[np.float64]
+    weights: Floats
+    sums: Floats
 
 
 class _Lists(NamedTuple):
     """Cells of a level, each with the centers that may own a point of it."""
 
-    nodes: NDArray[np.intp]
+    nodes: Indices
     # Candidates of node i: the next number[i] of all candidates, ascending.
-    number: NDArray[np.intp]
-    candidates: NDArray[np.intp]
+    number: Indices
+    candidates: Indices
 
 
-def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
+def cell_order(points: Array) -> Indices:
     """Order points (n, C), C <= 4, none negative, so that those of a cell are together.
 
     Points of one smallest cell keep their order.
@@ -103,7 +101,7 @@ def cell_order(points: NDArray[Any]) -> NDArray[np.intp]:
     return order.view(np.int64).astype(np.intp, copy=False)
 
 
-def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
+def build_cells(points: Array, weights: Array) -> Cells:
     """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
     starts, key = _runs(points)
     checkpoint()
@@ -131,8 +129,8 @@ def build_cells(points: NDArray[Any], weights: NDArray[Any]) -> Cells:
     return Cells(tuple(levels[::-1]), order)
 
 
-def _parents(below: Level, first: NDArray[np.intp]) -> Level:
-    """Give the cells of which i has the children first[i] to first[i + 1]."""
+def _parents(below: Level, first: Indices) -> Level:
+    """Return the cells of which i has the children first[i] to first[i + 1]."""
     n_channels, n = len(below.means), len(first)
     above = Level(
         np.zeros((n_channels, n)),
@@ -170,8 +168,8 @@ def _parents(below: Level, first: NDArray[np.intp]) -> Level:
     return above
 
 
-def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
-    """Give the weights and sums of the points nearest to each of centers (k, C)."""
+def partition_cells(cells: Cells, centers: Floats) -> Partition:
+    """Return the weights and sums of the points nearest to each of centers (k, C)."""
     k, n_channels = centers.shape
     weights, sums = np.zeros(k), np.zeros((n_channels, k))
     for depth, nodes, labels in _visit(cells, centers):
@@ -188,7 +186,7 @@ def partition_cells(cells: Cells, centers: NDArray[np.float64]) -> Partition:
     return Partition(weights, sums.T)
 
 
-def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
+def label_cells(cells: Cells, centers: Floats) -> Array:
     """Index the nearest of centers (k, C) for each point, the lowest on a tie.
 
     Labels have the smallest unsigned dtype that holds k.
@@ -196,7 +194,7 @@ def label_cells(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
     return as_given(cells, label_sorted(cells, centers))
 
 
-def as_given(cells: Cells, values: NDArray[Any]) -> NDArray[Any]:
+def as_given(cells: Cells, values: Array) -> Array:
     """Bring values (n,) of the points in their cells into the order they came in."""
     if cells.order is None:
         return values
@@ -205,8 +203,8 @@ def as_given(cells: Cells, values: NDArray[Any]) -> NDArray[Any]:
     return placed
 
 
-def label_sorted(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
-    """Give `label_cells` in the order of the points in their cells."""
+def label_sorted(cells: Cells, centers: Floats) -> Array:
+    """Return `label_cells` in the order of the points in their cells."""
     labels = np.zeros(len(cells.levels[0].weights), np.min_scalar_type(len(centers)))
     at = 0
     for depth, nodes, nearest in _visit(cells, centers):
@@ -219,10 +217,8 @@ def label_sorted(cells: Cells, centers: NDArray[np.float64]) -> NDArray[Any]:
     return labels[:-1]
 
 
-def _visit(
-    cells: Cells, centers: NDArray[np.float64]
-) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-    """Give (depth, nodes, labels): all points of a node are nearest to its label."""
+def _visit(cells: Cells, centers: Floats) -> Iterator[tuple[int, Indices, Indices]]:
+    """Yield (depth, nodes, labels): all points of a node are nearest to its label."""
     k = len(centers)
     columns = list(np.ascontiguousarray(centers.T))
     first = np.array([0, len(cells.levels[0].weights) - 1])
@@ -271,9 +267,9 @@ def _visit(
 
 
 def _blocks(
-    lists: _Lists, first: NDArray[np.intp]
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
-    """Give rows of children (4, n) of the listed cells, and their candidates (m, n).
+    lists: _Lists, first: Indices
+) -> Iterator[tuple[Indices, Indices, Indices]]:
+    """Yield rows of children (4, n) of the listed cells, and their candidates (m, n).
 
     A row has one parent, whose candidates all share; shorter ones end with the void.
     Of the candidates, number (n,) are; the last one is repeated.
@@ -298,21 +294,17 @@ def _blocks(
     cuts = np.flatnonzero(length[1:] != length[:-1]) + 1
     for i, j in itertools.pairwise((0, *cuts, len(owner))):
         slots = np.arange(length[i])[:, np.newaxis]
-        step = max(1, _BLOCK // (_ROW * len(slots)))
-        for cut in range(i, j, step):
-            checkpoint()
-            row = slice(cut, min(cut + step, j))
+        for part in cut(j - i, 16 * _ROW * len(slots)):
+            row = slice(i + part.start, i + part.stop)
             nodes = child[row] + np.arange(_ROW)[:, np.newaxis]
             np.putmask(nodes, nodes >= end[row], first[-1])
             places = start[row] + np.minimum(slots, number[row] - 1)
             yield nodes, lists.candidates.take(places), number[row]
 
 
-def _squared_distances(
-    rivals: list[NDArray[np.float64]], points: list[NDArray[Any]]
-) -> NDArray[np.float64]:
-    """Give the squared distances (m, 4, n) of points to m rivals each, by channel."""
-    total: NDArray[np.float64] = np.square(rivals[0] - points[0])
+def _squared_distances(rivals: list[Floats], points: list[Array]) -> Floats:
+    """Return the squared distances (m, 4, n) of points to m rivals each, by channel."""
+    total: Floats = np.square(rivals[0] - points[0])
     for rival, point in zip(rivals[1:], points[1:], strict=True):
         difference = rival - point
         difference *= difference
@@ -320,10 +312,8 @@ def _squared_distances(
     return total
 
 
-def _first_least(
-    distance: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Give the least of the m distances (m, 4, n), and where it comes first."""
+def _first_least(distance: Floats) -> tuple[Indices, Floats]:
+    """Return the least of the m distances (m, 4, n), and where it comes first."""
     m = len(distance)
     if 16 * m > distance[0].size:
         return distance.argmin(axis=0), distance.min(axis=0)
@@ -337,8 +327,8 @@ def _first_least(
     return slots.astype(np.intp), least
 
 
-def _runs(points: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
-    """Give where runs of points (n, C) of one smallest cell start, and its key."""
+def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
+    """Return where runs of points (n, C) of one smallest cell start, and its key."""
     starts, keys = [], []
     last = None
     for block, key in _cell_keys(points):
@@ -349,7 +339,7 @@ def _runs(points: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
     return np.concatenate(starts), np.concatenate(keys)
 
 
-def _cell_keys(points: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     """Interleave the leading bits of the channels (n, C), so that cells nest."""
     bits, n_channels = _LEVEL_BITS[-1], points.shape[1]
     steps = np.arange(2**bits, dtype=np.uint32)
@@ -359,9 +349,7 @@ def _cell_keys(points: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.uint32]
     # A power of two, so equal colors share a cell whatever the rest of the image.
     exponent = int(np.frexp(float(points.max()))[1])
     scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
-    for start in range(0, len(points), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    for block in cut(len(points)):
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):
             step = (column * scale).astype(np.intp)

@@ -1,61 +1,193 @@
-"""Image to distinct colors and their pixel numbers, and back to pixels.
+"""Images to distinct colors and their pixel numbers, and back to pixels.
 
-An image is an array (..., C), channels last, in any memory layout.
+`count_pixels` is the one place where colors are counted: pixels in, `ColorCounts` out.
+Colors of at most 24 bits index a table; others are sorted, and given up where they are
+too many. `ColorCounts` add up, and their order depends on the set of colors alone.
+`paint` is the way back: every pixel gets a value by its color. `pixel_blocks` cuts an
+image (..., C), channels last, in any memory layout, into blocks of pixels.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.arrays import Array, Indices, Mask
+from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
-from napari_kmeans._core.points import frame_of, to_points
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from numpy.typing import NDArray
+from napari_kmeans._core.spaces import frame_of, to_points
 
 __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
-    "count_all",
-    "count_colors",
-    "cut_rows",
+    "TooManyColorsError",
+    "count_pixels",
     "finite_pixels",
     "is_tabular",
-    "masked_parts",
+    "masked_blocks",
     "paint",
     "pixel_blocks",
+    "trusted_counts",
 ]
 
 # Distinct colors that are worth keeping; more are fitted from the pixels.
 MAX_COUNTED = 1 << 20
-# Bytes of a block of pixels.
-_BLOCK = 1 << 20
-# Bytes of memory that systems find at once, at least.
-_PAGE = 1 << 12
-# Blocks that are sorted together.
-_BLOCKS_SORTED = 8
+# Bytes of pixels that are sorted together.
+_SORTED = 1 << 23
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
-# Pixels under a mask that are copied at once.
-_PIXELS_MASKED = 1 << 20
 # Memory is no quicker for more.
 _MOST_THREADS = 2
 
 
-class ColorCounts(NamedTuple):
-    """Distinct colors (n, C) of an image, and the number of pixels (n,) of each."""
+class TooManyColorsError(ValueError):
+    """There are too many distinct colors to count them."""
 
-    colors: NDArray[Any]
-    counts: NDArray[Any]
+
+@dataclass(frozen=True, eq=False)
+class ColorCounts:
+    """Distinct colors of images, and the number of pixels of each.
+
+    Counts add up: ``a + b`` and ``sum(...)`` of the counts of any parts equal those of
+    the whole, bit for bit. `kmeans_palette`, `choose_k` and `error_curve` take them
+    in the place of an image.
+
+    Parameters
+    ----------
+    colors : (n, C) or (n,) ndarray
+        Distinct finite colors of a boolean, integer or float dtype, one at least. They
+        are brought into native byte order, and into an order that depends on the set
+        of colors alone.
+    counts : (n,) ndarray of int64
+        Number of pixels of each color, at least 1.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `colors` is not boolean, integer or float, or that of `counts`
+        not integer.
+    ValueError
+        If there is no color, `counts` has another length or a count below 1, or colors
+        are not finite, not distinct, or have no channel.
+    TooManyColorsError
+        If there are more than 2^20 colors that are not integers of at most 24 bits.
+
+    See Also
+    --------
+    count_colors : Count the colors of an image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import ColorCounts
+    >>> counts = ColorCounts(np.array([7, 9], np.uint8), np.array([1, 2]))
+    >>> (counts + counts).counts
+    array([2, 4])
+    """
+
+    colors: Array
+    counts: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Check the arrays, and bring them into order."""
+        colors, counts = _checked_arrays(self.colors, self.counts)
+        merged = _merged(colors.reshape(len(colors), -1), counts[:, np.newaxis])
+        if merged is None or len(merged[0]) < len(colors):
+            msg = "colors must be distinct, got a color more than once"
+            raise ValueError(msg)
+        ordered = _in_cells(*merged)
+        object.__setattr__(self, "colors", ordered[0].reshape(colors.shape))
+        object.__setattr__(self, "counts", ordered[1][:, 0])
+
+    def __add__(self, other: ColorCounts) -> ColorCounts:
+        """Return the counts of the pixels of both."""
+        if not isinstance(other, ColorCounts):
+            return NotImplemented
+        if self.colors.dtype != other.colors.dtype:
+            msg = (
+                "counts must be of one dtype to be added, "
+                f"got {self.colors.dtype} and {other.colors.dtype}"
+            )
+            raise TypeError(msg)
+        if self.colors.shape[1:] != other.colors.shape[1:]:
+            msg = (
+                "counts must be of one number of channels to be added, "
+                f"got colors of shape {self.colors.shape} and {other.colors.shape}"
+            )
+            raise ValueError(msg)
+        colors = np.concatenate((self.colors, other.colors))
+        counts = np.concatenate((self.counts, other.counts))[:, np.newaxis]
+        merged = _merged(colors.reshape(len(colors), -1), counts)
+        if merged is None or _are_too_many(merged[0]):
+            raise TooManyColorsError(_too_many())
+        colors, counts = _in_cells(*merged)
+        shape = (len(colors), *self.colors.shape[1:])
+        return trusted_counts(colors.reshape(shape), counts[:, 0])
+
+    def __radd__(self, other: Literal[0]) -> ColorCounts:
+        """Return the counts themselves, which `sum` adds to 0."""
+        return self if other == 0 else NotImplemented
+
+    def __repr__(self) -> str:
+        """Return the numbers of colors and pixels, not all of them."""
+        shape = " x ".join(str(length) for length in self.colors.shape)
+        return (
+            f"ColorCounts(colors={shape} {self.colors.dtype}, "
+            f"counts={self.counts.sum()} pixels)"
+        )
+
+
+def trusted_counts(colors: Array, counts: Array) -> ColorCounts:
+    """Return counts of colors that are in order, without checking them again."""
+    made = object.__new__(ColorCounts)
+    object.__setattr__(made, "colors", colors)
+    object.__setattr__(made, "counts", counts)
+    return made
+
+
+def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Check what `ColorCounts` are made of, and return copies of one kind."""
+    colors, counts = np.asarray(colors), np.asarray(counts)
+    if colors.dtype.kind not in "biuf":
+        msg = f"colors must have a boolean, integer or float dtype, got {colors.dtype}"
+        raise TypeError(msg)
+    if counts.dtype.kind not in "iu":
+        msg = f"counts must have an integer dtype, got {counts.dtype}"
+        raise TypeError(msg)
+    if colors.ndim not in (1, 2) or 0 in colors.shape:
+        msg = f"colors must have shape (n, C) or (n,), got {colors.shape}"
+        raise ValueError(msg)
+    if counts.shape != colors.shape[:1]:
+        msg = f"counts must have shape {colors.shape[:1]}, got {counts.shape}"
+        raise ValueError(msg)
+    if counts.min() < 1:
+        msg = f"counts must be at least 1, got {counts.min()}"
+        raise ValueError(msg)
+    native = np.ascontiguousarray(colors, colors.dtype.newbyteorder("="))
+    if len(finite_pixels(native.reshape(len(native), -1))) < len(native):
+        msg = "colors must be finite, got one that is not"
+        raise ValueError(msg)
+    if _are_too_many(native.reshape(len(native), -1)):
+        raise TooManyColorsError(_too_many())
+    if native.dtype.kind == "f":
+        native = native + native.dtype.type(0)  # One zero instead of two.
+    return native, counts.astype(np.int64)
+
+
+def _are_too_many(colors: Array) -> bool:
+    return len(colors) > MAX_COUNTED and not is_tabular(colors.dtype, colors.shape[1])
+
+
+def _too_many() -> str:
+    return f"image has more than {MAX_COUNTED} distinct colors, too many to count"
 
 
 def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
@@ -63,53 +195,62 @@ def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
     return dtype.kind in "biu" and dtype.itemsize * n_channels <= 3
 
 
-def count_colors(image: NDArray[Any]) -> ColorCounts | None:
-    """Count the distinct finite colors, or give None if there are too many.
+def count_pixels(
+    images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
+) -> tuple[Array, Array] | None:
+    """Count the distinct finite colors of images (..., C) of one kind.
 
-    Up to 2^24 colors are counted where they index a table, else up to 2^20. They come
-    in the order of their cells, or sorted if their channels are too many for cells.
+    Returns colors (n, C) and counts (n, 1) of the pixels where the masks are True; with
+    `with_outside`, counts (n, 2) of these and of all other pixels, from the same pass.
+    Returns None if there are too many colors: up to 2^24 are counted where they index a
+    table, else up to 2^20. They are in the order of their cells, or sorted if they have
+    too many channels for cells.
     """
-    return count_all([image])
-
-
-def count_all(images: Iterable[NDArray[Any]]) -> ColorCounts | None:
-    """Count the colors of images of one kind; None, too, if there is no image."""
-    blocks: Iterator[NDArray[Any]]
-    blocks = (block for image in images for _, block in pixel_blocks(image))
-    first = next(blocks, None)
-    if first is None:
-        return None
-    blocks = itertools.chain([first], blocks)
-    dtype, n_channels = first.dtype, first.shape[1]
+    dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
+    blocks = masked_blocks(images, masks, with_outside)
     if is_tabular(dtype, n_channels):
-        codes, counts = _count_codes(blocks, dtype.itemsize * n_channels)
-        colors = _decode(codes, dtype, n_channels)
-        del codes
-        checkpoint()
-    else:
-        counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
-        if counted is None:
-            return None
-        colors, counts = counted
-    order = _cell_order(colors)
+        return _in_cells(*_count_codes(blocks, dtype, n_channels, 1 + with_outside))
+    counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
+    return None if counted is None else _in_cells(*counted)
+
+
+def masked_blocks(
+    images: list[Array], masks: list[Mask | None], with_outside: bool = False
+) -> Iterator[tuple[Array, int]]:
+    """Yield blocks of pixels (m, C), with 0 for those under the masks, 1 for others."""
+    for image, mask in zip(images, masks, strict=True):
+        if mask is None:
+            yield from ((block, 0) for _, block in pixel_blocks(image))
+            continue
+        for box in cut_boxes(mask.shape, image.shape[-1] * image.itemsize):
+            inside = mask[box]
+            yield _native(image[box][inside]), 0
+            if with_outside:
+                yield _native(image[box][~inside]), 1
+
+
+def _native(pixels: Array) -> Array:
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+
+
+def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
+    """Bring colors (n, C) into the order of their cells, unless these are too many."""
+    if len(colors) == 0 or colors.shape[1] > MAX_CELL_CHANNELS:
+        return colors, counts
+    order = cell_order(to_points(colors, frame_of([colors])))
     # One after the other, so that the unordered ones are freed: they may be many.
     colors = colors.take(order, axis=0)
     checkpoint()
-    counts = counts.take(order)
-    return ColorCounts(colors, counts)
+    return colors, counts.take(order, axis=0)
 
 
-def paint(
-    image: NDArray[Any], colors: NDArray[Any], values: NDArray[Any]
-) -> NDArray[Any]:
-    """Give every pixel of a tabular image, by its color, one of `values` (n,).
+def paint(image: Array, colors: Array, values: Array) -> Array:
+    """Return for every pixel of a tabular image, by its color, one of `values` (n,).
 
     All colors of `image` are among `colors` (n, C).
     """
-    table = _empty_table(image.dtype.itemsize * image.shape[-1], values.dtype)
-    for start in range(0, len(colors), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
+    for block in cut(len(colors), 4):
         table[_codes(colors[block])] = values[block]
     painted = np.empty(image.shape[:-1], values.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
@@ -124,10 +265,10 @@ def paint(
     return painted
 
 
-def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
+def _share(image: Array, work: Callable[[int, int], None]) -> None:
     """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
-    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _BLOCK))
+    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SORT_BELOW))
     with ThreadPoolExecutor(n_threads) as executor:
         parts = [
             # They come to the checkpoints of the thread that waits for them.
@@ -139,83 +280,34 @@ def _share(image: NDArray[Any], work: Callable[[int, int], None]) -> None:
 
 
 def pixel_blocks(
-    image: NDArray[Any], part: int = 0, n_parts: int = 1
-) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """Give spatial indices and native, contiguous blocks (m, C) of the pixels.
+    image: Array, part: int = 0, n_parts: int = 1
+) -> Iterator[tuple[Any, Array]]:
+    """Yield spatial indices and native, contiguous blocks (m, C) of the pixels.
 
     Of all blocks, every `n_parts`-th is given, from `part` on. A C-contiguous image is
     indexed as the list of its pixels.
     """
     n_channels = image.shape[-1]
-    native = image.dtype.newbyteorder("=")
     if image.flags.c_contiguous:
         image = image.reshape(-1, n_channels)
-    boxes = _boxes(image.shape[:-1], max(1, _BLOCK // (n_channels * image.itemsize)))
-    for index in itertools.islice(boxes, part, None, n_parts):
-        block = np.ascontiguousarray(image[index], dtype=native)
-        yield index, block.reshape(-1, n_channels)
+    # Boxes are in one piece in memory, or nearly so, in whichever order axes are there.
+    axes = np.argsort(image.strides[:-1])[::-1]
+    shape = tuple(image.shape[axis] for axis in axes)
+    boxes = cut_boxes(shape, n_channels * image.itemsize)
+    for box in itertools.islice(boxes, part, None, n_parts):
+        index = tuple(box[place] for place in np.argsort(axes))
+        yield index, _native(image[index]).reshape(-1, n_channels)
 
 
-def masked_parts(
-    image: NDArray[Any], mask: NDArray[np.bool_]
-) -> Iterator[NDArray[Any]]:
-    """Give the pixels (m, C) where `mask` is True, a million at a time at most."""
-    for box in _boxes(mask.shape, _PIXELS_MASKED):
-        if (inside := mask[box]).any():
-            yield image[box][inside]
-
-
-def cut_rows(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
-    """Cut a grid along its first axes into boxes of at most `size` pixels, in order."""
-    inner, axis = 1, len(shape) - 1
-    while axis > 0 and inner * shape[axis] <= size:
-        inner *= shape[axis]
-        axis -= 1
-    step = max(1, size // inner)
-    whole = [slice(0, length) for length in shape[axis + 1 :]]
-    for outer in itertools.product(*map(range, shape[:axis])):
-        for start in range(0, shape[axis], step):
-            checkpoint()
-            side = slice(start, min(start + step, shape[axis]))
-            yield (*(slice(i, i + 1) for i in outer), side, *whole)
-
-
-def _boxes(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
-    """Cut a grid along its longest axes into boxes of at most `size` pixels."""
-    boxes = [tuple(slice(0, length) for length in shape)]
-    while boxes:
-        box = boxes.pop()
-        lengths = [side.stop - side.start for side in box]
-        n_pixels = int(np.prod(lengths, dtype=np.int64))
-        if n_pixels <= size:
-            checkpoint()
-            yield box
-            continue
-        axis = int(np.argmax(lengths))
-        step = max(1, lengths[axis] * size // n_pixels)
-        side = box[axis]
-        boxes.extend(
-            (*box[:axis], slice(i, min(i + step, side.stop)), *box[axis + 1 :])
-            for i in range(side.start, side.stop, step)
-        )
-
-
-def _cell_order(colors: NDArray[Any]) -> NDArray[np.intp]:
-    """Order colors (n, C) by their cells, unless they have too many channels."""
-    if len(colors) == 0 or colors.shape[1] > MAX_CELL_CHANNELS:
-        return np.arange(len(colors))
-    points = to_points(colors, frame_of(colors))
-    checkpoint()
-    return cell_order(points)
-
-
-def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
+def _codes(pixels: Array) -> Indices:
     """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
     octets = pixels.reshape(len(pixels), -1).view(np.uint8)
     n_octets = octets.shape[1]
     if n_octets < 3:
         return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
     codes = np.empty(len(octets), dtype=np.intp)
+    if len(octets) == 0:
+        return codes
     # Little-endian words of 4 bytes at steps of 3; the last one would stick out.
     words = np.ndarray(len(octets) - 1, "<u4", buffer=octets, strides=(3,))
     np.bitwise_and(words, 0xFFFFFF, out=codes[:-1], casting="unsafe")
@@ -223,78 +315,94 @@ def _codes(pixels: NDArray[Any]) -> NDArray[np.intp]:
     return codes
 
 
-def _decode(codes: NDArray[Any], dtype: np.dtype[Any], n_channels: int) -> NDArray[Any]:
+def _decode(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
     """Unpack integers into colors (n, C)."""
     octets = codes.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
-    native = dtype.newbyteorder("=")
-    used = np.ascontiguousarray(octets[:, : n_channels * native.itemsize])
-    return used.view(native)
+    used = np.ascontiguousarray(octets[:, : n_channels * dtype.itemsize])
+    return used.view(dtype)
 
 
 def _count_codes(
-    blocks: Iterable[NDArray[Any]], n_octets: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give the codes of the distinct colors, ascending, and their pixel numbers."""
-    table, few, n_pixels = None, [], 0
-    for block in blocks:
-        few.append(_codes(block))
+    blocks: Iterable[tuple[Array, int]],
+    dtype: np.dtype[Any],
+    n_channels: int,
+    n_columns: int,
+) -> tuple[Array, Array]:
+    """Return the distinct colors, codes ascending, and their pixel numbers."""
+    n_octets = dtype.itemsize * n_channels
+    tables: list[Array] = []
+    few: list[tuple[Indices, int]] = []
+    n_pixels = 0
+    for block, column in blocks:
+        few.append((_codes(block), column))
         n_pixels += len(block)
         if n_pixels < _SORT_BELOW:
             continue
-        if table is None:
-            table = _empty_table(n_octets, np.uint32)
+        if not tables:
+            tables = [np.zeros(1 << 8 * n_octets, np.uint32) for _ in range(n_columns)]
         if n_pixels >= 1 << 32:
-            table = table.astype(np.uint64, copy=False)
-        for codes in few:
-            np.add.at(table, codes, table.dtype.type(1))
+            tables = [table.astype(np.uint64, copy=False) for table in tables]
+        for codes, i in few:
+            np.add.at(tables[i], codes, tables[i].dtype.type(1))
         few.clear()
-    if table is None:
-        codes, counts = np.unique(np.concatenate(few), return_counts=True)
-        return codes, counts
-    codes = np.empty(np.count_nonzero(table), np.uint32)
-    counts = np.empty(len(codes), table.dtype)
-    end = 0
-    for start in range(0, len(table), _BLOCK):
-        checkpoint()
-        part = table[start : start + _BLOCK]
-        present = np.flatnonzero(part != 0)
-        place = slice(end, end + len(present))
-        codes[place] = present + start
-        counts[place] = part.take(present)
-        end = place.stop
-    return codes, counts
+    if tables:
+        codes, counts = _used_codes(tables)
+    else:
+        none = np.empty(0, dtype=np.intp)
+        parts = [
+            np.unique(
+                np.concatenate([none, *(c for c, i in few if i == column)]),
+                return_counts=True,
+            )
+            for column in range(n_columns)
+        ]
+        codes = parts[0][0] if n_columns == 1 else np.union1d(parts[0][0], parts[1][0])
+        counts = np.zeros((len(codes), n_columns), dtype=np.int64)
+        for column, (some, numbers) in enumerate(parts):
+            counts[np.searchsorted(codes, some), column] = numbers
+    colors = _decode(codes, dtype, n_channels)
+    checkpoint()
+    return colors, counts
 
 
-def _empty_table(n_octets: int, dtype: type[Any] | np.dtype[Any]) -> NDArray[Any]:
-    """Give a table of zeros, one for each color of so many bytes."""
-    table = np.zeros(1 << 8 * n_octets, dtype)
-    step = _PAGE // table.itemsize
-    for start in range(0, len(table), _BLOCK):
-        checkpoint()
-        # Systems find memory when it is first written to, and may take their time.
-        table[start : start + _BLOCK : step] = 0
-    return table
+def _used_codes(tables: list[Array]) -> tuple[Array, Array]:
+    """Return the codes that some table has a count of, and the counts of all tables."""
+    codes, counts = [], []
+    for block in cut(len(tables[0]), 4):
+        parts = [table[block] for table in tables]
+        used = parts[0] != 0
+        for part in parts[1:]:
+            used |= part != 0
+        present = np.flatnonzero(used)
+        codes.append((present + block.start).astype(np.uint32))
+        counts.append(np.stack([part.take(present) for part in parts], axis=1))
+    return np.concatenate(codes), np.concatenate(counts)
 
 
 def _count_sorted(
-    blocks: Iterable[NDArray[Any]], none: NDArray[Any]
-) -> ColorCounts | None:
+    blocks: Iterable[tuple[Array, int]], none: Array
+) -> tuple[Array, Array] | None:
     """Count colors of any dtype by sorting, to begin with `none`, if not too many."""
-    colors, counts = none, np.empty(0, dtype=np.int64)
-    for _, some in itertools.groupby(
-        enumerate(blocks), lambda item: item[0] // _BLOCKS_SORTED
-    ):
-        pixels = np.concatenate([colors, *(finite_pixels(block) for _, block in some)])
-        ones = np.ones(len(pixels) - len(colors), dtype=np.int64)
-        merged = _merge(pixels, np.concatenate((counts, ones)))
-        if merged is None or len(merged.colors) > MAX_COUNTED:
+    colors, counts = none, np.empty((0, 1), dtype=np.int64)
+    waiting: list[Array] = []
+    for block, _ in itertools.chain(blocks, [(none, 0)]):
+        waiting.append(finite_pixels(block))
+        if block is not none and sum(some.nbytes for some in waiting) < _SORTED:
+            continue
+        pixels = np.concatenate([colors, *waiting])
+        waiting.clear()
+        ones = np.ones((len(pixels) - len(colors), 1), dtype=np.int64)
+        merged = _merged(pixels, np.concatenate((counts, ones)))
+        if merged is None or len(merged[0]) > MAX_COUNTED:
             return None
         colors, counts = merged
-    return ColorCounts(colors, counts)
+    return colors, counts
 
 
-def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | None:
-    """Add up the counts of equal rows, or give None for two rows of one key."""
+def _merged(
+    pixels: Array, counts: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.int64]] | None:
+    """Add up the counts (n, m) of equal rows; None for two rows of one key."""
     key = _keys(pixels)
     checkpoint()
     # Not stable, for rows of one key are equal.
@@ -308,14 +416,14 @@ def _merge(pixels: NDArray[Any], counts: NDArray[np.int64]) -> ColorCounts | Non
         return None
     starts = np.flatnonzero(is_first)
     if len(starts) == 0:
-        return ColorCounts(pixels, counts)
-    totals = np.add.reduceat(counts.take(order), starts)
-    return ColorCounts(pixels.take(starts, axis=0), totals)
+        return pixels, counts
+    totals = np.add.reduceat(counts.take(order, axis=0), starts)
+    return pixels.take(starts, axis=0), totals
 
 
-def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
-    """Give a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
-    octets = pixels.view(np.uint8)
+def _keys(pixels: Array) -> NDArray[np.uint64]:
+    """Return a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
+    octets = np.ascontiguousarray(pixels).view(np.uint8)
     n_words = -(-octets.shape[1] // 8)
     padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
     padded[:, : octets.shape[1]] = octets
@@ -328,8 +436,8 @@ def _keys(pixels: NDArray[Any]) -> NDArray[np.uint64]:
     return key
 
 
-def finite_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Give the finite rows (m, C), with one zero instead of two."""
+def finite_pixels(pixels: Array) -> Array:
+    """Return the finite rows (m, C), with one zero instead of two."""
     if pixels.dtype.kind != "f":
         return pixels
     finite = np.isfinite(pixels).all(axis=1)

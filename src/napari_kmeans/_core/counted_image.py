@@ -1,74 +1,75 @@
-"""An image that was counted once, and every step from it to the image in few colors.
+"""An image that is counted once, and every step from it to the image in few colors.
 
-`count_image` reads the pixels; what it returns is handed on: `fit_image` or
-`fit_quality` finds a palette, `map_image` labels every pixel with its nearest color,
-and `color_image` paints labels. None of them counts again, and what the fit knows (the
-label of each color, the error) is not searched or measured again. The public functions
-and both frontends are made of these steps.
+`count_image` reads the pixels. The counted image is handed on: `fit_image` or
+`fit_quality` finds a palette, `map_image` labels every pixel with its nearest color and
+measures the error, `color_image` paints labels. None of them counts again, and what the
+fit knows (the label of each color, the error) is not searched or measured again. The
+public functions and both frontends are made of these steps.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arguments import MAX_COLORS
-from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans._core import arguments
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
+from napari_kmeans._core.arrays import Array, Labels
+from napari_kmeans._core.blocks import cut_boxes
+from napari_kmeans._core.color_counts import (
+    ColorCounts,
+    is_tabular,
+    paint,
+    trusted_counts,
+)
+from napari_kmeans._core.fewest import fit_fewest
+from napari_kmeans._core.fitting import Callback, FitOptions, FittedImage, fit_palette
 from napari_kmeans._core.mapping import (
     color_pixels,
     keep_uncounted,
+    label_colors,
+    label_image,
+    label_type,
     move_channels,
 )
-from napari_kmeans._core.quality import peak_ratio, premultiplied, signal_peak, white_of
-from napari_kmeans._core.quantize import choose_k, kmeans_palette, map_to_palette
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from napari_kmeans._core.arguments import Dither, Init, Rng
-    from napari_kmeans._core.color_counts import ColorCounts
-    from napari_kmeans._core.quantize import Callback, PaletteResult
-    from napari_kmeans._core.spaces import SpaceName
+from napari_kmeans._core.pixels import (
+    CountedImage,
+    count_images,
+    fitted_pixels,
+    is_fitted,
+    seen_colors,
+)
+from napari_kmeans._core.quality import (
+    mean_color_error,
+    mean_squared_error,
+    peak_ratio,
+    signal_peak,
+)
+from napari_kmeans._core.spaces import SpaceName, centers_of, space_of
 
 __all__ = [
-    "CountedImage",
-    "FittedImage",
     "MappedImage",
     "color_image",
     "count_image",
     "fit_image",
+    "fit_options",
     "fit_quality",
+    "label_counted",
     "map_image",
     "psnr_of",
 ]
-
-
-class CountedImage(NamedTuple):
-    """An image, and what one count found in it."""
-
-    image: NDArray[Any]
-    channel_axis: int | None
-    mask: NDArray[np.bool_] | None
-    color_space: SpaceName
-    alpha: bool
-    # Distinct colors of all finite pixels, or None if they are too many to count.
-    n_colors: int | None
-
-
-class FittedImage(NamedTuple):
-    """A palette that was fitted to a counted image."""
-
-    result: PaletteResult
 
 
 class MappedImage(NamedTuple):
     """An image in palette colors."""
 
     # (...) of uint8 or uint16, as `map_to_palette` returns them.
-    labels: NDArray[np.unsignedinteger[Any]]
+    labels: Labels
     # (K, C) or (K,), in the dtype of the image.
-    palette: NDArray[Any]
+    palette: Array
     # Finite pixels (K,) of each color.
     counts: NDArray[np.int64]
     # As `PaletteResult.mse`, over all finite pixels that can be seen.
@@ -76,25 +77,37 @@ class MappedImage(NamedTuple):
 
 
 def count_image(
-    image: ArrayLike,
-    *,
+    image: Images | ColorCounts,
     channel_axis: int | None = -1,
-    mask: ArrayLike | None = None,
+    mask: Masks = None,
     color_space: SpaceName = "rgb",
     alpha: bool = False,
+    *,
     counts: ColorCounts | None = None,
+    with_outside: bool = True,
 ) -> CountedImage:
-    """Check an image and count its colors, unless `counts` has them already."""
-    array = np.asarray(image)
-    channels_last = (
-        array[..., np.newaxis]
-        if channel_axis is None
-        else np.moveaxis(array, channel_axis, -1)
-    )
-    counted = counts or count_colors(channels_last)
-    n_colors = None if counted is None else len(counted.colors)
-    masked = None if mask is None else np.asarray(mask)
-    return CountedImage(array, channel_axis, masked, color_space, alpha, n_colors)
+    """Check an image, or several that are to share a palette, and count the colors.
+
+    In the place of an image, `ColorCounts` serve a fit, but no map. `counts` are those
+    of an image that was counted before. The pixels outside of a mask are counted in the
+    same pass, unless nothing will be mapped.
+    """
+    if isinstance(image, ColorCounts):
+        if mask is not None:
+            msg = "mask must be None for ColorCounts: count the pixels under the mask"
+            raise ValueError(msg)
+        counts, images = image, []
+        channel_axis = None if counts.colors.ndim == 1 else -1
+    else:
+        images = arguments.checked_images(image, channel_axis)
+        masks = arguments.checked_masks(mask, image, images)
+    if counts is None:
+        layout = arguments.checked_layout(images[0], channel_axis, color_space, alpha)
+        return count_images(images, masks, layout, with_outside=with_outside)
+    colors = counts.colors.reshape(len(counts.colors), -1)
+    layout = arguments.checked_layout(colors, channel_axis, color_space, alpha)
+    counted = trusted_counts(colors, counts.counts)
+    return CountedImage(images, [None] * len(images), layout, counted)
 
 
 def fit_image(
@@ -108,20 +121,29 @@ def fit_image(
     fixed: ArrayLike | None = None,
 ) -> FittedImage:
     """Find a palette of at most `k` colors, as `kmeans_palette` does."""
-    return FittedImage(
-        kmeans_palette(
-            counted.image,
-            k,
-            iters,
-            channel_axis=counted.channel_axis,
-            mask=counted.mask,
-            color_space=counted.color_space,
-            alpha=counted.alpha,
-            init=init,
-            rng=rng,
-            callback=callback,
-            fixed=fixed,
-        )
+    options = fit_options(counted, k, iters, init, rng, callback, fixed)
+    return fit_palette(counted, options, fitted_pixels(counted))
+
+
+def fit_options(
+    counted: CountedImage,
+    k: int,
+    iters: int,
+    init: Init = "auto",
+    rng: Rng = None,
+    callback: Callback | None = None,
+    fixed: ArrayLike | None = None,
+) -> FitOptions:
+    """Check how a palette is to be fitted."""
+    layout = counted.layout
+    k = arguments.checked_integer("k", k, 1, MAX_COLORS)
+    return FitOptions(
+        k,
+        arguments.checked_integer("iters", iters, 0, None),
+        arguments.checked_init(init, k, layout),
+        arguments.checked_rng(rng),
+        arguments.checked_callback(callback),
+        arguments.checked_fixed(fixed, k, layout),
     )
 
 
@@ -134,62 +156,141 @@ def fit_quality(
     iters: int = 10,
 ) -> FittedImage:
     """Find the fewest colors that reach a quality, as `choose_k` does."""
-    return FittedImage(
-        choose_k(
-            counted.image,
-            psnr=psnr,
-            mse=mse,
-            max_k=max_k,
-            iters=iters,
-            channel_axis=counted.channel_axis,
-            mask=counted.mask,
-            color_space=counted.color_space,
-            alpha=counted.alpha,
-        )
-    )
+    if (psnr is None) == (mse is None):
+        msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
+        raise ValueError(msg)
+    name, value = ("psnr", psnr) if mse is None else ("mse", mse)
+    target = arguments.checked_number(name, value)
+    max_k = arguments.checked_integer("max_k", max_k, 1, MAX_COLORS)
+    options = fit_options(counted, 1, iters)
+    most = target
+    if mse is None:
+        # Products of floats become infinite, where powers raise.
+        amplitude = _peak(counted) * 10.0 ** (-target / 20)
+        most = float(counted.layout.n_channels * amplitude * amplitude)
+    # No error at all takes every color.
+    least = 1 if most > 0 else _n_seen(counted)
+    fitted = None
+    if least <= max_k:
+        fitted = fit_fewest(counted, options._replace(k=least), most, max_k)
+    if fitted is None:
+        msg = f"{name}={target:g} is out of reach of {max_k} colors"
+        raise ValueError(msg)
+    return fitted
+
+
+def _n_seen(counted: CountedImage) -> int:
+    """Count the colors that are fitted, or return one more than a palette may have."""
+    if counted.counted is None:
+        return MAX_COLORS + 1
+    return max(1, int(np.count_nonzero(is_fitted(counted.counted, counted.layout))))
+
+
+def _peak(counted: CountedImage) -> float:
+    """Return the peak of the pixels that are fitted."""
+    low, high = 0.0, 1.0
+    if counted.layout.dtype.kind in "if":
+        ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
+        low = min((least for least, _ in ends), default=low)
+        high = max((most for _, most in ends), default=high)
+    return signal_peak(counted.layout.dtype, low, high)
+
+
+def psnr_of(counted: CountedImage, mse: float) -> float:
+    """Return the peak signal-to-noise ratio in dB, as `choose_k` defines it."""
+    return peak_ratio(mse, _peak(counted), counted.layout.n_channels)
 
 
 def map_image(
-    counted: CountedImage,
-    palette: ArrayLike | FittedImage,
-    *,
-    dither: Dither = None,
+    counted: CountedImage, palette: ArrayLike | FittedImage, *, dither: Dither = None
 ) -> MappedImage:
-    """Label each pixel with its nearest color of a palette, and measure the error."""
-    colors = np.asarray(
-        palette.result.palette if isinstance(palette, FittedImage) else palette
-    )
-    labels = map_to_palette(
-        counted.image,
-        colors,
-        channel_axis=counted.channel_axis,
-        color_space=counted.color_space,
-        alpha=counted.alpha,
-        dither=dither,
-    )
-    before = counted.image[..., np.newaxis]
-    if counted.channel_axis is not None:
-        before = np.moveaxis(counted.image, counted.channel_axis, -1)
-    finite = np.isfinite(before).all(axis=-1)
-    counts = np.bincount(labels[finite], minlength=len(colors))
-    seen = finite & (before[..., -1] > 0) if counted.alpha else finite
-    first, second = before[seen], colors.reshape(len(colors), -1)[labels[seen]]
-    if counted.alpha:
-        white = white_of(counted.image.dtype)
-        first, second = premultiplied(first, white), premultiplied(second, white)
-    difference = first.astype(np.float64) - second
-    mse = float(np.square(difference).sum()) / max(1, len(difference))
-    return MappedImage(labels, colors, counts, mse)
+    """Label each pixel of a single image with a palette color, and measure the error.
+
+    Where the palette is the one that was fitted to the image, labels and error are
+    those that the fit knows.
+    """
+    layout, image = counted.layout, counted.images[0]
+    fitted = palette if isinstance(palette, FittedImage) else None
+    given = palette.result.palette if isinstance(palette, FittedImage) else palette
+    colors = arguments.checked_palette(given, layout)
+    labels, entries = _labels(counted, colors, fitted, arguments.checked_dither(dither))
+    is_whole = counted.masks[0] is None
+    if fitted is not None and dither is None and is_whole:
+        mse: float | None = fitted.result.mse
+    else:
+        mse = None
+    if entries is not None and counted.counted is not None:
+        pixels = counted.counted.counts.astype(np.float64)
+        if counted.outside is not None:
+            pixels += counted.outside
+        counts = np.bincount(entries, pixels, len(colors)).astype(np.int64)
+        if mse is None:
+            some, others = counted.counted.colors, colors[entries]
+            mse = mean_color_error(some, pixels, others, layout.has_alpha)
+    else:
+        counts, measured = _measured(image, labels, colors, layout.has_alpha)
+        mse = measured if mse is None else mse
+    return MappedImage(labels, colors[:, 0] if layout.is_gray else colors, counts, mse)
+
+
+def label_counted(
+    counted: CountedImage, palette: Array, fitted: FittedImage | None = None
+) -> Labels:
+    """Label each pixel of a single image with a color of a palette (K, C) or (K,).
+
+    Labels that the fit of the palette knows are not searched again.
+    """
+    colors = palette.reshape(len(palette), -1)
+    return _labels(counted, colors, fitted, None)[0]
+
+
+def _labels(
+    counted: CountedImage, palette: Array, fitted: FittedImage | None, dither: Dither
+) -> tuple[Array, Array | None]:
+    """Return the labels of an image, and of its counted colors if these tell them."""
+    layout, image, counts = counted.layout, counted.images[0], counted.counted
+    if counts is None or not is_tabular(layout.dtype, layout.n_channels):
+        return label_image(image, None, palette, layout, dither), None
+    colors = counts.colors
+    if dither is not None:
+        return label_image(image, colors, palette, layout, dither), None
+    entries = np.zeros(len(colors), label_type(len(palette)))
+    unknown = np.ones(len(colors), dtype=bool)
+    if fitted is not None and fitted.labels is not None:
+        unknown = ~is_fitted(counts, layout)
+        entries[~unknown] = fitted.labels
+    if unknown.any():
+        space = space_of(layout, lambda: iter([colors]))
+        centers = centers_of(palette, space)
+        entries[unknown] = label_colors(colors[unknown], centers, space)
+    return paint(image, colors, entries), entries
+
+
+def _measured(
+    image: Array, labels: Labels, palette: Array, has_alpha: bool
+) -> tuple[NDArray[np.int64], float]:
+    """Return the finite pixels (K,) of each color, and the error of what is seen."""
+    counts = np.zeros(len(palette), dtype=np.int64)
+
+    def pairs() -> Iterator[tuple[Array, Array]]:
+        for box in cut_boxes(labels.shape, 8 * image.shape[-1]):
+            pixels, label = image[box].reshape(-1, image.shape[-1]), labels[box].ravel()
+            finite = label[np.isfinite(pixels).all(axis=1)]
+            counts[:] += np.bincount(finite, minlength=len(palette))
+            yield pixels, palette[label]
+
+    mse = mean_squared_error(pairs(), has_alpha)
+    return counts, mse
 
 
 def color_image(
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[Any],
-    image: NDArray[Any],
+    labels: Labels,
+    palette: Array,
+    image: Array,
     *,
     channel_axis: int | None = -1,
     alpha: bool = False,
-) -> NDArray[Any]:
+) -> Array:
     """Return `image` in the colors that `labels` (...) are indices of.
 
     Pixels that are not finite, or fully transparent, stay as they are.
@@ -200,15 +301,7 @@ def color_image(
         pixels, colors = np.moveaxis(image, channel_axis, -1), palette
     colored = color_pixels(labels, colors)
     keep_uncounted(colored, pixels, alpha)
+    colored = colored.astype(image.dtype, copy=False)
     if channel_axis is None:
         return colored[..., 0]
     return move_channels(colored, channel_axis)
-
-
-def psnr_of(counted: CountedImage, mse: float) -> float:
-    """Return the peak signal-to-noise ratio in dB, as `choose_k` defines it."""
-    image = counted.image
-    finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
-    peak = signal_peak(image.dtype, float(finite.min()), float(finite.max()))
-    axis = counted.channel_axis
-    return peak_ratio(mse, peak, 1 if axis is None else image.shape[axis])

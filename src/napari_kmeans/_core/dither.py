@@ -7,16 +7,15 @@ its center.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._core.nearest import nearest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
+from napari_kmeans._core.blocks import cut
+from napari_kmeans._core.nearest import Rivals, label_columns, nearest, prepare_rivals
 
 __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_labels"]
 
@@ -25,8 +24,6 @@ __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_label
 _PARTS = np.array([7, 3, 5, 1]).reshape(4, 1, 1) / 16
 # Rows dithered at once, of several planes where one has fewer.
 _ROWS = 1 << 12
-# Products computed at once: they stay in the cache of a core.
-_BLOCK = 1 << 18
 # Centers whose gaps are measured one by one.
 _SAMPLE = 1 << 10
 # Centers, near the first of a mixture, of which one is its second.
@@ -43,17 +40,14 @@ class Mixtures(NamedTuple):
     """What to mix with the nearest centers of n points, and how much of it."""
 
     # Index (n,) of the second center, the nearest one where there is nothing to mix.
-    second: NDArray[np.intp]
+    second: Indices
     # Part (n,) of the pixels that take it, between 0 and 1/2.
     share: NDArray[np.float32]
 
 
 def diffuse_error(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    labels: NDArray[Any],
-    fixed: NDArray[np.bool_] | None = None,
-) -> NDArray[Any]:
+    points: Array, centers: Floats, labels: Array, fixed: Mask | None = None
+) -> Array:
     """Label pixels with the center nearest to their point plus the error received.
 
     Pixels are labeled row by row, from left to right. What is left of the value of a
@@ -113,8 +107,8 @@ def diffuse_error(
     return result
 
 
-def error_limit(centers: NDArray[np.float64]) -> float:
-    """Give the length to which errors are shortened, for centers (K, C).
+def error_limit(centers: Floats) -> float:
+    """Return the length to which errors are shortened, for centers (K, C).
 
     It is the larger of two lengths. One is half the diagonal of a cube whose edge is
     the widest gap of the palette: the longest edge of its minimum spanning tree, or
@@ -140,9 +134,7 @@ def error_limit(centers: NDArray[np.float64]) -> float:
     return float(np.sqrt(max(gap * centers.shape[1] / 4, middle)))
 
 
-def mix_colors(
-    points: NDArray[Any], centers: NDArray[np.float64], labels: NDArray[Any]
-) -> Mixtures:
+def mix_colors(points: Array, centers: Floats, labels: Array) -> Mixtures:
     """Find the second center whose mixture with the nearest one comes closest.
 
     The share of the second center puts the mixture at the foot of the perpendicular
@@ -182,10 +174,8 @@ def mix_colors(
         partners = np.argpartition(squared, n_partners - 1)[:n_partners]
         partners.sort()
         towards = difference[partners].T[:, :, np.newaxis]
-        step = max(1, _BLOCK // n_partners)
-        for start in range(0, len(group), step):
-            checkpoint()
-            some = group[start : start + step]
+        for block in cut(len(group), 4 * n_partners):
+            some = group[block]
             offset = (points[some] - centers[first]).T
             along = towards[0] * offset[0]
             for direction, column in zip(towards[1:], offset[1:], strict=True):
@@ -203,12 +193,12 @@ def mix_colors(
 
 
 def pick_labels(
-    first: NDArray[Any],
-    second: NDArray[Any],
+    first: Array,
+    second: Array,
     share: NDArray[np.float32],
     origin: tuple[int, int] = (0, 0),
-) -> NDArray[Any]:
-    """Give `second` to as many pixels of each neighborhood as `share` says.
+) -> Array:
+    """Return `second` to as many pixels of each neighborhood as `share` says.
 
     Parameters
     ----------
@@ -239,31 +229,23 @@ def pick_labels(
     return np.where(share > threshold, second, first)
 
 
-def _still(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    labels: NDArray[Any],
-    fixed: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
+def _still(points: Array, centers: Floats, labels: Array, fixed: Mask | None) -> Mask:
     """Find the pixels that keep their label."""
     n_channels = points.shape[-1]
     still = np.zeros(labels.size, bool) if fixed is None else fixed.flatten()
     points, labels = points.reshape(-1, n_channels), labels.reshape(-1)
-    step = max(1, _BLOCK // n_channels)
-    for start in range(0, len(points), step):
-        checkpoint()
-        block = slice(start, start + step)
+    for block in cut(len(points), 4 * n_channels):
         nearest_center = centers.take(labels[block], axis=0, mode="clip")
         still[block] |= (points[block] == nearest_center).all(axis=1)
     return still
 
 
 def _diffuse(
-    points: NDArray[Any],
-    centers: NDArray[np.float64],
-    kept: NDArray[np.intp],
-    labels: NDArray[Any],
-    still: NDArray[np.bool_],
+    points: Array,
+    centers: Floats,
+    kept: Indices,
+    labels: Array,
+    still: Mask,
     limit: float,
 ) -> None:
     """Put labels, among those `kept`, of planes (n, rows, columns, C) into `labels`."""
@@ -271,12 +253,14 @@ def _diffuse(
     point_at, label_at, still_at = _slanted(points), _slanted(labels), _slanted(still)
     has_still = bool(still.any())
     palette = np.ascontiguousarray(centers[kept].T)
-    # |v - c|^2 is |v|^2, the same for every center, plus this times (v, 1).
-    table = np.concatenate((-2 * palette, np.square(palette).sum(axis=0)[np.newaxis]))
+    # A value is a point, and parts of errors that add up to one error at most.
+    ends = np.where(still[..., np.newaxis], 0, points)
+    reach = max(-float(ends.min()), float(ends.max())) + limit
+    rivals = prepare_rivals(centers[kept], reach)
     # Parts (4, C) of the errors of the last three fronts. Rows, of all planes, begin
     # with one that stands for what is above the image.
     passed = np.zeros((3, 4, n_channels, (rows + 1) * n_planes))
-    values = np.ones((n_channels + 1, rows * n_planes))
+    values = np.empty((n_channels, rows * n_planes))
     for front in range(columns + 2 * rows - 2):
         first, end = max(0, (front - columns + 2) // 2), min(rows, front // 2 + 1)
         n = (end - first) * n_planes
@@ -285,7 +269,7 @@ def _diffuse(
         above = slice(first * n_planes, end * n_planes)
         here = slice(above.start + n_planes, above.stop + n_planes)
         last, second_last, now = (passed[(front - i) % 3] for i in (1, 2, 3))
-        value = values[:n_channels, :n]
+        value = values[:, :n]
         point = point_at[front, first:end]
         np.add(point.reshape(n, n_channels).T, last[0, :, here], out=value)
         value += now[3, :, above]
@@ -294,13 +278,7 @@ def _diffuse(
         if has_still:
             held = still_at[front, first:end].reshape(n)
             np.copyto(value, 0, where=held)
-        label = _nearest_labels(values[:, :n], table, palette)
-        error = value - palette.take(label, axis=1)
-        squared = _squared_lengths(error)
-        long = squared > limit * limit
-        if long.any():
-            length = np.sqrt(squared)
-            error *= np.divide(limit, length, out=np.ones(n), where=long)
+        label, error = _label_front(value, rivals, palette, limit)
         target = label_at[front, first:end]
         label = kept.take(label).reshape(target.shape)
         if has_still:
@@ -314,7 +292,24 @@ def _diffuse(
         now[:, :, above.start : here.start] = 0
 
 
-def _slanted(planes: NDArray[Any]) -> NDArray[Any]:
+def _label_front(
+    value: Floats, rivals: Rivals, palette: Floats, limit: float
+) -> tuple[Indices, Floats]:
+    """Index the nearest of palette (C, K) for values (C, n); return limited errors."""
+    n = value.shape[1]
+    label = np.empty(n, dtype=np.intp)
+    for block in cut(n, 4 * palette.size):
+        label[block] = label_columns(value[:, block], rivals)
+    error = value - palette.take(label, axis=1)
+    squared = np.square(error).sum(axis=0)
+    long = squared > limit * limit
+    if long.any():
+        length = np.sqrt(squared)
+        error *= np.divide(limit, length, out=np.ones(n), where=long)
+    return label, error
+
+
+def _slanted(planes: Array) -> Array:
     """View planes (n, rows, columns, ...) as (fronts, rows, n, ...).
 
     Row y of front t is column t - 2 y, and must not be touched where there is none.
@@ -326,44 +321,6 @@ def _slanted(planes: NDArray[Any]) -> NDArray[Any]:
         (columns + 2 * rows - 2, rows, n, *rest),
         (column, row - 2 * column, plane, *others),
     )
-
-
-def _nearest_labels(
-    values: NDArray[np.float64],
-    table: NDArray[np.float64],
-    palette: NDArray[np.float64],
-) -> NDArray[np.intp]:
-    """Index the nearest of palette (C, K) for values (C + 1, n), the last all ones."""
-    n_rows, k = table.shape
-    n = values.shape[1]
-    step = max(1, _BLOCK // table.size)
-    if n > step:
-        blocks = [values[:, i : i + step] for i in range(0, n, step)]
-        return np.concatenate([_nearest_labels(v, table, palette) for v in blocks])
-    checkpoint()
-    score = values.T @ table
-    labels: NDArray[np.intp] = score.argmin(axis=1)
-    # More than four times what rounding adds to a score, or to a distance.
-    reach = max(float(values.max()), -float(values.min()))
-    slack = (n_rows + 1) * 2.0**-49 * (n_rows * reach**2 + float(table[-1].max()))
-    least = score.take(labels + np.arange(0, n * k, k))
-    least += slack
-    close = score <= least[:, np.newaxis]
-    if np.count_nonzero(close) > n:
-        pixel, rival = close.nonzero()
-        distance = _squared_lengths(values[:-1, pixel] - palette[:, rival])
-        # Stable, so that of the nearest rivals of a pixel the lowest comes first.
-        order = np.lexsort((distance, pixel))
-        labels = rival[order[np.searchsorted(pixel, np.arange(n))]]
-    return labels
-
-
-def _squared_lengths(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add up the squares of columns (C, n), one channel after the other."""
-    total: NDArray[np.float64] = np.square(columns[0])
-    for column in columns[1:]:
-        total += np.square(column)
-    return total
 
 
 @cache

@@ -1,45 +1,57 @@
-"""From a sample of pixels to a palette."""
+"""From pixels to a palette: start, iterate, round and sort.
+
+`fit_palette` is the way of one fit. A start comes from `search`, from draws (`starts`),
+from the optimum of one channel (`one_channel`) or from the caller; Lloyd's algorithm
+(`lloyd`) moves it; the centers are rounded to distinct colors, and sorted from dark to
+light. `fit_curve` fits one number of colors after the other. How many colors reach a
+quality is left to `fewest`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.color_counts import ColorCounts
+from napari_kmeans._core.arrays import Array, Floats, Indices
+from napari_kmeans._core.cells import Partition
+from napari_kmeans._core.color_counts import ColorCounts, trusted_counts
 from napari_kmeans._core.lloyd import Fit, cluster_means, lloyd
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.one_channel import MAX_OPTIMUM, optimal_centers
-from napari_kmeans._core.pixels import counted_source
-from napari_kmeans._core.points import frame_of, to_points
-from napari_kmeans._core.search import kmeans_plus_plus, random_pixels, searched_centers
+from napari_kmeans._core.pixels import (
+    CountedImage,
+    FittedPixels,
+    Measure,
+    fitted_pixels,
+    seen_colors,
+    unseen_color,
+    weighted_points,
+)
+from napari_kmeans._core.quality import mean_color_error, mean_squared_error
+from napari_kmeans._core.search import searched_centers
 from napari_kmeans._core.spaces import (
+    Layout,
     centers_of,
     colors_of,
-    errors_in_units,
+    frame_of,
     points_of,
     shown_centers,
     squared_units,
+    to_points,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from numpy.typing import NDArray
-
-    from napari_kmeans._core.arguments import Layout
-    from napari_kmeans._core.cells import Partition
-    from napari_kmeans._core.pixels import Measure
-    from napari_kmeans._core.sample import FittedPixels, Sample
+from napari_kmeans._core.starts import kmeans_plus_plus, random_pixels
 
 __all__ = [
+    "Callback",
     "FitOptions",
+    "FittedImage",
     "IterationState",
-    "Model",
+    "PaletteResult",
     "fit_curve",
-    "fit_fewest",
     "fit_palette",
 ]
 
@@ -49,13 +61,11 @@ _EFFORT = 10
 _SEARCHES = ("auto", "thorough")
 # Iterations that two starts are compared by.
 _TRIED = 10
-# Most times more colors that are tried next.
-_LEAP = 8
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class IterationState:
-    """What a callback is told after an iteration.
+    """The state of a fit after an iteration, as a callback gets it.
 
     Parameters
     ----------
@@ -72,7 +82,47 @@ class IterationState:
 
     n_iter: int
     mse: float
-    centers: NDArray[np.float64]
+    centers: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class PaletteResult:
+    """A fitted palette.
+
+    Parameters
+    ----------
+    palette : (K, C) or (K,) ndarray
+        Distinct colors in the dtype of the image, from dark to light.
+    counts : (K,) ndarray of int64
+        Number of fitted pixels whose nearest color each entry is. Pixels that are not
+        finite, or fully transparent, are not fitted.
+    mse : float
+        Squared distance of the fitted pixels to their palette colors, summed over
+        channels, mean over pixels, in squared units of the image, whatever the color
+        space. With alpha, that of premultiplied colors.
+    n_iter : int
+        Lloyd iterations that were made.
+    converged : bool
+        Whether the iterations ended because no label changed.
+    """
+
+    palette: Array
+    counts: NDArray[np.int64]
+    mse: float
+    n_iter: int
+    converged: bool
+
+    def __repr__(self) -> str:
+        """Return the size and dtype of the palette, not all of its colors."""
+        shape = " x ".join(str(length) for length in self.palette.shape)
+        return (
+            f"PaletteResult(palette={shape} {self.palette.dtype}, "
+            f"counts={self.counts.sum()} pixels, mse={self.mse:.6g}, "
+            f"n_iter={self.n_iter}, converged={self.converged})"
+        )
+
+
+Callback: TypeAlias = Callable[[IterationState], object]
 
 
 class FitOptions(NamedTuple):
@@ -81,141 +131,87 @@ class FitOptions(NamedTuple):
     k: int
     iters: int
     # Name of a start, or colors (k, C).
-    init: str | NDArray[Any]
+    init: str | Array
     rng: np.random.Generator
-    callback: Callable[[IterationState], object] | None
+    callback: Callback | None
     # Colors (m, C) that the palette must have, m <= k.
-    fixed: NDArray[Any]
+    fixed: Array
 
 
-class Model(NamedTuple):
-    """A fitted palette, from dark to light, and how it fits."""
+class FittedImage(NamedTuple):
+    """A fitted palette, and what the fit knows of it beyond that."""
 
-    palette: NDArray[Any]
-    counts: NDArray[np.int64]
-    # In squared units of the image.
-    mse: float
-    n_iter: int
-    converged: bool
-    # Entry of each counted color, if colors were counted and fitted; else of no use.
-    labels: NDArray[Any] | None
+    result: PaletteResult
+    # Entry of each fitted color, where colors were counted.
+    labels: Array | None = None
     # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
     # None if the palette has every color.
-    centers: NDArray[np.float64] | None
-
-
-class _Trial(NamedTuple):
-    """A fit of `k` colors, and the logarithm of its error over the wanted one."""
-
-    k: int
-    model: Model
-    excess: float
+    centers: Floats | None = None
 
 
 def fit_palette(
-    sample: Sample, options: FitOptions, fewer: NDArray[np.float64] | None = None
-) -> Model:
-    """Fit at most `options.k` colors to a sample; a search may begin with fewer."""
-    pixels, k, is_rgb = sample.fitted, options.k, _is_rgb(sample.layout)
-    fixed = _required(sample, options)
+    image: CountedImage,
+    options: FitOptions,
+    pixels: FittedPixels | None,
+    fewer: Floats | None = None,
+) -> FittedImage:
+    """Fit at most `options.k` colors to the `fitted_pixels` of an image.
+
+    A search may begin with `fewer` centers.
+    """
+    layout, k = image.layout, options.k
+    fixed = _required(image, options, has_seen=pixels is not None)
     if pixels is None:
-        return _lossless(ColorCounts(fixed[:0], np.zeros(0, np.int64)), fixed, is_rgb)
+        nothing = trusted_counts(fixed[:0], np.zeros(0, np.int64))
+        return _lossless(nothing, fixed, layout)
     if pixels.counted is not None and len(pixels.counted.colors) <= k:
-        everything = _lossless(pixels.counted, fixed, is_rgb)
-        if len(everything.palette) <= k:
+        everything = _lossless(pixels.counted, fixed, layout)
+        if len(everything.result.palette) <= k:
             return everything
-    source, pinned = pixels.source, centers_of(fixed, pixels.space)
+    pinned = centers_of(fixed, pixels.space)
     if isinstance(options.init, str):
         start = _start_beside(pinned, pixels, options, fewer)
     else:
         start = centers_of(options.init, pixels.space)
     fit = lloyd(
-        source.partition,
-        source.worst,
+        pixels.points,
         _pinned(start, pinned, k),
         options.iters,
         _reporter(options.callback, pixels),
         len(pinned),
     )
-    return _rounded(fit, pixels, fixed, is_rgb, k if options.iters > 0 else 1)
+    return _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
 
 
-def fit_curve(sample: Sample, options: FitOptions, ks: list[int]) -> list[float]:
-    """Give the error for each of ascending `ks`, each fit starting from the last."""
+def fit_curve(image: CountedImage, options: FitOptions, ks: list[int]) -> list[float]:
+    """Return the error for each of ascending `ks`, each fit starting from the last."""
+    pixels = fitted_pixels(image)
     errors = []
     centers = None
     for k in ks:
-        model = fit_palette(sample, options._replace(k=k), centers)
-        centers = model.centers
-        errors.append(model.mse)
+        fitted = fit_palette(image, options._replace(k=k), pixels, centers)
+        centers = fitted.centers
+        errors.append(fitted.result.mse)
     return errors
 
 
-def fit_fewest(
-    sample: Sample, options: FitOptions, most: float, max_k: int
-) -> Model | None:
-    """Fit `options.k` colors or more, of an error of at most `most`; one less has more.
+def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Array:
+    """Return the fixed colors, and that of what is fully transparent if it has room.
 
-    None if `max_k` colors have more. Errors fall about as a power of the number of
-    colors: a line through the logarithms of two fits tells the next number, and the
-    middle of the range does where it was a poor guide.
+    It has room if it leaves a place for what is seen.
     """
-
-    def tried(k: int) -> _Trial:
-        model = fit_palette(sample, options._replace(k=k))
-        return _Trial(k, model, _log(model.mse) - _log(most))
-
-    few, many = None, tried(options.k)
-    while many.model.mse > most:
-        if many.k == max_k:
-            return None
-        k = _LEAP * many.k if few is None else math.ceil(_crossing(few, many))
-        # Fits too close to each other would tell more of chance than of the slope.
-        k = max(k, many.k + 1 + many.k // 64)
-        few, many = many, tried(min(k, max_k))
-    in_a_row = 0  # Trials that were enough, or if negative, too few.
-    while few is not None and many.k - few.k > 1:
-        k = (few.k + many.k) // 2
-        if abs(in_a_row) < 2:
-            k = round(_crossing(few, many))
-        trial = tried(min(max(k, few.k + 1), many.k - 1))
-        if trial.model.mse > most:
-            few, in_a_row = trial, min(in_a_row, 0) - 1
-        else:
-            many, in_a_row = trial, max(in_a_row, 0) + 1
-    return many.model
-
-
-def _crossing(few: _Trial, many: _Trial) -> float:
-    """Give the number of colors, within a leap, where a line meets the wanted error."""
-    slope = (few.excess - many.excess) / math.log(many.k / few.k)
-    leap = math.log(_LEAP * many.k / few.k)
-    return few.k * math.exp(min(few.excess / slope, leap) if slope > 0 else leap)
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
-
-
-def _required(sample: Sample, options: FitOptions) -> NDArray[Any]:
-    """Give the fixed colors, and that of what is fully transparent if it has room.
-
-    It has if it leaves a place for what is seen.
-    """
-    fixed, unseen = options.fixed, sample.unseen
-    if sample.layout.has_alpha and (fixed[:, -1] <= 0).any():
+    fixed = options.fixed
+    if image.layout.has_alpha and (fixed[:, -1] <= 0).any():
         return fixed
-    n_taken = len(fixed) + len(unseen) + (sample.fitted is not None)
+    unseen = unseen_color(image)
+    n_taken = len(fixed) + len(unseen) + has_seen
     return np.concatenate((fixed, unseen)) if n_taken <= options.k else fixed
 
 
 def _start_beside(
-    pinned: NDArray[np.float64],
-    pixels: FittedPixels,
-    options: FitOptions,
-    fewer: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    """Give at most k initial centers, the first of them pinned (m, D)."""
+    pinned: Floats, pixels: FittedPixels, options: FitOptions, fewer: Floats | None
+) -> Floats:
+    """Return at most k initial centers, the first of them pinned (m, D)."""
     k, m = options.k, len(pinned)
     if m == k:
         return pinned
@@ -223,24 +219,18 @@ def _start_beside(
     if m == 0 or fewer is not None or options.init not in _SEARCHES:
         return beside
     # Some of these may be of no use beside pinned ones, and of k centers those that
-    # give way to pinned ones may be missed: what is better, fewer points tell.
+    # give way to pinned ones may be missed: a few points show which start is better.
     start = _pinned(_start(pixels, options, k), pinned, k)
-    few = counted_source(*pixels.source.coarse(k, 1 << 12), 0)
-    fits = [
-        lloyd(few.partition, few.worst, centers, _TRIED, None, m)
-        for centers in (beside, start)
-    ]
+    few = weighted_points(*pixels.points.coarse(k, 1 << 12), 0)
+    fits = [lloyd(few, centers, _TRIED, None, m) for centers in (beside, start)]
     return min(fits, key=lambda fit: few.measure(fit.centers).mse).centers
 
 
 def _start(
-    pixels: FittedPixels,
-    options: FitOptions,
-    k: int,
-    fewer: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
-    """Give k initial centers, or those of all colors if these are fewer."""
-    counted, _, space, source = pixels
+    pixels: FittedPixels, options: FitOptions, k: int, fewer: Floats | None = None
+) -> Floats:
+    """Return k initial centers, or those of all colors if these are fewer."""
+    counted, space, points = pixels
     init = options.init
     if counted is not None and len(counted.colors) <= k:
         return centers_of(counted.colors, space)
@@ -252,34 +242,32 @@ def _start(
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
         # Enough points for each center, and few enough for many rounds.
         m = max(min(1 << 10, (1 << 16) // k), 80) * k
-        centers = searched_centers(*source.coarse(k, m), k, 1, fewer)
+        centers = searched_centers(*points.coarse(k, m), k, 1, fewer)
         if init == "auto":
             return centers
-        finer = searched_centers(*source.coarse(k, 1 << 16), k, _EFFORT)
-        fits = [lloyd(source.partition, source.worst, c, 100) for c in (centers, finer)]
-        return min(fits, key=lambda fit: source.measure(fit.centers).mse).centers
+        finer = searched_centers(*points.coarse(k, 1 << 16), k, _EFFORT)
+        fits = [lloyd(points, start, 100) for start in (centers, finer)]
+        return min(fits, key=lambda fit: points.measure(fit.centers).mse).centers
     if counted is None:
-        points, counts = source.coarse(k, 0)
+        drawn, counts = points.coarse(k, 0)
     else:
-        points, counts = points_of(counted.colors, space), counted.counts
+        drawn, counts = points_of(counted.colors, space), counted.counts
     if init == "random":
         chosen = random_pixels(counts.astype(np.int64), k, options.rng)
     else:
         weights = counts.astype(np.float64)
-        chosen = kmeans_plus_plus(points, weights, min(k, len(points)), options.rng)
-    return points[chosen].astype(np.float64)
+        chosen = kmeans_plus_plus(drawn, weights, min(k, len(drawn)), options.rng)
+    return drawn[chosen].astype(np.float64)
 
 
-def _is_small_line(colors: NDArray[Any], k: int) -> bool:
+def _is_small_line(colors: Array, k: int) -> bool:
     """Whether colors (n, C) of one channel are few enough to find their optimum."""
     n, n_channels = colors.shape
     return bool(n_channels == 1 and n <= 1 << 16 and n * k <= MAX_OPTIMUM)
 
 
-def _pinned(
-    start: NDArray[np.float64], pinned: NDArray[np.float64], k: int
-) -> NDArray[np.float64]:
-    """Give k centers at most: those pinned, and others that are not nearest to them."""
+def _pinned(start: Floats, pinned: Floats, k: int) -> Floats:
+    """Return at most k centers: those pinned, and others not nearest to them."""
     for center in pinned:
         if len(start) + len(pinned) <= k:
             break
@@ -289,80 +277,79 @@ def _pinned(
 
 
 def _rounded(
-    fit: Fit, pixels: FittedPixels, fixed: NDArray[Any], is_rgb: bool, least: int
-) -> Model:
+    fit: Fit, image: CountedImage, pixels: FittedPixels, fixed: Array, least: int
+) -> FittedImage:
     """Round centers, of which the first are fixed, to a palette of distinct colors.
 
     At least `least` of them are fixed or used, if there are so many colors.
     """
-    _, _, space, source = pixels
-    colors = np.concatenate((fixed, colors_of(fit.centers[len(fixed) :], space)))
+    space, points, n_fixed = pixels.space, pixels.points, len(fixed)
+    colors = np.concatenate((fixed, colors_of(fit.centers[n_fixed:], space)))
     error = np.inf
     while True:
         palette, first = np.unique(colors, axis=0, return_index=True)
-        order = _dark_to_light(palette, is_rgb)
-        palette, is_fixed = palette[order], first[order] < len(fixed)
+        order = _dark_to_light(palette, space.layout)
+        palette, is_fixed = palette[order], first[order] < n_fixed
         centers = centers_of(palette, space)
-        measure = source.measure(centers)
+        measure = points.measure(centers)
         stays = is_fixed | (measure.counts > 0)
         n_missing = least - int(np.count_nonzero(stays))
         if n_missing <= 0 or not 0 < measure.mse < error:
             break
-        # Colors that no pixel is nearest to make room for those of the largest error,
-        # which then have none.
+        # Replace unused colors by the colors with the largest error.
         error = measure.mse
-        worst = colors_of(source.worst(centers, n_missing), space)
+        worst = colors_of(points.worst(centers, n_missing), space)
         colors = np.concatenate((fixed, palette[stays & ~is_fixed], worst))
-    mse = _mse_in_units(measure, palette, pixels)
-    labels, counts, _ = measure
+    mse = _mse_in_units(measure, palette, pixels, image)
+    labels: Array | None = measure.labels
+    counts = measure.counts
     if n_missing > 0:
         # More colors would not lower the error that squares can tell.
         palette, counts = palette[stays], counts[stays]
         labels = None if labels is None else (np.cumsum(stays) - 1)[labels]
-    moved = fit.centers[len(fixed) :]
-    return Model(palette, counts, mse, fit.n_iter, fit.converged, labels, moved)
+    shown = palette[:, 0] if space.layout.is_gray else palette
+    result = PaletteResult(shown, counts, mse, fit.n_iter, fit.converged)
+    known = None if pixels.counted is None else labels
+    return FittedImage(result, known, fit.centers[n_fixed:])
 
 
 def _mse_in_units(
-    measure: Measure, palette: NDArray[Any], pixels: FittedPixels
+    measure: Measure, palette: Array, pixels: FittedPixels, image: CountedImage
 ) -> float:
-    """Give the mean squared distance to the palette in units of the image."""
-    counted, blocks, space, _ = pixels
+    """Return the mean squared distance to the palette in units of the image."""
+    counted, space, _ = pixels
+    has_alpha = space.layout.has_alpha
     if space.gamut is None:
         return squared_units(measure.mse, space)
-    batches: Iterable[tuple[NDArray[Any], Any, Any]]
-    if counted is not None:
-        batches = [(counted.colors, counted.counts, measure.labels)]
-    else:
-        centers = centers_of(palette, space)
-        batches = (
-            (block, 1, nearest(points_of(block, space), centers)[0])
-            for block in blocks()
-        )
-    total = 0.0
-    for colors, counts, labels in batches:
-        total += float((errors_in_units(colors, palette[labels], space) * counts).sum())
-    return total / float(measure.counts.sum())
+    if counted is not None and measure.labels is not None:
+        others = palette[measure.labels]
+        return mean_color_error(counted.colors, counted.counts, others, has_alpha)
+    centers = centers_of(palette, space)
+    pairs = (
+        (block, palette[nearest(points_of(block, space), centers)[0]])
+        for block in seen_colors(image)
+    )
+    return mean_squared_error(pairs, has_alpha)
 
 
-def _lossless(counted: ColorCounts, fixed: NDArray[Any], is_rgb: bool) -> Model:
-    """Give the palette of all colors that were counted, and of the fixed ones."""
+def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage:
+    """Return the palette of all colors that were counted, and of the fixed ones."""
     palette, entry = np.unique(
         np.concatenate((counted.colors, fixed)), axis=0, return_inverse=True
     )
-    order = _dark_to_light(palette, is_rgb)
+    order = _dark_to_light(palette, layout)
+    palette, entry = palette[order], np.argsort(order)[entry.reshape(-1)]
+    labels = entry[: len(counted.colors)]
     totals = np.zeros(len(palette), dtype=np.int64)
-    totals[entry.reshape(-1)[: len(counted.colors)]] = counted.counts
-    return Model(palette[order], totals[order], 0.0, 0, True, None, None)
+    totals[labels] = counted.counts
+    shown = palette[:, 0] if layout.is_gray else palette
+    return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
 
 
-def _is_rgb(layout: Layout) -> bool:
-    return not layout.is_gray and layout.n_channels == 3
-
-
-def _dark_to_light(palette: NDArray[Any], is_rgb: bool) -> NDArray[np.intp]:
+def _dark_to_light(palette: Array, layout: Layout) -> Indices:
     """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
-    columns = to_points(palette, frame_of(palette)).T.astype(np.float64)
+    columns = to_points(palette, frame_of([palette])).T.astype(np.float64)
+    is_rgb = not layout.is_gray and layout.n_channels == 3
     # Whole numbers, so that lumas of integers are equal exactly if they are.
     factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * len(columns)
     luma = np.zeros(len(palette))
@@ -372,27 +359,25 @@ def _dark_to_light(palette: NDArray[Any], is_rgb: bool) -> NDArray[np.intp]:
 
 
 def _reporter(
-    callback: Callable[[IterationState], object] | None, pixels: FittedPixels
-) -> Callable[[int, Partition, NDArray[np.float64]], None] | None:
-    """Turn what an iteration finds into what `callback` is told."""
+    callback: Callback | None, pixels: FittedPixels
+) -> Callable[[int, Partition, Floats], None] | None:
+    """Return what tells `callback` of an iteration."""
     if callback is None:
         return None
-    source, space = pixels.source, pixels.space
-    everything = source.partition(np.zeros((1, len(space.frame.origin))))
+    points, space = pixels.points, pixels.space
+    everything = points.partition(np.zeros((1, len(space.frame.origin))))
     middle = everything.sums / everything.weights[0]
-    variance = source.measure(middle).mse
+    variance = points.measure(middle).mse
 
-    def report(n_iter: int, parts: Partition, centers: NDArray[np.float64]) -> None:
+    def report(n_iter: int, parts: Partition, centers: Floats) -> None:
         # Steiner: the squares about any point are those about the mean, and that of
         # its distance to the mean. Only fixed centers are not the means.
         means = cluster_means(parts, centers)
         saved = np.square(means - middle) - np.square(means - centers)
         weighted = float((parts.weights * saved.sum(axis=1)).sum())
         mse = variance - weighted / float(everything.weights[0])
-        callback(
-            IterationState(
-                n_iter, squared_units(mse, space), shown_centers(centers, space)
-            )
-        )
+        shown = shown_centers(centers, space)
+        shown = shown[:, 0] if space.layout.is_gray else shown
+        callback(IterationState(n_iter, squared_units(mse, space), shown))
 
     return report

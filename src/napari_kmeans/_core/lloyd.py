@@ -1,17 +1,19 @@
-"""Lloyd's algorithm."""
+"""Lloyd's algorithm: move each center to the mean of the points nearest to it.
+
+`lloyd` is the loop. What it asks of the points, it asks the Protocol `Points` of
+`pixels` for.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from napari_kmeans._core.cells import Partition
+from napari_kmeans._core.arrays import Floats
+from napari_kmeans._core.cells import Partition
+from napari_kmeans._core.pixels import Points
 
 __all__ = ["Fit", "cluster_means", "lloyd"]
 
@@ -19,36 +21,33 @@ __all__ = ["Fit", "cluster_means", "lloyd"]
 class Fit(NamedTuple):
     """Centers (k, C) after `n_iter` iterations, and whether they had come to rest."""
 
-    centers: NDArray[np.float64]
+    centers: Floats
     n_iter: int
     converged: bool
 
 
 def lloyd(
-    partition: Callable[[NDArray[np.float64]], Partition],
-    worst: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
-    centers: NDArray[np.float64],
+    points: Points,
+    centers: Floats,
     iters: int,
-    report: Callable[[int, Partition, NDArray[np.float64]], None] | None = None,
+    report: Callable[[int, Partition, Floats], None] | None = None,
     n_fixed: int = 0,
 ) -> Fit:
     """Move centers (k, C) to the means of the points they own, `iters` times.
 
-    `partition(centers)` gives the weights and sums of the points nearest to each
-    center. A center that owns none moves to one of `worst(centers, m)`: up to m
-    distinct points of the largest weighted squared error, largest first. Neither step
-    can raise the error. The first `n_fixed` centers stay where they are.
-    `report(n_iter, parts, centers)`, if any, is called after each iteration; a
+    A center that owns none moves to one of the points of the largest weighted squared
+    error. Neither step can raise the error. The first `n_fixed` centers stay where they
+    are. `report(n_iter, parts, centers)`, if any, is called after each iteration; a
     StopIteration raised by it ends the fit.
     """
     for n_iter in range(1, iters + 1):
-        parts = partition(centers)
+        parts = points.partition(centers)
         moved = cluster_means(parts, centers)
         moved[:n_fixed] = centers[:n_fixed]
         empty = n_fixed + np.flatnonzero(parts.weights[n_fixed:] == 0)
         if empty.size:
-            points = worst(moved, empty.size)
-            moved[empty[: len(points)]] = points
+            worst = points.worst(moved, empty.size)
+            moved[empty[: len(worst)]] = worst
         # Centers stay where they are exactly when no label has changed.
         if np.array_equal(moved, centers):
             return Fit(centers, n_iter - 1, converged=True)
@@ -62,10 +61,8 @@ def lloyd(
     return Fit(centers, iters, converged=False)
 
 
-def cluster_means(
-    parts: Partition, centers: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Give the mean of each cluster; an empty one keeps its center."""
+def cluster_means(parts: Partition, centers: Floats) -> Floats:
+    """Return the mean of each cluster; an empty one keeps its center."""
     means = centers.copy()
     weights = parts.weights[:, np.newaxis]
     np.divide(parts.sums, weights, out=means, where=weights > 0)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
+from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.blocks import checkpoint
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["MAX_OPTIMUM", "optimal_centers"]
 
@@ -17,10 +14,8 @@ __all__ = ["MAX_OPTIMUM", "optimal_centers"]
 MAX_OPTIMUM = 1 << 26
 
 
-def optimal_centers(
-    values: NDArray[Any], weights: NDArray[np.float64], k: int
-) -> NDArray[np.float64]:
-    """Give the k centers (k,) of least squared error of ascending values (n,).
+def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
+    """Return the k centers (k,) of least squared error of ascending values (n,).
 
     n is more than k and at most 65536. Clusters are intervals, so dynamic programming
     finds the optimum (Wang and Song, The R Journal 3(2):29, 2011): the best k clusters
@@ -47,13 +42,9 @@ def optimal_centers(
 
 
 def _add_cluster(
-    saved: NDArray[np.float64],
-    total: NDArray[np.float64],
-    moment: NDArray[np.float64],
-    layer: int,
-    starts: NDArray[np.uint16],
-) -> NDArray[np.float64]:
-    """Give what one more cluster saves for the first i values, and where it starts."""
+    saved: Floats, total: Floats, moment: Floats, layer: int, starts: NDArray[np.uint16]
+) -> Floats:
+    """Return what one more cluster saves for the first i values; note its starts."""
     n = len(saved) - 1
     better = np.full(n + 1, -np.inf)
     # Rows layer + 1 to n, each with a cluster of at least one value in each layer.
@@ -84,7 +75,7 @@ def _add_cluster(
     return better
 
 
-def _ranges(first: NDArray[np.intp], size: NDArray[np.intp]) -> NDArray[np.intp]:
+def _ranges(first: Indices, size: Indices) -> Indices:
     """Concatenate the ranges from first[i] to first[i] + size[i]."""
     ends = np.cumsum(size)
     ranges = np.arange(ends[-1] if len(ends) else 0)

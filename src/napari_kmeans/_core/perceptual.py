@@ -10,21 +10,19 @@ function.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.arrays import Array, Floats
+from napari_kmeans._core.blocks import cut
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    ColorSpace: TypeAlias = Literal["lab", "oklab"]
+ColorSpace: TypeAlias = Literal["lab", "oklab"]
 
 __all__ = ["Gamut", "from_space", "gamut_between", "is_convertible", "to_space"]
 
-# Colors converted at once: they stay in the cache of a core.
-_BLOCK = 1 << 13
+# Bytes per color of all that a conversion makes on its way.
+_COLOR_BYTES = 128
 # Beyond this, more than any float32, powers would overflow.
 _LARGEST = 1e40
 # Where the straight part of sRGB ends, IEC 61966-2-1, encoded.
@@ -63,23 +61,20 @@ def is_convertible(dtype: np.dtype[Any], n_channels: int) -> bool:
     return n_channels == 3 and (is_short or dtype.kind == "f")
 
 
-def gamut_between(low: NDArray[Any], high: NDArray[Any]) -> Gamut:
-    """Give the gamut of an image whose channels run from `low` (3,) to `high` (3,).
+def gamut_between(dtype: np.dtype[Any], ends: Array | None) -> Gamut:
+    """Return the gamut of an image of a convertible dtype.
 
-    It holds all integers of the dtype, or the floats from black, or the least value
-    of the image if that is less, to white, or its largest if that is more. The dtype
-    is convertible.
+    It holds all integers of the dtype; or the floats from black, or the least value
+    of the image if that is less, to white, or its largest if that is more. The least
+    and largest values of a float image are its `ends`.
     """
-    dtype = low.dtype.newbyteorder("=")
-    if dtype.kind == "u":
+    if ends is None:
         largest = float(np.iinfo(dtype).max)
         return Gamut(dtype, 0.0, largest, largest)
-    return Gamut(dtype, min(0.0, float(low.min())), max(1.0, float(high.max())), 1.0)
+    return Gamut(dtype, min(0.0, float(ends.min())), max(1.0, float(ends.max())), 1.0)
 
 
-def to_space(
-    colors: NDArray[Any], color_space: ColorSpace, gamut: Gamut
-) -> NDArray[np.float64]:
+def to_space(colors: Array, color_space: ColorSpace, gamut: Gamut) -> Floats:
     """Turn finite colors (n, 3) of any dtype, in the units of `gamut`, into points.
 
     A color has the same point, to the bit, wherever it stands. Values over 1e40 count
@@ -87,9 +82,7 @@ def to_space(
     """
     to_points = _lab_of_linear if color_space == "lab" else _oklab_of_linear
     points = np.empty((len(colors), 3))
-    for start in range(0, len(colors), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    for block in cut(len(colors), _COLOR_BYTES):
         columns = np.ascontiguousarray(colors[block].T)
         if colors.dtype.kind == "u" and colors.dtype.itemsize <= 2:
             table = _linear_table(1 << 8 * colors.dtype.itemsize, gamut.white)
@@ -100,15 +93,11 @@ def to_space(
     return points
 
 
-def from_space(
-    points: NDArray[np.float64], color_space: ColorSpace, gamut: Gamut
-) -> NDArray[Any]:
+def from_space(points: Floats, color_space: ColorSpace, gamut: Gamut) -> Array:
     """Turn points (n, 3) into the nearest colors of `gamut`, channel by channel."""
     to_linear = _linear_of_lab if color_space == "lab" else _linear_of_oklab
     colors = np.empty((len(points), 3), gamut.dtype)
-    for start in range(0, len(points), _BLOCK):
-        checkpoint()
-        block = slice(start, start + _BLOCK)
+    for block in cut(len(points), _COLOR_BYTES):
         values = _encoded(to_linear(np.ascontiguousarray(points[block].T)))
         values *= gamut.white
         if gamut.dtype.kind == "u":
@@ -117,14 +106,14 @@ def from_space(
     return colors
 
 
-def _linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear(values: Floats) -> Floats:
     """Decode sRGB to linear light."""
     size = np.minimum(np.abs(values), _LARGEST)
     curve = np.power((size + 0.055) / 1.055, 2.4)
     return np.copysign(np.where(size > _STRAIGHT, curve, size / 12.92), values)
 
 
-def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _encoded(linear: Floats) -> Floats:
     """Encode linear light as sRGB."""
     size = np.abs(linear)
     curve = 1.055 * np.power(size, 1 / 2.4) - 0.055
@@ -133,28 +122,28 @@ def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.cache
-def _linear_table(n: int, white: float) -> NDArray[np.float64]:
+def _linear_table(n: int, white: float) -> Floats:
     """Decode the whole numbers below `n`."""
     return _linear(np.arange(n) / white)
 
 
-def _oklab_of_linear(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _oklab_of_linear(linear: Floats) -> Floats:
     return _mixed(_OKLAB_OF_ROOTS, np.cbrt(_mixed(_CONES_OF_RGB, linear)))
 
 
-def _linear_of_oklab(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear_of_oklab(columns: Floats) -> Floats:
     # The published inverses are rounded; those of the matrices invert them.
     roots = _mixed(np.linalg.inv(_OKLAB_OF_ROOTS), columns)
     return _mixed(np.linalg.inv(_CONES_OF_RGB), roots**3)
 
 
-def _lab_of_linear(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lab_of_linear(linear: Floats) -> Floats:
     from skimage.color import xyz2lab
 
     return np.asarray(xyz2lab(_mixed(_xyz_of_rgb(), linear), channel_axis=0))
 
 
-def _linear_of_lab(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear_of_lab(columns: Floats) -> Floats:
     """Invert `xyz2lab` everywhere, where `lab2xyz` of scikit-image clips Z."""
     lightness, a, b = columns
     y = (lightness + 16) / 116
@@ -164,14 +153,14 @@ def _linear_of_lab(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     return _mixed(np.linalg.inv(_xyz_of_rgb()), relative * _WHITE[:, np.newaxis])
 
 
-def _xyz_of_rgb() -> NDArray[np.float64]:
-    """Give the matrix of scikit-image: the XYZ of red, green and blue in columns."""
+def _xyz_of_rgb() -> Floats:
+    """Return the matrix of scikit-image: the XYZ of red, green and blue in columns."""
     from skimage.color import rgb2xyz
 
     return np.asarray(rgb2xyz(np.eye(3)).T)
 
 
-def _mixed(matrix: NDArray[Any], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mixed(matrix: Array, columns: Floats) -> Floats:
     """Multiply (3, 3) by (3, n), each column alike, which BLAS does not promise."""
     x, y, z = columns
     return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])

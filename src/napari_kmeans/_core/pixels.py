@@ -1,12 +1,24 @@
-"""The points of an image behind one face: counted colors, or blocks of pixels."""
+"""The pixels that a palette is fitted to, as points in few or in many blocks.
+
+`CountedImage` is what one count found in an image; it is handed on from the fit to the
+map. `fitted_pixels` turns it into `FittedPixels`, on which k-means works. Their points
+are `PointsInCells`, where colors were counted or pixels are few, or `PointsInBlocks`,
+read again and again, where there are too many colors to count. Both serve the Protocol
+`Points`: what Lloyd's algorithm and the searches for a start ask for.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
+from napari_kmeans._core.blocks import checkpoint, cut
 from napari_kmeans._core.cells import (
     MAX_CELL_CHANNELS,
     Partition,
@@ -15,23 +27,36 @@ from napari_kmeans._core.cells import (
     label_sorted,
     partition_cells,
 )
+from napari_kmeans._core.color_counts import (
+    ColorCounts,
+    count_pixels,
+    is_tabular,
+    masked_blocks,
+    trusted_counts,
+)
 from napari_kmeans._core.nearest import nearest, squared_distances
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-
-    Blocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]]
-
+from napari_kmeans._core.quality import are_seen
+from napari_kmeans._core.spaces import Layout, Space, points_of, space_of, whole_bits
 
 __all__ = [
+    "CountedImage",
+    "FittedPixels",
     "Measure",
-    "PointSource",
-    "counted_source",
-    "pixel_source",
+    "Points",
+    "PointsInBlocks",
+    "PointsInCells",
+    "count_images",
+    "fitted_pixels",
+    "is_fitted",
+    "seen_colors",
+    "unseen_color",
+    "weighted_points",
 ]
 
+# Fully transparent pixels whose colors are told apart, where colors are not counted.
+_MOST_UNSEEN = 1 << 20
+# Pixels that are sorted into cells where their colors are not counted.
+_MOST_IN_CELLS = 1 << 22
 # Integers are summed in digits of this many bits, exactly for up to 2^31 pixels.
 _DIGIT = 22
 # Shares of the pixels that lie below and above the coarse grid in a channel, so that
@@ -39,99 +64,289 @@ _DIGIT = 22
 _TAIL = 1e-3
 # Bits per channel of the coarse grid, for 1 to 4 channels.
 _GRID_BITS = (12, 7, 5, 4)
-# Points that are measured at once.
-_BLOCK = 1 << 16
 
 
 class Measure(NamedTuple):
-    """How centers (k, C) fit the points."""
+    """How well centers (k, C) fit the points."""
 
     # Nearest center of each color, where colors were counted.
-    labels: NDArray[np.unsignedinteger[Any]] | None
+    labels: Labels | None
     counts: NDArray[np.int64]
     # Mean squared distance of the points to their nearest centers.
     mse: float
 
 
-class PointSource(NamedTuple):
-    """What k-means asks of the points of an image; centers are (k, C)."""
+class Points(Protocol):
+    """What k-means asks of weighted points; centers are (k, C)."""
 
-    # Weights (k,) and sums (k, C) of the points nearest to each center.
-    partition: Callable[[NDArray[np.float64]], Partition]
-    # Up to m points of the largest weighted squared error, distinct, largest first.
-    worst: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
-    measure: Callable[[NDArray[np.float64]], Measure]
-    # Weighted points (n, C) that stand for all, at least k and not many more than m.
-    coarse: Callable[[int, int], tuple[NDArray[Any], NDArray[Any]]]
+    def partition(self, centers: Floats) -> Partition:
+        """Return weights (k,) and sums (k, C) of the points nearest to each center."""
+
+    def worst(self, centers: Floats, m: int) -> Floats:
+        """Return up to m distinct points of the largest error, the largest first."""
+
+    def measure(self, centers: Floats) -> Measure:
+        """Return how well the centers fit, for whole numbers exactly."""
+
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:
+        """Return weighted points for all: at least k, and not many more than m."""
 
 
-def counted_source(
-    points: NDArray[Any], weights: NDArray[Any], n_bits: int
-) -> PointSource:
-    """Give points (n, D) of colors, weighted by their pixel numbers (n,).
+@dataclass(frozen=True, eq=False)
+class CountedImage:
+    """Images of one layout, and what one count found in them."""
+
+    # (..., C); none where only counts were given.
+    images: list[Array]
+    masks: list[Mask | None]
+    layout: Layout
+    # Distinct finite colors (n, C) and the pixels of each under the masks; None where
+    # there are too many colors, which are then read from the images.
+    counted: ColorCounts | None = None
+    # Pixels (n,) of each color outside of the masks, where these were counted, too.
+    outside: Array | None = None
+
+    @property
+    def n_colors(self) -> int | None:
+        """Number of distinct finite colors, or None if they are too many."""
+        return None if self.counted is None else len(self.counted.colors)
+
+
+class FittedPixels(NamedTuple):
+    """Pixels that are finite, not fully transparent and not masked out, one or more."""
+
+    # Their colors (n, C), where these are counted.
+    counted: ColorCounts | None
+    space: Space
+    points: Points
+
+
+def count_images(
+    images: list[Array],
+    masks: list[Mask | None],
+    layout: Layout,
+    *,
+    with_outside: bool = False,
+) -> CountedImage:
+    """Count the colors of images (..., C) of one layout, where their masks are True.
+
+    With `with_outside`, the other pixels are counted in the same pass, as far as their
+    colors index a table: only then does mapping them make use of it.
+    """
+    with_outside &= is_tabular(layout.dtype, layout.n_channels)
+    with_outside &= any(mask is not None for mask in masks)
+    found = count_pixels(images, masks, with_outside=with_outside)
+    if found is None:
+        return CountedImage(images, masks, layout)
+    colors, counts = found
+    if not counts[:, 0].any():
+        msg = "image must have a finite pixel, got none"
+        raise NoFinitePixelError(msg)
+    counted = trusted_counts(colors, counts[:, 0])
+    outside = counts[:, 1] if with_outside else None
+    return CountedImage(images, masks, layout, counted, outside)
+
+
+def fitted_pixels(image: CountedImage) -> FittedPixels | None:
+    """Return the pixels that a palette is fitted to, or None if none can be seen."""
+    if next(seen_colors(image), None) is None:
+        return None
+    counted, layout = image.counted, image.layout
+    space = space_of(layout, lambda: seen_colors(image))
+    if counted is None:
+        return FittedPixels(None, space, _streamed_points(image, space))
+    (colors,), counts = seen_colors(image), counted.counts
+    if len(colors) < len(counts):
+        counts = counts[is_fitted(counted, layout)]
+    points = weighted_points(points_of(colors, space), counts, whole_bits(space))
+    return FittedPixels(trusted_counts(colors, counts), space, points)
+
+
+def seen_colors(image: CountedImage) -> Iterator[Array]:
+    """Yield the colors (n, C) that are fitted, or blocks of pixels not counted."""
+    if image.counted is not None:
+        fitted = is_fitted(image.counted, image.layout)
+        if fitted.any():
+            colors = image.counted.colors
+            yield colors if fitted.all() else colors[fitted]
+        return
+    for block, _ in masked_blocks(image.images, image.masks):
+        if len(colors := block[are_seen(block, image.layout.has_alpha)]):
+            yield colors
+
+
+def is_fitted(counted: ColorCounts, layout: Layout) -> Mask:
+    """Return which colors (n,) a palette is fitted to."""
+    fitted = counted.counts > 0
+    if layout.has_alpha:
+        fitted &= counted.colors[:, -1] > 0
+    return fitted
+
+
+def unseen_color(image: CountedImage) -> Array:
+    """Return the commonest fully transparent color (1, C) under a mask, or none (0, C).
+
+    Where colors are not counted, it is that of the first million such pixels.
+    """
+    none = np.empty((0, image.layout.n_channels), image.layout.dtype)
+    if not image.layout.has_alpha:
+        return none
+    if image.counted is not None:
+        colors, counts = image.counted.colors, image.counted.counts
+    else:
+        pixels = _first_unseen(image)
+        found = count_pixels([pixels], [None]) if len(pixels) else None
+        if found is None:
+            return none
+        colors, counts = found[0], found[1][:, 0]
+    clear = np.where(colors[:, -1] <= 0, counts, 0)
+    # The first one on a tie.
+    commonest = clear.argmax()
+    return colors[commonest : commonest + 1] if clear[commonest] else none
+
+
+def weighted_points(points: Array, counts: Array, n_bits: int) -> Points:
+    """Return distinct points (n, D) with weights (n,); see `PointsInCells`."""
+    if points.shape[1] <= MAX_CELL_CHANNELS:
+        return PointsInCells(points, counts, n_bits)
+    return PointsInBlocks(lambda: iter([(points, counts)]), points.shape[1], n_bits)
+
+
+def _streamed_points(image: CountedImage, space: Space) -> Points:
+    """Return the points of pixels whose colors are too many."""
+    n_bits, n_channels = whole_bits(space), len(space.frame.origin)
+
+    def located() -> Iterator[tuple[Array, Array]]:
+        for block in seen_colors(image):
+            yield points_of(block, space), np.ones(len(block))
+
+    streamed = PointsInBlocks(located, n_channels, n_bits)
+    # Sums of small whole numbers fit cells, which spare most of the comparisons.
+    if not 0 < n_bits <= 16 or n_channels > MAX_CELL_CHANNELS:
+        return streamed
+    if sum(len(block) for block in seen_colors(image)) > _MOST_IN_CELLS:
+        return streamed
+    points = np.concatenate([points for points, _ in located()])
+    return PointsInCells(points, np.ones(len(points), np.uint8), n_bits, streamed)
+
+
+def _first_unseen(image: CountedImage) -> Array:
+    """Return the first fully transparent pixels (m, C)."""
+    clear: list[Array] = []
+    n_more = _MOST_UNSEEN
+    for block, _ in masked_blocks(image.images, image.masks):
+        clear.append(block[block[:, -1] <= 0][:n_more])
+        n_more -= len(clear[-1])
+        if n_more == 0:
+            break
+    return np.concatenate(clear)
+
+
+class PointsInCells:
+    """Distinct points (n, D), D <= 4, weighted by their pixel numbers, in cells.
+
+    They are whole numbers of `n_bits` or, if that is 0, floats. `grid` gives the coarse
+    points, where the points are pixels and not distinct.
+    """
+
+    def __init__(
+        self,
+        points: Array,
+        weights: Array,
+        n_bits: int,
+        grid: PointsInBlocks | None = None,
+    ) -> None:
+        # Sorted into their cells; nothing keeps the given ones.
+        self._cells = build_cells(points, weights)
+        self._n_bits = n_bits
+        self._grid = grid
+
+    def partition(self, centers: Floats) -> Partition:
+        """Return weights and sums of the points nearest to each center."""
+        return partition_cells(self._cells, centers)
+
+    def worst(self, centers: Floats, m: int) -> Floats:
+        """Return up to m distinct points of the largest error."""
+        return _worst(self._errors(label_sorted(self._cells, centers), centers), m)
+
+    def measure(self, centers: Floats) -> Measure:
+        """Return how well the centers fit."""
+        labels = label_sorted(self._cells, centers)
+        given = as_given(self._cells, labels)
+        return _measured(self._errors(labels, centers), centers, self._n_bits, given)
+
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:
+        """Return the means of cells of one level."""
+        if self._grid is not None:
+            return self._grid.coarse(k, m)
+        sizes = [len(level.weights) - 1 for level in self._cells.levels]
+        finest = max(i for i, size in enumerate(sizes) if size <= max(m, sizes[0]))
+        enough = next(i for i, size in enumerate(sizes) if size >= min(k, sizes[-1]))
+        level = self._cells.levels[max(finest, enough)]
+        return level.means[:, :-1].T, level.weights[:-1]
+
+    def _errors(self, labels: Array, centers: Floats) -> Iterator[_Errors]:
+        finest = self._cells.levels[-1]
+        for block in cut(len(labels)):
+            columns = finest.means[:, block]
+            nearest_centers = centers.T.take(labels[block], axis=1)
+            squared = squared_distances(columns.astype(np.float64), nearest_centers)
+            yield _Errors(columns.T, finest.weights[block], labels[block], squared)
+
+
+class PointsInBlocks:
+    """Points in blocks (m, D) with weights (m,), which are read again for each step.
 
     They are whole numbers of `n_bits` or, if that is 0, floats.
     """
-    if points.shape[1] > MAX_CELL_CHANNELS:
-        return _block_source(lambda: iter([(points, weights)]), points.shape[1], n_bits)
-    cells = build_cells(points, weights)
 
-    # These are sorted into their cells; nothing keeps the given ones.
-    finest = cells.levels[-1]
+    def __init__(
+        self,
+        blocks: Callable[[], Iterator[tuple[Array, Array]]],
+        n_channels: int,
+        n_bits: int,
+    ) -> None:
+        self._blocks = blocks
+        self._n_channels = n_channels
+        self._n_bits = n_bits
 
-    def errors(labels: NDArray[Any], centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        for start in range(0, len(labels), _BLOCK):
-            checkpoint()
-            label = labels[start : start + _BLOCK]
-            block = slice(start, start + len(label))
-            columns = finest.means[:, block]
-            squared = squared_distances(
-                columns.astype(np.float64), centers.T.take(label, axis=1)
-            )
-            yield _Errors(columns.T, finest.weights[block], label, squared)
+    def partition(self, centers: Floats) -> Partition:
+        """Return weights and sums of the points nearest to each center."""
+        return self._add_up(lambda points: nearest(points, centers)[0], len(centers))
 
-    def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        return _worst(errors(label_sorted(cells, centers), centers), m)
+    def worst(self, centers: Floats, m: int) -> Floats:
+        """Return up to m distinct points of the largest error."""
+        return _worst(self._errors(centers), m)
 
-    def measure(centers: NDArray[np.float64]) -> Measure:
-        labels = label_sorted(cells, centers)
-        given = as_given(cells, labels)
-        return _measured(errors(labels, centers), centers, n_bits, given)
+    def measure(self, centers: Floats) -> Measure:
+        """Return how well the centers fit."""
+        return _measured(self._errors(centers), centers, self._n_bits, None)
 
-    def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        sizes = [len(level.weights) - 1 for level in cells.levels]
-        finest = max(i for i, size in enumerate(sizes) if size <= max(m, sizes[0]))
-        enough = next(i for i, size in enumerate(sizes) if size >= min(k, sizes[-1]))
-        level = cells.levels[max(finest, enough)]
-        return level.means[:, :-1].T, level.weights[:-1]
+    def coarse(self, k: int, m: int) -> tuple[Array, Array]:  # noqa: ARG002
+        """Return the means of the cells of a grid, whatever k and m are."""
+        low, high = self._core_range()
+        wide = np.sort(np.argsort(low - high, kind="stable")[:MAX_CELL_CHANNELS])
+        bits = _GRID_BITS[len(wide) - 1]
+        with np.errstate(divide="ignore"):
+            scale = np.where(high > low, 2.0**bits / (high - low), 0.0)
 
-    return PointSource(
-        lambda centers: partition_cells(cells, centers),
-        worst,
-        measure,
-        coarse,
-    )
+        def cell(points: Array) -> Indices:
+            index = np.zeros(len(points), dtype=np.intp)
+            for channel in wide:
+                steps = (points[:, channel] - low[channel]) * scale[channel]
+                index <<= bits
+                index += np.clip(steps, 0, 2**bits - 1).astype(np.intp)
+            return index
 
+        cells = self._add_up(cell, 1 << bits * len(wide))
+        used = cells.weights > 0
+        weights = cells.weights[used]
+        return cells.sums[used] / weights[:, np.newaxis], weights
 
-def pixel_source(
-    blocks: Callable[[], Iterator[NDArray[Any]]], n_bits: int
-) -> PointSource:
-    """Give points in blocks (m, D), whole numbers of `n_bits` or, if 0, floats."""
-
-    def weighted() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for points in blocks():
-            yield points, np.ones(len(points))
-
-    return _block_source(weighted, next(blocks()).shape[1], n_bits)
-
-
-def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
-    """Give the source of points in blocks (m, D) with weights (m,)."""
-    n_digits = max(1, _n_digits(n_bits))
-
-    def add_up(label: Callable[[NDArray[Any]], NDArray[np.intp]], k: int) -> Partition:
-        weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
-        for points, weight in blocks():
+    def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
+        n_digits = max(1, _n_digits(self._n_bits))
+        weights, sums = np.zeros(k), np.zeros((n_digits, self._n_channels, k))
+        for points, weight in self._blocks():
             labels = label(points)
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
@@ -143,54 +358,37 @@ def _block_source(blocks: Blocks, n_channels: int, n_bits: int) -> PointSource:
             total = total * 2.0**_DIGIT + part
         return Partition(weights, total.T)
 
-    def partition(centers: NDArray[np.float64]) -> Partition:
-        return add_up(lambda points: nearest(points, centers)[0], len(centers))
-
-    def errors(centers: NDArray[np.float64]) -> Iterator[_Errors]:
-        for points, weight in blocks():
+    def _errors(self, centers: Floats) -> Iterator[_Errors]:
+        for points, weight in self._blocks():
             yield _Errors(points, weight, *nearest(points, centers))
 
-    def worst(centers: NDArray[np.float64], m: int) -> NDArray[np.float64]:
-        return _worst(errors(centers), m)
-
-    def measure(centers: NDArray[np.float64]) -> Measure:
-        return _measured(errors(centers), centers, n_bits, None)
-
-    def coarse(k: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        del k, m
-        low, high = _core_range(blocks, n_channels)
-        wide = np.sort(np.argsort(low - high, kind="stable")[:MAX_CELL_CHANNELS])
-        bits = _GRID_BITS[len(wide) - 1]
-        with np.errstate(divide="ignore"):
-            scale = np.where(high > low, 2.0**bits / (high - low), 0.0)
-
-        def cell(points: NDArray[Any]) -> NDArray[np.intp]:
-            index = np.zeros(len(points), dtype=np.intp)
-            for channel in wide:
-                steps = (points[:, channel] - low[channel]) * scale[channel]
-                index <<= bits
-                index += np.clip(steps, 0, 2**bits - 1).astype(np.intp)
-            return index
-
-        cells = add_up(cell, 1 << bits * len(wide))
-        used = cells.weights > 0
-        weights = cells.weights[used]
-        return cells.sums[used] / weights[:, np.newaxis], weights
-
-    return PointSource(partition, worst, measure, coarse)
+    def _core_range(self) -> tuple[Floats, Floats]:
+        """Return between which values (C,) nearly all points lie, to about 1 %."""
+        # The leading half of a float32, not negative, grows with its value.
+        histogram = np.zeros((self._n_channels, 1 << 16))
+        for points, weight in self._blocks():
+            for channel, column in enumerate(points.T):
+                leading = column.astype(np.float32).view(np.uint32) >> 16
+                histogram[channel] += np.bincount(leading, weight, 1 << 16)
+        share = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
+        low = [np.searchsorted(row, _TAIL) for row in share]
+        high = [np.searchsorted(row, 1 - _TAIL) + 1 for row in share]
+        ends = np.array([low, high], dtype=np.uint32) << 16
+        low, high = ends.view(np.float32).astype(np.float64)
+        return low, high
 
 
 class _Errors(NamedTuple):
     """Points (m, C) with weights (m,), their labels and squared distances (m,)."""
 
-    points: NDArray[Any]
-    weights: NDArray[Any]
-    labels: NDArray[Any]
-    squared: NDArray[np.float64]
+    points: Array
+    weights: Array
+    labels: Array
+    squared: Floats
 
 
-def _worst(errors: Iterator[_Errors], m: int) -> NDArray[np.float64]:
-    """Give up to m distinct points of the largest error, the largest first."""
+def _worst(errors: Iterable[_Errors], m: int) -> Floats:
+    """Return up to m distinct points of the largest error, the largest first."""
     found, error = np.empty((0, 0)), np.empty(0)
     for block in errors:
         squared = block.squared * block.weights
@@ -209,10 +407,7 @@ def _worst(errors: Iterator[_Errors], m: int) -> NDArray[np.float64]:
 
 
 def _measured(
-    errors: Iterator[_Errors],
-    centers: NDArray[np.float64],
-    n_bits: int,
-    labels: NDArray[np.unsignedinteger[Any]] | None,
+    errors: Iterable[_Errors], centers: Floats, n_bits: int, labels: Labels | None
 ) -> Measure:
     """Add up the errors of points, for whole numbers exactly in any order."""
     total = np.zeros(len(centers))
@@ -236,30 +431,12 @@ def _measured(
     return Measure(labels, total.astype(np.int64), mse)
 
 
-def _core_range(
-    blocks: Blocks, n_channels: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give between which values (C,) nearly all points lie, to about 1 %."""
-    # The leading half of a float32, not negative, grows with its value.
-    histogram = np.zeros((n_channels, 1 << 16))
-    for points, weight in blocks():
-        for channel, column in enumerate(points.T):
-            leading = column.astype(np.float32).view(np.uint32) >> 16
-            histogram[channel] += np.bincount(leading, weight, 1 << 16)
-    share = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
-    low = [np.searchsorted(row, _TAIL) for row in share]
-    high = [np.searchsorted(row, 1 - _TAIL) + 1 for row in share]
-    ends = np.array([low, high], dtype=np.uint32) << 16
-    low, high = ends.view(np.float32).astype(np.float64)
-    return low, high
-
-
 def _n_digits(bits: int) -> int:
     """Count the digits of whole numbers of so many bits."""
     return -(-bits // _DIGIT)
 
 
-def _digits(column: NDArray[Any], n_digits: int) -> Iterator[NDArray[Any]]:
+def _digits(column: Array, n_digits: int) -> Iterator[Array]:
     """Split whole numbers into digits, the lowest first."""
     for _ in range(n_digits - 1):
         high = np.floor(column / 2.0**_DIGIT)

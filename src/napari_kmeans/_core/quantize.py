@@ -1,103 +1,47 @@
-"""The public functions: validate once, compose, document."""
+"""The public functions on arrays: each is a door, a few steps, and its documentation.
+
+`quantize_kmeans` is the one-liner; `kmeans_palette` and `map_to_palette` are its two
+halves; `count_colors` is what all of them begin with. The steps themselves are those of
+`counted_image`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arguments import (
-    MAX_COLORS,
-    Layout,
-    checked_callback,
-    checked_dither,
-    checked_fixed,
-    checked_image,
-    checked_images,
-    checked_init,
-    checked_integer,
-    checked_layout,
-    checked_masks,
-    checked_number,
-    checked_palette,
-    checked_rng,
+from napari_kmeans._core import arguments
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
+from napari_kmeans._core.color_counts import (
+    MAX_COUNTED,
+    ColorCounts,
+    TooManyColorsError,
+    count_pixels,
+    is_tabular,
+    trusted_counts,
 )
-from napari_kmeans._core.color_counts import is_tabular, paint
-from napari_kmeans._core.fitting import (
-    FitOptions,
-    IterationState,
-    Model,
-    fit_curve,
-    fit_fewest,
-    fit_palette,
+from napari_kmeans._core.counted_image import (
+    color_image,
+    count_image,
+    fit_image,
+    fit_options,
+    fit_quality,
+    label_counted,
 )
-from napari_kmeans._core.mapping import (
-    color_pixels,
-    keep_uncounted,
-    label_pixels,
-    label_type,
-    move_channels,
-)
-from napari_kmeans._core.quality import signal_peak
-from napari_kmeans._core.sample import Sample, sample_pixels
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from napari_kmeans._core.arguments import Dither, Images, Init, Masks, Rng
-    from napari_kmeans._core.spaces import SpaceName
-
-    Callback: TypeAlias = Callable[[IterationState], object]
+from napari_kmeans._core.fitting import Callback, PaletteResult, fit_curve
+from napari_kmeans._core.mapping import label_image
+from napari_kmeans._core.spaces import SpaceName
 
 __all__ = [
-    "IterationState",
-    "PaletteResult",
     "choose_k",
+    "count_colors",
     "error_curve",
     "kmeans_palette",
     "map_to_palette",
     "quantize_kmeans",
 ]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class PaletteResult:
-    """A fitted palette.
-
-    Parameters
-    ----------
-    palette : (K, C) or (K,) ndarray
-        Distinct colors in the dtype of the image, from dark to light.
-    counts : (K,) ndarray of int64
-        Number of fitted pixels whose nearest color each entry is. Pixels that are not
-        finite, or fully transparent, are not fitted.
-    mse : float
-        Squared distance of the fitted pixels to their palette colors, summed over
-        channels, mean over pixels, in squared units of the image, whatever the color
-        space. With alpha, that of premultiplied colors.
-    n_iter : int
-        Lloyd iterations that were made.
-    converged : bool
-        Whether the iterations ended because no label changed.
-    """
-
-    palette: NDArray[Any]
-    counts: NDArray[np.int64]
-    mse: float
-    n_iter: int
-    converged: bool
-
-    def __repr__(self) -> str:
-        """Show the size and dtype of the palette, not all of its colors."""
-        shape = " x ".join(str(length) for length in self.palette.shape)
-        return (
-            f"PaletteResult(palette={shape} {self.palette.dtype}, "
-            f"counts={self.counts.sum()} pixels, mse={self.mse:.6g}, "
-            f"n_iter={self.n_iter}, converged={self.converged})"
-        )
 
 
 def quantize_kmeans(
@@ -194,39 +138,18 @@ def quantize_kmeans(
            [102, 102, 250]], dtype=uint8)
     """
     array = np.asarray(image)
-    pixels = checked_image(array, channel_axis)
-    layout = checked_layout(pixels, channel_axis, color_space, alpha)
-    masks = checked_masks(mask, array, [pixels])
-    options = _options(layout, k, iters, init, rng, callback, None)
-    sample = sample_pixels([pixels], masks, layout)
-    model = fit_palette(sample, options)
-    if model.centers is None and mask is None:
+    counted = count_image(array, channel_axis, mask, color_space, alpha)
+    fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
+    if fitted.centers is None and mask is None:
         # The palette has every color that counts.
         return array.copy()
-    counted = sample.fitted and sample.fitted.counted
-    # Its cells may be large.
-    del sample
-    if (
-        mask is None
-        and counted is not None
-        and model.labels is not None
-        and is_tabular(layout.dtype, layout.n_channels)
-    ):
-        # Every color has been labeled already.
-        entries = model.labels.astype(label_type(len(model.palette)))
-        labels = paint(pixels, counted.colors, entries)
-    else:
-        labels = label_pixels(pixels, model.palette, layout, None)
-    quantized = color_pixels(labels, model.palette)
-    keep_uncounted(quantized, pixels, layout.has_alpha)
-    quantized = quantized.astype(array.dtype, copy=False)
-    if channel_axis is None:
-        return quantized[..., 0]
-    return move_channels(quantized, channel_axis)
+    palette = fitted.result.palette
+    labels = label_counted(counted, palette, fitted)
+    return color_image(labels, palette, array, channel_axis=channel_axis, alpha=alpha)
 
 
 def kmeans_palette(
-    image: Images,
+    image: Images | ColorCounts,
     k: int = 16,
     iters: int = 10,
     *,
@@ -243,10 +166,11 @@ def kmeans_palette(
 
     Parameters
     ----------
-    image : (..., C) ndarray, or list or tuple of these
+    image : (..., C) ndarray, or list or tuple of these, or ColorCounts
         Image of any boolean, integer or float dtype, with its `C` channels along
         `channel_axis` and any number of spatial axes. Several images, of one dtype and
-        number of channels, get one palette: that of all their pixels together.
+        number of channels, get one palette: that of all their pixels together. Counts
+        of `count_colors` give the palette that their image would, bit for bit.
     k : int, optional
         Largest number of colors, 1 to 65536.
     iters : int, optional
@@ -305,9 +229,13 @@ def kmeans_palette(
     >>> kmeans_palette(image, 3, channel_axis=None, fixed=[255]).palette
     array([  3, 102, 255], dtype=uint8)
     """
-    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
-    options = _options(sample.layout, k, iters, init, rng, callback, fixed)
-    return _result(fit_palette(sample, options), sample.layout)
+    counted = count_image(
+        image, channel_axis, mask, color_space, alpha, with_outside=False
+    )
+    fitted = fit_image(
+        counted, k, iters, init=init, rng=rng, callback=callback, fixed=fixed
+    )
+    return fitted.result
 
 
 def map_to_palette(
@@ -379,14 +307,91 @@ def map_to_palette(
     >>> map_to_palette(image, np.array([[0, 0, 0], [255, 0, 0]]))
     array([[0, 0, 1]], dtype=uint8)
     """
-    pixels = checked_image(image, channel_axis)
-    layout = checked_layout(pixels, channel_axis, color_space, alpha)
-    colors = checked_palette(palette, layout)
-    return label_pixels(pixels, colors, layout, checked_dither(dither))
+    pixels = arguments.checked_image(image, channel_axis)
+    layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
+    colors, dither = (
+        arguments.checked_palette(palette, layout),
+        arguments.checked_dither(dither),
+    )
+    # Where colors index a table, each is labeled once; others are labeled by pixel.
+    known = None
+    if is_tabular(layout.dtype, layout.n_channels):
+        known = count_pixels([pixels], [None])
+    return label_image(pixels, known and known[0], colors, layout, dither)
+
+
+def count_colors(
+    image: Images, *, channel_axis: int | None = -1, mask: Masks = None
+) -> ColorCounts:
+    """Count the pixels of each distinct color of an image.
+
+    Parameters
+    ----------
+    image : (..., C) ndarray, or list or tuple of these
+        Image of any boolean, integer or float dtype, with its `C` channels along
+        `channel_axis`. Several images, of one dtype and number of channels, are counted
+        together.
+    channel_axis : int or None, optional
+        Axis of `image` that holds the channels. None for an image without channels.
+    mask : (...) array of bool, or list or tuple of these, optional
+        Pixels that are counted, in the shape of `image` without its channels. For
+        several images one mask for each.
+
+    Returns
+    -------
+    counts : ColorCounts
+        Distinct colors, (n, C), or (n,) where ``channel_axis=None``, and the number of
+        pixels of each. Pixels that are not finite are left out.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of `image` is not boolean, integer or float, that of `mask` not
+        boolean, `channel_axis` is not an integer, or images are not of one dtype.
+    ValueError
+        If `image` is empty, has no finite pixel or no axis for its channels, images are
+        not of one number of channels, or `mask` has another shape or is nowhere True.
+    TooManyColorsError
+        If there are more than 2^20 colors that are not integers of at most 24 bits.
+
+    See Also
+    --------
+    kmeans_palette : Find a palette for counts, as for an image.
+
+    Notes
+    -----
+    k-means on colors needs nothing else of an image. So an image can be counted once
+    and fitted many times, parts can be counted where they lie and added up, and counts
+    can be saved: ``np.savez(path, colors=counts.colors, counts=counts.counts)``, and
+    back by ``ColorCounts(**np.load(path))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_kmeans import count_colors, kmeans_palette
+    >>> image = np.array([[0, 0, 9], [100, 104, 250]], dtype=np.uint8)
+    >>> counts = count_colors(image, channel_axis=None)
+    >>> counts.colors, counts.counts
+    (array([  0,   9, 100, 104, 250], dtype=uint8), array([2, 1, 1, 1, 1]))
+    >>> kmeans_palette(counts, 3).palette
+    array([  3, 102, 250], dtype=uint8)
+    """
+    images = arguments.checked_images(image, channel_axis)
+    found = count_pixels(images, arguments.checked_masks(mask, image, images))
+    if found is None:
+        msg = f"image has more than {MAX_COUNTED} distinct colors, too many to count"
+        raise TooManyColorsError(msg)
+    if len(found[0]) == 0:
+        msg = "image must have a finite pixel, got none"
+        raise arguments.NoFinitePixelError(msg)
+    colors, counts = found
+    if channel_axis is None:
+        colors = colors[:, 0]
+    return trusted_counts(colors, counts[:, 0].astype(np.int64))
 
 
 def choose_k(
-    image: Images,
+    image: Images | ColorCounts,
     *,
     psnr: float | None = None,
     mse: float | None = None,
@@ -397,12 +402,12 @@ def choose_k(
     color_space: SpaceName = "rgb",
     alpha: bool = False,
 ) -> PaletteResult:
-    """Find a palette that reaches a quality, as one color less does not.
+    """Find the fewest colors that reach a quality.
 
     Parameters
     ----------
-    image : (..., C) ndarray, or list or tuple of these
-        Image or images, as in `kmeans_palette`.
+    image : (..., C) ndarray, or list or tuple of these, or ColorCounts
+        Image, images or counts, as in `kmeans_palette`.
     psnr : float, optional
         Least peak signal-to-noise ratio in dB: ``10 log10(peak**2 * C / mse)``. The
         peak is the largest value of the dtype for integers, the whole range of it if
@@ -458,28 +463,15 @@ def choose_k(
     >>> choose_k(image, mse=20, channel_axis=None).palette
     array([  3, 102, 250], dtype=uint8)
     """
-    if (psnr is None) == (mse is None):
-        msg = f"either psnr or mse must be given, got psnr={psnr!r} and mse={mse!r}"
-        raise ValueError(msg)
-    name, value = ("psnr", psnr) if mse is None else ("mse", mse)
-    target = checked_number(name, value)
-    max_k = checked_integer("max_k", max_k, 1, MAX_COLORS)
-    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
-    options = _options(sample.layout, 1, iters, "auto", None, None, None)
-    most = target if mse is not None else _mse_of_psnr(target, sample)
-    # No error at all takes every color.
-    least = 1 if most > 0 else _n_seen(sample)
-    model = None
-    if least <= max_k:
-        model = fit_fewest(sample, options._replace(k=least), most, max_k)
-    if model is None:
-        msg = f"{name}={target:g} is out of reach of {max_k} colors"
-        raise ValueError(msg)
-    return _result(model, sample.layout)
+    counted = count_image(
+        image, channel_axis, mask, color_space, alpha, with_outside=False
+    )
+    fitted = fit_quality(counted, psnr=psnr, mse=mse, max_k=max_k, iters=iters)
+    return fitted.result
 
 
 def error_curve(
-    image: Images,
+    image: Images | ColorCounts,
     ks: ArrayLike,
     *,
     iters: int = 10,
@@ -488,12 +480,12 @@ def error_curve(
     color_space: SpaceName = "rgb",
     alpha: bool = False,
 ) -> NDArray[np.float64]:
-    """Give the squared error of an image for many numbers of colors.
+    """Return the squared error of an image for many numbers of colors.
 
     Parameters
     ----------
-    image : (..., C) ndarray, or list or tuple of these
-        Image or images, as in `kmeans_palette`.
+    image : (..., C) ndarray, or list or tuple of these, or ColorCounts
+        Image, images or counts, as in `kmeans_palette`.
     ks : (n,) array_like of int
         Numbers of colors, 1 to 65536, in any order.
     iters : int, optional
@@ -541,79 +533,13 @@ def error_curve(
     if numbers.ndim != 1:
         msg = f"ks must be one-dimensional, got shape {numbers.shape}"
         raise ValueError(msg)
-    wanted = [checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
-    sample = _checked_sample(image, channel_axis, mask, color_space, alpha)
-    options = _options(sample.layout, 1, iters, "auto", None, None, None)
+    wanted = [
+        arguments.checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()
+    ]
+    counted = count_image(
+        image, channel_axis, mask, color_space, alpha, with_outside=False
+    )
+    options = fit_options(counted, 1, iters)
     distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
-    errors = fit_curve(sample, options, [int(k) for k in distinct])
+    errors = fit_curve(counted, options, [int(k) for k in distinct])
     return np.minimum.accumulate(np.array(errors, dtype=np.float64))[place]
-
-
-def _checked_sample(
-    image: Images,
-    channel_axis: int | None,
-    mask: Masks,
-    color_space: SpaceName,
-    alpha: bool,
-) -> Sample:
-    """Check what is fitted, and count it."""
-    images = checked_images(image, channel_axis)
-    layout = checked_layout(images[0], channel_axis, color_space, alpha)
-    return sample_pixels(images, checked_masks(mask, image, images), layout)
-
-
-def _options(
-    layout: Layout,
-    k: int,
-    iters: int,
-    init: Init,
-    rng: Rng,
-    callback: Callback | None,
-    fixed: ArrayLike | None,
-) -> FitOptions:
-    """Check how to fit."""
-    k = checked_integer("k", k, 1, MAX_COLORS)
-    iters = checked_integer("iters", iters, 0, None)
-    checked_callback(callback)
-    shown = callback
-    if callback is not None and layout.is_gray:
-
-        def shown(state: IterationState) -> object:
-            return callback(dataclasses.replace(state, centers=state.centers[:, 0]))
-
-    return FitOptions(
-        k,
-        iters,
-        checked_init(init, k, layout),
-        checked_rng(rng),
-        shown,
-        checked_fixed(fixed, k, layout),
-    )
-
-
-def _result(model: Model, layout: Layout) -> PaletteResult:
-    """Give what users see of a model."""
-    palette = model.palette[:, 0] if layout.is_gray else model.palette
-    return PaletteResult(
-        palette, model.counts, model.mse, model.n_iter, model.converged
-    )
-
-
-def _n_seen(sample: Sample) -> int:
-    """Count the colors that are fitted, or give one more than a palette may have."""
-    if sample.fitted is None:
-        return 1
-    counted = sample.fitted.counted
-    return MAX_COLORS + 1 if counted is None else len(counted.colors)
-
-
-def _mse_of_psnr(psnr: float, sample: Sample) -> float:
-    """Give the squared error of a peak signal-to-noise ratio."""
-    dtype = sample.layout.dtype
-    blocks = sample.fitted.blocks() if sample.fitted is not None else ()
-    ends = [(float(some.min()), float(some.max())) for some in blocks]
-    low = min((least for least, _ in ends), default=0.0)
-    high = max((most for _, most in ends), default=1.0)
-    # Products of floats become infinite, where powers raise.
-    amplitude = signal_peak(dtype, low, high) * 10.0 ** (-psnr / 20)
-    return float(sample.layout.n_channels * amplitude * amplitude)

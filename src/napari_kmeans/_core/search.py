@@ -1,19 +1,24 @@
-"""Initial centers of k-means."""
+"""Initial centers that are searched among a few thousand points.
+
+`searched_centers` halves clusters until there are enough, then moves centers that would
+be missed least into clusters that gain most from a second one. Nothing is drawn that
+another call would draw otherwise. Distances need not be exact here, so points and
+centers are compared in single precision; the exact ones are left to `nearest` and
+`cells`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.blocks import checkpoint
+from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
+from napari_kmeans._core.blocks import checkpoint, cut
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-__all__ = ["kmeans_plus_plus", "random_pixels", "searched_centers"]
+__all__ = ["searched_centers"]
 
 # Points per center that a search begins with, and the least of all.
 _COARSE, _FEWEST = 32, 3 << 10
@@ -28,55 +33,19 @@ _FEW = 128
 _N_CUTS = 4
 # A center moves on past the mean of its points by this share, and settles sooner.
 _STRIDE = 0.9
-# Products computed at once: they stay in the cache of a core, and below the size at
-# which BLAS would share them with other cores and wait for these.
-_BLOCK = 1 << 16
-
-
-def random_pixels(
-    counts: NDArray[np.integer[Any]], k: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Draw `k` pixels without replacement; index their colors."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    pixels = rng.choice(ends[-1], k, replace=False)
-    return np.searchsorted(ends, pixels, side="right")
-
-
-def kmeans_plus_plus(
-    points: NDArray[Any],
-    weights: NDArray[np.float64],
-    k: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    """Draw points (n, C) with probability proportional to their squared error so far.
-
-    Arthur and Vassilvitskii, SODA 2007, section 2.2. The points are distinct and more
-    than `k`, so none is drawn twice.
-    """
-    chosen = np.empty(k, dtype=np.intp)
-    squared = np.full(len(points), np.inf)
-    probability = weights
-    for i, uniform in enumerate(rng.random(k)):
-        checkpoint()
-        ends = np.cumsum(probability)
-        drawn = int(np.searchsorted(ends, uniform * ends[-1], side="right"))
-        if drawn == len(ends):  # The product rounded up to the end.
-            drawn = int(np.flatnonzero(probability)[-1])
-        chosen[i] = drawn
-        center = points[drawn].astype(np.float64)
-        np.minimum(squared, np.square(points - center).sum(axis=1), out=squared)
-        probability = weights * squared
-    return chosen
+# Bytes that a distance counts for, so that products stay below the size at which BLAS
+# would share them with other cores and wait for these.
+_DISTANCE_BYTES = 16
 
 
 class _Cloud(NamedTuple):
     """Points (n, C) about their mean, scaled into -1 to 1."""
 
-    columns: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    weighted: NDArray[np.float64]
+    columns: Floats
+    weights: Floats
+    weighted: Floats
     # |p|^2 of each point, and its weighted sum.
-    squared: NDArray[np.float64]
+    squared: Floats
     total: float
     # Rows (p, 1), to be multiplied with (-2c, |c|^2). Single precision will do where
     # only a choice depends on it.
@@ -86,46 +55,42 @@ class _Cloud(NamedTuple):
 class _Found(NamedTuple):
     """Centers (k, C), and the error about them."""
 
-    centers: NDArray[np.float64]
+    centers: Floats
     error: float
 
 
 class _Nearest(NamedTuple):
     """Nearest and second nearest center of each point, with |c|^2 - 2 p.c of both."""
 
-    label: NDArray[np.intp]
+    label: Indices
     first: NDArray[np.float32]
-    heir: NDArray[np.intp]
+    heir: Indices
     second: NDArray[np.float32]
 
 
 class _Halves(NamedTuple):
     """What splitting each cluster gains (k,), means (k, C), points of the higher."""
 
-    gain: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    upper: NDArray[np.bool_]
+    gain: Floats
+    low: Floats
+    high: Floats
+    upper: Mask
 
 
 class _Worth(NamedTuple):
     """What removing or splitting each center would change."""
 
     # Rise of the error (k,) if the center were removed.
-    cost: NDArray[np.float64]
+    cost: Floats
     # Fall of the error (k,) if two centers (k, C), `low` and `high`, replaced it.
-    gain: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    gain: Floats
+    low: Floats
+    high: Floats
 
 
 def searched_centers(
-    points: NDArray[Any],
-    weights: NDArray[Any],
-    k: int,
-    effort: int,
-    fewer: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
+    points: Array, weights: Array, k: int, effort: int, fewer: Floats | None = None
+) -> Floats:
     """Search good centers, at most `k`, of some thousand distinct points (n, C).
 
     Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
@@ -154,13 +119,11 @@ def searched_centers(
     rates = _rates(cloud, k, 0.8, 1.0, 20)
     for _ in range(effort - 1):
         found = _better(found, _moved(cloud, found.centers, rates, rng))
-    return found.centers * scale + origin
+    return np.asarray(found.centers * scale + origin)
 
 
-def _rates(
-    cloud: _Cloud, k: int, low: float, high: float, most: int
-) -> NDArray[np.float64]:
-    """Give rates of exchange for as many rounds, at most `most`, as are affordable."""
+def _rates(cloud: _Cloud, k: int, low: float, high: float, most: int) -> Floats:
+    """Return rates of exchange for the rounds that are affordable, at most `most`."""
     n_channels, n = cloud.columns.shape
     work = 3 * n * (k + _ROUND_WORK * n_channels)
     return np.linspace(low, high, min(most, _MOST_DISTANCES // work) if k > 1 else 0)
@@ -170,7 +133,7 @@ def _better(one: _Found, other: _Found) -> _Found:
     return other if other.error < one.error else one
 
 
-def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud:
+def _cloud(columns: Floats, weights: Floats) -> _Cloud:
     n_channels, n = columns.shape
     columns = np.ascontiguousarray(columns)
     squared = np.square(columns).sum(axis=0)
@@ -181,7 +144,7 @@ def _cloud(columns: NDArray[np.float64], weights: NDArray[np.float64]) -> _Cloud
 
 
 def _merged(cloud: _Cloud, m: int) -> _Cloud:
-    """Give the means of cubes, about `m` of them, or the cloud if it is not larger."""
+    """Return the means of about `m` cubes, or the cloud if it is not larger."""
     n_channels, n = cloud.columns.shape
     if n <= 3 * m // 2 or n_channels > _MOST_KEY_CHANNELS:
         return cloud
@@ -198,9 +161,7 @@ def _merged(cloud: _Cloud, m: int) -> _Cloud:
     return _cloud(sums.T / total, total)
 
 
-def _split_up(
-    cloud: _Cloud, k: int, centers: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _split_up(cloud: _Cloud, k: int, centers: Floats) -> Floats:
     """Halve clusters until there are `k`, in passes over those that gain most."""
     label = _label(cloud, centers)
     means, total, _ = _means(cloud, centers, label)
@@ -223,11 +184,11 @@ def _split_up(
 
 def _moved(
     cloud: _Cloud,
-    centers: NDArray[np.float64],
-    rates: NDArray[np.float64],
+    centers: Floats,
+    rates: Floats,
     rng: np.random.Generator | None = None,
 ) -> _Found:
-    """Move centers whose cost times the rate is gained elsewhere; give the best found.
+    """Move centers whose cost times the rate is gained elsewhere; keep the best.
 
     With `rng`, costs and gains are taken wrong at random, the less the higher the rate.
     """
@@ -253,9 +214,7 @@ def _moved(
     return _better(best, _Found(means, error))
 
 
-def _moves(
-    cost: NDArray[np.float64], gain: NDArray[np.float64], nearest: _Nearest
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _moves(cost: Floats, gain: Floats, nearest: _Nearest) -> tuple[Indices, Indices]:
     """Pair centers to remove, cheapest first, with clusters to split while that pays.
 
     No two of either are neighbors, whose costs or gains would not add up.
@@ -277,9 +236,7 @@ def _moves(
     return cheap[pays], wide[pays]
 
 
-def _apart(
-    chosen: NDArray[np.bool_], value: NDArray[np.float64], nearest: _Nearest
-) -> NDArray[np.bool_]:
+def _apart(chosen: Mask, value: Floats, nearest: _Nearest) -> Mask:
     """Leave out chosen centers that have a chosen neighbor of higher value."""
     both = chosen[nearest.label] & chosen[nearest.heir]
     one, other = nearest.label[both], nearest.heir[both]
@@ -288,20 +245,17 @@ def _apart(
     return chosen
 
 
-def _worth(
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    nearest: _Nearest,
-) -> _Worth:
+def _worth(cloud: _Cloud, means: Floats, total: Floats, nearest: _Nearest) -> _Worth:
     k = len(means)
     label, first, heir, second = nearest
-    cost: NDArray[Any] = np.bincount(label, cloud.weights * (second - first), k)
+    cost: Array = np.bincount(label, cloud.weights * (second - first), k)
     # The points of a removed center pull the means of its heirs towards them, which
     # lowers the error by |sum of w (p - m)|^2 / (sum of w + weight of the heir).
-    pair, used = label * k + heir, np.arange(k * k)
+    pair = label * k + heir
     if k * k > 4 * len(pair):
         used, pair = np.unique(pair, return_inverse=True)
+    else:
+        used = np.arange(k * k)
     weight, pull = _sums(cloud, pair, len(used))
     origin, target = np.divmod(used, k)
     pull -= weight[:, np.newaxis] * means[target]
@@ -317,12 +271,7 @@ def _worth(
     return _Worth(cost, gain, low, high)
 
 
-def _halves(
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    label: NDArray[np.intp],
-) -> _Halves:
+def _halves(cloud: _Cloud, means: Floats, total: Floats, label: Indices) -> _Halves:
     """Split each cluster in two.
 
     The first cut is across the channel that varies most, the next ones midway between
@@ -358,11 +307,7 @@ def _halves(
 
 
 def _or_far_point(
-    halves: _Halves,
-    cloud: _Cloud,
-    means: NDArray[np.float64],
-    total: NDArray[np.float64],
-    label: NDArray[np.intp],
+    halves: _Halves, cloud: _Cloud, means: Floats, total: Floats, label: Indices
 ) -> _Halves:
     """Split off a single point where that gains more, as cuts hardly ever would."""
     squared = _squared(cloud, means, label)
@@ -389,9 +334,9 @@ def _or_far_point(
 
 
 def _means(
-    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Give the mean and weight of each cluster, and the error about the means."""
+    cloud: _Cloud, centers: Floats, label: Indices
+) -> tuple[Floats, Floats, float]:
+    """Return the mean and weight of each cluster, and the error about the means."""
     total, sums = _sums(cloud, label, len(centers))
     means = centers.copy()
     weight = total[:, np.newaxis]
@@ -400,28 +345,23 @@ def _means(
 
 
 def _sums(
-    cloud: _Cloud,
-    index: NDArray[np.intp],
-    m: int,
-    part: slice | NDArray[np.intp] = slice(None),
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    cloud: _Cloud, index: Indices, m: int, part: slice | Indices = slice(None)
+) -> tuple[Floats, Floats]:
     """Add up the weights (m,) and weighted points (m, C) of a part by index."""
-    weights: NDArray[Any] = np.bincount(index, cloud.weights[part], m)
+    weights: Array = np.bincount(index, cloud.weights[part], m)
     sums = [np.bincount(index, column[part], m) for column in cloud.weighted]
     return weights, np.stack(sums, axis=1)
 
 
-def _squared(
-    cloud: _Cloud, centers: NDArray[np.float64], label: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Give the squared distance of each point to the center of its label."""
+def _squared(cloud: _Cloud, centers: Floats, label: Indices) -> Floats:
+    """Return the squared distance of each point to the center of its label."""
     squared = np.zeros(len(label))
     for column, center in zip(cloud.columns, centers.T, strict=True):
         squared += np.square(column - center.take(label))
     return squared
 
 
-def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
+def _label(cloud: _Cloud, centers: Floats) -> Indices:
     """Index the nearest center of each point."""
     label = np.empty(len(cloud.rows), dtype=np.intp)
     for block, distance in _distances(cloud, centers):
@@ -429,7 +369,7 @@ def _label(cloud: _Cloud, centers: NDArray[np.float64]) -> NDArray[np.intp]:
     return label
 
 
-def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
+def _two_nearest(cloud: _Cloud, centers: Floats) -> _Nearest:
     n, k = len(cloud.rows), len(centers)
     label, heir = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
     first, second = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
@@ -445,20 +385,18 @@ def _two_nearest(cloud: _Cloud, centers: NDArray[np.float64]) -> _Nearest:
 
 
 def _distances(
-    cloud: _Cloud, centers: NDArray[np.float64]
+    cloud: _Cloud, centers: Floats
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Give blocks of points, and |c|^2 - 2 p.c of each and all centers, to be used up.
+    """Yield blocks of points, and |c|^2 - 2 p.c of each and all centers, to use up.
 
     The square of p, which is the same for every center, is left out.
     """
     n, k = len(cloud.rows), len(centers)
     squares = np.square(centers).sum(axis=1)
     factors = np.vstack((-2 * centers.T, squares)).astype(np.float32)
-    height = max(1, _BLOCK // k)
-    distance = np.empty((min(height, n), k), dtype=np.float32)
-    for start in range(0, n, height):
-        checkpoint()
-        rows = cloud.rows[start : start + height]
-        block = distance[: len(rows)]
-        np.matmul(rows, factors, out=block)
-        yield slice(start, start + height), block
+    distance = np.empty((0, k), dtype=np.float32)
+    for block in cut(n, _DISTANCE_BYTES * k):
+        rows = cloud.rows[block]
+        if len(distance) < len(rows):
+            distance = np.empty((len(rows), k), dtype=np.float32)
+        yield block, np.matmul(rows, factors, out=distance[: len(rows)])

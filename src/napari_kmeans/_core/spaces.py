@@ -1,117 +1,199 @@
-"""Where distances between colors are measured: colors to points, and back."""
+"""Where distances between colors are measured: colors to points, and back.
+
+k-means works on points: well-conditioned coordinates, none negative, whose squares stay
+finite and normal. A `Space` says how the colors of an image become points
+(`points_of`), how other colors become centers among them (`centers_of`), and how
+centers become colors again (`colors_of`). Coordinates are the numbers of the image as
+they are, those of a perceptual space (`perceptual`), or premultiplied by opacity; a
+`Frame` moves and scales these so that points of integers are exact.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
-from napari_kmeans._core.points import (
-    Frame,
-    ends_of,
-    frame_between,
-    from_points,
-    in_units,
-    to_centers,
-    to_points,
-)
-from napari_kmeans._core.quality import premultiplied, white_of
+from napari_kmeans._core.quality import white_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from numpy.typing import NDArray
-
-    SpaceName: TypeAlias = Literal["rgb", "lab", "oklab"]
+SpaceName: TypeAlias = Literal["rgb", "lab", "oklab"]
 
 __all__ = [
+    "Frame",
+    "Layout",
     "Space",
     "centers_of",
     "colors_of",
-    "errors_in_units",
+    "ends_of",
+    "frame_of",
     "is_plain",
     "points_of",
     "shown_centers",
     "space_of",
     "squared_units",
+    "to_points",
     "whole_bits",
 ]
 
 # What opaque white has in the place of opacity, as much as it has of lightness.
 _OPAQUE = {"lab": 100.0, "oklab": 1.0}
+# The last float64 below 2^64; only ranges over 2^53 come near it.
+_LARGEST = 2.0**64 - 2.0**11
+
+
+class Layout(NamedTuple):
+    """The meaning of the channels of an image."""
+
+    dtype: np.dtype[Any]
+    n_channels: int
+    # Colors are numbers, not rows of them.
+    is_gray: bool
+    space: SpaceName
+    has_alpha: bool
+
+
+class Frame(NamedTuple):
+    """The place of points among coordinates: ``point = (coordinate - origin) * scale``.
+
+    The origin is the least value of each channel, so a constant channel is exactly
+    zero and unsigned differences cannot overflow. The scale is a power of two, which
+    never rounds: 1 for integers, and such that points of floats lie in 0 to 1, so
+    that squares of huge and of denormal values stay finite and normal.
+    """
+
+    origin: Array
+    scale: float
 
 
 class Space(NamedTuple):
     """How colors (n, C) become coordinates (n, D), and these become points.
 
-    Coordinates are the numbers of the colors, or those of a perceptual space. With
-    alpha they are premultiplied, and opacity is one more of them, so that colors
-    differ less the less is seen of them, and not at all where nothing is.
+    With alpha, coordinates are premultiplied, and opacity is one more of them, so that
+    colors differ less the less is seen of them, and not at all where nothing is.
     """
 
-    name: SpaceName
-    has_alpha: bool
-    dtype: np.dtype[Any]
+    layout: Layout
     gamut: Gamut | None
-    # Coordinates become points in this frame.
     frame: Frame
 
 
-def space_of(
-    name: SpaceName, has_alpha: bool, blocks: Callable[[], Iterable[NDArray[Any]]]
-) -> Space:
-    """Give the space for colors in `blocks()` of (n, C), one color at least."""
-    first = next(iter(blocks()))
-    dtype = first.dtype.newbyteorder("=")
+def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
+    """Return the space for colors in `blocks()` of (n, C), at least one color."""
     gamut = None
-    if name != "rgb":
-        ends = _ends(some[:, :3] for some in blocks()) if dtype.kind == "f" else first
-        gamut = gamut_between(ends[:, :3].min(axis=0), ends[:, :3].max(axis=0))
-    nowhere = Space(name, has_alpha, dtype, gamut, Frame(np.zeros(0), 1.0))
-    ends = _ends(_locate(some, nowhere) for some in blocks())
-    return nowhere._replace(frame=frame_between(ends[0], ends[1]))
+    if layout.space != "rgb":
+        is_float = layout.dtype.kind == "f"
+        ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
+        gamut = gamut_between(layout.dtype, ends)
+    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
+    return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in blocks()))
+
+
+def frame_of(blocks: Iterable[Array]) -> Frame:
+    """Return the frame of coordinates in blocks of (n, D), at least one."""
+    low, high = ends_of(blocks)
+    if low.dtype.kind != "f":
+        return Frame(low, 1.0)
+    with np.errstate(over="ignore"):
+        extent = float((high.astype(np.float64) - low.astype(np.float64)).max())
+    # The range of float64 does not fit float64, but is below 2^1025.
+    exponent = int(np.frexp(extent)[1]) if np.isfinite(extent) else 1025
+    return Frame(low, float(np.ldexp(1.0, min(-exponent, 1022))))
+
+
+def ends_of(blocks: Iterable[Array]) -> Array:
+    """Return the least and the largest values (2, C) of blocks (n, C)."""
+    # Channel by channel is many times quicker than along the first axis.
+    ends = [
+        np.array([(c.min(), c.max()) for c in block.T], block.dtype).T
+        for block in blocks
+        if len(block)
+    ]
+    low, high = zip(*ends, strict=True)
+    return np.stack((np.min(low, axis=0), np.max(high, axis=0)))
 
 
 def is_plain(space: Space) -> bool:
     """Whether distances are those of the numbers as they are."""
-    return space.name == "rgb" and not space.has_alpha
+    return space.gamut is None and not space.layout.has_alpha
 
 
-def points_of(colors: NDArray[Any], space: Space) -> NDArray[Any]:
+def points_of(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of the image into points (n, D), none negative."""
     return to_points(_locate(colors, space), space.frame)
 
 
-def centers_of(palette: NDArray[Any], space: Space) -> NDArray[np.float64]:
-    """Turn colors (k, C) of any dtype, in the units of the image, into centers."""
+def to_points(coordinates: Array, frame: Frame) -> Array:
+    """Turn coordinates (n, D) within a frame into points (n, D).
+
+    Points of integers of up to 32 bits are exact and keep an unsigned dtype of their
+    size; all others are float64.
+    """
+    if coordinates.dtype.kind == "f":
+        return _scaled(coordinates, frame)
+    unsigned = f"u{coordinates.dtype.itemsize}"
+    # Modulo 2^bits, the difference of signed integers is the true, unsigned one.
+    steps = coordinates.view(unsigned) - frame.origin.view(unsigned)
+    return np.asarray(steps, np.float64 if coordinates.dtype.itemsize == 8 else None)
+
+
+def centers_of(palette: Array, space: Space) -> Floats:
+    """Turn colors (k, C) of any dtype, in the units of the image, into centers (k, D).
+
+    Colors far outside the frame become centers whose squares do not overflow.
+    """
+    origin = space.frame.origin
     with np.errstate(over="ignore"):
-        centers = to_centers(_locate(palette, space), space.frame)
-    # Far outside the frame, and with squares that do not overflow.
+        located = _locate(palette, space)
+        if origin.dtype.kind == "f":
+            centers = _scaled(located, space.frame)
+        else:
+            # Its 64-bit mantissa holds the difference of any two integers, where it
+            # has one.
+            difference = located.astype(np.longdouble) - origin.astype(np.longdouble)
+            centers = difference.astype(np.float64)
     return np.clip(centers, -1e150, 1e150)
 
 
-def colors_of(centers: NDArray[np.float64], space: Space) -> NDArray[Any]:
+def _scaled(coordinates: Array, frame: Frame) -> Floats:
+    # Only colors of palettes can lie so far outside the frame that they overflow.
+    with np.errstate(over="ignore"):
+        scaled = coordinates.astype(np.float64) * frame.scale
+    origin = frame.origin.astype(np.float64) * frame.scale
+    return np.asarray(np.clip(scaled, -1e150, 1e150) - origin)
+
+
+def colors_of(centers: Floats, space: Space) -> Array:
     """Turn centers (k, D) into the nearest colors (k, C) of the dtype of the image."""
-    if is_plain(space):
-        return from_points(centers, space.frame)
-    return _restore(in_units(centers, space.frame), space, space.dtype)
+    dtype = space.layout.dtype
+    if is_plain(space) and dtype.kind != "f":
+        steps = np.clip(np.rint(centers), 0, _LARGEST).astype(np.uint64)
+        unsigned = f"u{dtype.itemsize}"
+        colors = space.frame.origin.view(unsigned) + steps.astype(unsigned)
+        return np.asarray(colors.view(dtype))
+    coordinates = _in_units(centers, space.frame)
+    return _restore(coordinates, space, dtype)
 
 
-def shown_centers(centers: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
-    """Turn centers (k, D) into colors (k, C) in the units of the image, unrounded."""
-    coordinates = in_units(centers, space.frame)
-    if is_plain(space):
-        return coordinates
-    return _restore(coordinates, space, np.dtype(np.float64))
+def shown_centers(centers: Floats, space: Space) -> Floats:
+    """Turn centers (k, D) into colors (k, C) in the units of the image, not rounded."""
+    return _restore(_in_units(centers, space.frame), space, np.dtype(np.float64))
+
+
+def _in_units(points: Floats, frame: Frame) -> Floats:
+    # In two halves: the range of float64 does not fit float64.
+    half = points / (2 * frame.scale)
+    return np.asarray(frame.origin.astype(np.float64) + half + half)
 
 
 def whole_bits(space: Space) -> int:
-    """Give the bits of points that are whole numbers, or 0 if they are not."""
-    n_bits = 8 * space.dtype.itemsize
-    if space.gamut is not None or space.dtype.kind == "f":
+    """Return the bits of points that are whole numbers, or 0 if they are not."""
+    n_bits = 8 * space.layout.dtype.itemsize
+    if space.gamut is not None or space.layout.dtype.kind == "f":
         return 0
-    if space.has_alpha:
+    if space.layout.has_alpha:
         return 2 * n_bits if n_bits <= 16 else 0
     return n_bits
 
@@ -119,81 +201,55 @@ def whole_bits(space: Space) -> int:
 def squared_units(mse: float, space: Space) -> float:
     """Turn a mean of squares of points into units of the image, or of the space."""
     unit = space.frame.scale
-    if space.has_alpha and space.gamut is None:
-        unit *= white_of(space.dtype)
+    if space.layout.has_alpha and space.gamut is None:
+        unit *= white_of(space.layout.dtype)
     # In two steps: the square of the scale of denormals overflows.
     return mse / unit / unit
 
 
-def errors_in_units(
-    colors: NDArray[Any], palette: NDArray[Any], space: Space
-) -> NDArray[np.float64]:
-    """Give squared distances (n,) of colors to others (n, C), in units of the image."""
-    white = white_of(space.dtype)
-    if space.has_alpha:
-        first, second = premultiplied(colors, white), premultiplied(palette, white)
-    else:
-        first, second = colors.astype(np.float64), palette.astype(np.float64)
-    return np.asarray(np.square(first - second).sum(axis=1))
-
-
-def _locate(colors: NDArray[Any], space: Space) -> NDArray[Any]:
+def _locate(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of any dtype into coordinates (n, D)."""
-    white = white_of(space.dtype)
-    if space.gamut is not None:
-        located: NDArray[Any] = to_space(
-            colors[:, :3], _perceptual(space.name), space.gamut
-        )
-        if not space.has_alpha:
+    dtype, _, _, name, has_alpha = space.layout
+    white = white_of(dtype)
+    if name != "rgb" and space.gamut is not None:
+        located: Array = to_space(colors[:, :3], name, space.gamut)
+        if not has_alpha:
             return located
         opacity = colors[:, 3:] / white
-        return np.hstack((located * opacity, opacity * _OPAQUE[space.name]))
-    if not space.has_alpha:
+        return np.hstack((located * opacity, opacity * _OPAQUE[name]))
+    if not has_alpha:
         return colors
-    types = colors.dtype, space.dtype
     # Products of 16 bits fit 32, exactly.
-    is_short = all(t.kind == "u" and t.itemsize <= 2 for t in types)
-    wide: NDArray[Any] = colors.astype(np.uint32 if is_short else np.float64)
+    is_short = all(t.kind == "u" and t.itemsize <= 2 for t in (colors.dtype, dtype))
+    wide: Array = colors.astype(np.uint32 if is_short else np.float64)
     opacity = wide[:, -1:]
     return np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
 
 
-def _restore(
-    coordinates: NDArray[np.float64], space: Space, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Turn coordinates (n, D), not plain ones, into colors (n, C) of a dtype."""
-    white = white_of(space.dtype)
-    # The last float64 below 2^64.
-    largest = min(white, 2.0**64 - 2.0**11)
+def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:
+    """Turn coordinates (n, D) into colors (n, C) of a dtype."""
+    if is_plain(space):
+        return coordinates.astype(dtype)
+    name, has_alpha = space.layout.space, space.layout.has_alpha
+    white = white_of(space.layout.dtype)
+    largest = min(white, _LARGEST)
     colors = np.empty(coordinates.shape, dtype)
     rest = coordinates
-    if space.has_alpha:
-        unit = white if space.gamut is None else _OPAQUE[space.name] / white
+    if has_alpha:
+        unit = white if name == "rgb" else _OPAQUE[name] / white
         opacity = np.maximum(coordinates[:, -1:] / unit, 0)
         if dtype.kind != "f":
             opacity = np.clip(np.rint(opacity), 0, largest)
         # Of what is not seen, nothing is left.
-        share = opacity if space.gamut is None else opacity / white
+        share = opacity if name == "rgb" else opacity / white
         rest = np.zeros_like(coordinates[:, :-1])
         np.divide(coordinates[:, :-1], share, out=rest, where=opacity > 0)
         colors[:, -1:] = opacity
-    if space.gamut is not None:
-        gamut = space.gamut._replace(dtype=dtype)
-        restored = from_space(rest, _perceptual(space.name), gamut)
+    if name != "rgb" and space.gamut is not None:
+        restored = from_space(rest, name, space.gamut._replace(dtype=dtype))
     else:
         restored = rest if dtype.kind == "f" else np.clip(np.rint(rest), 0, largest)
     colors[:, : restored.shape[1]] = restored
-    if space.has_alpha:
+    if has_alpha:
         colors[colors[:, -1] == 0] = 0
     return colors
-
-
-def _perceptual(name: SpaceName) -> Literal["lab", "oklab"]:
-    """Give the name of a space that is not "rgb"."""
-    return "lab" if name == "lab" else "oklab"
-
-
-def _ends(blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Give the least and the largest of the rows (n, C), as (2, C)."""
-    low, high = zip(*(ends_of(some) for some in blocks if len(some)), strict=True)
-    return np.stack((np.min(low, axis=0), np.max(high, axis=0)))

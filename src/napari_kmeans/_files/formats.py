@@ -1,24 +1,282 @@
-"""The most pixels that a file may claim to hold."""
+"""What the files of each image format hold: one row per format.
+
+To add a format, add a row to `_FORMATS`; `format_of` finds the row of a file name, and
+`format_of_pillow` that of a file that Pillow has opened. `pixel_misfit` and
+`palette_misfit` say what of an image, or of a palette and its indices, a format cannot
+hold; those who write put it into words. `faults_in_words` and `check_pixel_limit` stand
+around all reading. How the bytes are read and written is left to the other modules of
+this package.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["TooManyPixels", "check_pixel_limit"]
+import numpy as np
 
-# Fewer bytes per pixel than this no sound file of so many pixels has.
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "BYTE_COLORS",
+    "INDEXED_SUFFIXES",
+    "Format",
+    "Misfit",
+    "Refused",
+    "check_pixel_limit",
+    "faults_in_words",
+    "format_of",
+    "format_of_pillow",
+    "image_suffixes",
+    "is_ome",
+    "palette_misfit",
+    "pixel_misfit",
+    "writable_suffixes",
+]
+
+# Colors that an index of 8 bits reaches.
+BYTE_COLORS = 256
+# A valid file of very many pixels has at least this many bytes per pixel.
 _LEAST_BYTES_PER_PIXEL = 1 / 50
+# PNG and BMP files store whole pixels per meter, in 31 bits.
+_MOST_PER_METER = (1 << 31) * 0.0254
+
+Misfit = Literal["axes", "dtype", "channels", "colors", "opacity"]
 
 
-class TooManyPixels(ValueError):
-    """A file that unfolds to far more than it is: a decompression bomb."""
+@dataclass(frozen=True, eq=False)
+class Format:
+    """What the files of a format hold; the defaults suit formats for photographs."""
+
+    # As Pillow calls it.
+    name: str
+    suffixes: tuple[str, ...] = ()
+    # Most axes of an image beside its channels: rows, columns and those before them.
+    most_axes: float = 2
+    # Of pixels; None for any.
+    dtypes: tuple[str, ...] | None = ("uint8",)
+    channels: tuple[int, ...] | None = (1, 3, 4)
+    # Of a palette: 0 where the format has none.
+    most_colors: int = 0
+    palette_dtypes: tuple[str, ...] = ("uint8",)
+    # Whether gray levels and channels are measurements: not stored as indices, so that
+    # other programs can read them.
+    has_measurements: bool = False
+    opacity: Literal["none", "one clear color", "any"] = "none"
+    # Whether further frames are those of a film, or previews, other eyes, sizes or
+    # layers of the first, which are left out.
+    frames: Literal["refused", "film", "left out"] = "refused"
+    # Whether pixels that are written without a palette are read as they were.
+    is_lossless: bool = False
+    has_gray: bool = True
+    # Most dots per inch that Pillow writes to the header; 0 where there is no place.
+    most_dpi: float = 0
+    has_exif_resolution: bool = False
+    # What Pillow is told when it writes.
+    save_options: dict[str, Any] = field(default_factory=dict)
+
+
+_FORMATS = (
+    Format(
+        "PNG",
+        (".png",),
+        most_colors=BYTE_COLORS,
+        opacity="any",
+        frames="film",
+        is_lossless=True,
+        most_dpi=_MOST_PER_METER,
+        # Pillow only lays the file out; it is compressed anew after that.
+        save_options={"compress_level": 1},
+    ),
+    Format(
+        "GIF",
+        (".gif",),
+        most_axes=3,
+        most_colors=BYTE_COLORS,
+        opacity="one clear color",
+        frames="film",
+    ),
+    Format(
+        "TIFF",
+        (".tif", ".tiff"),
+        most_axes=math.inf,
+        dtypes=None,
+        channels=None,
+        most_colors=65536,
+        palette_dtypes=("uint8", "uint16"),
+        has_measurements=True,
+        is_lossless=True,
+    ),
+    Format(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        most_dpi=65535,
+        save_options={"quality": 95, "subsampling": 0, "optimize": True},
+    ),
+    Format(
+        "MPO",
+        (".mpo",),
+        frames="left out",
+        most_dpi=65535,
+        save_options={"quality": 95, "subsampling": 0},
+    ),
+    Format(
+        "WEBP",
+        (".webp",),
+        frames="film",
+        is_lossless=True,
+        has_gray=False,
+        has_exif_resolution=True,
+        save_options={"lossless": True, "exact": True, "method": 6},
+    ),
+    Format(
+        "AVIF",
+        (".avif",),
+        frames="film",
+        has_gray=False,
+        has_exif_resolution=True,
+        save_options={"quality": 95},
+    ),
+    # Lossless but for opacity, which Pillow writes and does not read.
+    Format("BMP", (".bmp",), most_dpi=_MOST_PER_METER),
+    Format("PSD", (".psd",), frames="left out"),
+    Format("ICO", (".ico",), frames="left out"),
+    Format("ICNS", (".icns",), frames="left out"),
+)
+# Pillow would write these as pictures of something else than the pixels.
+_NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
+_BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes}
+INDEXED_SUFFIXES = tuple(
+    s for form in _FORMATS if form.most_colors for s in form.suffixes
+)
+
+
+def format_of(name: str | os.PathLike[str]) -> Format:
+    """Return the format that the suffix of a file name stands for.
+
+    A suffix that nobody knows is a format without a name.
+    """
+    from PIL import Image
+
+    suffix = Path(name).suffix.lower()
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    Image.init()
+    return format_of_pillow(Image.registered_extensions().get(suffix, ""))
+
+
+def format_of_pillow(name: str) -> Format:
+    """Return the format that Pillow calls by this name; one without a row is plain."""
+    return next((form for form in _FORMATS if form.name == name), Format(name))
+
+
+def is_ome(name: str) -> bool:
+    """Whether a file name asks for OME-TIFF."""
+    return name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def image_suffixes() -> set[str]:
+    """Return the suffixes of files that can be read, in lower case."""
+    from PIL import Image
+
+    return _pixel_suffixes(Image.OPEN)
+
+
+def writable_suffixes() -> set[str]:
+    """Return the suffixes of files that can be written, in lower case."""
+    from PIL import Image
+
+    return _pixel_suffixes(Image.SAVE)
+
+
+def _pixel_suffixes(codecs: dict[str, Any]) -> set[str]:
+    """Return the suffixes of the formats for pixels among Pillow's `codecs`."""
+    from PIL import Image
+
+    Image.init()
+    return {
+        suffix
+        for suffix, name in Image.registered_extensions().items()
+        if name in codecs and name not in _NOT_FOR_PIXELS
+    }
+
+
+def pixel_misfit(
+    form: Format, n_axes: int, dtype: np.dtype[Any], n_channels: int
+) -> Misfit | None:
+    """Return what of an image a format cannot hold, or None if it holds all of it.
+
+    `n_axes` counts rows, columns and the axes before them. `n_channels` is 0 where the
+    channels are not gray, RGB or RGBA, but those of a microscope.
+    """
+    if not 2 <= n_axes <= form.most_axes:
+        return "axes"
+    if form.dtypes is not None and dtype.name not in form.dtypes:
+        return "dtype"
+    if form.channels is not None and n_channels not in form.channels:
+        return "channels"
+    return None
+
+
+def palette_misfit(form: Format, n_axes: int, palette: NDArray[Any]) -> Misfit | None:
+    """Return what of an indexed image a format cannot hold, or None if it holds it.
+
+    `palette` is gray (K,), RGB (K, 3) or RGBA (K, 4); its indices have `n_axes` axes.
+    """
+    if not 2 <= n_axes <= form.most_axes:
+        return "axes"
+    if not 1 <= len(palette) <= form.most_colors:
+        return "colors"
+    if palette.dtype.name not in form.palette_dtypes:
+        return "dtype"
+    if palette.ndim == 2 and palette.shape[1] == 4 and form.opacity != "any":
+        opacities = np.sort(palette[:, 3])
+        is_one_clear = opacities[0] == 0 and (opacities[1:] == 255).all()
+        if form.opacity == "none" or not is_one_clear:
+            return "opacity"
+    return None
+
+
+class Refused(ValueError):
+    """A file that is not for this program; the text says why."""
+
+
+@contextlib.contextmanager
+def faults_in_words() -> Iterator[None]:
+    """Turn all that decoders raise on a damaged file into ValueError of one line."""
+    from PIL import Image, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        # What matters raises; the rest is about tags that are not used here.
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Refused:
+            raise
+        except Exception as error:
+            msg = f"the image cannot be read: {error or type(error).__name__}"
+            if isinstance(error, UnidentifiedImageError):
+                msg = "not an image, or of a format that cannot be read"
+            elif isinstance(error, Image.DecompressionBombError):
+                msg = f"too many pixels: {error}"
+            elif isinstance(error, MemoryError):
+                msg = "too many pixels: not enough memory"
+            raise ValueError(msg) from error
 
 
 def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
-    """Raise TooManyPixels unless a file of `n_bytes` may hold an image of `shape`.
+    """Refuse an image of `shape` in a file of `n_bytes` that cannot really hold it.
 
-    It may if it does not exceed Pillow's limit (179 million pixels), or if it is large
-    itself, as scientific stacks are.
+    Images up to Pillow's limit (179 million pixels) pass, and larger ones if the file
+    is large itself, as those of scientific stacks are.
     """
     from PIL import Image
 
@@ -26,4 +284,4 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     limit = math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     if n_pixels > limit and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
         msg = f"too many pixels for a file of {n_bytes:,} bytes: {shape}"
-        raise TooManyPixels(msg)
+        raise Refused(msg)

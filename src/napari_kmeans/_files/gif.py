@@ -1,224 +1,180 @@
-"""GIF files whose frames are indices into one palette."""
+"""GIF files whose frames are indices into one palette.
+
+`encode_gif` and `decode_gif` turn frames and their palette into the content of a file
+and back; `durations_of_gif` reads only the blocks between the pixels. Pillow compresses
+the frames, and decompresses and paints them over each other. But when it saves a film,
+it leaves out frames that equal the one before and gives each of the others a palette of
+its own, and what it reads are colors. So frames are joined here, and read with their
+indices in place of colors.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_kmeans._files.formats import check_pixel_limit
+from napari_kmeans._files.formats import Refused, check_pixel_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
+    from PIL import Image
 
-__all__ = ["GifImage", "decode_gif", "encode_gif"]
+__all__ = ["decode_gif", "durations_of_gif", "encode_gif", "is_gif"]
 
+_STARTS = (b"GIF87a", b"GIF89a")
 _LARGEST_SIDE = 65535
-_LOOP_FOREVER = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
-# Disposal, delay and transparent index of a frame about which nothing is said.
-_NO_CONTROL: tuple[int, int, int | None] = (0, 0, None)
-_KEEP, _CLEAR, _RESTORE = 1, 2, 3
+_LONGEST_DELAY = 65535
+_KEEP, _CLEAR = 1, 2
+_EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
+_CONTROL = 0xF9
 # A color table has a power of two entries; a comment says how many of them count.
 _N_COLORS = re.compile(rb"\d+(?= colors$)")
 
 
-class GifImage(NamedTuple):
-    """Frames (n, rows, columns), their RGB palette and what is said about them."""
-
-    frames: NDArray[np.uint8]
-    palette: NDArray[np.uint8]
-    # The index that is not painted.
-    transparent: int | None
-    # Seconds that each frame is shown.
-    durations: tuple[float, ...]
+def is_gif(content: bytes) -> bool:
+    """Whether a file starts as GIF files do."""
+    return content.startswith(_STARTS)
 
 
-class _Frame(NamedTuple):
-    """A frame as it is stored: the part of the image that it paints."""
+def encode_gif(
+    frames: NDArray[np.uint8],
+    palette: NDArray[np.uint8],
+    durations: tuple[float, ...] = (),
+) -> bytes:
+    """Encode frames (n, rows, columns); if all is opaque, only what changes in them.
 
-    # Left, top, width and height.
-    box: tuple[int, int, int, int]
-    local_table: bytes
-    is_interlaced: bool
-    # Compressed indices, from the code size to the empty block.
-    codes: bytes
-    # Contents of the graphic control extension.
-    disposal: int
-    delay: int
-    transparent: int | None
+    One color of an RGBA palette is clear. `durations` are seconds, or empty.
+    """
+    from PIL import GifImagePlugin
 
-
-def encode_gif(image: GifImage) -> bytes:
-    """Encode frames; of those after the first only what changes, if all is opaque."""
-    frames, palette = image.frames, image.palette
-    height, width = frames.shape[1:]
-    if max(height, width) > _LARGEST_SIDE:
+    if max(frames.shape[1:]) > _LARGEST_SIDE:
         msg = f"a GIF file holds at most {_LARGEST_SIDE} rows or columns"
         raise ValueError(msg)
-    bits = max(1, (len(palette) - 1).bit_length())
-    parts = [
-        b"GIF89a",
-        struct.pack("<HHBBB", width, height, 0xF0 | (bits - 1), 0, 0),
-        palette.tobytes().ljust(3 << bits, b"\0"),
-    ]
-    if len(palette) != 1 << bits:
-        comment = f"{len(palette)} colors".encode()
-        parts += [b"\x21\xfe", bytes([len(comment)]), comment, b"\0"]
+    is_opaque = palette.shape[1] == 3
+    about: dict[str, Any] = {"comment": f"{len(palette)} colors"}
+    control: dict[str, Any] = {}
     if len(frames) > 1:
-        parts.append(_LOOP_FOREVER)
-    # What is transparent can only be seen once the frame before is cleared.
-    disposal = _KEEP if image.transparent is None else _CLEAR
+        about["loop"] = 0
+        # What is transparent can only be seen once the frame before is cleared.
+        control["disposal"] = _KEEP if is_opaque else _CLEAR
+    if not is_opaque:
+        control["transparency"] = int(palette[:, 3].argmin())
+    rgb = palette[:, :3].tobytes()
+    parts, _ = GifImagePlugin.getheader(_plane(frames[0], rgb), info=about)
     for number, frame in enumerate(frames):
-        delay = round(100 * image.durations[number]) if image.durations else 0
-        if len(frames) > 1 or image.transparent is not None:
-            parts.append(_control(disposal, min(delay, 65535), image.transparent))
-        rows, columns = slice(0, height), slice(0, width)
-        if number and disposal == _KEEP:
-            rows, columns = _box(frame != frames[number - 1])
-        parts.append(_image_block(frame[rows, columns], rows.start, columns.start))
+        top, bottom, left, right = 0, frame.shape[0], 0, frame.shape[1]
+        if number and is_opaque:
+            changed = frame != frames[number - 1]
+            top, bottom = _extent(changed.any(axis=1))
+            left, right = _extent(changed.any(axis=0))
+        if durations:
+            hundredths = min(round(100 * durations[number]), _LONGEST_DELAY)
+            control["duration"] = 10 * hundredths
+        part = _plane(frame[top:bottom, left:right], rgb)
+        parts += GifImagePlugin.getdata(part, (left, top), **control)
     return b"".join([*parts, b";"])
 
 
-def decode_gif(content: bytes) -> GifImage:
-    """Decode a GIF file whose frames share one palette, or raise ValueError."""
-    width, height, table, n_colors, stored = _parse(content)
-    check_pixel_limit((len(stored), height, width), len(content))
-    if not table:
-        table = stored[0].local_table
-    if any(frame.local_table not in (b"", table) for frame in stored):
+def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Decode frames (n, rows, columns) and their palette, RGBA if one color is clear.
+
+    Raises Refused if the frames have palettes of their own.
+    """
+    from PIL import Image
+
+    places, durations = _read_blocks(content)
+    check_pixel_limit(
+        (len(durations), *struct.unpack_from("<HH", content, 6)), len(content)
+    )
+    tables = {content[place] for place in places}
+    if len(tables) != 1:
         msg = "the frames of the GIF file have palettes of their own"
-        raise ValueError(msg)
-    transparent = {f.transparent for f in stored if f.transparent is not None}
-    if len(transparent) > 1:
+        raise Refused(msg)
+    palette = np.frombuffer(tables.pop(), np.uint8).reshape(-1, 3)
+    # With its index as the red of each color, what Pillow paints are indices.
+    numbered = np.zeros_like(palette)
+    numbered[:, 0] = np.arange(len(palette))
+    recolored = bytearray(content)
+    for place in places:
+        recolored[place] = numbered.tobytes()
+    frames, clear = [], set()
+    with Image.open(io.BytesIO(recolored)) as image:
+        if "transparency" in image.info:
+            clear.add(image.info["transparency"])
+        if match := _N_COLORS.search(image.info.get("comment", b"")):
+            palette = palette[: int(match[0])]
+        for number in range(len(durations)):
+            image.seek(number)
+            painted = np.array(image.convert("RGBA"))
+            frames.append(painted[..., 0])
+            clear |= set(np.unique(painted[painted[..., 3] == 0, 0]).tolist())
+    if len(clear) > 1:
         msg = "the frames of the GIF file have transparent colors of their own"
-        raise ValueError(msg)
-    clear = min(transparent, default=None)
-    palette = np.frombuffer(table, np.uint8).reshape(-1, 3)[:n_colors].copy()
-    frames = np.empty((len(stored), height, width), np.uint8)
-    canvas = np.full((height, width), clear or 0, np.uint8)
-    for number, frame in enumerate(stored):
-        before = canvas.copy()
-        left, top, w, h = frame.box
-        part = canvas[top : top + h, left : left + w]
-        painted = _decode_frame(frame, table)[: part.shape[0], : part.shape[1]]
-        # The first frame lies on nothing that could show through.
-        is_painted = (painted != frame.transparent) if number else True
-        np.copyto(part, painted, where=is_painted)
-        frames[number] = canvas
-        if frame.disposal == _CLEAR:
-            part[...] = clear or 0
-        elif frame.disposal == _RESTORE:
-            canvas = before
-    durations = tuple(f.delay / 100 for f in stored) if len(stored) > 1 else ()
-    return GifImage(frames, palette, clear, durations)
+        raise Refused(msg)
+    if clear:
+        alpha = np.where(np.isin(np.arange(len(palette)), list(clear)), 0, 255)
+        palette = np.column_stack([palette, alpha.astype(np.uint8)])
+    return np.stack(frames), palette.copy()
 
 
-def _control(disposal: int, delay: int, transparent: int | None) -> bytes:
-    """Give the extension that says how to show the next frame."""
-    flags = disposal << 2 | (transparent is not None)
-    return b"\x21\xf9\x04" + struct.pack("<BHBx", flags, delay, transparent or 0)
+def durations_of_gif(content: bytes) -> tuple[float, ...]:
+    """Return the seconds that each frame is shown, or raise Refused."""
+    return _read_blocks(content)[1]
 
 
-def _box(changed: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Give the rows and columns between which all True lie, at least one pixel."""
-    box = []
-    for axis in (1, 0):
-        found = np.flatnonzero(changed.any(axis=axis))
-        box.append(slice(found[0], found[-1] + 1) if found.size else slice(0, 1))
-    return box[0], box[1]
-
-
-def _image_block(labels: NDArray[np.uint8], top: int, left: int) -> bytes:
-    """Encode a part of the image, to be painted at that place."""
+def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:
+    """Return indices and their palette as an image of Pillow."""
     from PIL import Image
 
-    buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(labels))
-    image.putpalette(bytes(768))
-    # Optimizing would renumber the colors.
-    image.save(buffer, "GIF", optimize=False, interlace=0)
-    (frame,) = _parse(buffer.getvalue())[-1]
-    where = struct.pack("<HHHHB", left, top, labels.shape[1], labels.shape[0], 0)
-    return b"," + where + frame.codes
+    image.putpalette(rgb)
+    return image
 
 
-def _decode_frame(frame: _Frame, table: bytes) -> NDArray[np.uint8]:
-    """Decode the indices of a frame, by a file that holds nothing else."""
-    from PIL import Image
-
-    width, height = frame.box[2:]
-    check_pixel_limit((height, width), len(frame.codes))
-    bits = (len(table) // 3).bit_length() - 1
-    size = struct.pack("<HH", width, height)
-    flags = struct.pack("<BBB", 0xF0 | (bits - 1), 0, 0)
-    where = b",\0\0\0\0" + size + bytes([frame.is_interlaced << 6])
-    alone = b"GIF89a" + size + flags + table + where + frame.codes + b";"
-    with Image.open(io.BytesIO(alone)) as image:
-        return np.array(image)
+def _extent(changed: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the start and end of what holds all True, and at least one element."""
+    found = np.flatnonzero(changed)
+    return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 1)
 
 
-def _parse(content: bytes) -> tuple[int, int, bytes, int | None, Sequence[_Frame]]:
-    """Give width, height, color table, number of colors that count, and frames."""
+def _read_blocks(content: bytes) -> tuple[list[slice], tuple[float, ...]]:
+    """Return where color tables stand, and the seconds that each frame is shown."""
+    tables: list[slice] = []
+    durations, duration = [], 0.0
     try:
-        if content[:6] not in (b"GIF87a", b"GIF89a"):
-            msg = "not a GIF file"
-            raise ValueError(msg)
-        width, height, flags = struct.unpack_from("<HHB", content, 6)
-        table, position = _table(content, 13, flags)
-        n_colors, frames, control = None, [], _NO_CONTROL
-        while (kind := content[position]) != 0x3B:
-            if kind == 0x21:
-                label, data = content[position + 1], b""
-                for start, end in _sub_blocks(content, position + 2):
-                    data += content[start:end]
-                    position = end
-                position += 1
-                if label == 0xF9:
-                    control = _read_control(data)
-                elif label == 0xFE and (match := _N_COLORS.search(data)):
-                    n_colors = int(match[0])
-            elif kind == 0x2C:
-                box = struct.unpack_from("<4H", content, position + 1)
-                flags = content[position + 9]
-                local, start = _table(content, position + 10, flags)
-                for _, end in _sub_blocks(content, start + 1):
-                    position = end
-                position += 1
-                interlaced, codes = bool(flags & 0x40), content[start:position]
-                frames.append(_Frame(box, local, interlaced, codes, *control))
-                control = _NO_CONTROL
+        position = _skip_table(13, content[10], tables)
+        while (kind := content[position]) != _END:
+            if kind == _EXTENSION:
+                if content[position + 1] == _CONTROL:
+                    duration = struct.unpack_from("<H", content, position + 4)[0] / 100
+                position += 2
+            elif kind == _IMAGE:
+                position = _skip_table(position + 10, content[position + 9], tables) + 1
+                durations.append(duration)
+                duration = 0.0
             else:
                 msg = "the GIF file is corrupt"
-                raise ValueError(msg)
+                raise Refused(msg)
+            while content[position]:
+                position += 1 + content[position]
+            position += 1
     except (IndexError, struct.error):
         msg = "the GIF file is truncated"
-        raise ValueError(msg) from None
-    if not frames:
+        raise Refused(msg) from None
+    if not durations:
         msg = "the GIF file holds no image"
-        raise ValueError(msg)
-    return width, height, table, n_colors, frames
+        raise Refused(msg)
+    return tables, tuple(durations)
 
 
-def _read_control(data: bytes) -> tuple[int, int, int | None]:
-    """Give disposal, delay in hundredths of a second, and transparent index."""
-    flags, delay, transparent = struct.unpack_from("<BHB", data)
-    return flags >> 2 & 7, delay, transparent if flags & 1 else None
-
-
-def _table(content: bytes, start: int, flags: int) -> tuple[bytes, int]:
-    """Give a color table, empty if there is none, and where it ends."""
-    end = start + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
-    return content[start:end], end
-
-
-def _sub_blocks(content: bytes, position: int) -> Iterator[tuple[int, int]]:
-    """Give start and end of each block, the empty one at the end left out."""
-    yield position, position
-    while n_bytes := content[position]:
-        yield position + 1, position + 1 + n_bytes
-        position += 1 + n_bytes
+def _skip_table(start: int, flags: int, tables: list[slice]) -> int:
+    """Add a color table, if the flags announce one, and return where it ends."""
+    if not flags & 0x80:
+        return start
+    end = start + (3 << (flags & 7) + 1)
+    tables.append(slice(start, end))
+    return end

@@ -1,4 +1,10 @@
-"""Image files that hold a palette, and for each pixel its index."""
+"""Image files that hold a palette, and for each pixel its index.
+
+`write_indexed` and `read_indexed` are the public functions; `encode_indexed` and
+`decode_indexed` do the same for the content of a file, and trust what they are given.
+What a format holds is said by `formats`; GIF and TIFF files are laid out by `gif` and
+`tiff`, PNG files here.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._files.formats import check_pixel_limit
-from napari_kmeans._files.gif import GifImage, decode_gif, encode_gif
+from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     NOTE_NAME,
     ImageMetadata,
     note_of_sizes,
-    pixels_per_meter,
 )
 from napari_kmeans._files.palette_order import neighborly_order
-from napari_kmeans._files.png import shrink_png
 from napari_kmeans._files.replace import replace_file
-from napari_kmeans._files.tiff import (
-    TIFF_SUFFIXES,
-    StoredTiff,
-    decode_tiff,
-    default_axes,
-    encode_tiff,
-    is_tiff,
-    open_tiff,
-)
+from napari_kmeans._files.write import pillow_options
 
 if TYPE_CHECKING:
     import os
@@ -36,22 +31,20 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "INDEXED_SUFFIXES",
-    "MAX_FILE_COLORS",
     "IndexedImage",
     "decode_indexed",
     "encode_indexed",
-    "is_ome",
     "read_indexed",
     "write_indexed",
 ]
 
-INDEXED_SUFFIXES = (".png", ".gif", *TIFF_SUFFIXES)
+# What the labels of a format with so many axes must look like.
+_SHAPES: dict[float, str] = {
+    2: "(rows, columns)",
+    3: "(rows, columns) or (frames, rows, columns)",
+}
 # Colors whose indices share bytes, which oxipng has no order for.
 _MOST_PACKED = 16
-# TIFF indices of 16 bits reach further.
-MAX_FILE_COLORS = 256
-_MAX_TIFF_COLORS = 65536
 
 
 class IndexedImage(NamedTuple):
@@ -134,17 +127,18 @@ def write_indexed(
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    name = Path(path).name
     suffix = Path(path).suffix.lower()
-    if suffix not in INDEXED_SUFFIXES:
-        known = f"{', '.join(INDEXED_SUFFIXES[:-1])} or {INDEXED_SUFFIXES[-1]}"
-        msg = f"path must end in {known}, got {suffix!r}"
+    if suffix not in formats.INDEXED_SUFFIXES:
+        *others, last = formats.INDEXED_SUFFIXES
+        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
         raise ValueError(msg)
-    colors = _validated_palette(palette, suffix)
-    array = _validated_labels(labels, len(colors), suffix)
+    colors = _validated_palette(palette)
+    array = _validated_labels(labels, len(colors))
+    _check_fit(suffix, array, colors)
     if metadata.axes and len(metadata.axes) != array.ndim:
         msg = f"metadata must have {array.ndim} axes, got {metadata.axes!r}"
         raise ValueError(msg)
+    name = Path(path).name
     content = encode_indexed(name, array, colors, metadata=metadata, keep_order=True)
     replace_file(path, content)
 
@@ -166,8 +160,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
     Raises
     ------
     ValueError
-        If the file is none of these formats, holds no palette or more than one, or
-        is broken.
+        If the file is of another format, holds no palette or more than one, or is
+        damaged.
     OSError
         If there is no such file, or it cannot be read.
 
@@ -177,8 +171,8 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
     Notes
     -----
-    GIF and TIFF files of other programs do not tell how many of their colors count,
-    so all are given, as many as a power of two.
+    GIF and TIFF files of other programs do not say how many of their colors count, so
+    the palette has all of them, as many as a power of two.
 
     Examples
     --------
@@ -192,25 +186,12 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
 
 
 def decode_indexed(content: bytes) -> IndexedImage:
-    """Read the content of a file that holds a palette, or raise ValueError."""
-    from PIL import UnidentifiedImageError
-
-    try:
-        if content.startswith((b"GIF87a", b"GIF89a")):
-            return _read_gif(content)
-        if is_tiff(content):
-            return _read_tiff(content)
-        return _read_png(content)
-    except UnidentifiedImageError as error:  # It names an object of ours.
-        msg = "not an image, or of a format that cannot be read"
-        raise ValueError(msg) from error
-    except Exception as error:  # Decoders raise anything on broken bytes.
-        raise ValueError(str(error) or type(error).__name__) from error
-
-
-def is_ome(name: str) -> bool:
-    """Tell whether a file name asks for OME-TIFF."""
-    return name.lower().endswith((".ome.tif", ".ome.tiff"))
+    """Decode the content of a file that holds a palette, or raise ValueError."""
+    with formats.faults_in_words():
+        if gif.is_gif(content):
+            frames, palette = gif.decode_gif(content)
+            return IndexedImage(frames if len(frames) > 1 else frames[0], palette)
+        return _decode_tiff(content) if tiff.is_tiff(content) else _decode_png(content)
 
 
 def encode_indexed(
@@ -225,8 +206,8 @@ def encode_indexed(
 
     PNG files become smaller where the order of the palette may change.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix == ".png":
+    form = formats.format_of(name)
+    if form.name == "PNG":
         content = _encode_png(labels, palette, metadata, keep_order)
         if keep_order or len(palette) > _MOST_PACKED:
             return content
@@ -234,19 +215,15 @@ def encode_indexed(
         rank = np.argsort(order).astype(np.uint8)
         other = _encode_png(rank[labels], palette[order], metadata, keep_order=True)
         return min(content, other, key=len)
-    if suffix == ".gif":
+    if form.name == "GIF":
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
-        transparent = None
-        if palette.shape[1] == 4:
-            transparent = int(palette[:, 3].argmin())
-        durations = metadata.durations
-        if len(durations) != len(frames):
-            durations = ()
-        rgb = np.ascontiguousarray(palette[:, :3])
-        return encode_gif(GifImage(frames, rgb, transparent, durations))
+        has_durations = len(metadata.durations) == len(frames)
+        durations = metadata.durations if has_durations else ()
+        return gif.encode_gif(frames, palette, durations)
     if not metadata.axes:
-        metadata = metadata._replace(axes=default_axes(labels.ndim))
-    return encode_tiff(StoredTiff(labels, metadata, palette), ome=is_ome(name))
+        metadata = metadata._replace(axes=tiff.default_axes(labels.ndim))
+    is_ome = formats.is_ome(name)
+    return tiff.encode_tiff(labels, metadata, palette, ome=is_ome)
 
 
 def _encode_png(
@@ -260,36 +237,22 @@ def _encode_png(
 
     image = Image.fromarray(labels.astype(np.uint8, copy=False))
     image.putpalette(palette[:, :3].tobytes())
-    # Pillow only lays the file out, it is compressed anew after that.
-    options: dict[str, Any] = {"compress_level": 1}
+    options = pillow_options(formats.format_of("image.png"), metadata)
     if palette.shape[1] == 4:
         options["transparency"] = palette[:, 3].tobytes()
-    if metadata.icc_profile is not None:
-        options["icc_profile"] = metadata.icc_profile
-    resolution = pixels_per_meter(metadata)
-    if resolution is not None and max(resolution) < 1 << 31:
-        options["dpi"] = (resolution[0] * 0.0254, resolution[1] * 0.0254)
     note = note_of_sizes(metadata)
     if note is not None:
-        # A resolution is rounded, and does not tell sizes from those of prints.
+        # A resolution is rounded, and has no unit.
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text(NOTE_NAME, note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
-    return shrink_png(buffer.getvalue(), keep_palette=keep_order)
+    return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)
 
 
-def _validated_palette(
-    palette: ArrayLike, suffix: str
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Give `palette` as RGB (K, 3) or RGBA (K, 4)."""
+def _validated_palette(palette: ArrayLike) -> NDArray[np.unsignedinteger[Any]]:
+    """Return `palette` as RGB (K, 3) or RGBA (K, 4)."""
     colors = np.asarray(palette)
-    is_tiff_file = suffix in TIFF_SUFFIXES
-    if colors.dtype == np.uint16 and not is_tiff_file:
-        msg = (
-            f"palette must have dtype uint8 in a {suffix} file, got uint16; choose .tif"
-        )
-        raise TypeError(msg)
     if colors.dtype not in (np.uint8, np.uint16):
         msg = f"palette must have dtype uint8 or uint16, got {colors.dtype}"
         raise TypeError(msg)
@@ -298,89 +261,78 @@ def _validated_palette(
     if colors.ndim != 2 or colors.shape[1] not in (3, 4):
         msg = f"palette must have shape (K,), (K, 3) or (K, 4), got {colors.shape}"
         raise ValueError(msg)
-    most = _MAX_TIFF_COLORS if is_tiff_file else MAX_FILE_COLORS
-    if not 1 <= len(colors) <= most:
-        where = "" if is_tiff_file else f" in a {suffix} file"
-        msg = f"palette must have 1 to {most} colors{where}, got {len(colors)}"
-        if MAX_FILE_COLORS < len(colors) <= _MAX_TIFF_COLORS:
-            msg += "; choose .tif"
-        raise ValueError(msg)
-    if colors.shape[1] == 4 and suffix != ".png":
-        opacities = np.sort(colors[:, 3])
-        if is_tiff_file or opacities[0] != 0 or (opacities[1:] != 255).any():
-            msg = (
-                f"palette must not have alpha in a {suffix} file, "
-                f"got shape {colors.shape}; choose .png"
-            )
-            raise ValueError(msg)
     return np.ascontiguousarray(colors)
 
 
 def _validated_labels(
-    labels: ArrayLike, n_colors: int, suffix: str
+    labels: ArrayLike, n_colors: int
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Give `labels` as uint8 or, for more than 256 colors, uint16."""
+    """Return `labels` as uint8 or, for more than 256 colors, uint16."""
     array = np.asarray(labels)
     if array.dtype.kind not in "ui":
         msg = f"labels must be integers, got dtype {array.dtype}"
         raise TypeError(msg)
-    shapes = "(rows, columns)"
-    if suffix == ".gif":
-        shapes += " or (frames, rows, columns)"
-    most = {".png": 2, ".gif": 3}.get(suffix, array.ndim)
-    if not 2 <= array.ndim <= most or array.size == 0:
-        if suffix in TIFF_SUFFIXES:
-            shapes = "(..., rows, columns)"
-        msg = f"labels must have shape {shapes}, got {array.shape}"
-        raise ValueError(msg)
-    for index in (array.min(), array.max()):
-        if not 0 <= index < n_colors:
+    for index in (array.min(initial=0), array.max(initial=0)):
+        if n_colors and not 0 <= index < n_colors:
             msg = f"labels must be between 0 and {n_colors - 1}, got {index}"
             raise ValueError(msg)
-    dtype = np.uint8 if n_colors <= MAX_FILE_COLORS else np.uint16
+    dtype = np.uint8 if n_colors <= formats.BYTE_COLORS else np.uint16
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _read_gif(content: bytes) -> IndexedImage:
-    """Read a GIF file, a stack if it has several frames."""
-    image = decode_gif(content)
-    palette = image.palette
-    if image.transparent is not None:
-        alpha = np.full((len(palette), 1), 255, np.uint8)
-        alpha[image.transparent] = 0
-        palette = np.concatenate([palette, alpha], axis=1)
-    labels = image.frames if len(image.frames) > 1 else image.frames[0]
-    return IndexedImage(labels, palette)
+def _check_fit(
+    suffix: str,
+    labels: NDArray[np.unsignedinteger[Any]],
+    colors: NDArray[np.unsignedinteger[Any]],
+) -> None:
+    """Raise TypeError or ValueError unless a format holds labels and their colors."""
+    form = formats.format_of(f"image{suffix}")
+    n_axes = labels.ndim if labels.size else 0
+    misfit = formats.palette_misfit(form, n_axes, colors)
+    if misfit is None:
+        return
+    file = f" in a {suffix} file"
+    shapes = _SHAPES.get(form.most_axes, "(..., rows, columns)")
+    tif = formats.format_of("image.tif")
+    most = f"{form.most_colors} colors{'' if form is tif else file}"
+    is_for_tif = formats.palette_misfit(tif, 2, colors) is None
+    texts = {
+        "axes": f"labels must have shape {shapes}, got {labels.shape}",
+        "dtype": f"palette must have dtype uint8{file}, got {colors.dtype}",
+        "colors": f"palette must have 1 to {most}, got {len(colors)}",
+        "opacity": f"palette must not have alpha{file}, got shape {colors.shape}",
+    }
+    advice = ""
+    if misfit in ("dtype", "colors") and is_for_tif:
+        advice = "; choose .tif"
+    elif misfit == "opacity":
+        advice = "; choose .png"
+    error = TypeError if misfit == "dtype" else ValueError
+    raise error(texts[misfit] + advice)
 
 
-def _read_tiff(content: bytes) -> IndexedImage:
-    """Read a TIFF file with a color map."""
-    with open_tiff(content) as file:
-        stored = decode_tiff(file, len(content))
-    if stored.palette is None:
-        msg = "its pixels are no indices"
-        raise ValueError(msg)
-    return IndexedImage(stored.array, stored.palette)
+def _decode_tiff(content: bytes) -> IndexedImage:
+    """Decode a TIFF file with a color map."""
+    with tiff.open_tiff(io.BytesIO(content)) as file:
+        labels, header = tiff.decode_tiff(file, len(content))
+    if header.palette is None:
+        msg = "its pixels are not indices"
+        raise formats.Refused(msg)
+    return IndexedImage(labels, header.palette)
 
 
-def _read_png(content: bytes) -> IndexedImage:
-    """Read a PNG file of color type 3."""
+def _decode_png(content: bytes) -> IndexedImage:
+    """Decode a PNG file of color type 3."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
         if image.format != "PNG" or image.mode != "P":
             msg = f"it is a {image.format} file with {image.mode} pixels"
-            raise ValueError(msg)
-        check_pixel_limit((image.height, image.width), len(content))
+            raise formats.Refused(msg)
+        formats.check_pixel_limit((image.height, image.width), len(content))
         labels = np.array(image)
         palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        opacity = image.info.get("transparency")
-    if opacity is None:
-        return IndexedImage(labels, palette)
-    alpha = np.full(len(palette), 255, np.uint8)
-    if isinstance(opacity, int):  # Pillow's short form for a single clear color.
-        alpha[opacity] = 0
-    else:
-        given = np.frombuffer(opacity, np.uint8)[: len(palette)]
-        alpha[: len(given)] = given
-    return IndexedImage(labels, np.column_stack([palette, alpha]))
+        if "transparency" in image.info:
+            image.apply_transparency()
+            palette = np.array(image.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+    return IndexedImage(labels, palette)

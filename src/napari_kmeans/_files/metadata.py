@@ -1,4 +1,10 @@
-"""What an image file says about its pixels."""
+"""What an image file says about its pixels: axes, sizes, color profile, durations.
+
+`ImageMetadata` is what `read_metadata` returns and `write_indexed` takes. `sizes_of`
+and `with_axes` take it apart and put it together again by axis; `pixels_per_meter` and
+`note_of_sizes` are the two ways in which sizes are stored. How each format stores them
+is left to the modules that read and write files.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +15,60 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
 
+# Size and unit of a pixel along each axis.
+Sizes: TypeAlias = dict[str, tuple[float, str]]
+
 __all__ = [
+    "LENGTHS",
     "NOTE_NAME",
     "NO_METADATA",
+    "RESOLUTION_UNITS",
+    "TIMES",
     "ImageMetadata",
+    "Sizes",
     "canonical_unit",
     "has_channel_axis",
     "note_of_sizes",
     "pixels_per_meter",
-    "size_in_meters",
+    "sizes_of",
     "sizes_of_note",
     "turn_upright",
+    "turned",
+    "with_axes",
     "without_axis",
 ]
 
-_METERS = {
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "inch": 0.0254,
-    "meter": 1.0,
+# Units by name: their symbol, and their size in meters or seconds.
+LENGTHS = {
+    "nanometer": ("nm", 1e-9),
+    "micrometer": ("\N{MICRO SIGN}m", 1e-6),
+    "millimeter": ("mm", 1e-3),
+    "centimeter": ("cm", 1e-2),
+    "inch": ("in", 0.0254),
+    "meter": ("m", 1.0),
 }
-_SPELLINGS = {
-    "nm": "nanometer",
-    "um": "micrometer",
-    "\N{MICRO SIGN}m": "micrometer",
-    "\N{GREEK SMALL LETTER MU}m": "micrometer",
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "in": "inch",
+TIMES = {
+    "millisecond": ("ms", 1e-3),
+    "second": ("s", 1.0),
+    "minute": ("min", 60.0),
+    "hour": ("h", 3600.0),
+}
+_SPELLINGS = {symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()} | {
+    **dict.fromkeys(
+        ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), "micrometer"
+    ),
     "inches": "inch",
-    "m": "meter",
-    "ms": "millisecond",
-    "s": "second",
     "sec": "second",
-    "min": "minute",
-    "h": "hour",
     "hr": "hour",
 }
+# TIFF 6.0, section 8, and EXIF: values of ResolutionUnit.
+RESOLUTION_UNITS = {2: "inch", 3: "centimeter"}
+# Orientations whose rows are columns.
+_ON_THEIR_SIDE = (5, 6, 7, 8)
 
 
 class ImageMetadata(NamedTuple):
@@ -61,8 +78,7 @@ class ImageMetadata(NamedTuple):
     ----------
     axes : str
         A letter for each axis of the image, in order: T time, Z depth, Y rows,
-        X columns, C channels, S the samples of a color. Empty if there is nothing to
-        tell.
+        X columns, C channels, S the samples of a color. Empty if they are not known.
     scale : tuple of float
         Size of a pixel along each of the `axes`, or empty. The resolution of a photo
         is the size of its pixels in inches.
@@ -83,92 +99,92 @@ class ImageMetadata(NamedTuple):
 
 
 NO_METADATA = ImageMetadata()
-# Of text in PNG files that tells sizes of pixels.
+# Name of the text in PNG files that holds sizes of pixels.
 NOTE_NAME = "napari-kmeans"
 
 
 def has_channel_axis(metadata: ImageMetadata) -> bool:
-    """Tell whether the channels are those of a microscope, and no samples of colors."""
+    """Whether the channels are those of a microscope, not the samples of a color."""
     return "C" in metadata.axes and "S" not in metadata.axes
+
+
+def sizes_of(metadata: ImageMetadata) -> Sizes:
+    """Return size and unit of a pixel along each axis, or nothing if not known."""
+    pairs = zip(metadata.scale, metadata.units, strict=False)
+    return dict(zip(metadata.axes, pairs, strict=False))
+
+
+def with_axes(
+    metadata: ImageMetadata, axes: str, sizes: Sizes | None = None
+) -> ImageMetadata:
+    """Replace the axes, and the `sizes`, which are else those of before.
+
+    An axis without a size has steps of one pixel.
+    """
+    sizes = sizes_of(metadata) if sizes is None else sizes
+    pairs = [sizes.get(axis, (1.0, "pixel")) for axis in axes]
+    if not sizes.keys() & set(axes):
+        pairs = []
+    scale, units = tuple(size for size, _ in pairs), tuple(unit for _, unit in pairs)
+    return metadata._replace(axes=axes, scale=scale, units=units)
 
 
 def without_axis(metadata: ImageMetadata, letters: str) -> ImageMetadata:
     """Drop the axes with these letters."""
-    keep = [i for i, axis in enumerate(metadata.axes) if axis not in letters]
-    return metadata._replace(
-        axes="".join(metadata.axes[i] for i in keep),
-        scale=tuple(metadata.scale[i] for i in keep) if metadata.scale else (),
-        units=tuple(metadata.units[i] for i in keep) if metadata.units else (),
-    )
+    return with_axes(metadata, "".join(a for a in metadata.axes if a not in letters))
 
 
 def canonical_unit(spelling: str) -> str:
-    """Give the name of a unit; those that are not known keep theirs."""
+    """Return the name of a unit; an unknown one keeps its spelling."""
     spelling = spelling.strip()
     return _SPELLINGS.get(spelling, spelling) or "pixel"
 
 
-def size_in_meters(metadata: ImageMetadata) -> tuple[float, float] | None:
-    """Give the height and width of a pixel, or None where they are not lengths."""
-    sizes = []
-    for axis in "YX":
-        index = metadata.axes.find(axis)
-        if index < 0 or not metadata.scale or not metadata.units:
-            return None
-        meters = _METERS.get(metadata.units[index])
-        if meters is None or not metadata.scale[index] > 0:
-            return None
-        sizes.append(metadata.scale[index] * meters)
-    return sizes[0], sizes[1]
-
-
 def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
-    """Give the horizontal and vertical resolution, or None if there is none."""
-    size = size_in_meters(metadata)
-    return None if size is None else (1 / size[1], 1 / size[0])
+    """Return the horizontal and vertical resolution, or None if there is none."""
+    sizes, found = sizes_of(metadata), []
+    for axis in "XY":
+        size, unit = sizes.get(axis, (0.0, ""))
+        meters = size * LENGTHS.get(unit, ("", 0.0))[1]
+        if not meters > 0:
+            return None
+        found.append(1 / meters)
+    return found[0], found[1]
 
 
 def note_of_sizes(metadata: ImageMetadata) -> str | None:
-    """Give sizes of pixels as text, if resolutions of photos would not tell them."""
-    if not metadata.scale or set(metadata.units) <= {"inch", "pixel"}:
+    """Return sizes of pixels as text, unless a resolution says the same."""
+    if set(metadata.units) <= {"inch", "pixel"}:
         return None
-    sizes = zip(metadata.axes, metadata.scale, metadata.units, strict=True)
-    return json.dumps({axis: [scale, unit] for axis, scale, unit in sizes})
+    return json.dumps(sizes_of(metadata))
 
 
-def sizes_of_note(text: object) -> ImageMetadata | None:
-    """Read the text that `note_of_sizes` gives of a plane, or None if it is another."""
+def sizes_of_note(text: object) -> Sizes:
+    """Read the text that `note_of_sizes` returns of a plane, or nothing of another."""
     try:
-        (height, y_unit), (width, x_unit) = map(json.loads(str(text)).get, "YX")
-        scale = float(height), float(width)
-    except (AttributeError, RecursionError, TypeError, ValueError):
-        return None
-    if not all(0 < size < math.inf for size in scale):
-        return None
-    return ImageMetadata("YX", scale, (str(y_unit), str(x_unit)))
+        note = json.loads(str(text))
+        sizes = {axis: (float(note[axis][0]), str(note[axis][1])) for axis in "YX"}
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError):
+        return {}
+    return sizes if all(0 < size < math.inf for size, _ in sizes.values()) else {}
 
 
-def turn_upright(
-    array: NDArray[Any], metadata: ImageMetadata, orientation: int
-) -> tuple[NDArray[Any], ImageMetadata]:
-    """Turn an image, and its metadata, as an orientation of EXIF or TIFF says."""
-    y, x = metadata.axes.index("Y"), metadata.axes.index("X")
+def turned(metadata: ImageMetadata, orientation: int) -> ImageMetadata:
+    """Describe an image after `turn_upright`."""
+    sizes = sizes_of(metadata)
+    if orientation in _ON_THEIR_SIDE and {"Y", "X"} <= sizes.keys():
+        sizes |= {"Y": sizes["X"], "X": sizes["Y"]}
+    return with_axes(metadata, metadata.axes, sizes)
+
+
+def turn_upright(array: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
+    """Turn an image as an orientation of EXIF or TIFF says."""
+    y, x = axes.index("Y"), axes.index("X")
     # TIFF 6.0, section 8: which side of the stored image the viewer sees where.
-    if orientation in (5, 6, 7, 8):
+    if orientation in _ON_THEIR_SIDE:
         array = array.swapaxes(y, x)
-        metadata = metadata._replace(
-            scale=_swapped(metadata.scale, y, x), units=_swapped(metadata.units, y, x)
-        )
     if orientation in (2, 3, 6, 7):
         array = np.flip(array, x)
     if orientation in (3, 4, 7, 8):
         array = np.flip(array, y)
-    return array, metadata
-
-
-def _swapped(items: tuple[Any, ...], y: int, x: int) -> tuple[Any, ...]:
-    """Exchange two items, if there are any."""
-    swapped = list(items)
-    if swapped:
-        swapped[y], swapped[x] = swapped[x], swapped[y]
-    return tuple(swapped)
+    return array

@@ -1,4 +1,8 @@
-"""An order of the palette that compresses well."""
+"""An order of the palette that compresses well.
+
+`neighborly_order` takes labels and returns the order of their colors; `indexed` writes
+small PNG files in it, if that is shorter than in the order that was given.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ __all__ = ["neighborly_order"]
 def neighborly_order(
     labels: NDArray[np.unsignedinteger[Any]], n_colors: int
 ) -> NDArray[np.intp]:
-    """Give an order of the palette that brings colors together that lie side by side.
+    """Return an order in which colors that are often side by side have near indices.
 
-    The colors that meet most often come first, then at either end the one that meets
-    those already there most often, where it is nearer to its neighbors (Zeng, Li and
-    Lei, Proc. ICIP 2000, "An efficient color re-indexing scheme").
+    It starts with the color that touches another one most often. Then the color that
+    touches those already placed most often is added, at the end where it is nearer to
+    the colors it touches (Zeng, Li and Lei, Proc. ICIP 2000, "An efficient color
+    re-indexing scheme").
     """
     meetings = _count_meetings(labels, n_colors)
     first = int(meetings.max(axis=1).argmax())

@@ -1,4 +1,10 @@
-"""Files that hold a palette."""
+"""Files that hold a palette: one row per format, at the end of this module.
+
+`write_palette` and `read_palette` are the public functions; `encode_palette` checks and
+encodes a palette without writing it. Each format has a pair of functions, from colors
+to the content of a file and back. Colors that a format can hold come back to the bit.
+Image files with a palette are left to `indexed`.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +13,18 @@ import json
 import math
 import os
 import re
-import tokenize
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from napari_kmeans._files.replace import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -28,9 +35,6 @@ __all__ = [
     "write_palette",
 ]
 
-PALETTE_SUFFIXES = (".gpl", ".json", ".npy", ".hex")
-# Formats that say how a palette came about.
-PROVENANCE_SUFFIXES = (".gpl", ".json")
 _MAX_COLORS = 65536
 _JSON_FORMAT = "napari-kmeans palette"
 _JSON_VERSION = 1
@@ -38,15 +42,6 @@ _JSON_DTYPES = (
     "bool",
     *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64"),
-)
-_NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-# A header is a Python expression, and its errors are those of Python's parser.
-_HEADER_ERRORS = (
-    *(KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError),
-    tokenize.TokenError,
 )
 
 
@@ -116,27 +111,19 @@ def encode_palette(
     palette: ArrayLike,
     provenance: Mapping[str, object] | None,
 ) -> bytes:
-    """Give what `write_palette` would write; raise what it would raise before that."""
+    """Return what `write_palette` would write, or raise what it would raise."""
     suffix = _validated_suffix(path)
     colors = np.asarray(palette)
-    if fault := _dtype_fault(colors.dtype):
-        msg = f"palette {fault}"
-        raise TypeError(msg)
-    if fault := _shape_fault(colors.shape) or _value_fault(colors):
-        msg = f"palette {fault}"
-        raise ValueError(msg)
+    _check_colors(colors)
     items = _validated_provenance(provenance)
-    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
+    form = _FORMATS[suffix]
+    if provenance is not None and not form.has_provenance:
         msg = (
-            f"provenance has no place in a {suffix} file, only in .gpl and .json, "
-            f"got {provenance!r}"
+            f"provenance has no place in a {suffix} file, only in "
+            f"{' and '.join(PROVENANCE_SUFFIXES)}, got {provenance!r}"
         )
         raise ValueError(msg)
-    if suffix == ".gpl":
-        return _encode_gpl(colors, items, Path(path).stem)
-    if suffix == ".json":
-        return _encode_json(colors, items)
-    return _encode_npy(colors) if suffix == ".npy" else _encode_hex(colors)
+    return form.encode(colors, items, Path(path).stem)
 
 
 def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -186,20 +173,12 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    suffix = _validated_suffix(path)
+    form = _FORMATS[_validated_suffix(path)]
     content = Path(path).read_bytes()
-    decode = {
-        ".gpl": _decode_gpl,
-        ".json": _decode_json,
-        ".npy": _decode_npy,
-        ".hex": _decode_hex,
-    }[suffix]
     try:
-        palette = decode(content)
-        if fault := _shape_fault(palette.shape) or _value_fault(palette):
-            msg = f"palette {fault}"
-            raise ValueError(msg)
-    except ValueError as error:
+        palette = form.decode(content)
+        _check_colors(palette)
+    except (TypeError, ValueError) as error:
         msg = f"cannot read palette {os.fspath(path)!r}: {error}"
         raise ValueError(msg) from error
     return palette.astype(palette.dtype.newbyteorder("="), order="C")
@@ -208,13 +187,14 @@ def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
 def _validated_suffix(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in PALETTE_SUFFIXES:
-        msg = f"path must end in .gpl, .json, .npy or .hex, got {suffix!r}"
+        *others, last = PALETTE_SUFFIXES
+        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
         raise ValueError(msg)
     return suffix
 
 
 def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:
-    """Give plain values by name, with the version of this package."""
+    """Return plain values by name, with the version of this package."""
     items: dict[str, object] = {"version": version("napari-kmeans")}
     if not isinstance(provenance, Mapping | None):
         msg = f"provenance must be a mapping or None, got {provenance!r}"
@@ -237,32 +217,27 @@ def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, 
     return items
 
 
-def _dtype_fault(dtype: np.dtype[Any]) -> str | None:
-    """Say which rule for palettes a dtype breaks, if any."""
-    if dtype.kind in "biuf":
-        return None
-    return f"must have a boolean, integer or float dtype, got {dtype}"
-
-
-def _shape_fault(shape: tuple[int, ...]) -> str | None:
-    """Say which rule for palettes a shape breaks, if any."""
-    if len(shape) not in (1, 2) or min(shape[1:], default=1) < 1:
-        return f"must have shape (K, C) or (K,), got {shape}"
-    if not 1 <= shape[0] <= _MAX_COLORS:
-        return f"must have 1 to {_MAX_COLORS} colors, got {shape[0]}"
-    return None
-
-
-def _value_fault(colors: NDArray[Any]) -> str | None:
-    """Say which rule for palettes a value breaks, if any."""
+def _check_colors(colors: NDArray[Any]) -> None:
+    """Raise TypeError or ValueError unless an array is a palette."""
+    if colors.dtype.kind not in "biuf":
+        msg = f"palette must have a boolean, integer or float dtype, got {colors.dtype}"
+        raise TypeError(msg)
+    if colors.ndim not in (1, 2) or 0 in colors.shape[1:]:
+        msg = f"palette must have shape (K, C) or (K,), got {colors.shape}"
+        raise ValueError(msg)
+    if not 1 <= len(colors) <= _MAX_COLORS:
+        msg = f"palette must have 1 to {_MAX_COLORS} colors, got {len(colors)}"
+        raise ValueError(msg)
     finite = np.isfinite(colors)
-    return None if finite.all() else f"must be finite, got {colors[~finite][0]}"
+    if not finite.all():
+        msg = f"palette must be finite, got {colors[~finite][0]}"
+        raise ValueError(msg)
 
 
 def _of_8_bits(
     colors: NDArray[Any], suffix: str, *n_channels: int
 ) -> NDArray[np.uint8]:
-    """Give colors as a format has them that knows only uint8, and no gray."""
+    """Return colors for a format that has only uint8 and no gray."""
     if colors.dtype != np.uint8:
         msg = (
             f"palette must have dtype uint8 in a {suffix} file, got {colors.dtype}; "
@@ -320,7 +295,7 @@ def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
     return np.array(colors, np.uint8).reshape(-1, n_channels)
 
 
-def _encode_json(colors: NDArray[Any], items: dict[str, object]) -> bytes:
+def _encode_json(colors: NDArray[Any], items: dict[str, object], _: str) -> bytes:
     if colors.dtype.name not in _JSON_DTYPES:
         msg = (
             f"palette must have at most 64 bits a value in a .json file, "
@@ -362,7 +337,7 @@ def _decode_json(content: bytes) -> NDArray[Any]:
 
 
 def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give a list of numbers, or of lists of them, as an array."""
+    """Return a list of numbers, or of lists of them, as an array."""
     is_flat = not any(isinstance(color, list) for color in colors)
     kinds = {"b": (bool,), "f": (int, float)}.get(dtype.kind, (int,))
     for number, color in enumerate(colors, 1):
@@ -387,33 +362,25 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(msg)
 
 
-def _encode_npy(colors: NDArray[Any]) -> bytes:
+def _encode_npy(colors: NDArray[Any], _: dict[str, object], __: str) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(colors), allow_pickle=False)
     return buffer.getvalue()
 
 
 def _decode_npy(content: bytes) -> NDArray[Any]:
-    # No byte of the data is looked at before it is known what it should be.
-    file = io.BytesIO(content)
     try:
-        read_header = _NPY_HEADERS[np.lib.format.read_magic(file)]
-        shape, is_fortran, dtype = read_header(file)
-    except _HEADER_ERRORS:
-        msg = "it does not begin with the header of a NumPy array"
-        raise ValueError(msg) from None
-    if fault := _dtype_fault(dtype) or _shape_fault(shape):
-        msg = f"palette {fault}"
+        colors = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # Its header is a Python expression.
+        msg = "it is not an array of NumPy, or damaged"
+        raise ValueError(msg) from error
+    if not isinstance(colors, np.ndarray):
+        msg = "it is an archive of arrays"
         raise ValueError(msg)
-    count, data = math.prod(shape), content[file.tell() :]
-    if len(data) < count * dtype.itemsize:
-        msg = f"it is cut short: {len(data)} of {count * dtype.itemsize} bytes"
-        raise ValueError(msg)
-    colors = np.frombuffer(data, dtype, count)
-    return colors.reshape(shape, order="F" if is_fortran else "C")
+    return colors
 
 
-def _encode_hex(colors: NDArray[Any]) -> bytes:
+def _encode_hex(colors: NDArray[Any], _: dict[str, object], __: str) -> bytes:
     lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -440,3 +407,22 @@ def _decode_hex(content: bytes) -> NDArray[np.uint8]:
 def _shown(line: bytes) -> str:
     text = line.decode("utf-8", "replace").strip()
     return repr(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+class _PaletteFormat(NamedTuple):
+    """How a format is written, from colors, provenance and a title, and read."""
+
+    encode: Callable[[NDArray[Any], dict[str, object], str], bytes]
+    decode: Callable[[bytes], NDArray[Any]]
+    # Whether it says how a palette came about.
+    has_provenance: bool = False
+
+
+_FORMATS = {
+    ".gpl": _PaletteFormat(_encode_gpl, _decode_gpl, has_provenance=True),
+    ".json": _PaletteFormat(_encode_json, _decode_json, has_provenance=True),
+    ".npy": _PaletteFormat(_encode_npy, _decode_npy),
+    ".hex": _PaletteFormat(_encode_hex, _decode_hex),
+}
+PALETTE_SUFFIXES = tuple(_FORMATS)
+PROVENANCE_SUFFIXES = tuple(s for s, form in _FORMATS.items() if form.has_provenance)

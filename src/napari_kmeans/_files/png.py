@@ -1,4 +1,9 @@
-"""PNG files: made as small as they can be, and read at their full depth."""
+"""PNG files: compressed to the fewest bytes, and read at their full depth.
+
+`shrink_png` compresses the content of a file anew, `decode_deep_png` reads the 16 bits
+that Pillow would cut to 8, and `exif_of_png` and `durations_of_png` read chunks without
+the pixels. All take the content of a file; everything else about PNG is left to Pillow.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["decode_deep_png", "is_deep_png", "shrink_png"]
+__all__ = [
+    "decode_deep_png",
+    "durations_of_png",
+    "exif_of_png",
+    "is_deep_png",
+    "shrink_png",
+]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _INDEXED = 3
@@ -37,23 +48,24 @@ def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
         grayscale_reduction=color_type != _INDEXED,
         palette_reduction=free,
     )
-    has_opacity = any(kind == b"tRNS" for kind, _ in _chunks(content))
-    if free or not has_opacity or any(kind == b"tRNS" for kind, _ in _chunks(shrunk)):
+    if free or not _chunks(content, b"tRNS") or _chunks(shrunk, b"tRNS"):
         return shrunk
-    # oxipng leaves out the opacity of palettes that are opaque; one entry recalls it.
+    # oxipng drops the opacity of a palette that is opaque; one entry brings it back.
     start = shrunk.index(b"IDAT") - 4
-    return shrunk[:start] + _chunk(b"tRNS", b"\xff") + shrunk[start:]
+    opaque = b"tRNS\xff"
+    chunk = struct.pack(">I", 1) + opaque + struct.pack(">I", zlib.crc32(opaque))
+    return shrunk[:start] + chunk + shrunk[start:]
 
 
 def is_deep_png(content: bytes) -> bool:
-    """Tell whether the content is a PNG file of 16 bits per channel."""
+    """Whether the content is that of a PNG file of 16 bits per channel."""
     return content.startswith(_SIGNATURE) and content[24:25] == b"\x10"
 
 
 def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
-    """Decode a PNG file of 16 bits per channel to (rows, columns, C).
+    """Decode a PNG file of 16 bits per channel, gray with opacity as RGBA.
 
-    Pillow would drop the lower 8 bits. The last of 2 or 4 channels is opacity.
+    Pillow would drop the lower 8 bits.
     """
     import oxipng
 
@@ -71,30 +83,38 @@ def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
     )
     width, height, _, color_type = struct.unpack_from(">IIBB", plain, 16)
     n_channels = _N_CHANNELS[color_type]
-    chunks = list(_chunks(plain))
-    packed = b"".join(data for kind, data in chunks if kind == b"IDAT")
+    packed = b"".join(_chunks(plain, b"IDAT"))
     rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
     pixels = rows[:, 1:].copy().view(">u2").reshape(height, width, n_channels)
     pixels = pixels.astype(np.uint16)
-    for kind, data in chunks:
-        if kind == b"tRNS":
-            key = np.frombuffer(data, ">u2")
-            opaque = (pixels != key).any(axis=-1, keepdims=True)
-            alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
-            pixels = np.concatenate([pixels, alpha], axis=-1)
-    return pixels
+    for key in _chunks(plain, b"tRNS"):
+        opaque = (pixels != np.frombuffer(key, ">u2")).any(axis=-1, keepdims=True)
+        alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
+        pixels = np.concatenate([pixels, alpha], axis=-1)
+    if pixels.shape[-1] == 1:
+        return pixels[..., 0]
+    return pixels[..., [0, 0, 0, 1]] if pixels.shape[-1] == 2 else pixels
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    """Encode a chunk."""
-    check = zlib.crc32(kind + data)
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+def exif_of_png(content: bytes) -> bytes:
+    """Return the EXIF data of a PNG file, which may stand behind the pixels."""
+    return b"".join(_chunks(content, b"eXIf")[:1])
 
 
-def _chunks(content: bytes) -> Any:
-    """Give kind and data of each chunk."""
-    position = len(_SIGNATURE)
-    while position < len(content):
+def durations_of_png(content: bytes, n_frames: int) -> tuple[float, ...]:
+    """Return the seconds that each frame is shown, 0 for a first that is not timed."""
+    delays = [struct.unpack_from(">HH", c, 20) for c in _chunks(content, b"fcTL")]
+    # The PNG specification counts in hundredths if it is not said otherwise.
+    seconds = [count / (fraction or 100) for count, fraction in delays]
+    return (*[0.0] * (n_frames - len(seconds)), *seconds)
+
+
+def _chunks(content: bytes, wanted: bytes) -> list[bytes]:
+    """Return the data of all chunks of one kind, as far as the file goes."""
+    found, position = [], len(_SIGNATURE)
+    while position + 8 <= len(content):
         n_bytes, kind = struct.unpack_from(">I4s", content, position)
-        yield kind, content[position + 8 : position + 8 + n_bytes]
+        if kind == wanted:
+            found.append(content[position + 8 : position + 8 + n_bytes])
         position += 12 + n_bytes
+    return found

@@ -1,78 +1,51 @@
-"""Image files of all kinds, read upright and in their own dtype."""
+"""Image files of all kinds, read upright and in their own dtype.
+
+`decode_image` turns the content of a file into an `ImageFile`, `read_image` reads it
+first, and `read_metadata` reads only the header. `default_suffix` chooses the format
+for the compressed image of a file. TIFF files of measurements are left to `tiff`, PNG
+files of 16 bits to `png`; everything else is read by Pillow.
+"""
 
 from __future__ import annotations
 
 import io
 import stat
-import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._files.formats import TooManyPixels, check_pixel_limit
-from napari_kmeans._files.indexed import is_ome
+from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     NOTE_NAME,
+    RESOLUTION_UNITS,
     ImageMetadata,
     has_channel_axis,
-    pixels_per_meter,
     sizes_of_note,
     turn_upright,
-)
-from napari_kmeans._files.png import decode_deep_png, is_deep_png, shrink_png
-from napari_kmeans._files.tiff import (
-    TIFF_SUFFIXES,
-    RefusedTiff,
-    StoredTiff,
-    decode_tiff,
-    default_axes,
-    encode_tiff,
-    has_deep_palette,
-    is_tiff,
-    open_tiff,
+    turned,
+    with_axes,
 )
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from PIL import Image
     from tifffile import TiffFile
 
+    from napari_kmeans._files.metadata import Sizes
+
 __all__ = [
     "ImageFile",
-    "check_fit",
     "decode_image",
     "default_suffix",
-    "encode_image",
-    "image_suffixes",
-    "is_8_bit",
     "read_content",
     "read_image",
     "read_metadata",
-    "writable_suffixes",
 ]
-
-# Pillow would write these as pictures of something else than the pixels.
-_NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "AVIF": {"quality": 95},
-    "JPEG": {"quality": 95, "subsampling": 0, "optimize": True},
-    "MPO": {"quality": 95, "subsampling": 0},
-    "PNG": {"compress_level": 1},
-    "WEBP": {"lossless": True, "exact": True, "method": 6},
-}
-# Formats whose frames follow each other in time.
-_ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
-# Formats whose other pictures are previews, other eyes, sizes or layers of the first.
-_FIRST_COUNTS = ("MPO", "ICO", "ICNS", "PSD")
-_HOLD_NO_GRAY = ("AVIF", "WEBP")
-_HOLD_RESOLUTION = ("BMP", "JPEG", "MPO", "PNG")
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_ORIENTATION = 274
-_UNIT_OF_TAG = {2: "inch", 3: "centimeter"}
 
 
 class ImageFile(NamedTuple):
@@ -91,14 +64,14 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
 
     Palette, CMYK and other colors become RGB, or RGBA where some are transparent,
     and 1-bit pixels become gray. Frames and pages become the first axes. Raises OSError
-    if there is no file to read, and ValueError if it is not a sound image file, or if
+    if there is no file to read, and ValueError if it is not a valid image file, or if
     it is not known what its pixels mean.
     """
     return decode_image(read_content(path))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
-    """Tell what an image file says about its pixels.
+    """Read what an image file says about its pixels.
 
     Parameters
     ----------
@@ -109,20 +82,42 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     -------
     metadata : ImageMetadata
         Axes of the image, size of its pixels, color profile and durations of frames,
-        as far as the file tells them.
+        as far as the file has them.
 
     Raises
     ------
     ValueError
-        If it is not a sound image file, or it is not known what its pixels mean.
+        If it is not an image file, or it is not known what its pixels mean.
     OSError
         If there is no such file, or it cannot be read.
 
     See Also
     --------
     write_indexed : Hand it on to another file.
+
+    Notes
+    -----
+    Pixels are not decoded, except those of WebP and AVIF films, whose durations stand
+    between them. So it is fast, and does not notice damaged pixels.
     """
-    return read_image(path).metadata
+    content = read_content(path)
+    _check_content(content)
+    with formats.faults_in_words():
+        if tiff.is_tiff(content):
+            with tiff.open_tiff(io.BytesIO(content)) as file:
+                if not _is_flat_photo(file):
+                    header = tiff.read_tiff_header(file)
+                    samples = "" if header.palette is None else "S"
+                    return with_axes(header.metadata, header.metadata.axes + samples)
+        with _opened(content) as image:
+            n_frames = _n_frames(image)
+            if n_frames == 1:
+                return _photo_metadata(image)
+            if image.format == "GIF":
+                return _film_metadata(image, gif.durations_of_gif(content))
+            if image.format == "PNG":
+                return _film_metadata(image, png.durations_of_png(content, n_frames))
+            return _decode_film(image, n_frames).metadata
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -136,272 +131,180 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
 
 def decode_image(content: bytes) -> ImageFile:
     """Read the content of an image file, or raise ValueError."""
-    if not content:
-        msg = "the file is empty"
-        raise ValueError(msg)
-    with warnings.catch_warnings():
-        # What matters raises; the rest is about tags that are not used here.
-        warnings.simplefilter("ignore")
-        try:
-            if is_tiff(content):
-                return _read_tiff(content)
-            return _read_with_pillow(content)
-        except (_Refused, RefusedTiff, TooManyPixels) as error:
-            raise ValueError(str(error)) from None
-        except Exception as error:  # Decoders raise anything on broken bytes.
-            raise ValueError(_fault(error)) from error
+    _check_content(content)
+    with formats.faults_in_words():
+        if tiff.is_tiff(content):
+            with tiff.open_tiff(io.BytesIO(content)) as file:
+                if not _is_flat_photo(file):
+                    return _decode_tiff(file, len(content))
+        # Pillow knows more of the colors and compressions that photos have.
+        return _decode_with_pillow(content)
 
 
 def default_suffix(file: IO[bytes]) -> str:
-    """Tell from its head which format suits the compressed image of a file.
+    """Choose by the head of a file which format suits its compressed image.
 
-    PNG for 8-bit images, GIF for animations, TIFF for what only that can hold.
+    PNG for 8-bit images, GIF for films, TIFF for what only that can hold.
     """
     from PIL import Image
-    from tifffile import TiffFile
 
     head = file.read(32)
     file.seek(0)
-    if is_deep_png(head):
+    if png.is_deep_png(head):
         return ".tif"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            if is_tiff(head):
-                with TiffFile(file) as tiff:
-                    if _is_flat_photo(tiff):
+    try:
+        with formats.faults_in_words():
+            if tiff.is_tiff(head):
+                with tiff.open_tiff(file) as opened:
+                    if _is_flat_photo(opened):
                         return ".png"
-                    return ".ome.tif" if tiff.is_ome else ".tif"
+                    return ".ome.tif" if opened.is_ome else ".tif"
             with Image.open(file) as image:
                 if image.mode.startswith(("I", "F")):
                     return ".tif"
                 return ".gif" if _n_frames(image) > 1 else ".png"
-        except Exception:  # Reading it will tell what is wrong.
-            return ".png"
+    except ValueError:  # Reading it will show what is wrong.
+        return ".png"
 
 
-def image_suffixes() -> set[str]:
-    """Give the suffixes of files that can be read, in lower case."""
+def _check_content(content: bytes) -> None:
+    if not content:
+        msg = "the file is empty"
+        raise ValueError(msg)
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Open a file with Pillow, which decodes no pixel yet."""
     from PIL import Image
 
-    Image.init()
-    known = Image.registered_extensions().items()
-    return {
-        s for s, name in known if name in Image.OPEN and name not in _NOT_FOR_PIXELS
-    }
+    image = Image.open(io.BytesIO(content))
+    if image.format == "PNG" and "Raw profile type exif" not in image.info:
+        # Pillow would decode the pixels to look for EXIF data behind them.
+        image.info.setdefault("exif", png.exif_of_png(content))
+    return image
 
 
-def writable_suffixes() -> set[str]:
-    """Give the suffixes of files that can be written, in lower case."""
-    from PIL import Image
+def _decode_with_pillow(content: bytes) -> ImageFile:
+    """Decode a file of 8 bits per channel, 16-bit PNG, or 16-bit and float gray."""
+    from PIL import ImageOps
 
-    Image.init()
-    known = Image.registered_extensions().items()
-    return {
-        s for s, name in known if name in Image.SAVE and name not in _NOT_FOR_PIXELS
-    }
-
-
-def encode_image(name: str, image: ImageFile) -> bytes:
-    """Encode an image in the format of a file name; `check_fit` holds."""
-    suffix = Path(name).suffix.lower()
-    if suffix in TIFF_SUFFIXES:
-        return _encode_tiff(name, image)
-    return _encode_with_pillow(suffix, image)
-
-
-def check_fit(name: str, image: ImageFile) -> None:
-    """Raise ValueError unless the format of a file name holds such an image."""
-    suffix = Path(name).suffix.lower()
-    if suffix not in writable_suffixes():
-        ending = f"suffix {suffix!r}" if suffix else "name without suffix"
-        msg = f"cannot write {name}: {ending} names no image format, choose .png"
-        raise ValueError(msg)
-    if suffix in TIFF_SUFFIXES:
-        return
-    n_spatial = image.pixels.ndim - image.has_channels
-    if n_spatial > (3 if suffix == ".gif" else 2):
-        msg = (
-            f"cannot write {name}: a stack of shape {image.pixels.shape} "
-            f"does not fit into a {suffix} file, choose .tif"
-        )
-        raise ValueError(msg)
-    if not is_8_bit(image):
-        msg = (
-            f"cannot write {name}: {_kind(image)} pixels "
-            f"do not fit into a {suffix} file, choose .tif"
-        )
-        raise ValueError(msg)
-
-
-def is_8_bit(image: ImageFile) -> bool:
-    """Tell whether an image is uint8 gray, RGB or RGBA."""
-    channels = image.pixels.shape[-1] if image.has_channels else 1
-    # Channels of a microscope are no colors.
-    are_samples = not has_channel_axis(image.metadata)
-    return image.pixels.dtype == np.uint8 and channels in (1, 3, 4) and are_samples
-
-
-def _kind(image: ImageFile) -> str:
-    """Name the dtype and, where it is unusual, the number of channels."""
-    n_channels = image.pixels.shape[-1] if image.has_channels else 1
-    if n_channels in (1, 3, 4) and not has_channel_axis(image.metadata):
-        return str(image.pixels.dtype)
-    return f"{n_channels}-channel {image.pixels.dtype}"
-
-
-class _Refused(Exception):
-    """A sound file that is not for this program."""
-
-
-def _fault(error: Exception) -> str:
-    """Say in one line what is wrong with a file."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of a format that cannot be read"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too many pixels: {error}"
-    if isinstance(error, MemoryError):
-        return "too many pixels: not enough memory"
-    return f"the image cannot be read: {error or type(error).__name__}"
-
-
-def _read_with_pillow(content: bytes) -> ImageFile:
-    """Read a file of 8 bits per channel, 16-bit PNG, or 16-bit and float gray."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content)) as opened:
-        n_frames = _n_frames(opened)
+    with _opened(content) as image:
+        n_frames = _n_frames(image)
         if n_frames > 1:
-            if opened.format not in _ANIMATED:
-                msg = f"the file holds {n_frames} frames of a {opened.format} file"
-                raise _Refused(msg)
-            check_pixel_limit((n_frames, opened.height, opened.width), len(content))
-            return _read_frames(opened, n_frames)
-        if is_deep_png(content):
-            return _read_deep_png(opened, content)
-        _refuse_reduced_depth(opened)
-        metadata = _metadata(opened)
+            formats.check_pixel_limit(
+                (n_frames, image.height, image.width), len(content)
+            )
+            return _decode_film(image, n_frames)
         # Loading a TIFF file turns it, and then forgets how it lay.
-        lies_on_its_side = opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        opened.load()
-        upright = ImageOps.exif_transpose(_in_srgb(opened))
-        if lies_on_its_side:
-            scale = metadata.scale[::-1]
-            metadata = metadata._replace(scale=scale)
-    return _image_file(_pixels(upright), metadata, _kept_profile(upright))
+        metadata = _photo_metadata(image)
+        if png.is_deep_png(content):
+            pixels = turn_upright(
+                png.decode_deep_png(content), "YX", _orientation(image)
+            )
+        else:
+            image.load()
+            pixels = _pixels(ImageOps.exif_transpose(_in_srgb(image)))
+    return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
 def _n_frames(image: Image.Image) -> int:
-    """Count the frames that are images of their own."""
-    if image.format in _FIRST_COUNTS:
-        return 1
-    return int(getattr(image, "n_frames", 1))
+    """Count the frames that are images of their own, or refuse the file."""
+    frames = formats.format_of_pillow(image.format or "").frames
+    n_frames = 1 if frames == "left out" else int(getattr(image, "n_frames", 1))
+    if n_frames > 1 and frames == "refused":
+        msg = f"the file holds {n_frames} frames of a {image.format} file"
+        raise formats.Refused(msg)
+    return n_frames
 
 
-def _image_file(
-    pixels: NDArray[Any], metadata: ImageMetadata, profile: bytes | None
-) -> ImageFile:
-    """Put together pixels, channels last, and what is known of them."""
-    axes = "TYX" if metadata.durations else "YX"
-    has_channels = pixels.ndim > len(axes)
+def _image_file(pixels: NDArray[Any], metadata: ImageMetadata) -> ImageFile:
+    """Return pixels as an image that has alpha only where it is not opaque."""
+    has_channels = "S" in metadata.axes
     has_alpha = has_channels and pixels.shape[-1] == 4
-    opaque = np.iinfo(pixels.dtype).max if has_alpha else None
-    if has_alpha and (pixels[..., 3] == opaque).all():
+    if has_alpha and (pixels[..., 3] == np.iinfo(pixels.dtype).max).all():
         pixels, has_alpha = pixels[..., :3].copy(), False
     elif has_alpha:
         pixels[pixels[..., 3] == 0] = 0
-    scale, units = metadata.scale, metadata.units
-    if has_channels:
-        axes += "S"
-        scale, units = (*scale, 1.0), (*units, "pixel")
-    if not metadata.scale:
-        scale, units = (), ()
-    metadata = metadata._replace(
-        axes=axes, scale=scale, units=units, icc_profile=profile
-    )
     return ImageFile(pixels, has_channels, has_alpha, metadata)
 
 
-def _metadata(image: Image.Image) -> ImageMetadata:
+def _photo_metadata(image: Image.Image) -> ImageMetadata:
+    """Describe the pixels of one picture as they are decoded, or refuse it."""
+    _refuse_reduced_depth(image)
+    is_gray = image.mode in ("1", "L") or image.mode.startswith(("I", "F"))
+    axes = "YX" if is_gray and not image.has_transparency_data else "YXS"
+    metadata = ImageMetadata(icc_profile=_kept_profile(image))
+    metadata = with_axes(metadata, axes, _sizes(image))
+    return turned(metadata, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    from PIL.ExifTags import Base
+
+    return int(image.getexif().get(Base.Orientation, 1))
+
+
+def _sizes(image: Image.Image) -> Sizes:
     """Read the resolution of a photo, as the size of its pixels in inches.
 
-    Other sizes are noted in PNG files.
+    PNG files may have a note of other sizes.
     """
-    noted = sizes_of_note(image.info.get(NOTE_NAME))
-    if noted is not None:
+    from PIL.ExifTags import Base
+
+    if noted := sizes_of_note(image.info.get(NOTE_NAME)):
         return noted
     unit: str | None = "inch"
     resolution = image.info.get("dpi")
     if resolution is None:
         tags = image.getexif()
-        unit = _UNIT_OF_TAG.get(tags.get(_RESOLUTION_UNIT, 2))
-        resolution = tags.get(_X_RESOLUTION, 0), tags.get(_Y_RESOLUTION, 0)
-    if unit is None:
-        return NO_METADATA
+        unit = RESOLUTION_UNITS.get(tags.get(Base.ResolutionUnit, 2))
+        resolution = tags.get(Base.XResolution, 0), tags.get(Base.YResolution, 0)
     try:
-        across, down = (float(value) for value in resolution)
-        scale = (1 / down, 1 / across)
+        across, down = (1 / float(value) for value in resolution)
     except (TypeError, ValueError, ZeroDivisionError):
-        return NO_METADATA
-    if not min(scale) > 0:
-        return NO_METADATA
-    return ImageMetadata("YX", scale, (unit, unit))
+        return {}
+    if unit is None or not min(across, down) > 0:
+        return {}
+    return {"Y": (down, unit), "X": (across, unit)}
 
 
-def _read_frames(image: Image.Image, n_frames: int) -> ImageFile:
-    """Read the frames of an animation as they are shown."""
+def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
+    """Decode the frames of a film as they are shown."""
     stack = np.empty((n_frames, image.height, image.width, 4), np.uint8)
     durations = []
     for number in range(n_frames):
         image.seek(number)
         stack[number] = np.array(image.convert("RGBA"))
         durations.append(float(image.info.get("duration", 0) or 0) / 1000)
-    metadata = ImageMetadata(durations=tuple(durations))
-    return _image_file(stack, metadata, _kept_profile(image))
+    return _image_file(stack, _film_metadata(image, durations))
 
 
-def _read_deep_png(image: Image.Image, content: bytes) -> ImageFile:
-    """Read a PNG file of 16 bits per channel, gray with alpha as RGBA."""
-    pixels = decode_deep_png(content)
+def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetadata:
     profile = _kept_profile(image)
-    if pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    elif pixels.shape[-1] == 2:
-        pixels = pixels[..., [0, 0, 0, 1]]
-    file = _image_file(pixels, _metadata(image), profile)
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    pixels, metadata = turn_upright(file.pixels, file.metadata, orientation)
-    return file._replace(pixels=np.ascontiguousarray(pixels), metadata=metadata)
+    return ImageMetadata("TYXS", icc_profile=profile, durations=tuple(durations))
 
 
 def _refuse_reduced_depth(image: Image.Image) -> None:
     """Refuse colors of 16 bits, of which Pillow would drop the lower 8."""
-    deep = image.mode in ("RGB", "RGBA", "LA", "L") and any(
-        _is_deep_mode(tile[3]) or _is_deep_ppm(image, tile[3])
-        for tile in getattr(image, "tile", ())
-    )
-    if deep:
+    tiles = getattr(image, "tile", ())
+    is_8_bit = image.mode in ("RGB", "RGBA", "LA", "L") and image.format != "PNG"
+    if is_8_bit and any(_is_deep(image.format, tile[3]) for tile in tiles):
         msg = (
             f"16-bit colors of a {image.format} file cannot be read, only PNG and TIFF"
         )
-        raise _Refused(msg)
+        raise formats.Refused(msg)
 
 
-def _is_deep_mode(args: Any) -> bool:
-    """Tell whether stored channels have 16 bits; BGR;16 has 16 in all."""
-    stored = str(args[0] if isinstance(args, tuple) and args else args)
-    return "16" in stored and not stored.startswith("BGR")
-
-
-def _is_deep_ppm(image: Image.Image, args: Any) -> bool:
-    """Tell whether a netpbm file has more than 8 bits."""
-    return image.format == "PPM" and isinstance(args, tuple) and args[1] not in (255, 0)
+def _is_deep(form: str | None, args: Any) -> bool:
+    """Whether stored channels have more than 8 bits; BGR;16 has 16 in all."""
+    first, *others = args if isinstance(args, tuple) and args else (args,)
+    if form == "PPM" and others and others[0] not in (255, 0):
+        return True
+    return "16" in str(first) and not str(first).startswith("BGR")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """Give a CMYK image in sRGB by its profile, any other as it is."""
+    """Convert a CMYK image to sRGB by its profile; leave any other as it is."""
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
@@ -411,18 +314,15 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (
-        ImageCms.PyCMSError,
-        OSError,
-    ):  # Without a sound profile there is the plain formula.
-        return image
+    except (ImageCms.PyCMSError, OSError):
+        return image  # Without a valid profile there is the plain formula.
     converted = image.convert("RGB") if converted is None else converted
     converted.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
     return converted
 
 
 def _pixels(image: Image.Image) -> NDArray[Any]:
-    """Give the pixels of a loaded image, a copy."""
+    """Return the pixels of a loaded image, a copy."""
     if image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in ("PNG", "PPM")
     ):
@@ -435,7 +335,7 @@ def _pixels(image: Image.Image) -> NDArray[Any]:
 
 
 def _kept_profile(image: Image.Image) -> bytes | None:
-    """Give the color profile if it is still true of the pixels."""
+    """Return the color profile if it is one for the pixels as they are decoded."""
     profile: bytes | None = image.info.get("icc_profile")
     if not profile:
         return None
@@ -445,40 +345,24 @@ def _kept_profile(image: Image.Image) -> bytes | None:
     return profile if is_kept and profile[16:20] == kind else None
 
 
-def _read_tiff(content: bytes) -> ImageFile:
-    """Read a TIFF file, flat photos with Pillow."""
-    with open_tiff(content) as file:
-        if _is_flat_photo(file):
-            # Pillow knows more of the colors and compressions that photos have.
-            return _read_with_pillow(content)
-        stored = decode_tiff(file, len(content))
-    pixels, metadata = stored.array, stored.metadata
-    if stored.palette is not None:
-        pixels = stored.palette[np.minimum(pixels, len(stored.palette) - 1)]
-        metadata = _with_samples(metadata)
+def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
+    """Decode a TIFF file of measurements or indices, channels last."""
+    pixels, header = tiff.decode_tiff(file, n_bytes)
+    metadata, palette = header.metadata, header.palette
+    has_alpha = header.has_alpha and pixels.shape[-1] == 4
+    if palette is not None:
+        pixels = palette[np.minimum(pixels, len(palette) - 1)]
+        metadata = with_axes(metadata, metadata.axes + "S")
     elif has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif stored.has_alpha and pixels.shape[-1] == 4:
+    elif has_alpha:
         pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
     has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    return ImageFile(
-        np.ascontiguousarray(pixels),
-        has_channels,
-        stored.has_alpha and pixels.shape[-1] == 4,
-        metadata,
-    )
-
-
-def _with_samples(metadata: ImageMetadata) -> ImageMetadata:
-    """Describe an image after its indices became colors."""
-    if not metadata.scale:
-        return metadata._replace(axes=metadata.axes + "S")
-    scale, units = (*metadata.scale, 1.0), (*metadata.units, "pixel")
-    return metadata._replace(axes=metadata.axes + "S", scale=scale, units=units)
+    return ImageFile(np.ascontiguousarray(pixels), has_channels, has_alpha, metadata)
 
 
 def _is_flat_photo(file: TiffFile) -> bool:
-    """Tell whether a TIFF file is one page of 8-bit gray or colors."""
+    """Whether a TIFF file is one page of 8-bit gray or colors."""
     from tifffile import PHOTOMETRIC
 
     page = file.pages.first.aspage()
@@ -488,63 +372,9 @@ def _is_flat_photo(file: TiffFile) -> bool:
         return False
     if len(file.series[0].shape) > 2 + (page.samplesperpixel > 1):
         return False
-    if has_deep_palette(page):
+    if tiff.has_deep_palette(page):
         return False
     n_channels = page.samplesperpixel
     if page.photometric == PHOTOMETRIC.MINISBLACK:
         return n_channels == 1 or (n_channels == 2 and any(page.extrasamples))
     return n_channels <= 4
-
-
-def _encode_tiff(name: str, image: ImageFile) -> bytes:
-    """Encode pixels of any dtype and any number of axes."""
-    pixels, metadata = image.pixels, image.metadata
-    if not metadata.axes:
-        axes = default_axes(pixels.ndim - image.has_channels)
-        metadata = metadata._replace(axes=axes + "S" * image.has_channels)
-    if image.has_channels and has_channel_axis(metadata):
-        pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
-    stored = StoredTiff(
-        np.ascontiguousarray(pixels), metadata, has_alpha=image.has_alpha
-    )
-    return encode_tiff(stored, ome=is_ome(name))
-
-
-def _encode_with_pillow(suffix: str, image: ImageFile) -> bytes:
-    """Encode gray, RGB or RGBA pixels of 8 bits."""
-    from PIL import Image
-
-    name = Image.registered_extensions()[suffix]
-    options = dict(_SAVE_OPTIONS.get(name, {}))
-    profile = image.metadata.icc_profile
-    # A gray image becomes RGB there, of which a gray profile would not be true.
-    if profile is not None and (image.has_channels or name not in _HOLD_NO_GRAY):
-        options["icc_profile"] = profile
-    options |= _resolution_options(name, image.metadata)
-    buffer = io.BytesIO()
-    try:
-        Image.fromarray(image.pixels).save(buffer, name, **options)
-    except (OSError, ValueError) as error:
-        msg = f"the image does not fit into a {suffix} file: {error}"
-        raise ValueError(msg) from error
-    content = buffer.getvalue()
-    return shrink_png(content, keep_palette=False) if name == "PNG" else content
-
-
-def _resolution_options(name: str, metadata: ImageMetadata) -> dict[str, Any]:
-    """Give the options that store the resolution, where the format holds it."""
-    from PIL import Image
-
-    resolution = pixels_per_meter(metadata)
-    if resolution is None:
-        return {}
-    dpi = resolution[0] * 0.0254, resolution[1] * 0.0254
-    if name in _HOLD_RESOLUTION:
-        most = 65535 if name in ("JPEG", "MPO") else (1 << 31) * 0.0254
-        return {"dpi": dpi} if min(dpi) >= 1 and max(dpi) < most else {}
-    if name in ("AVIF", "WEBP"):
-        tags = Image.Exif()
-        tags[_X_RESOLUTION], tags[_Y_RESOLUTION] = dpi
-        tags[_RESOLUTION_UNIT] = 2
-        return {"exif": tags.tobytes()}
-    return {}

@@ -8,14 +8,17 @@ wrong with the pixels, the mask or a palette is a `LayerError`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import UTC, datetime
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans import __version__, read_palette
+from napari_kmeans import TooManyColorsError, __version__, read_palette
 from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.counted_image import (
     color_image,
@@ -24,10 +27,8 @@ from napari_kmeans._core.counted_image import (
     map_image,
     psnr_of,
 )
-from napari_kmeans._core.mapping import finite_mask
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
-    Mask,
     draw_mask,
     labels_colormap,
     quoted,
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_kmeans import IterationState, PaletteResult
-    from napari_kmeans._core.counted_image import CountedImage, FittedImage
+    from napari_kmeans import ColorCounts, IterationState, PaletteResult
+    from napari_kmeans._core.counted_image import MappedImage
+    from napari_kmeans._core.fitting import FittedImage
+    from napari_kmeans._core.pixels import CountedImage
     from napari_kmeans._napari.layers import Source
     from napari_kmeans._napari.settings import Settings
 
@@ -128,32 +131,94 @@ def quantize_source(
     image, given = read_level(source), settings.palette
     if isinstance(given, str):
         given = _read_palette(given, source)
-    # A palette that is given is not fitted to slices, nor inside of a mask.
-    slice_axis = settings.slice_axis if given is None else None
+    if given is not None:
+        # There is nothing to fit, to slices or inside of a mask.
+        settings = dataclasses.replace(settings, slice_axis=None)
+        source = source._replace(mask=None)
     report(Progress("Counting colors"))
-    fits: list[PaletteResult] = []
-    mapped, sizes, peaks = [], [], []
-    inside = fitted_mask(source, slice_axis) if given is None else None
-    for counted in _counted(image, source, settings, slice_axis, inside):
-        palette: NDArray[Any] | FittedImage = given
-        if given is None:
-            palette = _fit(counted, len(fits), source, settings, report)
-            fits.append(palette.result)
-        one = map_image(counted, palette, dither=settings.dither)
-        mapped.append(one)
-        seen = counted.image[..., -1] > 0 if source.has_alpha else one.counts
-        sizes.append(int(np.sum(seen)))
-        # Nobody asks for the range of pixels where there may be none.
-        peaks.append(psnr_of(counted, 1.0) if one.mse > 0 else -math.inf)
-    palettes = [one.palette for one in mapped]
-    mse = float(np.dot([one.mse for one in mapped], sizes)) / max(1, sum(sizes))
-    psnr = math.inf if mse == 0 else max(peaks) - 10 * math.log10(mse)
-    slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
-    recolored = settings.recolored or {}
-    record = Record(
-        palette=np.concatenate(palettes),
-        counts=np.concatenate([one.counts for one in mapped]),
-        slices=None if slice_axis is None else slices,
+    parts = [
+        _part(counted, i, given, source, settings, report)
+        for i, counted in enumerate(_counted(image, source, settings))
+    ]
+    record = _record(parts, source, settings, n_bytes)
+    labels, images = [], []
+    mapped = [part.mapped for part in parts]
+    for level in range(len(source.levels)):
+        if level > 0:
+            report(Progress("Labeling the pixels"))
+            image = read_level(source, level)
+            coarse = _counted(image, source._replace(mask=None), settings)
+            mapped = [
+                map_image(counted, part.mapped.palette, dither=settings.dither)
+                for counted, part in zip(coarse, parts, strict=True)
+            ]
+        entries = _joined(mapped, source, settings)
+        report(Progress("Painting the pixels"))
+        if settings.output != "labels":
+            axis, alpha, colors = source.channel_axis, source.has_alpha, record.palette
+            images.append(
+                color_image(entries, colors, image, channel_axis=axis, alpha=alpha)
+            )
+        labels.append(number_pixels(entries, image, source, len(record.palette)))
+    rgba = rgba_of(record.palette, source.look)
+    shown = shown_as(record, rgba)
+    return Outcome(record, tuple(labels), tuple(images), rgba, shown)
+
+
+class _Part(NamedTuple):
+    """The full resolution, or a slice of it, in the colors of its palette."""
+
+    mapped: MappedImage
+    # None where the palette was given.
+    result: PaletteResult | None
+    counts: ColorCounts | None
+    # Pixels that the error is of, and the PSNR, in dB, for an error of 1.
+    n_seen: int
+    peak: float
+
+
+def _part(
+    counted: CountedImage,
+    number: int,
+    given: NDArray[Any] | None,
+    source: Source,
+    settings: Settings,
+    report: Callable[[Progress], None],
+) -> _Part:
+    """Map the image, or one of its slices, to the palette that is given or fitted."""
+    if given is not None:
+        mapped, result = map_image(counted, given, dither=settings.dither), None
+    else:
+        fitted = _fit(counted, number, source, settings, report)
+        mapped = map_image(counted, fitted, dither=settings.dither)
+        result = fitted.result
+    seen = counted.images[0][..., -1] > 0 if source.has_alpha else mapped.counts
+    # Nobody asks for the range of pixels where there may be none.
+    peak = psnr_of(counted, 1.0) if mapped.mse > 0 else -math.inf
+    return _Part(mapped, result, counted.counted, int(np.sum(seen)), peak)
+
+
+def _record(
+    parts: list[_Part], source: Source, settings: Settings, n_bytes: int
+) -> Record:
+    """Return what layers remember of the palettes of all slices."""
+    palettes = [part.mapped.palette for part in parts]
+    slices = None
+    if settings.slice_axis is not None:
+        slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
+    sizes = [part.n_seen for part in parts]
+    mse = float(np.dot([part.mapped.mse for part in parts], sizes)) / max(1, sum(sizes))
+    psnr = math.inf
+    if mse > 0:
+        psnr = max(part.peak for part in parts) - 10 * math.log10(mse)
+    fits = [part.result for part in parts if part.result is not None]
+    palette, recolored = np.concatenate(palettes), settings.recolored or {}
+    for entry, color in recolored.items():
+        palette[entry] = color
+    return Record(
+        palette=palette,
+        counts=np.concatenate([part.mapped.counts for part in parts]),
+        slices=slices,
         time=datetime.now(UTC).isoformat(),
         version=__version__,
         mask=getattr(source.mask, "name", None if source.mask is None else ""),
@@ -162,57 +227,43 @@ def quantize_source(
         look=source.look,
         n_iter=max((fit.n_iter for fit in fits), default=0),
         converged=all(fit.converged for fit in fits),
-        n_colors=counted.n_colors if slice_axis is None else None,
+        n_colors=_n_colors([part.counts for part in parts]),
         # The error is that of the palette that was found.
         mse=None if recolored else mse,
         psnr=None if recolored else psnr,
         n_bytes=n_bytes,
     )
-    for entry, color in recolored.items():
-        record.palette[entry] = color
 
-    levels, images = [], []
-    for level in range(len(source.levels)):
-        if level > 0:
-            report(Progress("Labeling the pixels"))
-            image = read_level(source, level)
-            parts = _counted(image, source, settings, slice_axis, None)
-            mapped = [
-                map_image(counted, own, dither=settings.dither)
-                for counted, own in zip(parts, palettes, strict=True)
-            ]
-        entries = mapped[0].labels
-        if slice_axis is not None:
-            dtype = np.min_scalar_type(len(slices))
-            starts = np.searchsorted(slices, range(len(mapped))).astype(dtype)
-            moved = [
-                one.labels.astype(dtype) + start
-                for one, start in zip(mapped, starts, strict=True)
-            ]
-            entries = np.stack(moved, axis=_axis_of_labels(slice_axis, source))
-        report(Progress("Painting the pixels"))
-        if settings.output != "labels":
-            axis, alpha = source.channel_axis, source.has_alpha
-            images.append(
-                color_image(
-                    entries, record.palette, image, channel_axis=axis, alpha=alpha
-                )
-            )
-        levels.append(number_pixels(entries, image, source, len(slices)))
-    rgba = rgba_of(record.palette, source.look)
-    shown = shown_as(record, rgba)
-    return Outcome(record, tuple(levels), tuple(images), rgba, shown)
+
+def _joined(mapped: list[MappedImage], source: Source, settings: Settings) -> Labeling:
+    """Return for each pixel its entry among those of all palettes."""
+    if settings.slice_axis is None:
+        return mapped[0].labels
+    sizes = [len(one.palette) for one in mapped]
+    dtype = np.min_scalar_type(sum(sizes))
+    starts = (np.cumsum(sizes) - sizes).astype(dtype)
+    moved = [
+        one.labels.astype(dtype) + start
+        for one, start in zip(mapped, starts, strict=True)
+    ]
+    return np.stack(moved, axis=_axis_of_labels(settings.slice_axis, source))
+
+
+def _n_colors(parts: list[ColorCounts | None]) -> int | None:
+    """Return the number of distinct colors of all parts, None if they are too many."""
+    found = [part for part in parts if part is not None]
+    try:
+        return len(reduce(add, found).colors) if len(found) == len(parts) else None
+    except TooManyColorsError:
+        return None
 
 
 def _counted(
-    image: NDArray[Any],
-    source: Source,
-    settings: Settings,
-    slice_axis: int | None,
-    mask: NDArray[np.bool_] | None,
+    image: NDArray[Any], source: Source, settings: Settings
 ) -> Iterator[CountedImage]:
     """Count the colors of the image, or of each of its slices."""
-    axis = source.channel_axis
+    axis, slice_axis = source.channel_axis, settings.slice_axis
+    mask = fitted_mask(source, slice_axis)
     parts: Any = [image]
     masks: Any = [mask]
     if slice_axis is not None:
@@ -222,14 +273,18 @@ def _counted(
             masks = np.moveaxis(mask, _axis_of_labels(slice_axis, source), 0)
         if axis is not None and axis > slice_axis:
             axis -= 1
+    space, alpha = settings.color_space, source.has_alpha
     for part, inside in zip(parts, masks, strict=True):
-        yield count_image(
-            part,
-            channel_axis=axis,
-            mask=inside,
-            color_space=settings.color_space,
-            alpha=source.has_alpha,
-        )
+        try:
+            yield count_image(part, axis, inside, space, alpha)
+        except NoFinitePixelError as error:
+            where = "" if mask is None else f" inside {source.mask_name}"
+            which = "" if slice_axis is None else "A slice of "
+            msg = (
+                f"{which}{quoted(source.name)} has no pixel{where} that is a number: "
+                "all are NaN or infinite"
+            )
+            raise LayerError(msg) from error
 
 
 def _fit(
@@ -251,23 +306,15 @@ def _fit(
         n_done = part * iters + state.n_iter
         report(Progress(text, n_done, n_parts * iters, part, state.mse))
 
-    try:
-        fitted = fit_image(
-            counted,
-            settings.k,
-            iters,
-            init=settings.init,
-            rng=settings.rng,
-            callback=tell,
-            fixed=settings.fixed,
-        )
-    except NoFinitePixelError as error:
-        where = "" if source.mask is None else f" inside {_mask_name(source)}"
-        msg = (
-            f"{'' if axis is None else 'A slice of '}{quoted(source.name)} has no "
-            f"pixel{where} that is a number: all are NaN or infinite"
-        )
-        raise LayerError(msg) from error
+    fitted = fit_image(
+        counted,
+        settings.k,
+        iters,
+        init=settings.init,
+        rng=settings.rng,
+        callback=tell,
+        fixed=settings.fixed,
+    )
     n_most = max(1, n_parts * iters)
     report(Progress("Labeling the pixels", (part + 1) * iters, n_most, part))
     return fitted
@@ -288,7 +335,7 @@ def fitted_mask(
     mask, name = draw_mask(source.mask), quoted(source.name)
     if not mask.any():
         msg = (
-            f"Nothing of {name} is inside {_mask_name(source)}: draw over a part of "
+            f"Nothing of {name} is inside {source.mask_name}: draw over a part of "
             "it, or choose “the whole image”"
         )
         raise EmptyMaskError(msg)
@@ -296,16 +343,11 @@ def fitted_mask(
         slices = np.moveaxis(mask, _axis_of_labels(slice_axis, source), 0)
         if not all(inside.any() for inside in slices):
             msg = (
-                f"{_mask_name(source)} leaves out some slices of {name} wholly: draw "
+                f"{source.mask_name} leaves out some slices of {name} wholly: draw "
                 "in each of them, or choose one palette for the whole image"
             )
             raise EmptyMaskError(msg)
     return mask
-
-
-def _mask_name(source: Source) -> str:
-    """Return what errors call the mask."""
-    return quoted(source.mask.name) if isinstance(source.mask, Mask) else "the mask"
 
 
 def _axis_of_labels(slice_axis: int, source: Source) -> int:
@@ -328,7 +370,7 @@ def number_pixels(
         pixels = image[..., np.newaxis]
         if axis is not None:
             pixels = np.moveaxis(image, axis, -1)
-        numbers[~finite_mask(pixels)] = 0
+        numbers[~np.isfinite(pixels).all(axis=-1)] = 0
     if channels is not None and channels.axis > 0:
         numbers = np.expand_dims(numbers, channels.axis)
     return numbers

@@ -27,7 +27,7 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
-from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
 from napari_kmeans._napari.colors import parse_colors
 from napari_kmeans._napari.layers import Source, is_overlay, quoted
@@ -35,9 +35,6 @@ from napari_kmeans._napari.placement import levels_of
 from napari_kmeans._napari.quantize_layer import Request, prepare
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import (
-    COLOR_SPACES,
-    DITHERS,
-    INITS,
     Settings,
     default_settings,
 )

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._core.color_counts import cut_rows
+from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
 
@@ -52,8 +51,6 @@ _CHANNEL_COLORS = np.array(
 )
 # Bytes that are read at once, where a chunk is not larger.
 _PIECE = 1 << 22
-# Pixels that are copied or moved at once.
-_BLOCK = 1 << 18
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
@@ -184,7 +181,7 @@ def read_level(source: Source, level: int = 0) -> NDArray[Any]:
         return arrays[0]
     shape = arrays[0].shape
     stacked = np.empty((*shape, len(arrays)), source.dtype)
-    for box in cut_rows(shape, _BLOCK):
+    for box in cut_boxes(shape, 8):
         for i, channel in enumerate(arrays):
             stacked[..., i][box] = channel[box]
     return stacked
@@ -368,7 +365,7 @@ def _nearest(
     from scipy import ndimage
 
     moved = np.empty(shape, dtype=bool)
-    for box in cut_rows(shape, _BLOCK):
+    for box in cut_boxes(shape, 8):
         start = [side.start for side in box]
         ndimage.affine_transform(
             inside.view(np.uint8),

@@ -21,14 +21,7 @@ def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
     """
     if record.mse is None or record.psnr is None:
         return ""
-    after = f"{np.count_nonzero(record.counts):,}"
-    if record.slices is not None:
-        # Each slice was counted by itself.
-        colors = f"{after} in {len(np.unique(record.slices))} palettes"
-    elif record.n_colors is None:
-        colors = f"very many → {after}"
-    else:
-        colors = f"{record.n_colors:,} → {after}"
+    before = "very many" if record.n_colors is None else f"{record.n_colors:,}"
     (error,) = errors_as_text(record.mse)
     psnr = "∞" if math.isinf(record.psnr) else f"{record.psnr:.2f}"
     saved = "no palette file can hold it"
@@ -37,7 +30,7 @@ def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
         share = n_bytes / record.n_bytes
         saved = f"{n_bytes:,} bytes as {name} ({share:.1%} of the raw pixels)"
     return (
-        f"Colors: {colors}\n"
+        f"Colors: {before} → {np.count_nonzero(record.counts):,}\n"
         f"Squared error of the result: {error}\n"
         f"PSNR: {psnr} dB\n"
         f"File: {saved}"

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_kmeans._napari.settings import ColorSpace, Dither
+    from napari_kmeans._core.arguments import Dither
+    from napari_kmeans._core.spaces import SpaceName
 
     AnyMask = Labels | Shapes | NDArray[np.bool_] | None
     Palette = ArrayLike | str | os.PathLike[str] | Layer | None
@@ -82,8 +83,8 @@ def quantize_layer(
     mask: AnyMask = None,
     palette: Palette = None,
     fixed: ArrayLike | None = None,
-    color_space: ColorSpace = "rgb",
-    dither: Dither | None = None,
+    color_space: SpaceName = "rgb",
+    dither: Dither = None,
     init: Any = "auto",
     rng: Any = 0,
     recolored: Mapping[int, Any] | None = None,

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "COLOR_SPACES",
-    "DITHERS",
-    "INITS",
-    "OUTPUTS",
-    "ColorSpace",
-    "Dither",
-    "Settings",
-    "default_preview",
-    "default_settings",
-]
+    from napari_kmeans._core.arguments import Dither
+    from napari_kmeans._core.spaces import SpaceName
 
-ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]
-Dither: TypeAlias = Literal["floyd-steinberg", "ordered"]
+__all__ = ["OUTPUTS", "Settings", "default_preview", "default_settings"]
 
-INITS = ("auto", "thorough", "k-means++", "random")
-COLOR_SPACES = get_args(ColorSpace)
-DITHERS = get_args(Dither)
 OUTPUTS = ("image", "labels", "both")
 
 
@@ -44,8 +31,8 @@ class Settings:
     palette: Any = None
     # Colors that palettes have in any case, in the units of the image.
     fixed: NDArray[Any] | None = None
-    color_space: ColorSpace = "rgb"
-    dither: Dither | None = None
+    color_space: SpaceName = "rgb"
+    dither: Dither = None
     init: Any = "auto"
     rng: Any = 0
     # Entries of the palette that are shown in another color.

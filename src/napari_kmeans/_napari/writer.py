@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
-from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans import (
+    ImageMetadata,
+    TooManyColorsError,
+    count_colors,
+    map_to_palette,
+    write_indexed,
+)
+from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._files.formats import (
+    INDEXED_SUFFIXES,
+    Format,
+    format_of,
+    palette_misfit,
+)
 from napari_kmeans._napari.layers import Look, quoted, rgba_of
 from napari_kmeans._napari.record import record_in
 
@@ -22,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
 
-_FORMATS = {".png": "PNG", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF"}
-_MOST_COLORS = {"PNG": 256, "GIF": 256, "TIFF": 65536}
 # What a name without a suffix gets, the first that holds the layer.
 _CHOSEN = (".png", ".tif", ".gif")
 # What is behind a dot may also be a part of the name.
@@ -105,7 +115,7 @@ def _write_image(
     stored = _storable(palette, look)
 
     @functools.cache
-    def palette_of(form: str) -> NDArray[Any]:
+    def palette_of(form: Format) -> NDArray[Any]:
         return _for_format(stored, form, has_clear=bool(is_empty.any()))
 
     path = _checked_path(path, is_empty.ndim, palette_of, attributes)
@@ -145,12 +155,12 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     is_empty = labels == 0
 
     @functools.cache
-    def palette_of(form: str) -> NDArray[Any]:
+    def palette_of(form: Format) -> NDArray[Any]:
         colors = _colors_of_labels(_numbers_of(labels, form), attributes)
         return _for_format(colors, form, has_clear=bool(is_empty.any()))
 
     path = _checked_path(path, labels.ndim, palette_of, attributes)
-    numbers = _numbers_of(labels, _format_of(path))
+    numbers = _numbers_of(labels, format_of(path))
     if np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
         entries = labels.astype(np.int64) - 1
     else:
@@ -191,29 +201,29 @@ def file_size(
 def _write(
     path: str,
     entries: NDArray[Any],
-    palette_of: Callable[[str], NDArray[Any]],
+    palette_of: Callable[[Format], NDArray[Any]],
     attributes: dict[str, Any],
 ) -> None:
     """Write entries of the palette that suits the format."""
-    palette = palette_of(_format_of(path))
+    palette = palette_of(format_of(path))
     write_indexed(path, entries, palette, metadata=_metadata(entries, attributes))
 
 
 def _checked_path(
     path: str,
     n_axes: int,
-    palette_of: Callable[[str], NDArray[Any]],
+    palette_of: Callable[[Format], NDArray[Any]],
     attributes: dict[str, Any],
 ) -> str:
     """Return the path, with a suffix, of a file that holds entries of such palettes."""
 
     def fault(suffix: str) -> str | None:
-        form = _FORMATS[suffix]
+        form = format_of(f"image{suffix}")
         return _fault(form, n_axes, palette_of(form))
 
     suffix, name = Path(path).suffix, Path(path).name
     cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
-    if suffix.lower() in _FORMATS:
+    if suffix.lower() in INDEXED_SUFFIXES:
         why = fault(suffix.lower())
         if why is None:
             return path
@@ -221,7 +231,7 @@ def _checked_path(
         if not others:
             msg = f"{cannot}: {_why_nowhere(suffix.lower(), fault)}"
             raise CannotHold(msg)
-        if len(palette_of(_format_of(path))) > _MOST_COLORS[_format_of(path)]:
+        if len(palette_of(format_of(path))) > format_of(path).most_colors:
             others.append("fewer colors")
         msg = f"{cannot}: {why}; choose {' or '.join(others)}"
         raise CannotHold(msg)
@@ -244,31 +254,30 @@ def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
     return ", and ".join(filter(None, faults))
 
 
-def _fault(form: str, n_axes: int, palette: NDArray[Any]) -> str | None:
-    """Return why a format cannot hold entries of `n_axes`, as `write_indexed` would."""
-    file = f"a {form} file does not hold"
+def _fault(form: Format, n_axes: int, palette: NDArray[Any]) -> str | None:
+    """Return why a format cannot hold entries of `n_axes`, if it cannot."""
+    misfit = palette_misfit(form, n_axes, palette)
+    if misfit is None:
+        return None
+    what = "a stack" if form.most_axes == 2 else "a stack of stacks"
     if n_axes < 2:
-        return f"{file} a single row"
-    if form == "PNG" and n_axes > 2:
-        return f"{file} a stack"
-    if form == "GIF" and n_axes > 3:
-        return f"{file} a stack of stacks"
-    if len(palette) > _MOST_COLORS[form]:
-        return f"{file} {len(palette):,} colors, but {_MOST_COLORS[form]:,} at most"
-    if palette.dtype == np.uint16 and form != "TIFF":
-        return f"{file} colors of 16 bits"
-    if palette.ndim == 2 and palette.shape[1] == 4 and form != "PNG":
-        opacities = np.sort(palette[:, 3])
-        if form == "TIFF":
-            return f"{file} a palette with transparent colors"
-        if opacities[0] > 0 or (opacities[1:] < 255).any():
-            return f"{file} colors that are partly transparent, nor several clear ones"
-    return None
+        what = "a single row"
+    elif misfit == "colors":
+        what = f"{len(palette):,} colors, but {form.most_colors:,} at most"
+    elif misfit == "dtype":
+        what = "colors of 16 bits"
+    elif misfit == "opacity":
+        what = "colors that are partly transparent, nor several clear ones"
+        if form.opacity == "none":
+            what = "a palette with transparent colors"
+    return f"a {form.name} file does not hold {what}"
 
 
-def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray[Any]:
+def _for_format(
+    palette: NDArray[Any], form: Format, *, has_clear: bool
+) -> NDArray[Any]:
     """Return the palette as a format has it, with an entry at the end for no color."""
-    if form != "PNG" and palette.ndim == 2 and palette.shape[1] == 4:
+    if form.opacity != "any" and palette.ndim == 2 and palette.shape[1] == 4:
         top = np.iinfo(palette.dtype).max
         if (palette[:, 3] == top).all():
             palette = palette[:, :3]
@@ -276,7 +285,7 @@ def _for_format(palette: NDArray[Any], form: str, *, has_clear: bool) -> NDArray
         return palette
     if palette.ndim == 1:
         palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
-    if form != "TIFF" and palette.shape[1] == 3:
+    if form.opacity != "none" and palette.shape[1] == 3:
         opaque = np.full((len(palette), 1), 255, palette.dtype)
         palette = np.hstack([palette, opaque])
     clear = np.zeros((1, palette.shape[1]), palette.dtype)
@@ -302,25 +311,29 @@ def _colors_of(
     pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
 ) -> NDArray[Any]:
     """Return the colors of an image (..., C), if they are few."""
-    name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
-    most = max(_MOST_COLORS.values())
-    if counted is None or len(counted.colors) > most:
-        number = "very many" if counted is None else f"{len(counted.colors):,}"
-        msg = (
-            f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
-            f"or {most:,} (.tif): reduce them first"
-        )
-        raise CannotHold(msg)
-    if len(counted.colors) == 0:
+    name, most = quoted(str(attributes.get("name"))), format_of("a.tif").most_colors
+    number = "very many"
+    try:
+        colors = count_colors(pixels).colors
+        if len(colors) <= most:
+            return colors if look.is_rgb else colors[:, 0]
+        number = f"{len(colors):,}"
+    except NoFinitePixelError as error:
         msg = f"{name} has no colors: none of its pixels is a number"
-        raise CannotHold(msg)
-    return counted.colors if look.is_rgb else counted.colors[:, 0]
+        raise CannotHold(msg) from error
+    except TooManyColorsError:
+        pass
+    msg = (
+        f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
+        f"or {most:,} (.tif): reduce them first"
+    )
+    raise CannotHold(msg)
 
 
-def _numbers_of(labels: NDArray[Any], form: str) -> NDArray[Any]:
+def _numbers_of(labels: NDArray[Any], form: Format) -> NDArray[Any]:
     """Return the label of each entry."""
     top = int(labels.max())
-    if labels.min() >= 0 and top <= _MOST_COLORS[form]:
+    if labels.min() >= 0 and top <= form.most_colors:
         return np.arange(1, top + 1)
     # Numbers that the file cannot hold are counted through.
     return np.unique(labels[labels != 0])
@@ -410,7 +423,3 @@ def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata
         return ImageMetadata()
     scale = tuple(abs(float(step)) for step in attributes["scale"])
     return ImageMetadata(axes=axes, scale=scale, units=tuple(units))
-
-
-def _format_of(path: str) -> str:
-    return _FORMATS[Path(path).suffix.lower()]

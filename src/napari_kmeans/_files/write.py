@@ -1,0 +1,128 @@
+"""Images as the content of files, in the format of a file name.
+
+`check_fit` says, before any work is done, why a format cannot hold an image or its
+palette; `encode_image` turns an image into bytes. Pixels are written as they are;
+indices and their palette are left to `indexed`, the file to `replace`.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_kmeans._files import formats, png, tiff
+from napari_kmeans._files.metadata import (
+    ImageMetadata,
+    has_channel_axis,
+    pixels_per_meter,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_kmeans._files.read import ImageFile
+
+__all__ = ["check_fit", "encode_image", "pillow_options"]
+
+
+def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) -> None:
+    """Raise ValueError unless the format of a file name holds such an image.
+
+    With a `palette`, in its colors; a format of measurements needs no palette for them.
+    """
+    form, suffix = formats.format_of(name), Path(name).suffix.lower()
+    if suffix not in formats.writable_suffixes():
+        ending = f"suffix {suffix!r}" if suffix else "name without suffix"
+        msg = f"cannot write {name}: {ending} names no image format, choose .png"
+        raise ValueError(msg)
+    pixels = image.pixels
+    n_axes = pixels.ndim - image.has_channels
+    n_channels = pixels.shape[-1] if image.has_channels else 1
+    are_colors = n_channels in (1, 3, 4) and not has_channel_axis(image.metadata)
+    n_samples = n_channels if are_colors else 0
+    misfit = formats.pixel_misfit(form, n_axes, pixels.dtype, n_samples)
+    if palette is not None and form.most_colors and not form.has_measurements:
+        misfit = misfit or formats.palette_misfit(form, n_axes, palette)
+    if misfit is None:
+        return
+    what, advice = f"{pixels.dtype} pixels do", ".tif"
+    if misfit == "axes":
+        what = f"a stack of shape {pixels.shape} does"
+    elif misfit == "colors" and palette is not None:
+        what = f"{len(palette)} colors do"
+    elif misfit == "opacity":
+        what, advice = "half-transparent colors do", ".png, or .tif for a stack"
+    elif not are_colors:
+        what = f"{n_channels}-channel {what}"
+    msg = f"cannot write {name}: {what} not fit into a {suffix} file, choose {advice}"
+    raise ValueError(msg)
+
+
+def encode_image(name: str, image: ImageFile) -> bytes:
+    """Encode an image in the format of a file name, or raise ValueError."""
+    check_fit(name, image)
+    if formats.format_of(name).name == "TIFF":
+        return _encode_tiff(name, image)
+    return _encode_with_pillow(name, image)
+
+
+def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
+    """Return what Pillow is told to write, as far as the format holds it."""
+    from PIL import Image
+    from PIL.ExifTags import Base
+
+    options = dict(form.save_options)
+    if metadata.icc_profile is not None:
+        options["icc_profile"] = metadata.icc_profile
+    resolution = pixels_per_meter(metadata)
+    if resolution is None:
+        return options
+    dpi = resolution[0] * 0.0254, resolution[1] * 0.0254
+    if form.has_exif_resolution:
+        tags = Image.Exif()
+        tags[Base.XResolution], tags[Base.YResolution] = dpi
+        tags[Base.ResolutionUnit] = 2
+        options["exif"] = tags.tobytes()
+    elif min(dpi) >= 1 and max(dpi) < form.most_dpi:
+        options["dpi"] = dpi
+    return options
+
+
+def _encode_tiff(name: str, image: ImageFile) -> bytes:
+    """Encode pixels of any dtype and any number of axes."""
+    pixels, metadata = image.pixels, image.metadata
+    if not metadata.axes:
+        axes = tiff.default_axes(pixels.ndim - image.has_channels)
+        metadata = metadata._replace(axes=axes + "S" * image.has_channels)
+    if image.has_channels and has_channel_axis(metadata):
+        pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
+    return tiff.encode_tiff(
+        np.ascontiguousarray(pixels),
+        metadata,
+        has_alpha=image.has_alpha,
+        ome=formats.is_ome(name),
+    )
+
+
+def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
+    """Encode gray, RGB or RGBA pixels of 8 bits."""
+    from PIL import Image
+
+    form, metadata = formats.format_of(name), image.metadata
+    # Where a gray image becomes RGB, a gray profile would not be true of it.
+    if not (image.has_channels or form.has_gray):
+        metadata = metadata._replace(icc_profile=None)
+    options = pillow_options(form, metadata)
+    buffer = io.BytesIO()
+    try:
+        Image.fromarray(image.pixels).save(buffer, form.name, **options)
+    except (OSError, ValueError) as error:
+        suffix = Path(name).suffix.lower()
+        msg = f"the image does not fit into a {suffix} file: {error}"
+        raise ValueError(msg) from error
+    if form.name == "PNG":
+        return png.shrink_png(buffer.getvalue(), keep_palette=False)
+    return buffer.getvalue()
