@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 # Neither show what this machine's user has set, nor write it.
@@ -27,9 +28,7 @@ import napari
 import napari_kmeans._napari
 
 OWN = str(Path(napari_kmeans._napari.__file__).parent)
-OTHERS = tuple(
-    str(Path(sys.modules[name].__file__).parent) for name in ("napari", "vispy")
-)
+OTHERS = tuple(str(Path(find_spec(name).origin).parent) for name in ("napari", "vispy"))
 # Seconds from one position of a hand to the next, as often as screens are drawn.
 PACE = 1 / 60
 

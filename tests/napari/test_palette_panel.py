@@ -240,6 +240,8 @@ def test_panel_needs_no_widget_around_it(viewer, qtbot):
     (labels,) = quantize_layer([source], 4, output="labels", viewer=viewer)
     panel = PalettePanel(viewer, Results(viewer))
     qtbot.addWidget(panel)
+    buttons = panel.lock, panel.copy_hex, panel.copy_python
+    assert [button.enabled for button in buttons] == [False] * 3
     locked, told = [], []
     panel.locked.connect(locked.append)
     panel.told.connect(told.append)

@@ -17,6 +17,13 @@ def panel(viewer, qtbot):
     panel.leave()
 
 
+def test_nothing_is_running_at_first(panel):
+    assert (panel.run.enabled, panel.cancel.enabled) == (True, False)
+    assert panel.progress.native.text() == "0%"
+    assert panel.status.value == ""
+    assert not panel.live.value
+
+
 def test_signals_say_how_a_run_goes_on(viewer, panel, qtbot):
     heard = []
     panel.started.connect(lambda: heard.append("started"))

@@ -78,6 +78,7 @@ class PalettePanel(QWidget):
             text="Lock",
             tooltip="Keep the color that was clicked in the list\n"
             "in the palettes to come, under Locked colors",
+            enabled=False,
         )
         self.copy_hex = PushButton(
             text="Copy as hex",

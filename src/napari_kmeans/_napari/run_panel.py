@@ -75,7 +75,9 @@ class RunPanel(QWidget):
             tooltip="Stop, and leave all layers as they are",
             enabled=False,
         )
-        self.progress = ProgressBar(tooltip="Iterations made of those to be made")
+        self.progress = ProgressBar(
+            value=0, tooltip="Iterations made of those to be made"
+        )
         self.status = Label()
         self.plot = ErrorPlot()
         self._preview = Preview(
