@@ -22,10 +22,9 @@ from napari.layers import Image, Labels, Shapes
 from skimage import data
 
 from napari_kmeans._core import blocks
+from napari_kmeans._napari.computation import quantize_source
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import read_source
-from napari_kmeans._napari.masks import draw_mask, read_mask
-from napari_kmeans._napari.quantize_layer import quantize_source
+from napari_kmeans._napari.layers import read_mask, read_source
 from napari_kmeans._napari.settings import Settings
 
 SHAPE = (3000, 5000)
@@ -74,8 +73,7 @@ def make_kinds():
         found = read_source(layers, axis)
         if mask is None:
             return found
-        read = read_mask(mask, layers[0], None, None)
-        return found._replace(mask=partial(draw_mask, read))
+        return found._replace(mask=read_mask(mask, layers[0], None, None))
 
     def transparent():
         opacity = np.tile(np.arange(SHAPE[1]) % 256, (SHAPE[0], 1)).astype(np.uint8)

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 # Neither show what this machine's user has set, nor write it.
@@ -27,9 +28,7 @@ import napari
 import napari_kmeans._napari
 
 OWN = str(Path(napari_kmeans._napari.__file__).parent)
-OTHERS = tuple(
-    str(Path(sys.modules[name].__file__).parent) for name in ("napari", "vispy")
-)
+OTHERS = tuple(str(Path(find_spec(name).origin).parent) for name in ("napari", "vispy"))
 # Seconds from one position of a hand to the next, as often as screens are drawn.
 PACE = 1 / 60
 
@@ -137,52 +136,57 @@ def main():
     gc.disable()
     watch.start()
     app.longest = 0.0
-    widget.live.value = True
-    wait(lambda: widget._preview.is_settled and widget._preview.layer is not None)
+    widget.run_panel.live.value = True
+    wait(
+        lambda: (
+            widget.run_panel._preview.is_settled
+            and widget.run_panel._preview.layer is not None
+        )
+    )
     show("first preview")
     n_shown, n_threads = 0, 0
     for position in list(range(5, 60)) + list(range(60, 5, -1)):
-        before = widget._preview.layer.data
+        before = widget.run_panel._preview.layer.data
         widget.controls.k_slider.value = position
         rest(PACE)
-        n_shown += widget._preview.layer.data is not before
+        n_shown += widget.run_panel._preview.layer.data is not before
         n_threads = max(n_threads, len(threads()))
-    wait(lambda: widget._preview.is_settled)
+    wait(lambda: widget.run_panel._preview.is_settled)
     show(f"dragging k ({n_shown} of 110 shown)")
     print(f"{n_threads} threads at most computed previews at a time")
-    widget.live.value = False
+    widget.run_panel.live.value = False
     widget.controls.k.value = 16
     widget.controls.output.value = "both"
     rest(0.2)
     show("preview off")
     start = time.perf_counter()
-    widget.run.native.click()
-    wait(lambda: widget.run.enabled)
+    widget.run_panel.run.native.click()
+    wait(lambda: widget.run_panel.run.enabled)
     took = time.perf_counter() - start
     rest(0.5)
     show(f"reducing to both ({took:.2f} s)")
-    wait(lambda: "PSNR" in widget.numbers.value)
+    wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
     show("measuring the numbers")
     for entry in range(16):
-        widget.panel.pointed.emit(entry)
+        widget.palette_panel.table.pointed.emit(entry)
         rest(PACE)
     show("pointing at each color")
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(-1)
     rest(0.2)
     show("pointing at none")
-    widget._ask_color = lambda *_: np.array([255, 0, 0], dtype=np.uint8)
-    widget.panel.opened.emit(3)
+    widget.palette_panel._ask_color = lambda *_: np.array([255, 0, 0], dtype=np.uint8)
+    widget.palette_panel.table.opened.emit(3)
     rest(1.5)
     show("replacing a color")
 
     answered, ended = [], []
     for delay in np.linspace(0, 0.5, 12):
-        widget.run.native.click()
+        widget.run_panel.run.native.click()
         rest(delay)
-        if not widget.cancel.enabled:
+        if not widget.run_panel.cancel.enabled:
             continue
         start = time.perf_counter()
-        widget.cancel.native.click()
+        widget.run_panel.cancel.native.click()
         app.processEvents()
         answered.append(time.perf_counter() - start)
         while threads():

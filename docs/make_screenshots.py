@@ -47,24 +47,24 @@ class Session:
 
     def preview(self):
         """Switch the preview on, and wait for it."""
-        self.widget.live.value = True
+        self.widget.run_panel.live.value = True
         self.rest()
-        self.wait(lambda: self.widget._preview.is_settled)
+        self.wait(lambda: self.widget.run_panel._preview.is_settled)
 
     def run(self):
         """Press the button, and wait for the layers and their numbers."""
-        self.widget.run.native.click()
-        self.wait(lambda: self.widget.run.enabled)
-        self.wait(lambda: "PSNR" in self.widget.numbers.value)
+        self.widget.run_panel.run.native.click()
+        self.wait(lambda: self.widget.run_panel.run.enabled)
+        self.wait(lambda: "PSNR" in self.widget.palette_panel.numbers.value)
 
     def choose(self, row):
         """Click on a color of the palette."""
-        index = self.widget.panel.model().index(row, 0)
-        self.widget.panel.clicked.emit(index)
+        index = self.widget.palette_panel.table.model().index(row, 0)
+        self.widget.palette_panel.table.clicked.emit(index)
 
     def unfold(self):
         """Show all options."""
-        self.widget.more.setChecked(True)
+        self.widget.run_panel.more.setChecked(True)
 
     def picture(self, name):
         """Keep a picture of the window."""

@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from napari_kmeans import kmeans_palette
+from napari_kmeans._core.counted_image import fit_image
 
 # Tests neither read the settings of napari's user nor write them.
 os.environ["NAPARI_CONFIG"] = ""
@@ -51,7 +51,7 @@ def viewer():
 @pytest.fixture
 def dock(viewer, qtbot):
     """Make the widget, and let it follow the layers as napari does."""
-    from napari_kmeans._napari import QuantizeWidget
+    from napari_kmeans._napari.widget import QuantizeWidget
 
     def dock():
         widget = QuantizeWidget(viewer)
@@ -63,6 +63,23 @@ def dock(viewer, qtbot):
         return widget
 
     return dock
+
+
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer):
+    """Make viewers whose layers can be removed under Mesa.
+
+    napari frees what drew a removed layer in whatever OpenGL context is the current
+    one. If that is not the one of the canvas, Mesa crashes in one of the next drawings.
+    """
+    from napari_window import enter_canvas
+
+    def make(*args, **kwargs):
+        viewer = make_napari_viewer(*args, **kwargs)
+        viewer.layers.events.removing.connect(enter_canvas)
+        return viewer
+
+    return make
 
 
 @pytest.fixture
@@ -81,7 +98,7 @@ def finish(qtbot):
     """Wait until a widget is ready for the next computation."""
 
     def finish(widget):
-        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+        qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
 
     return finish
 
@@ -95,7 +112,7 @@ class _Paused:
         self.n_computations = 0
         self.n_iterations = 0
 
-    def kmeans_palette(self, image, k, iters, *, callback, **keywords):
+    def fit_image(self, counted, k, iters, *, callback, **keywords):
         self.n_computations += 1
 
         def pausing(state):
@@ -104,15 +121,15 @@ class _Paused:
             assert self.may_go_on.wait(20)
             callback(state)
 
-        return kmeans_palette(image, k, iters, callback=pausing, **keywords)
+        return fit_image(counted, k, iters, callback=pausing, **keywords)
 
 
 @pytest.fixture
 def paused(monkeypatch):
-    from napari_kmeans._napari import quantize_layer
+    from napari_kmeans._napari import computation
 
     paused = _Paused()
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", paused.kmeans_palette)
+    monkeypatch.setattr(computation, "fit_image", paused.fit_image)
     yield paused
     paused.may_go_on.set()
 
@@ -125,7 +142,7 @@ def settle(qtbot):
     """Wait until the preview shows what is chosen."""
 
     def settle(widget):
-        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
+        qtbot.waitUntil(lambda: widget.run_panel._preview.is_settled, timeout=20_000)
 
     return settle
 
@@ -144,7 +161,7 @@ def result(viewer, dock, finish):
         widget = dock()
         widget.controls.k.value = k
         widget.controls.output.value = output
-        widget.run.native.click()
+        widget.run_panel.run.native.click()
         finish(widget)
         return widget, *viewer.layers[1:]
 

@@ -3,12 +3,21 @@
 import threading
 
 from napari.utils.notifications import notification_manager
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
 
 
 def dock_in(window):
     """Dock the widget as the Plugins menu does."""
     _, widget = window.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
     return widget
+
+
+def enter_canvas():
+    """Make the OpenGL context of the canvas the current one."""
+    for window in QApplication.topLevelWidgets():
+        for canvas in window.findChildren(QOpenGLWidget):
+            canvas.makeCurrent()
 
 
 def messages():

@@ -1,6 +1,7 @@
 """Compress images by k-means on their colors."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
 from napari_kmeans._core.fitting import IterationState, PaletteResult
@@ -16,6 +17,9 @@ from napari_kmeans._files.indexed import IndexedImage, read_indexed, write_index
 from napari_kmeans._files.metadata import ImageMetadata
 from napari_kmeans._files.palettes import read_palette, write_palette
 from napari_kmeans._files.read import read_metadata
+
+if TYPE_CHECKING:
+    from napari_kmeans._napari.quantize_layer import quantize_layer as quantize_layer
 
 __all__ = [
     "ColorCounts",
@@ -38,3 +42,18 @@ __all__ = [
 ]
 
 __version__ = version("napari-kmeans")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs napari when it is asked for, and not with the package."""
+    if name == "quantize_layer":
+        from napari_kmeans._napari.quantize_layer import quantize_layer
+
+        return quantize_layer
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, with the one that `import *` leaves out."""
+    return [*__all__, "quantize_layer"]

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.testing import assert_array_equal
+from qtpy.QtGui import QOpenGLContext
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from skimage import data
 
 from napari_kmeans import kmeans_palette
-from napari_kmeans._napari.layers import record_of
-from napari_kmeans._napari.masks import draw_mask
+from napari_kmeans._napari.layers import draw_mask
+from napari_kmeans._napari.record import record_of
 from napari_window import dock_in, press, preview_in
 
 
@@ -20,7 +22,7 @@ def test_canvas_shows_the_palette(window, finish, output):
     widget.controls.output.value = output
     widget.controls.k.value = 5
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     canvas = window.screenshot(canvas_only=True, flash=False)[..., :3]
 
@@ -56,7 +58,7 @@ def movie(window, finish):
         widget.controls.channels.value = axis
         widget.controls.k.value = 2
         widget.controls.output.value = "labels"
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
         return widget, source, window.layers[1]
 
@@ -88,15 +90,15 @@ def test_channels_are_seen_where_their_source_is(
         assert expected.sum() > 1000
         assert_array_equal(seen(labels), expected)
 
-        widget.live.value = True
+        widget.run_panel.live.value = True
         settle(widget)
         assert_array_equal(seen(preview_in(window)), expected)
-        widget.live.value = False
+        widget.run_panel.live.value = False
 
         # Over the black color lies no veil, and a white one over the other.
-        widget.panel.chosen.emit(0)
+        widget.palette_panel.table.chosen.emit(0)
         assert_array_equal(seen(window.layers[-1]), expected)
-        widget.panel.chosen.emit(0)
+        widget.palette_panel.table.chosen.emit(0)
 
 
 @pytest.mark.parametrize("kind", ["labels", "shapes"])
@@ -118,18 +120,18 @@ def test_palette_is_fitted_to_what_is_seen_inside(window, finish, seen, kind, un
     widget = dock_in(window)
     widget.controls.inside.value = inside
     widget.controls.k.value = 4
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     # The mask as labels of the image's own pixels.
-    shape, mask = image.shape[:2], draw_mask(widget.controls.request().mask)
+    shape, mask = image.shape[:2], draw_mask(widget.controls.request().source.mask)
     assert mask.shape == shape
     drawn = window.add_labels(mask.astype(int), units=source.units, **scale)
     share = (seen(inside) & seen(source)) ^ seen(drawn)
     # Pixels of the image are inside as a whole, or not at all.
     assert share.sum() < 0.06 * seen(drawn).sum()
     expected = kmeans_palette(image, 4, mask=mask).palette
-    assert_array_equal(record_of(window.layers[2])["palette"], expected)
+    assert_array_equal(record_of(window.layers[2]).palette, expected)
 
 
 def test_channels_are_seen_where_their_source_is_in_3d(window, movie, seen, settle):
@@ -152,10 +154,28 @@ def test_channels_are_seen_where_their_source_is_in_3d(window, movie, seen, sett
 
         assert expected.sum() > 1000
         assert overlap(seen(labels)) > 0.95
-        widget.live.value = True
+        widget.run_panel.live.value = True
         settle(widget)
         assert overlap(seen(preview_in(window))) > 0.95
-        widget.live.value = False
-        widget.panel.chosen.emit(1)
+        widget.run_panel.live.value = False
+        widget.palette_panel.table.chosen.emit(1)
         assert overlap(seen(window.layers[-1])) > 0.95
-        widget.panel.chosen.emit(1)
+        widget.palette_panel.table.chosen.emit(1)
+
+
+def test_removed_layers_are_freed_in_the_context_of_the_canvas(window, qtbot):
+    # What `make_napari_viewer` does here for the sake of Mesa, which crashes otherwise
+    # once the layer that is left is drawn again.
+    for name in ("below", "above"):
+        window.add_image(data.astronaut(), name=name)
+    canvas = window.window._qt_window.centralWidget().findChild(QOpenGLWidget)
+    window.screenshot(canvas_only=False, flash=False)
+    qtbot.waitUntil(lambda: QOpenGLContext.currentContext() is not canvas.context())
+    contexts = []
+    window.layers.events.removed.connect(
+        lambda: contexts.append(QOpenGLContext.currentContext())
+    )
+
+    window.layers.remove("above")
+
+    assert contexts == [canvas.context()]

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._napari.colors import hex_of, parse_colors
+from napari_kmeans._napari.colors import hex_colors, parse_colors
 
 
 def test_hex_names_alpha_only_where_there_is_any():
     rgba = np.array([[1, 0.2, 0, 1], [0, 0, 1, 0.4]])
-    assert hex_of(rgba) == ["#ff3300", "#0000ff66"]
+    assert hex_colors(rgba) == ["#ff3300", "#0000ff66"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What can be chosen in the widget."""
 
 import numpy as np
+from magicgui.widgets.bases import ValueWidget
 from numpy.testing import assert_array_equal
 from skimage import data
 
@@ -27,7 +28,7 @@ def test_locked_colors_are_in_the_palette(viewer, dock, finish):
     widget = dock()
     widget.controls.fixed.value = "#00ff00, 1 2 3"
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     fixed = np.array([[0, 255, 0], [1, 2, 3]], dtype=np.uint8)
@@ -41,11 +42,11 @@ def test_unreadable_colors_are_told(viewer, dock):
     widget = dock()
     widget.controls.fixed.value = "red"
 
-    press(widget.run)
+    press(widget.run_panel.run)
 
-    assert "numbers, got 'red'" in widget.status.value
+    assert "numbers, got 'red'" in widget.run_panel.status.value
     assert "numbers, got 'red'" in messages()[-1]
-    assert widget.run.enabled
+    assert widget.run_panel.run.enabled
 
 
 def test_only_what_applies_can_be_chosen(viewer, dock):
@@ -83,7 +84,7 @@ def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
     widget.controls.k.value = 4
     widget.controls.output.value = "both"
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     stacked = np.moveaxis(channels, 0, -1)
@@ -122,12 +123,12 @@ def test_palette_of_another_result_is_taken(viewer, dock, finish):
     viewer.add_image(data.astronaut()[64:128], name="b")
     widget = dock()
     widget.controls.source.value = viewer.layers["a"]
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     widget.controls.source.value = viewer.layers["b"]
     widget.controls.palette.value = viewer.layers["a in 16 colors"]
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     palette = kmeans_palette(data.astronaut()[:64]).palette
@@ -140,12 +141,13 @@ def test_palette_file_must_be_chosen(viewer, dock):
     widget = dock()
     widget.controls.palette.value = "a palette file"
 
-    press(widget.run)
+    press(widget.run_panel.run)
 
     assert (
-        widget.status.value == "Palette file: choose a .gpl, .json, .npy or .hex file"
+        widget.run_panel.status.value
+        == "Palette file: choose a .gpl, .json, .npy or .hex file"
     )
-    assert widget.run.enabled
+    assert widget.run_panel.run.enabled
 
 
 def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
@@ -154,10 +156,10 @@ def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
     widget.controls.palette.value = "a palette file"
     widget.controls.palette_file.value = tmp_path / "none.gpl"
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
-    assert "none.gpl" in widget.status.value
+    assert "none.gpl" in widget.run_panel.status.value
     assert names(viewer) == ["a"]
 
 
@@ -169,3 +171,60 @@ def test_slider_and_number_are_one(dock):
     assert widget.controls.k_slider.value == widget.controls.k_slider.max
     widget.controls.k.value = 5000
     assert widget.controls.k.value == 5000
+
+
+def state_of(controls):
+    """Give what each control holds, offers, and whether it can be worked with."""
+    return [
+        (x.value, getattr(x, "choices", None), x.enabled)
+        for x in vars(controls).values()
+        if isinstance(x, ValueWidget)
+    ]
+
+
+def test_controls_follow_the_axes_of_the_data(viewer, dock):
+    layer = viewer.add_image(np.zeros((3, 20, 30)), axis_labels=("c", "y", "x"))
+    controls = dock().controls
+    assert (
+        controls.channels.choices == (None, 0, 1, 2)[: len(controls.channels.choices)]
+    )
+    before = len(controls.channels.choices)
+
+    layer.data = np.zeros((20, 30))
+    assert len(controls.channels.choices) < before
+    assert controls.palettes.choices == (None,)
+
+
+def test_reading_the_controls_changes_none_of_them(viewer, dock):
+    stack = np.zeros((3, 20, 30), dtype=np.uint8)
+    layers = [viewer.add_image(stack, name=name) for name in "ab"]
+    viewer.add_labels(np.ones((20, 30), dtype=int), name="m")
+    controls = dock().controls
+    viewer.layers.selection = set(layers)
+    controls.channels.value = "layers"
+    controls.inside.value = viewer.layers["m"]
+    before, heard = state_of(controls), []
+    controls.changed.connect(lambda: heard.append("main"))
+    controls.more.changed.connect(lambda: heard.append("more"))
+    viewer.layers.selection = {layers[1]}
+
+    request = controls.request()
+
+    assert list(request.layers) == layers
+    assert state_of(controls) == before
+    assert heard == []
+
+
+def test_other_layers_selected_together_are_other_channels(viewer, dock):
+    a, b, c = (viewer.add_image(np.zeros((4, 4)), name=name) for name in "abc")
+    controls = dock().controls
+    controls.source.value = a
+    viewer.layers.selection = {a, b}
+    controls.channels.value = "layers"
+    heard = []
+    controls.changed.connect(lambda: heard.append(list(controls.request().layers)))
+
+    viewer.layers.selection = {a, b, c}
+
+    assert controls.channels.value == "layers"
+    assert heard == [[a, b, c]]

@@ -12,14 +12,17 @@ from PIL import Image as PillowImage
 from qtpy.QtWidgets import QFileDialog
 from skimage import data, io
 
-from napari_kmeans import kmeans_palette, map_to_palette, read_indexed, write_indexed
+from napari_kmeans import (
+    kmeans_palette,
+    map_to_palette,
+    quantize_layer,
+    read_indexed,
+    write_indexed,
+)
 from napari_kmeans._files.formats import format_of
-from napari_kmeans._napari.layers import read_source
-from napari_kmeans._napari.numbers import measure_outcome
-from napari_kmeans._napari.quantize_layer import quantize_source
-from napari_kmeans._napari.results import Request, Results
-from napari_kmeans._napari.settings import Settings
-from napari_kmeans._napari.writer import _fault
+from napari_kmeans._napari.numbers import numbers_text
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.writer import _fault, file_size
 
 RGB = data.astronaut()[:60, :50]
 STACK = RGB.reshape(3, 20, 50, 3)
@@ -32,19 +35,15 @@ def discovered():
     _initialize_plugins()
 
 
-def ignore(_):
-    """Do nothing with what a computation reports."""
-
-
 def results_of(image, k=5, channel_axis=None, **attributes):
     """Give the image and the labels that become of an image, and its numbers."""
     viewer = ViewerModel()
     layer = viewer.add_image(image, name="a", **attributes)
-    source = read_source([layer], channel_axis)
-    request = Request((layer,), source, Settings(k=k, output="both"), None)
-    outcome = quantize_source(source, request.settings, ignore)
-    numbers = measure_outcome(source, outcome, {}, ignore)
-    return *Results(viewer).add(request, outcome), numbers
+    image, labels = quantize_layer(
+        layer, k, output="both", channel_axis=channel_axis, viewer=viewer
+    )
+    record, file = record_of(image), file_size(*image.as_layer_data_tuple())
+    return image, labels, (file, numbers_text(record, file))
 
 
 def save(layer, path):
@@ -440,13 +439,13 @@ def test_pyramid_is_written_at_full_resolution(tmp_path):
 @pytest.mark.parametrize("image", [RGB, GRAY, STACK], ids=["rgb", "gray", "stack"])
 def test_bytes_are_those_of_the_saved_file(tmp_path, image):
     *layers, numbers = results_of(image, rgb=image.shape[-1] == 3)
-    name, n_bytes = numbers.file
+    (name, n_bytes), text = numbers
     assert name == ("TIF" if image is STACK else "PNG")
     for layer in layers:
         path = tmp_path / f"a.{name}".lower()
         save(layer, path)
         assert path.stat().st_size == n_bytes
-    assert f"{n_bytes:,} bytes as {name}" in str(numbers)
+    assert f"{n_bytes:,} bytes as {name}" in text
 
 
 def test_file_without_a_palette_is_opened_as_an_image(tmp_path):

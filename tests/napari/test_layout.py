@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 from skimage import data
 
-from napari_kmeans._napari import QuantizeWidget
+from napari_kmeans._napari.palette_panel import PalettePanel
 
 LONG = "Experiment 2026-03-14 γλαῦξ 細胞核 😀🔬 <b>DAPI</b>, time series, position 07"
 PHOTO = data.astronaut()[:64, :50]
@@ -53,7 +53,7 @@ def docked(make_napari_viewer, qtbot):
 
 
 def unfold(widget):
-    widget.more.click()
+    widget.run_panel.more.click()
     QApplication.processEvents()
 
 
@@ -75,8 +75,8 @@ def room_of(box):
 
 
 def run(widget, qtbot):
-    widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+    widget.run_panel.run.native.click()
+    qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -115,8 +115,8 @@ def test_long_names_do_not_widen_the_dock(docked, qtbot):
     assert dock.width() == 300
     assert page_of(widget).width() <= 300
     # Names in sentences are short, and none is taken for HTML.
-    assert "…" in widget.status.value
-    assert widget.status.native.textFormat() == Qt.TextFormat.PlainText
+    assert "…" in widget.run_panel.status.value
+    assert widget.run_panel.status.native.textFormat() == Qt.TextFormat.PlainText
 
 
 @pytest.mark.parametrize("name", [LONG, "short"])
@@ -155,7 +155,7 @@ def test_short_window_scrolls(docked):
     bar = widget.native.findChild(QScrollArea).verticalScrollBar()
     assert bar.maximum() > 0
     bar.setValue(bar.maximum())
-    last = widget.numbers.native
+    last = widget.palette_panel.numbers.native
     bottom = last.mapTo(widget.native, QPoint(0, last.height())).y()
     assert bottom <= widget.native.height()
 
@@ -169,7 +169,7 @@ def test_large_letters_can_be_scrolled_to(docked):
 
 def test_arrow_tells_whether_more_options_are_shown(docked):
     _, widget, _ = docked()
-    button = widget.more
+    button = widget.run_panel.more
     options = widget.controls.more.native
     assert button.arrowType() == Qt.ArrowType.RightArrow
     assert not options.isVisible()
@@ -190,9 +190,10 @@ def controls_of(widget):
     # What is a part of another one is reached through that.
     return [
         x
-        for x in [*found, widget.panel]
+        for x in [*found, widget.palette_panel.table]
         if not any(
-            isinstance(p, (QAbstractSpinBox, QAbstractSlider)) or p is widget.panel
+            isinstance(p, (QAbstractSpinBox, QAbstractSlider))
+            or p is widget.palette_panel.table
             for p in (x.parent(), x.parent().parent())
         )
         and x.isVisibleTo(page_of(widget))
@@ -221,7 +222,7 @@ def test_tab_leads_through_the_controls_from_top_to_bottom(docked, qtbot):
     viewer.add_image(np.stack([data.camera()[:20]] * 3), name="a")
     widget.controls.output.value = "labels"
     run(widget, qtbot)
-    widget.panel.chosen.emit(1)
+    widget.palette_panel.table.chosen.emit(1)
     unfold(widget)
     widget.controls.source.native.setFocus()
     met, control = [], widget.controls.source.native
@@ -243,9 +244,9 @@ def test_palette_is_worked_with_by_keys(docked, qtbot, monkeypatch):
     widget.controls.k.value = 4
     widget.controls.output.value = "labels"
     run(widget, qtbot)
-    panel = widget.panel
+    panel = widget.palette_panel.table
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
 
     panel.setFocus()
     QTest.keyClick(panel, Qt.Key.Key_Down)
@@ -258,7 +259,7 @@ def test_palette_is_worked_with_by_keys(docked, qtbot, monkeypatch):
     assert viewer.layers[-1].get_color(3)[3] == 0
 
     QTest.keyClick(panel, Qt.Key.Key_Tab)
-    assert QApplication.focusWidget() is widget.lock.native
+    assert QApplication.focusWidget() is widget.palette_panel.lock.native
     assert viewer.layers[-1].get_color(2)[3] == 0
 
     panel.setFocus()

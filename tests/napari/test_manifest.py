@@ -8,16 +8,15 @@ from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 from numpy.testing import assert_array_equal
+from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
-from napari_kmeans._napari import (
-    QuantizeWidget,
-    command,
-    quantize_active_layer,
-    quantize_layer,
-    settings,
-)
+from napari_kmeans._core.arguments import INITS
+from napari_kmeans._napari import command, computation, settings
+from napari_kmeans._napari.command import quantize_active_layer
+from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.widget import QuantizeWidget
 
 
 @pytest.fixture
@@ -76,6 +75,11 @@ def viewer():
             thread.join(20)
 
 
+def has_ended():
+    """Nothing is left of the command's computations."""
+    return not QApplication.instance().findChildren(Newest)
+
+
 def messages():
     return [notification.message for notification in notification_manager.records]
 
@@ -91,7 +95,7 @@ def test_active_layer_is_quantized_in_one_click(viewer, qtbot):
     assert viewer.layers[-1].name == "a in 16 colors"
     assert_array_equal(viewer.layers[-1].data, quantize_kmeans(image))
     assert messages()[-1] == "Added “a in 16 colors”."
-    assert command._jobs == set()
+    qtbot.waitUntil(has_ended)
 
 
 def test_active_layer_must_be_an_image(viewer):
@@ -104,7 +108,7 @@ def test_previews_are_no_images_to_quantize(viewer, qtbot):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = QuantizeWidget(viewer)
     qtbot.addWidget(widget.native)
-    widget.live.value = True
+    widget.run_panel.live.value = True
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     viewer.layers.selection = {viewer.layers[1]}
 
@@ -118,11 +122,11 @@ def test_error_of_the_command_is_shown(viewer, qtbot, monkeypatch):
         msg = "out of crayons"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
 
     assert messages()[-1] == "“a”: out of crayons"
     assert len(viewer.layers) == 1
@@ -141,12 +145,12 @@ def test_command_is_cancelled_by_the_button_of_its_bar(viewer, qtbot, monkeypatc
         callback(IterationState(1, 0.0, np.zeros((16, 3))))
 
     monkeypatch.setattr(command, "cancelable_progress", Bar)
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", wait)
+    monkeypatch.setattr(computation, "fit_image", wait)
     viewer.add_image(data.astronaut()[:64], name="a")
 
     quantize_active_layer(viewer)
     bars[0].cancel()
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
     may_go_on.set()
 
     assert messages()[-1] == "Cancelled; no layer was added."
@@ -157,7 +161,7 @@ def test_source_of_the_command_may_go(viewer, qtbot):
     viewer.add_image(data.astronaut(), name="a")
     quantize_active_layer(viewer)
     viewer.layers.remove("a")
-    qtbot.waitUntil(lambda: not command._jobs)
+    qtbot.waitUntil(has_ended)
     assert len(viewer.layers) == 0
     assert "“a” was removed" in messages()[-1]
 
@@ -170,7 +174,7 @@ def test_preferences_and_defaults_are_the_same(manifest):
     defaults = settings.Settings()
     for name in ("k", "iters", "init", "output"):
         assert properties[name].default == getattr(defaults, name)
-    assert properties["init"].enum == list(settings.INITS)
+    assert properties["init"].enum == list(INITS)
     assert properties["output"].enum == list(settings.OUTPUTS)
 
 
@@ -185,7 +189,7 @@ def test_widget_starts_with_the_preferences(qtbot, monkeypatch):
     assert widget.controls.iters.value == 3
     assert widget.controls.init.value == "random"
     assert widget.controls.output.value == "both"
-    assert widget.live.value
+    assert widget.run_panel.live.value
 
 
 # Menus.

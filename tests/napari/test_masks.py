@@ -5,11 +5,13 @@ from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_array_equal
 from scipy import ndimage
 
+from napari_kmeans._core import blocks
 from napari_kmeans._core.blocks import interruptible
-from napari_kmeans._napari import masks
-from napari_kmeans._napari.layers import Channels, labels_placement, read_source
-from napari_kmeans._napari.masks import Mask, draw_mask, read_mask
-from napari_kmeans._napari.quantize_layer import quantize_source
+from napari_kmeans._napari import layers
+from napari_kmeans._napari.computation import LayerError, quantize_source
+from napari_kmeans._napari.layers import Mask, draw_mask, read_mask, read_source
+from napari_kmeans._napari.placement import Channels, labels_placement
+from napari_kmeans._napari.quantize_layer import prepare
 from napari_kmeans._napari.settings import Settings
 
 SQUARE = np.array([[1.6, 2.6], [1.6, 5.4], [4.4, 5.4], [4.4, 2.6]])
@@ -128,8 +130,9 @@ def test_mask_is_where_napari_draws_it(kind, unit, size, third):
 
 
 def test_mask_of_more_axes_is_refused():
-    with pytest.raises(ValueError, match="at most the 2 axes of the image, got 3 of m"):
-        inside(Labels(np.zeros((2, 2, 2), int), name="m"), Image(np.zeros((2, 2))))
+    labels = Labels(np.zeros((2, 2, 2), int), name="m")
+    with pytest.raises(LayerError, match="“m” has 3 axes, and “a” 2: draw in a layer"):
+        prepare([Image(np.zeros((2, 2)), name="a")], Settings(), labels)
 
 
 def random_shapes(rng, ndim):
@@ -151,7 +154,7 @@ def random_shapes(rng, ndim):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("seed", range(20))
 def test_shapes_are_drawn_as_napari_does(monkeypatch, ndim, seed):
-    monkeypatch.setattr(masks, "_COMPARED", 300)
+    monkeypatch.setattr(layers, "_COMPARED", 300)
     corners, kinds = random_shapes(np.random.default_rng(seed), ndim)
     shape = (4, 40, 50)[3 - ndim :]
     layer = Shapes(corners, shape_type=kinds, ndim=ndim)
@@ -162,7 +165,7 @@ def test_shapes_are_drawn_as_napari_does(monkeypatch, ndim, seed):
 @pytest.mark.parametrize("offset", [0.1, 0.2, 0.3, 0.4])
 def test_pixels_on_an_edge_are_those_of_napari(monkeypatch, offset):
     # Whether these are inside hangs on the last bits of the corners.
-    monkeypatch.setattr(masks, "_COMPARED", 300)
+    monkeypatch.setattr(layers, "_COMPARED", 300)
     corners = np.array([[0, 5], [900, 905], [900, 5]]) + offset
     shape = (1000, 1000)
     mask = Mask("m", "", None, (corners,), ("polygon",), np.eye(3), shape, None)
@@ -173,7 +176,7 @@ def test_pixels_on_an_edge_are_those_of_napari(monkeypatch, offset):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("seed", range(10))
 def test_labels_are_moved_as_scipy_does(monkeypatch, ndim, seed):
-    monkeypatch.setattr(masks, "_BLOCK", 50)
+    monkeypatch.setattr(blocks, "_BLOCK", 400)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, rng.integers(3, 20, ndim))
     shape = tuple(rng.integers(3, 20, ndim))
@@ -200,7 +203,7 @@ def test_drawing_has_a_checkpoint_for_some_rows_of_a_shape(kind):
     with interruptible(lambda: checks.append(1)):
         inside(layer, Image(np.zeros((1000, 2001))))
     # Four corners at least are compared with each pixel.
-    assert len(checks) > 4 * 1000 * 2001 // masks._COMPARED
+    assert len(checks) > 4 * 1000 * 2001 // layers._COMPARED
 
 
 def test_drawing_has_a_checkpoint_for_each_line():
@@ -217,4 +220,4 @@ def test_moving_has_a_checkpoint_for_some_rows():
     checks = []
     with interruptible(lambda: checks.append(1)):
         inside(labels, Image(np.zeros((1000, 1000))))
-    assert len(checks) >= 1_000_000 // masks._BLOCK
+    assert len(checks) >= 8 * 1_000_000 // blocks._BLOCK

@@ -6,9 +6,9 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
-from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.layers import record_of
-from napari_kmeans._napari.overlays import is_overlay
+from napari_kmeans._napari.layers import is_overlay
+from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.record import record_of
 
 N_ACTIONS = 200
 PHOTO = data.astronaut()[:48, :40]
@@ -121,26 +121,32 @@ class _Monkey:
             self.widget.controls.k_slider.value = int(self.rng.integers(20))
 
     def do_toggle(self):
-        self.widget.live.native.click()
+        self.widget.run_panel.live.native.click()
 
     def do_run(self):
         for _ in range(self.pick([1, 1, 20])):
-            self.widget.run.native.click()
+            self.widget.run_panel.run.native.click()
 
     def do_cancel(self):
-        self.widget.cancel.native.click()
+        self.widget.run_panel.cancel.native.click()
 
     def do_press(self):
         widget = self.widget
-        self.pick([widget.lock, widget.copy_hex, widget.copy_python]).native.click()
+        self.pick(
+            [
+                widget.palette_panel.lock,
+                widget.palette_panel.copy_hex,
+                widget.palette_panel.copy_python,
+            ]
+        ).native.click()
 
     def do_point(self):
-        n_rows = self.widget.panel.model().rowCount()
+        n_rows = self.widget.palette_panel.table.model().rowCount()
         if n_rows:
-            panel = self.widget.panel
+            panel = self.widget.palette_panel.table
             signal = self.pick([panel.pointed, panel.chosen, panel.opened])
             signal.emit(int(self.rng.integers(n_rows)))
-        self.widget.panel.pointed.emit(-1)
+        self.widget.palette_panel.table.pointed.emit(-1)
 
 
 def is_working():
@@ -155,9 +161,9 @@ def test_nothing_is_lost_after_200_random_actions(
     _, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
     monkey = _Monkey(viewer, widget, seed)
     monkeypatch.setattr(
-        QuantizeWidget,
+        PalettePanel,
         "_ask_color",
-        lambda *args: args[1].outcome.palette[0],
+        lambda *args: args[1].record.palette[0],
     )
 
     # pytest-qt lets the test fail on whatever a slot raises.
@@ -169,10 +175,12 @@ def test_nothing_is_lost_after_200_random_actions(
         assert missing == []
 
     # It still works, leaves no thread, and no layer that nobody asked for.
-    widget.live.value = False
-    widget.panel.chosen.emit(-2)
-    widget._choose(None)
-    qtbot.waitUntil(lambda: widget.run.enabled and not is_working(), timeout=20_000)
+    widget.run_panel.live.value = False
+    widget.palette_panel.table.chosen.emit(-2)
+    widget.palette_panel.choose(None)
+    qtbot.waitUntil(
+        lambda: widget.run_panel.run.enabled and not is_working(), timeout=20_000
+    )
     strangers = [
         layer
         for layer in viewer.layers
@@ -187,7 +195,7 @@ def test_nothing_is_lost_after_200_random_actions(
     controls.fixed.value = ""
     controls.output.value = "labels"
     controls.k.value = 3
-    widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+    widget.run_panel.run.native.click()
+    qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
     assert viewer.layers[-1].name == "last in 3 labels"
     QApplication.processEvents()

@@ -9,8 +9,10 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from skimage import data
 
-from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.layers import record_of
+from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.quantize_layer import quantize_layer
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.results import Results
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
@@ -18,15 +20,15 @@ def test_panel_lists_the_palette_from_dark_to_light(result):
     widget, _, labels = result()
     record = labels.metadata["napari-kmeans"]
     colors = [f"#{bytes(color).hex()}" for color in record["palette"]]
-    assert widget.panel.hexes == colors
-    table = widget.panel.model()
+    assert widget.palette_panel.table.hexes == colors
+    table = widget.palette_panel.table.model()
     assert table.index(0, 2).data() == f"{record['counts'][0] / 3200:.1%}"
 
 
 def test_pointing_at_a_color_veils_all_others(result, viewer):
     widget, image, labels = result()
 
-    widget.panel.pointed.emit(2)
+    widget.palette_panel.table.pointed.emit(2)
 
     veil = viewer.layers[-1]
     assert_array_equal(veil.data, labels.data)
@@ -35,7 +37,7 @@ def test_pointing_at_a_color_veils_all_others(result, viewer):
         assert veil.get_color(other)[3] > 0.5
     assert viewer.layers.selection.active is labels
 
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(-1)
     assert list(viewer.layers)[1:] == [image, labels]
 
 
@@ -48,16 +50,16 @@ def test_pixels_of_an_image_of_channels_are_shown_as_those_of_its_labels(
     widget = dock()
     widget.controls.channels.value = axis
     widget.controls.output.value = "both"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     _, image, labels = viewer.layers
 
     shown = []
     for result in (image, labels):
         viewer.layers.selection.active = result
-        widget.panel.pointed.emit(2)
+        widget.palette_panel.table.pointed.emit(2)
         shown.append(viewer.layers[-1])
-        widget.panel.pointed.emit(-1)
+        widget.palette_panel.table.pointed.emit(-1)
 
     assert_array_equal(shown[0].data, shown[1].data)
     assert_array_equal(shown[0].extent.world, shown[1].extent.world)
@@ -67,13 +69,13 @@ def test_pixels_of_an_image_of_channels_are_shown_as_those_of_its_labels(
 def test_chosen_color_stays_until_chosen_again(result, viewer):
     widget, *_ = result()
 
-    widget.panel.chosen.emit(2)
-    widget.panel.pointed.emit(4)
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.chosen.emit(2)
+    widget.palette_panel.table.pointed.emit(4)
+    widget.palette_panel.table.pointed.emit(-1)
     assert viewer.layers[-1].get_color(3)[3] == 0
     assert viewer.layers[-1].get_color(5)[3] > 0.5
 
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     assert len(viewer.layers) == 3
 
 
@@ -81,9 +83,9 @@ def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatc
     widget, image, labels = result()
     before = image.data.copy()
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
 
-    widget.panel.opened.emit(1)
+    widget.palette_panel.table.opened.emit(1)
     qtbot.waitUntil(lambda: (image.data != before).any())
 
     is_entry = labels.data == 2
@@ -92,7 +94,7 @@ def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatc
     assert_array_equal(labels.get_color(2), [1, 0, 0, 1])
     assert labels.features["hex"][1] == "#ff0000"
     assert_array_equal(image.metadata["napari-kmeans"]["palette"][1], red)
-    assert "#ff0000" in widget.panel.hexes
+    assert "#ff0000" in widget.palette_panel.table.hexes
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -105,15 +107,15 @@ def test_replaced_colors_of_channels_show(
     widget.controls.channels.value = axis
     widget.controls.output.value = "both"
     widget.controls.k.value = 5
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     quantized, labels = viewer.layers[1:]
     color = np.array([7, 8, 9], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: color)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: color)
 
-    widget.panel.opened.emit(1)
+    widget.palette_panel.table.opened.emit(1)
 
-    palette = record_of(labels)["palette"]
+    palette = record_of(labels).palette
     assert_array_equal(palette[1], color)
     painted = np.moveaxis(palette[labels.data.reshape(64, 50) - 1], -1, axis)
     qtbot.waitUntil(lambda: np.array_equal(quantized.data, painted))
@@ -123,8 +125,8 @@ def test_colors_replaced_in_a_row_are_all_shown(result, qtbot, monkeypatch):
     widget, image, labels = result()
     for entry, level in ((1, 255), (3, 254)):
         color = np.array([level, 0, 0], dtype=np.uint8)
-        monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_, c=color: c)
-        widget.panel.opened.emit(entry)
+        monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_, c=color: c)
+        widget.palette_panel.table.opened.emit(entry)
 
     qtbot.waitUntil(lambda: (image.data[labels.data == 4] == (254, 0, 0)).all())
 
@@ -146,14 +148,14 @@ def test_color_replaced_in_copied_labels_leaves_the_run_as_it_is(
     before, told = image.data.copy(), len(messages())
     copy = duplicate(viewer, labels)
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
 
-    widget.panel.opened.emit(1)
+    widget.palette_panel.table.opened.emit(1)
     wait_for_threads()
     QApplication.processEvents()
 
     assert_array_equal(copy.get_color(2), [1, 0, 0, 1])
-    assert "#ff0000" in widget.panel.hexes
+    assert "#ff0000" in widget.palette_panel.table.hexes
     assert "#ff0000" not in list(labels.features["hex"])
     assert_array_equal(image.data, before)
     assert len(messages()) == told
@@ -170,14 +172,14 @@ def test_color_replaced_in_copied_labels_of_layers_leaves_the_others(
     widget.controls.channels.value = "layers"
     widget.controls.output.value = "labels"
     widget.controls.k.value = 4
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     labels = viewer.layers[-1]
     copy = duplicate(viewer, labels)
     color = np.array([2000, 0, 0], dtype=np.uint16)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: color)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: color)
 
-    widget.panel.opened.emit(3)
+    widget.palette_panel.table.opened.emit(3)
 
     assert list(copy.features["hex"][:3]) == list(labels.features["hex"][:3])
     assert copy.features["hex"][3] != labels.features["hex"][3]
@@ -188,40 +190,74 @@ def test_panel_follows_the_selected_result(viewer, dock, finish):
     widget = dock()
     for k in (3, 5):
         widget.controls.k.value = k
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
-    assert len(widget.panel.hexes) == 5
+    assert len(widget.palette_panel.table.hexes) == 5
 
     viewer.layers.selection.active = viewer.layers["a in 3 colors"]
 
-    assert len(widget.panel.hexes) == 3
+    assert len(widget.palette_panel.table.hexes) == 3
 
 
 def test_panel_is_empty_once_its_layer_is_gone(result, viewer):
     widget, *_ = result(output="image")
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
 
     viewer.layers.remove("a in 5 colors")
 
-    assert widget.panel.hexes == []
+    assert widget.palette_panel.table.hexes == []
     assert names(viewer) == ["a"]
-    assert not widget.copy_python.enabled
+    assert not widget.palette_panel.copy_python.enabled
 
 
 def test_hex_is_copied(result):
     widget, *_ = result()
-    press(widget.copy_hex)
-    assert QApplication.clipboard().text().splitlines() == widget.panel.hexes
+    press(widget.palette_panel.copy_hex)
+    assert (
+        QApplication.clipboard().text().splitlines() == widget.palette_panel.table.hexes
+    )
 
 
 def test_chosen_color_is_locked_by_its_button(result):
     widget, *_ = result()
-    widget.panel.chosen.emit(1)
+    widget.palette_panel.table.chosen.emit(1)
 
-    press(widget.lock)
-    press(widget.lock)
+    press(widget.palette_panel.lock)
+    press(widget.palette_panel.lock)
 
-    assert widget.controls.fixed.value == widget.panel.hexes[1]
+    assert widget.controls.fixed.value == widget.palette_panel.table.hexes[1]
+
+
+def test_qt_deletes_the_rows_of_the_table_with_it(result):
+    # Deleted before, at Python's end, they would be asked for by a table that hides.
+    widget, *_ = result()
+    table = widget.palette_panel.table
+    assert table.model().parent() is table
+
+
+def test_panel_needs_no_widget_around_it(viewer, qtbot):
+    source = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    (labels,) = quantize_layer([source], 4, output="labels", viewer=viewer)
+    panel = PalettePanel(viewer, Results(viewer))
+    qtbot.addWidget(panel)
+    buttons = panel.lock, panel.copy_hex, panel.copy_python
+    assert [button.enabled for button in buttons] == [False] * 3
+    locked, told = [], []
+    panel.locked.connect(locked.append)
+    panel.told.connect(told.append)
+
+    viewer.layers.selection.active = source
+    viewer.layers.selection.active = labels
+    assert panel.table.hexes == list(labels.features["hex"])
+    panel.table.chosen.emit(1)
+    press(panel.lock)
+    press(panel.copy_hex)
+    panel.leave()
+
+    assert locked == [panel.table.hexes[1]]
+    assert told == ["The colors are on the clipboard."]
+    # What was shown for a while is gone.
+    assert names(viewer) == ["a", labels.name]
 
 
 def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeypatch):
@@ -230,9 +266,9 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     widget = dock_in(window)
     widget.controls.k.value = 4
     widget.controls.output.value = "labels"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
-    panel = widget.panel
+    panel = widget.palette_panel.table
     rows = [panel.visualRect(panel.model().index(row, 1)) for row in range(4)]
 
     qtbot.mouseMove(panel.viewport(), rows[0].center())
@@ -246,7 +282,7 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     assert panel.model().index(1, 0).data() == "●"
 
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
     qtbot.mouseDClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
     assert_array_equal(window.layers[1].get_color(2), [1, 0, 0, 1])
 
@@ -263,7 +299,9 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
 def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
     widget, layer, _ = result(image, rgb=True)
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: chosen)
-    color = widget._ask_color(widget._results.made(layer), 1)
+    color = widget.palette_panel._ask_color(
+        widget.palette_panel._results.listed(layer), 1
+    )
     if expected is None:
         assert color is None
     else:
@@ -278,7 +316,9 @@ def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
 def test_value_is_asked_for(result, monkeypatch, answer, expected):
     widget, layer, _ = result(data.camera()[:64, :50])
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: answer)
-    color = widget._ask_color(widget._results.made(layer), 1)
+    color = widget.palette_panel._ask_color(
+        widget.palette_panel._results.listed(layer), 1
+    )
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]

@@ -4,8 +4,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._napari.layers import Channels
-from napari_kmeans._napari.placement import visible_part
+from napari_kmeans._napari.placement import Channels, visible_part
 
 PLACED = {
     "scale": (3, 0.5, 0.25),

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
-from napari_kmeans._napari import quantize_layer
+from napari_kmeans._napari import computation
 from napari_window import dock_in, names, press, preview_in, wait_for_threads
 
 
@@ -16,7 +16,7 @@ def test_preview_shows_the_colors_to_be(viewer, dock, settle):
     widget = dock()
     widget.controls.k.value = 5
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     shown = preview_in(viewer)
@@ -29,7 +29,7 @@ def test_preview_follows_the_slider_in_one_layer(viewer, dock, settle):
     image = data.astronaut()[:64, :50]
     viewer.add_image(image, name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     shown = preview_in(viewer)
 
@@ -74,7 +74,7 @@ def test_preview_follows_its_source(viewer, dock, settle, change):
     source = viewer.add_image(data.camera()[:64, :50].copy(), name="a")
     widget = dock()
     widget.controls.k.value = 4
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     before = state_of(preview_in(viewer))
 
@@ -85,8 +85,8 @@ def test_preview_follows_its_source(viewer, dock, settle, change):
     assert after != before
     assert after[1:] == state_of(source)[1:]
     # It is what is shown to who asks only now.
-    widget.live.value = False
-    widget.live.value = True
+    widget.run_panel.live.value = False
+    widget.run_panel.live.value = True
     settle(widget)
     assert state_of(preview_in(viewer)) == after
 
@@ -108,7 +108,7 @@ def test_preview_follows_its_mask(viewer, dock, settle, change):
     mask.brush_size = 20
     widget = dock()
     widget.controls.inside.value = mask
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     before = preview_in(viewer).data
 
@@ -123,7 +123,7 @@ def test_preview_follows_each_level_of_its_source(viewer, dock, settle):
     pyramid = [photo, photo[::2, ::2]]
     source = viewer.add_image(pyramid, multiscale=True, rgb=True, name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     source.data = [255 - level for level in pyramid]
@@ -140,7 +140,7 @@ def test_preview_follows_all_layers_that_are_channels(viewer, dock, settle):
     widget.controls.source.value = viewer.layers["a"]
     viewer.layers.selection = set(viewer.layers)
     widget.controls.channels.value = "layers"
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     before = preview_in(viewer).data
 
@@ -158,7 +158,7 @@ def test_preview_is_not_computed_for_what_it_does_not_show(
     widget = dock()
     widget.controls.source.value = source
     paused.may_go_on.set()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     source.opacity = 0.5
@@ -180,7 +180,7 @@ def test_preview_follows_a_source_that_loses_the_axis_of_its_channels(
     widget = dock()
     widget.controls.channels.value = 3
     widget.controls.k.value = 3
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     source.data = image[0]
@@ -199,7 +199,7 @@ def test_newest_request_wins(viewer, dock, settle, paused, qtbot):
     widget = dock()
     widget.controls.k.value = 9
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     qtbot.waitUntil(paused.reached.is_set)
     widget.controls.k.value = 3
     paused.may_go_on.set()
@@ -213,7 +213,7 @@ def test_preview_is_computed_once(viewer, dock, settle, paused):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
     paused.may_go_on.set()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     assert paused.n_computations == 1
 
@@ -221,7 +221,7 @@ def test_preview_is_computed_once(viewer, dock, settle, paused):
 def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     qtbot.waitUntil(paused.reached.is_set)
 
     for k in range(2, 100):
@@ -240,7 +240,7 @@ def test_preview_is_of_the_current_slice(viewer, dock, settle):
     viewer.add_image(stack, rgb=True, name="stack", scale=(5, 1, 1))
     widget = dock()
     widget.controls.k.value = 4
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     viewer.dims.set_current_step(0, 2)
@@ -257,7 +257,7 @@ def test_preview_is_of_a_coarse_level(viewer, dock, settle):
     source = viewer.add_image(pyramid, multiscale=True, name="a", scale=(2, 2))
     widget = dock()
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     shown = preview_in(viewer)
@@ -272,7 +272,7 @@ def test_preview_of_channels_is_in_their_colors(viewer, dock, settle):
     widget.controls.channels.value = 0
     widget.controls.k.value = 3
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     shown = preview_in(viewer)
@@ -284,11 +284,11 @@ def test_toggle_removes_the_preview_alone(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     viewer.add_labels(np.ones((9, 9), dtype=int), name="preview of my own")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     assert len(viewer.layers) == 3
 
-    widget.live.value = False
+    widget.run_panel.live.value = False
 
     assert names(viewer) == ["a", "preview of my own"]
 
@@ -296,10 +296,10 @@ def test_toggle_removes_the_preview_alone(viewer, dock, settle):
 def test_toggle_stops_a_preview_that_is_being_computed(viewer, dock, paused, qtbot):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     qtbot.waitUntil(paused.reached.is_set)
 
-    widget.live.value = False
+    widget.run_panel.live.value = False
     paused.may_go_on.set()
     wait_for_threads()
     qtbot.wait(1)
@@ -311,27 +311,27 @@ def test_cancel_removes_the_preview(viewer, dock, settle, paused, qtbot):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
     paused.may_go_on.set()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     paused.may_go_on.clear()
     paused.reached.clear()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
-    press(widget.cancel)
+    press(widget.run_panel.cancel)
     paused.may_go_on.set()
 
     assert names(viewer) == ["a"]
-    assert not widget.live.value
+    assert not widget.run_panel.live.value
 
 
 def test_result_takes_the_place_of_the_preview(viewer, dock, settle, finish):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert names(viewer) == ["a", "a in 16 colors"]
@@ -342,7 +342,7 @@ def test_preview_that_the_user_removed_comes_back_with_the_next_change(
 ):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     viewer.layers.remove(preview_in(viewer))
 
@@ -355,7 +355,7 @@ def test_preview_that_the_user_removed_comes_back_with_the_next_change(
 def test_preview_goes_with_its_source(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     viewer.layers.remove("a")
@@ -367,7 +367,7 @@ def test_preview_goes_with_its_source(viewer, dock, settle):
 def test_preview_is_no_source(viewer, dock, settle):
     source = viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     assert widget.controls.source.choices == (source,)
 
@@ -375,7 +375,7 @@ def test_preview_is_no_source(viewer, dock, settle):
 def test_closed_dock_takes_the_preview_along(window, settle, qtbot):
     window.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock_in(window)
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
     qtbot.waitUntil(lambda: len(window.layers) == 2)
 
@@ -389,14 +389,16 @@ def test_explanation_goes_with_its_cause(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
     widget.controls.fixed.value = "red"
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
-    assert widget.status.value.startswith("No preview: Locked colors must be like")
+    assert widget.run_panel.status.value.startswith(
+        "No preview: Locked colors must be like"
+    )
 
     widget.controls.fixed.value = ""
     settle(widget)
 
-    assert widget.status.value == ""
+    assert widget.run_panel.status.value == ""
     assert preview_in(viewer)
 
 
@@ -407,12 +409,12 @@ def test_unusual_preview_is_explained(viewer, dock, settle, monkeypatch):
 
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
-    assert widget.status.value == "No preview: “a”: out of crayons"
+    assert widget.run_panel.status.value == "No preview: “a”: out of crayons"
     assert names(viewer) == ["a"]
 
 
@@ -426,7 +428,7 @@ def test_preview_is_fitted_inside_the_mask(viewer, dock, settle):
     widget.controls.k.value = 4
     widget.controls.inside.value = viewer.layers["m"]
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     palette = kmeans_palette(image, 4, mask=mask > 0).palette
@@ -440,9 +442,9 @@ def test_preview_of_an_empty_mask_is_explained(viewer, dock, settle):
     widget = dock()
     widget.controls.inside.value = viewer.layers["m"]
 
-    widget.live.value = True
+    widget.run_panel.live.value = True
     settle(widget)
 
     assert len(viewer.layers) == 2
     told = "No preview: Nothing of “a” is inside “m”"
-    assert widget.status.value.startswith(told)
+    assert widget.run_panel.status.value.startswith(told)

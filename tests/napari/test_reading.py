@@ -5,12 +5,13 @@ import dask.array as da
 import numpy as np
 import pytest
 from dask.callbacks import Callback
+from napari.layers import Image
 from numpy.testing import assert_array_equal
 
 from checkpoints import Check, Ended
 from napari_kmeans._core.blocks import interruptible
-from napari_kmeans._napari import reading
-from napari_kmeans._napari.reading import read_array, stack_channels
+from napari_kmeans._napari import layers
+from napari_kmeans._napari.layers import read_array, read_level, read_source
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 INDICES = [
@@ -54,7 +55,7 @@ class Chunked:
 )
 @pytest.mark.parametrize("piece", [1, 500, 1 << 22])
 def test_what_is_read_is_that_part_of_the_array(monkeypatch, make, index, piece):
-    monkeypatch.setattr(reading, "_PIECE", piece)
+    monkeypatch.setattr(layers, "_PIECE", piece)
     read = read_array(make(IMAGE), index)
     assert_array_equal(read, IMAGE[index], strict=True)
 
@@ -64,7 +65,7 @@ def test_array_in_memory_is_not_copied():
 
 
 def test_pieces_are_whole_chunks_and_few(monkeypatch):
-    monkeypatch.setattr(reading, "_PIECE", 2 * 16 * 20 * 3)
+    monkeypatch.setattr(layers, "_PIECE", 2 * 16 * 20 * 3)
     image = Chunked(IMAGE, (16, 20, 3))
     read_array(image)
     # Of three by three chunks, two in a row are read at once.
@@ -72,14 +73,14 @@ def test_pieces_are_whole_chunks_and_few(monkeypatch):
 
 
 def test_chunks_that_are_skipped_through_count_as_read(monkeypatch):
-    monkeypatch.setattr(reading, "_PIECE", 2 * 16 * 20 * 3)
+    monkeypatch.setattr(layers, "_PIECE", 2 * 16 * 20 * 3)
     image = Chunked(IMAGE, (16, 20, 3))
     read_array(image, (slice(None, None, 4), slice(None, None, 4)))
     assert max(image.sizes) <= 2 * 4 * 5 * 3
 
 
 def test_reading_ends_between_pieces(monkeypatch):
-    monkeypatch.setattr(reading, "_PIECE", 1)
+    monkeypatch.setattr(layers, "_PIECE", 1)
     image = Chunked(IMAGE, (16, 20, 3))
     with pytest.raises(Ended), interruptible(Check(2)):
         read_array(image)
@@ -166,4 +167,5 @@ def test_checkpoints_are_no_matter_of_other_computations_of_dask():
 def test_stack_is_that_of_numpy():
     channels = [IMAGE[..., 0], IMAGE[..., 1].astype(np.int16)]
     expected = np.stack(channels, axis=-1)
-    assert_array_equal(stack_channels(channels), expected, strict=True)
+    source = read_source([Image(channel) for channel in channels], None)
+    assert_array_equal(read_level(source), expected, strict=True)

@@ -15,10 +15,10 @@ def test_second_result_does_not_replace_the_first(viewer, dock, finish):
     widget = dock()
     widget.controls.k.value = 2
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     first = viewer.layers[-1]
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert [layer.name for layer in viewer.layers] == [
@@ -35,7 +35,7 @@ def test_other_layer_of_that_name_stays(viewer, dock, finish):
     widget = dock()
     widget.controls.k.value = 2
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert viewer.layers["a in 2 colors"] is labels
@@ -52,10 +52,10 @@ def test_second_result_may_replace_the_first(viewer, dock, finish):
     widget.controls.output.value = "both"
     for k in (2, 3):
         widget.controls.k.value = k
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
 
-    assert widget.status.value.startswith("Updated “a in 3 colors [1]” and ")
+    assert widget.run_panel.status.value.startswith("Updated “a in 3 colors [1]” and ")
     assert len(viewer.layers) == 4
     first, labels = viewer.layers[2:]
     assert_array_equal(first.data, quantize_kmeans(image, 3))
@@ -71,13 +71,13 @@ def test_replaced_result_follows_its_source_and_keeps_its_new_name(
     source = viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     widget.controls.again.value = "the last result"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     viewer.layers[1].name = "mine"
     source.translate = (5, 7)
 
     for _ in range(2):
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
 
     assert names(viewer) == ["a", "mine"]
@@ -98,7 +98,7 @@ def test_update_leaves_no_layer_of_the_last_result_behind(
     for k, output in ((2, "both"), (3, middle), (4, "both")):
         widget.controls.k.value = k
         widget.controls.output.value = output
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
 
         assert names(viewer) == ["a", f"a in {k} colors", f"a in {k} labels"]
@@ -117,13 +117,13 @@ def test_update_adds_nothing_that_is_not_wanted(viewer, dock, finish, output, ot
     widget = dock()
     widget.controls.again.value = "the last result"
     widget.controls.output.value = "both"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     viewer.layers.remove(f"a in 16 {other}")
     widget.controls.output.value = output
     before = list(viewer.layers)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert list(viewer.layers) == before
@@ -140,7 +140,7 @@ def test_results_of_other_channels_are_not_updated(viewer, dock, finish):
     for k, channels in ((4, "layers"), (3, None), (5, "layers")):
         widget.controls.channels.value = channels
         widget.controls.k.value = k
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
 
     results = [f"{name} in 5 colors" for name in "ab"]
@@ -153,12 +153,12 @@ def test_layer_is_updated_as_was_chosen_when_it_was_begun(
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     paused.may_go_on.set()
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     paused.may_go_on.clear()
     paused.reached.clear()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     widget.controls.again.value = "the last result"
     paused.may_go_on.set()
@@ -175,12 +175,12 @@ def test_updated_labels_lie_on_their_source_that_was_turned(viewer, dock, finish
     widget.controls.again.value = "the last result"
     widget.controls.output.value = "labels"
     widget.controls.channels.value = axis
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     source.rotate = (0, 0, 30)
     source.shear = (0, 0, 0.5)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     (labels,) = viewer.layers[1:]
@@ -196,11 +196,11 @@ def test_result_of_another_shape_is_a_new_layer(viewer, dock, finish):
     source = viewer.add_image(data.camera()[:64], name="a")
     widget = dock()
     widget.controls.again.value = "the last result"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     source.data = data.camera()[:64].reshape(4, 16, 512)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert [layer.ndim for layer in viewer.layers[1:]] == [2, 3]

@@ -10,32 +10,39 @@ from skimage import data
 
 import napari
 from napari_kmeans import kmeans_palette
-from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.layers import record_of
+from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.record import record_of
 from napari_window import press
 
 
 def script_of(widget, viewer, layer):
     """Copy the script that makes a layer."""
     viewer.layers.selection.active = layer
-    press(widget.copy_python)
+    press(widget.palette_panel.copy_python)
     return QApplication.clipboard().text()
 
 
-def assert_script_remakes(widget, viewer, layer, monkeypatch):
-    """The script adds a layer that is like `layer` in all that napari saves of it."""
+def assert_script_remakes(widget, viewer, layer, monkeypatch, name=None):
+    """The script adds a layer that is like `layer` in all that napari saves of it.
+
+    It is called after its source, and by a number where the name is taken.
+    """
     script = script_of(widget, viewer, layer)
     monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
     before = list(viewer.layers)
 
     exec(compile(script, "script", "exec"), {})
 
-    (made,) = (made for made in viewer.layers if made not in before)
+    # Images of several channels come together.
+    kind, channel = type(layer), record_of(layer).channel
+    added = [made for made in viewer.layers if made not in before]
+    assert {type(made) for made in added} == {kind}
+    (made,) = (made for made in added if record_of(made).channel == channel)
     data, attributes, kind = made.as_layer_data_tuple()
     wanted_data, wanted, wanted_kind = layer.as_layer_data_tuple()
     assert kind == wanted_kind
-    # The name is taken in this viewer.
-    assert attributes.pop("name") == f"{wanted.pop('name')} [1]"
+    called, _, _ = wanted.pop("name").partition(" [")
+    assert attributes.pop("name").partition(" [")[0] == (name or called)
     levels = (
         zip(data, wanted_data, strict=True)
         if layer.multiscale
@@ -136,7 +143,7 @@ def test_script_makes_the_layer_again(
     for name, value in chosen.items():
         getattr(widget.controls, name).value = value
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -160,7 +167,7 @@ def test_script_draws_the_mask(
     widget.controls.palettes.value = palettes
     widget.controls.k.value = 4
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -186,7 +193,7 @@ def test_script_draws_the_mask_of_channels(
     widget.controls.palettes.value = palettes
     widget.controls.k.value = 4
     widget.controls.output.value = "labels"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     result = viewer.layers[-1]
 
@@ -197,7 +204,7 @@ def test_script_draws_the_mask_of_channels(
             inside = labels[:, 0] > 0
         expected = kmeans_palette(stack, 4, mask=inside).palette
         # Sorted by the sum of channels there, as nobody says that these are colors.
-        found = record_of(result)["palette"]
+        found = record_of(result).palette
         assert {*map(tuple, found)} == {*map(tuple, expected)}
     assert_script_remakes(widget, viewer, result, monkeypatch)
 
@@ -213,7 +220,7 @@ def test_script_makes_the_layer_of_a_pyramid_with_slices(
     widget.controls.k.value = 4
     widget.controls.palettes.value = 0
     widget.controls.output.value = output
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_script_remakes(widget, viewer, viewer.layers[-1], monkeypatch)
@@ -239,21 +246,55 @@ def test_script_makes_the_layer_of_each_channel(
     widget.controls.channels.value = "layers"
     widget.controls.k.value = 4
     widget.controls.output.value = "both"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     for result in viewer.layers[2:]:
         assert_script_remakes(widget, viewer, result, monkeypatch)
 
 
-def test_script_makes_the_layer_as_it_looks_now(result, viewer, monkeypatch):
+def test_script_is_one_call_with_what_is_not_the_default(result, viewer):
+    widget, image, _ = result(data.camera()[:64, :50], k=5)
+    assert script_of(widget, viewer, image).splitlines() == [
+        "import napari",
+        "from napari_kmeans import quantize_layer",
+        "",
+        "viewer = napari.current_viewer()",
+        "# The layer whose colors are reduced.",
+        "quantize_layer(",
+        "    viewer.layers['a'],",
+        "    k=5,",
+        "    viewer=viewer,",
+        ")",
+    ]
+
+
+def test_script_makes_a_layer_that_lies_and_looks_as_its_source_does_now(
+    result, viewer, monkeypatch
+):
     widget, image, labels = result(data.camera()[:64, :50])
-    image.colormap = Colormap([[0, 0, 0, 1], [0.3, 0.5, 0.7, 1]], name="mine")
-    image.translate = (4, 5)
-    image.name = "renamed"
-    labels.opacity = 0.4
-    for layer in (image, labels):
-        assert_script_remakes(widget, viewer, layer, monkeypatch)
+    mine = Colormap([[0, 0, 0, 1], [0.3, 0.5, 0.7, 1]], name="mine")
+    for layer in viewer.layers:
+        layer.translate = (4, 5)
+    for layer in viewer.layers[:2]:
+        layer.colormap = mine
+        layer.opacity = 0.4
+    assert_script_remakes(widget, viewer, image, monkeypatch)
+    script = script_of(widget, viewer, labels)
+    exec(compile(script, "script", "exec"), {})
+    assert_array_equal(viewer.layers[-1].translate, (4, 5))
+
+
+def test_script_takes_the_palette_that_the_result_took(
+    result, viewer, finish, monkeypatch
+):
+    widget, image, _ = result(data.astronaut()[:64, :50])
+    widget.controls.source.value = viewer.layers["a"]
+    widget.controls.palette.value = image
+    press(widget.run_panel.run)
+    finish(widget)
+    script = assert_script_remakes(widget, viewer, viewer.layers[-2], monkeypatch)
+    assert f"palette={record_of(image).palette.tolist()}," in script
 
 
 def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkeypatch):
@@ -261,7 +302,7 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
     mask = viewer.add_labels(np.tri(64, 50, dtype=int), name="there")
     widget = dock()
     widget.controls.inside.value = mask
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     result = viewer.layers["before in 16 colors"]
     source.name, mask.name = "after", "here"
@@ -269,7 +310,9 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
     viewer.add_image(np.zeros((9, 9)), name="before")
     viewer.add_labels(np.zeros((9, 9), dtype=int), name="there")
 
-    script = assert_script_remakes(widget, viewer, result, monkeypatch)
+    script = assert_script_remakes(
+        widget, viewer, result, monkeypatch, "after in 16 colors"
+    )
 
     assert "# The layer whose colors are reduced, which was called 'before'." in script
     assert "fitted, which was called 'there'." in script
@@ -278,7 +321,7 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
 def test_script_says_what_was_removed(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64, :50], name="gone")
     widget = dock()
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     viewer.layers.remove("gone")
 
@@ -294,8 +337,8 @@ def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch, multis
     source = [photo, photo[::2, ::2]] if multiscale else photo
     widget, image, labels = result(source, multiscale=multiscale)
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
-    widget.panel.opened.emit(1)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
+    widget.palette_panel.table.opened.emit(1)
     full = 0 if multiscale else slice(None)
     qtbot.waitUntil(lambda: (image.data[full][labels.data[full] == 2] == red).all())
 

@@ -1,6 +1,8 @@
 """The docked widget: runs, cancels, and survives."""
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -11,13 +13,16 @@ import numpy as np
 import psutil
 import pytest
 from numpy.testing import assert_array_equal
-from qtpy.QtGui import QOpenGLContext
-from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._napari import QuantizeWidget, quantize_layer
+from napari_kmeans._napari import computation
+from napari_kmeans._napari.highlight import grid_of
+from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
@@ -29,7 +34,7 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     widget.controls.k.value = 7
     widget.controls.iters.value = 3
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     result = viewer.layers["astronaut in 7 colors"]
@@ -39,7 +44,7 @@ def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     assert result.units == source.units
     assert [layer.name for layer in viewer.layers] == ["astronaut", result.name]
     assert_array_equal(source.data, before)
-    assert widget.status.value == "Added “astronaut in 7 colors”."
+    assert widget.run_panel.status.value == "Added “astronaut in 7 colors”."
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_layer_without_channels(viewer, dock, finish, image):
     widget = dock()
     widget.controls.k.value = 4
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     result = viewer.layers["image in 4 colors"]
@@ -82,7 +87,7 @@ def test_layer_with_channels(viewer, dock, finish, image):
     widget = dock()
     widget.controls.k.value = 4
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     result = viewer.layers["image in 4 colors"]
@@ -97,7 +102,7 @@ def test_pyramid_gets_the_palette_of_its_full_resolution(viewer, dock, finish):
     source = viewer.add_image(pyramid, multiscale=True, name="pyramid", scale=(2, 2))
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     result = viewer.layers["pyramid in 16 colors"]
@@ -123,7 +128,7 @@ def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
 
     # Read by the window's thread, it would never come as far as to allow it.
     may_read.clear()
-    press(widget.run)
+    press(widget.run_panel.run)
     may_read.set()
     finish(widget)
 
@@ -133,12 +138,12 @@ def test_lazy_layer_is_read_by_the_worker(viewer, dock, finish):
 def test_no_layer(viewer, dock):
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
 
     assert len(viewer.layers) == 0
-    assert "no image layer" in widget.status.value
+    assert "no image layer" in widget.run_panel.status.value
     assert "no image layer" in messages()[-1]
-    assert widget.run.enabled
+    assert widget.run_panel.run.enabled
 
 
 def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot):
@@ -146,20 +151,20 @@ def test_progress_moves_with_each_iteration(viewer, dock, finish, paused, qtbot)
     widget = dock()
     widget.controls.iters.value = 3
     steps = []
-    bar = widget.progress.native
+    bar = widget.run_panel.progress.native
     bar.valueChanged.connect(lambda n: steps.append((n, bar.maximum())))
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     # Before, it is not known how much there is to do.
-    assert widget.progress.native.maximum() == 0
-    assert widget.cancel.enabled
+    assert widget.run_panel.progress.native.maximum() == 0
+    assert widget.run_panel.cancel.enabled
     paused.may_go_on.set()
     finish(widget)
 
     assert [step for step in steps if step[1] == 3] == [(1, 3), (2, 3), (3, 3)]
     assert steps[-1] == (1, 1)
-    assert not widget.cancel.enabled
+    assert not widget.run_panel.cancel.enabled
 
 
 def test_no_iteration(viewer, dock, finish):
@@ -168,7 +173,7 @@ def test_no_iteration(viewer, dock, finish):
     widget = dock()
     widget.controls.iters.value = 0
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     assert_array_equal(
@@ -180,22 +185,22 @@ def test_cancel_adds_nothing_and_ends_the_computation(viewer, dock, paused, qtbo
     viewer.add_image(data.astronaut(), name="a")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
-    press(widget.cancel)
+    press(widget.run_panel.cancel)
 
-    assert widget.run.enabled
-    assert not widget.cancel.enabled
-    assert "Cancelled" in widget.status.value
+    assert widget.run_panel.run.enabled
+    assert not widget.run_panel.cancel.enabled
+    assert "Cancelled" in widget.run_panel.status.value
     # The bar is empty, and not busy.
-    bar = widget.progress.native
+    bar = widget.run_panel.progress.native
     assert (bar.value(), bar.maximum()) == (0, 1)
     paused.may_go_on.set()
     wait_for_threads()
     qtbot.wait(1)
     assert paused.n_iterations == 1
     assert [layer.name for layer in viewer.layers] == ["a"]
-    assert "Cancelled" in widget.status.value
+    assert "Cancelled" in widget.run_panel.status.value
 
 
 def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot):
@@ -213,10 +218,10 @@ def test_cancel_ends_the_thread_at_a_checkpoint(viewer, dock, monkeypatch, qtbot
         finally:
             ended.append(time.monotonic() < end)
 
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", endless)
-    press(widget.run)
+    monkeypatch.setattr(computation, "fit_image", endless)
+    press(widget.run_panel.run)
     qtbot.waitUntil(reached.is_set)
-    press(widget.cancel)
+    press(widget.run_panel.cancel)
     wait_for_threads()
     qtbot.wait(1)
 
@@ -229,14 +234,14 @@ def test_cancel_after_the_last_iteration_adds_nothing(viewer, dock, qtbot):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     # The result is on its way to the window, which has not looked for it yet.
     wait_for_threads()
-    press(widget.cancel)
+    press(widget.run_panel.cancel)
     qtbot.wait(1)
 
     assert [layer.name for layer in viewer.layers] == ["a"]
-    assert "Cancelled" in widget.status.value
+    assert "Cancelled" in widget.run_panel.status.value
 
 
 def test_run_after_cancel_gives_the_new_result_only(
@@ -246,11 +251,11 @@ def test_run_after_cancel_gives_the_new_result_only(
     viewer.add_image(image, name="a")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
-    press(widget.cancel)
+    press(widget.run_panel.cancel)
     widget.controls.k.value = 3
-    press(widget.run)
+    press(widget.run_panel.run)
     paused.may_go_on.set()
     finish(widget)
 
@@ -262,11 +267,11 @@ def test_press_while_running_starts_nothing(viewer, dock, finish, paused, qtbot)
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     for _ in range(20):
-        press(widget.run)
-        widget.run.changed.emit(True)
+        press(widget.run_panel.run)
+        widget.run_panel.run.changed.emit(True)
     paused.may_go_on.set()
     finish(widget)
     wait_for_threads()
@@ -280,14 +285,14 @@ def test_source_removed_while_running(viewer, dock, finish, paused, qtbot):
     viewer.add_image(data.astronaut()[:64], name="gone")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     viewer.layers.remove("gone")
     paused.may_go_on.set()
     finish(widget)
 
     assert len(viewer.layers) == 0
-    assert "“gone” was removed" in widget.status.value
+    assert "“gone” was removed" in widget.run_panel.status.value
     assert "“gone” was removed" in messages()[-1]
 
 
@@ -295,7 +300,7 @@ def test_source_moved_and_renamed_while_running(viewer, dock, finish, paused, qt
     source = viewer.add_image(data.astronaut()[:64], name="before")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     source.translate = (5, 7)
     source.name = "after"
@@ -310,7 +315,7 @@ def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
     source = viewer.add_image(data.camera()[:64], name="a")
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     source.data = np.zeros((2, 3, 4), dtype=np.uint8)
     paused.may_go_on.set()
@@ -319,7 +324,7 @@ def test_source_reshaped_while_running(viewer, dock, finish, paused, qtbot):
         finish(widget)
 
     assert len(raised) == 1
-    assert widget.status.value == "“a”: the result could not be added."
+    assert widget.run_panel.status.value == "“a”: the result could not be added."
     assert [layer.name for layer in viewer.layers] == ["a"]
 
 
@@ -327,7 +332,7 @@ def test_window_closed_while_running(window, paused, qtbot):
     window.add_image(data.astronaut(), name="a")
     widget = dock_in(window)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
     with qtbot.waitSignal(widget.native.destroyed):
         window.close()
@@ -338,22 +343,68 @@ def test_window_closed_while_running(window, paused, qtbot):
     assert paused.n_iterations == 1
 
 
-def test_removed_layers_are_freed_in_the_context_of_the_canvas(window, qtbot):
-    # In another one, Mesa crashes once the layer that is left is drawn again.
-    for name in ("below", "above"):
-        window.add_image(data.astronaut(), name=name)
-    dock_in(window)
-    canvas = window.window._qt_window.centralWidget().findChild(QOpenGLWidget)
-    window.screenshot(canvas_only=False, flash=False)
-    qtbot.waitUntil(lambda: QOpenGLContext.currentContext() is not canvas.context())
-    contexts = []
-    window.layers.events.removed.connect(
-        lambda: contexts.append(QOpenGLContext.currentContext())
+def callbacks(viewer, *layers):
+    """Give all that hears of something in a viewer and its layers."""
+    groups = [
+        viewer.layers.events,
+        viewer.layers.selection.events,
+        viewer.dims.events,
+        grid_of(viewer).events,
+        *(layer.events for layer in layers),
+    ]
+    return [e.callbacks for group in groups for e in group.emitters.values()]
+
+
+def test_widget_that_is_gone_hears_of_nothing(viewer, settle):
+    layers = [viewer.add_image(data.astronaut()[:64]), viewer.add_image(np.eye(9))]
+    before = callbacks(viewer, *layers)
+    widget = QuantizeWidget(viewer)
+    widget.run_panel.live.value = True
+    settle(widget)
+    widget.run_panel.live.value = False
+    assert callbacks(viewer, *layers) != before
+
+    widget.native.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+    assert callbacks(viewer, *layers) == before
+
+
+# A palette is listed, one of its colors is chosen, and a preview is shown.
+LEFT_OPEN = """
+import time
+import numpy as np
+from qtpy.QtWidgets import QApplication
+import napari
+
+viewer = napari.Viewer(show=True)
+viewer.add_image(np.arange(6000, dtype=np.uint8).reshape(50, 40, 3))
+_, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+
+def wait(condition):
+    end = time.monotonic() + 30
+    while not condition() and time.monotonic() < end:
+        QApplication.processEvents()
+
+widget.run_panel.run.native.click()
+wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
+widget.palette_panel.table.chosen.emit(1)
+widget.run_panel.live.value = True
+wait(lambda: len(viewer.layers) == 4)
+print(len(widget.palette_panel.table.hexes), len(viewer.layers))
+"""
+
+
+def test_python_ends_cleanly_while_the_window_is_open():
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-
-    window.layers.remove("above")
-
-    assert contexts == [canvas.context()]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["16", "4"]
 
 
 def test_nothing_keeps_the_image_of_a_source_that_was_removed(
@@ -363,9 +414,9 @@ def test_nothing_keeps_the_image_of_a_source_that_was_removed(
     is_alive = weakref.ref(image)
     viewer.add_image(image, name="a")
     widget = dock()
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
-    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    qtbot.waitUntil(lambda: "PSNR" in widget.palette_panel.numbers.value)
 
     del image
     viewer.layers.remove("a")
@@ -380,13 +431,13 @@ def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
     viewer.add_image(np.full((4, 5), np.nan), name="a", contrast_limits=(0, 1))
     widget = dock()
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
-    assert widget.status.value == (
+    assert widget.run_panel.status.value == (
         "“a” has no pixel that is a number: all are NaN or infinite"
     )
-    assert messages()[-1] == widget.status.value
+    assert messages()[-1] == widget.run_panel.status.value
     assert names(viewer) == ["a"]
 
 
@@ -396,10 +447,10 @@ def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypa
     free = SimpleNamespace(available=1000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
-    assert widget.status.value.startswith(
+    assert widget.run_panel.status.value.startswith(
         "“a”: the layer needs some 3e-05 GB of memory"
     )
 
@@ -412,15 +463,15 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     with monkeypatch.context() as broken:
-        broken.setattr(quantize_layer, "kmeans_palette", fail)
-        press(widget.run)
+        broken.setattr(computation, "fit_image", fail)
+        press(widget.run_panel.run)
         finish(widget)
 
-    assert widget.status.value == "“a”: out of crayons"
+    assert widget.run_panel.status.value == "“a”: out of crayons"
     assert messages()[-1] == "“a”: out of crayons"
     assert [layer.name for layer in viewer.layers] == ["a"]
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a in 16 colors"]
 
@@ -428,7 +479,7 @@ def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch
 def test_closed_dock_ends_the_computation(window, paused, qtbot):
     window.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock_in(window)
-    press(widget.run)
+    press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
 
     window.window.remove_dock_widget("all")
@@ -446,11 +497,11 @@ def test_plot_falls_with_the_error(viewer, dock, finish):
     widget = dock()
     errors = []
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
     kmeans_palette(image, callback=lambda state: errors.append(state.mse))
-    assert widget.plot.errors == errors
+    assert widget.run_panel.plot.errors == errors
     assert errors == sorted(errors, reverse=True)
 
 
@@ -458,9 +509,9 @@ def test_plot_says_where_errors_are_measured(viewer, dock, finish):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
     widget.controls.color_space.value = "lab"
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
-    assert " in lab, 10 iterations" in widget.plot.caption
+    assert " in lab, 10 iterations" in widget.run_panel.plot.caption
 
 
 @pytest.mark.parametrize(
@@ -478,42 +529,42 @@ def test_plot_says_why_there_was_no_iteration(
     viewer.add_image(image, name="a")
     widget = dock()
     if given:
-        press(widget.run)
+        press(widget.run_panel.run)
         finish(widget)
         widget.controls.palette.value = viewer.layers[1]
     widget.controls.k.value = k
     widget.controls.iters.value = iters
 
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
 
-    assert widget.plot.caption == why
+    assert widget.run_panel.plot.caption == why
 
 
 def test_numbers_are_shown(result, qtbot):
     widget, *_ = result()
-    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
+    qtbot.waitUntil(lambda: "PSNR" in widget.palette_panel.numbers.value)
     n_colors = len(np.unique(data.astronaut()[:64, :50].reshape(-1, 3), axis=0))
-    assert widget.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
+    assert widget.palette_panel.numbers.value.startswith(f"Colors: {n_colors:,} → 5\n")
 
 
 def test_numbers_are_those_of_the_listed_result(
     result, viewer, finish, qtbot, monkeypatch
 ):
     widget, image, _ = result()
-    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
-    first = widget.numbers.value
+    qtbot.waitUntil(lambda: "PSNR" in widget.palette_panel.numbers.value)
+    first = widget.palette_panel.numbers.value
     widget.controls.k.value = 2
-    press(widget.run)
+    press(widget.run_panel.run)
     finish(widget)
-    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value)
-    assert widget.numbers.value != first
+    qtbot.waitUntil(lambda: "PSNR" in widget.palette_panel.numbers.value)
+    assert widget.palette_panel.numbers.value != first
 
     viewer.layers.selection.active = image
-    assert widget.numbers.value == first
+    assert widget.palette_panel.numbers.value == first
 
     # They were those of the colors before.
     red = np.array([255, 0, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: red)
-    widget.panel.opened.emit(1)
-    assert widget.numbers.value == ""
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: red)
+    widget.palette_panel.table.opened.emit(1)
+    assert widget.palette_panel.numbers.value == ""

@@ -33,6 +33,7 @@ __all__ = [
     "DITHERS",
     "INITS",
     "MAX_COLORS",
+    "NoFinitePixelError",
     "checked_callback",
     "checked_colors",
     "checked_dither",
@@ -53,6 +54,10 @@ MAX_COLORS = 65536
 INITS: tuple[InitName, ...] = get_args(InitName)
 COLOR_SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 DITHERS: tuple[DitherName, ...] = get_args(DitherName)
+
+
+class NoFinitePixelError(ValueError):
+    """No pixel that a palette is fitted to is finite."""
 
 
 def checked_image(image: ArrayLike, channel_axis: int | None) -> Array:

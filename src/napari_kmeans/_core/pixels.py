@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import (
@@ -140,7 +141,7 @@ def count_images(
     colors, counts = found
     if not counts[:, 0].any():
         msg = "image must have a finite pixel, got none"
-        raise ValueError(msg)
+        raise NoFinitePixelError(msg)
     counted = trusted_counts(colors, counts[:, 0])
     outside = counts[:, 1] if with_outside else None
     return CountedImage(images, masks, layout, counted, outside)

@@ -381,7 +381,7 @@ def count_colors(
         raise too_many_colors()
     if len(found[0]) == 0:
         msg = "image must have a finite pixel, got none"
-        raise ValueError(msg)
+        raise arguments.NoFinitePixelError(msg)
     colors, counts = found
     if channel_axis is None:
         colors = colors[:, 0]

@@ -12,13 +12,13 @@ from napari_kmeans._core.quality import white_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["hex_of", "parse_colors"]
+__all__ = ["hex_colors", "parse_colors"]
 
 _HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 
 
-def hex_of(rgba: NDArray[np.float64]) -> list[str]:
-    """Write colors (K, 4) as in HTML, with alpha where there is any."""
+def hex_colors(rgba: NDArray[np.float64]) -> list[str]:
+    """Return colors (K, 4) as in HTML, with opacity where there is any."""
     octets = np.rint(rgba * 255).astype(np.uint8)
     return [
         f"#{bytes(color if color[3] < 255 else color[:3]).hex()}" for color in octets
@@ -85,7 +85,7 @@ def parse_colors(
 
 
 def _range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Give the least and the greatest number of a dtype."""
+    """Return the least and the greatest number of a dtype."""
     if dtype.kind == "b":
         return 0, 1
     info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)

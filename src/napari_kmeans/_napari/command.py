@@ -10,22 +10,23 @@ from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
+from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import read_source
-from napari_kmeans._napari.names import quoted
-from napari_kmeans._napari.overlays import is_overlay
-from napari_kmeans._napari.quantize_layer import Outcome, Progress, quantize_source
-from napari_kmeans._napari.results import Request, Results
+from napari_kmeans._napari.layers import is_overlay, quoted
+from napari_kmeans._napari.quantize_layer import (
+    add_layer,
+    create_layers,
+    message_of,
+    prepare,
+)
 from napari_kmeans._napari.settings import default_settings
-from napari_kmeans._napari.words import in_words
 
 __all__ = ["quantize_active_layer"]
 
 # Milliseconds between looks at the bar's Cancel button.
 _PATIENCE = 50
-# Nobody else holds them while they run.
-_jobs: set[Newest] = set()
 
 
 def quantize_active_layer(viewer: Viewer) -> None:
@@ -35,10 +36,13 @@ def quantize_active_layer(viewer: Viewer) -> None:
     if not isinstance(layer, Image) or is_overlay(layer):
         show_warning("The active layer is not an image: choose an image layer first.")
         return
-    source = read_source((layer,), None)
-    request = Request((layer,), source, default_settings(), None)
-    job = Newest()
-    _jobs.add(job)
+    try:
+        request = prepare([layer], default_settings(), viewer=viewer)
+    except ValueError as error:
+        show_error(str(error))
+        return
+    # Nobody else holds it while it runs.
+    job = Newest(QApplication.instance())
 
     bar: Any = cancelable_progress(
         total=max(1, request.settings.iters),
@@ -52,7 +56,7 @@ def quantize_active_layer(viewer: Viewer) -> None:
         watch.stop()
         job.leave()
         bar.close()
-        _jobs.discard(job)
+        job.deleteLater()
 
     def look() -> None:
         if bar.is_canceled:
@@ -71,12 +75,13 @@ def quantize_active_layer(viewer: Viewer) -> None:
             name = quoted(layer.name)
             show_warning(f"{name} was removed meanwhile; no layer was added.")
             return
-        for added in Results(viewer).add(request, outcome):
-            show_info(f"Added {quoted(added.name)}.")
+        for made in create_layers(request, outcome):
+            add_layer(viewer, made)
+            show_info(f"Added {quoted(made.name)}.")
 
     def failed(error: Exception) -> None:
         end()
-        show_error(in_words(error, request))
+        show_error(message_of(error, request))
 
     job.start(
         partial(quantize_source, request.source, request.settings),

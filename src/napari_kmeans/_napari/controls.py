@@ -1,11 +1,16 @@
-"""The part of the widget that collects what is wanted."""
+"""What can be chosen about a reduction: one control per argument of `quantize_layer`.
+
+`Controls` is a form of two parts, of which `Controls.more` is folded away at first.
+Read `Controls.request` for what comes out of it. The controls follow the layers and
+their selection by themselves; what is done with a request is left to `run_panel`.
+"""
 
 # Annotations stay real objects here: magicgui finds by them what to choose from.
 
 import bisect
-from functools import partial
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from magicgui.widgets import (
@@ -22,35 +27,76 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
+from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
 from napari_kmeans._napari.colors import parse_colors
-from napari_kmeans._napari.layers import Source, levels_of, read_source, record_of
-from napari_kmeans._napari.masks import draw_mask, read_mask
-from napari_kmeans._napari.names import quoted
-from napari_kmeans._napari.overlays import is_overlay
-from napari_kmeans._napari.quantize_layer import in_dtype
-from napari_kmeans._napari.results import Request
+from napari_kmeans._napari.layers import Source, is_overlay, quoted
+from napari_kmeans._napari.placement import levels_of
+from napari_kmeans._napari.quantize_layer import Request, prepare
+from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import (
-    COLOR_SPACES,
-    DITHERS,
-    INITS,
-    OUTPUTS,
     Settings,
     default_settings,
 )
-from napari_kmeans._napari.words import no_pixels, other_channels, other_values, span
 
 __all__ = ["Controls"]
 
-_OUTPUTS = {"image": "image", "labels": "labels", "both": "image and labels"}
+_WHOLE = ("the whole image", None)
 _UPDATE = "the last result"
-_NEW = "a new layer"
 _FIT = "a fit to the image"
 _FROM_FILE = "a palette file"
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
 _MOST_CHANNELS = 64
+# The label of each control, and below it its tooltip.
+_WORDS = {
+    "source": """Image
+The image layer to reduce. It stays as it is.""",
+    "channels": """Channels
+Which numbers are one color: those along an axis of the layer,
+or those of several layers of one shape that you select together""",
+    "k": """Colors (k)
+Most colors of the result, 1 to 65,536""",
+    "k_slider": """Colors (k)
+Most colors of the result, 1 to 65,536; the slider ends at 256""",
+    "output": """Output
+What is added: the image in its new colors, labels that tell
+which pixels have which color, or both""",
+    "iters": """Iterations
+Most rounds of k-means over all pixels, 0 to 10,000.
+It ends as soon as a round changes nothing.""",
+    "init": """Start
+Colors to begin with.
+auto: searched for, always the same; thorough: searched for longer;
+k-means++ and random: drawn from the pixels, as the seed says""",
+    "rng": """Seed
+Of the starts that draw, k-means++ and random: the same seed
+draws the same colors. 0 to 2,147,483,647""",
+    "color_space": """Color space
+Where colors are compared, if the layer is RGB.
+rgb: by their numbers; lab and oklab: as the eye sees them""",
+    "dither": """Dither
+Mix pixels of neighboring colors where one between is missing.
+It is for the eye: labels and areas are no longer to be measured.""",
+    "inside": """Only inside
+Find the colors in these pixels only: those with a label,
+or inside of shapes. All pixels get the colors.""",
+    "fixed": """Locked colors
+Colors that the palette must have: like #ffffff,
+or in numbers of the image, like 0 0 0; 255 255 255""",
+    "palette": """Palette from
+Find the colors that suit the image best,
+or take those of another result or of a file""",
+    "palette_file": """Palette file
+Colors to take, of a .gpl (GIMP), .json, .npy or .hex file.
+For this, choose “a palette file” above.""",
+    "palettes": """One palette for
+Find one palette for everything, or one for each slice""",
+    "again": """Run again into
+Whether the next run on this image adds layers,
+or brings those of its last run up to date""",
+}
 
 
 class Controls(Container[Widget]):
@@ -62,212 +108,101 @@ class Controls(Container[Widget]):
         # does not part them.
         self._together: list[Image] = []
         defaults = default_settings()
-        self.source = ComboBox(
-            name="source",
-            label="Image",
-            choices=self._sources,
-            nullable=False,
-            tooltip="The image layer to reduce. It stays as it is.",
-        )
-        self.channels = ComboBox(
-            name="channels",
-            label="Channels",
-            choices=self._channels,
-            tooltip="Which numbers are one color: those along an axis of the layer,\n"
-            "or those of several layers of one shape that you select together",
-        )
-        of_k = "Most colors of the result, 1 to 65,536"
-        self.k = SpinBox(name="k", value=defaults.k, min=1, max=65536, tooltip=of_k)
-        self.k_slider = Slider(
-            name="k_slider",
-            max=len(_SLIDER_KS) - 1,
-            readout=False,
-            tracking=True,
-            tooltip=f"{of_k}; the slider ends at 256",
-        )
-        k = Container[Widget](
-            widgets=[self.k_slider, self.k],
-            label="Colors (k)",
-            layout="horizontal",
-            labels=False,
-            tooltip=of_k,
-        )
-        k.margins = (0, 0, 0, 0)
-        self.output = ComboBox(
-            name="output",
-            label="Output",
-            choices=[(_OUTPUTS[name], name) for name in OUTPUTS],
-            value=defaults.output,
-            tooltip="What is added: the image in its new colors, labels that tell\n"
-            "which pixels have which color, or both",
-        )
-        self.iters = SpinBox(
-            name="iters",
-            label="Iterations",
-            value=defaults.iters,
-            max=10_000,
-            tooltip="Most rounds of k-means over all pixels, 0 to 10,000.\n"
-            "It ends as soon as a round changes nothing.",
-        )
-        self.init = ComboBox(
-            name="init",
-            label="Start",
-            choices=INITS,
-            value=defaults.init,
-            tooltip="Colors to begin with.\n"
-            "auto: searched for, always the same; thorough: searched for longer;\n"
-            "k-means++ and random: drawn from the pixels, as the seed says",
-        )
-        self.rng = SpinBox(
-            name="rng",
-            label="Seed",
-            max=2**31 - 1,
-            tooltip="Of the starts that draw, k-means++ and random: the same seed\n"
-            "draws the same colors. 0 to 2,147,483,647",
-        )
-        self.color_space = ComboBox(
-            name="color_space",
-            label="Color space",
-            choices=COLOR_SPACES,
-            tooltip="Where colors are compared, if the layer is RGB.\n"
-            "rgb: by their numbers; lab and oklab: as the eye sees them",
-        )
-        self.dither = ComboBox(
-            name="dither",
-            label="Dither",
-            choices=[("none", None), *((name, name) for name in DITHERS)],
-            tooltip="Mix pixels of neighboring colors where one between is missing.\n"
-            "It is for the eye: labels and areas are no longer to be measured.",
-        )
-        self.inside = ComboBox(
-            name="inside",
-            label="Only inside",
-            choices=self._masks,
-            tooltip="Find the colors in these pixels only: those with a label,\n"
-            "or inside of shapes. All pixels get the colors.",
-        )
-        self.fixed = LineEdit(
-            name="fixed",
-            label="Locked colors",
-            tooltip="Colors that the palette must have: like #ffffff,\n"
-            "or in numbers of the image, like 0 0 0; 255 255 255",
-        )
-        self.palette = ComboBox(
-            name="palette",
-            label="Palette from",
-            choices=self._given_palettes,
-            tooltip="Find the colors that suit the image best,\n"
-            "or take those of another result or of a file",
-        )
-        self.palette_file = FileEdit(
-            name="palette_file",
-            label="Palette file",
-            filter=f"Palettes (*{' *'.join(PALETTE_SUFFIXES)})",
-            nullable=True,
-            tooltip="Colors to take, of a .gpl (GIMP), .json, .npy or .hex file.\n"
-            "For this, choose “a palette file” above.",
-        )
-        self.palettes = ComboBox(
-            name="palettes",
-            label="One palette for",
-            choices=self._palettes,
-            tooltip="Find one palette for everything, or one for each slice",
-        )
-        self.again = ComboBox(
-            name="again",
-            label="Run again into",
-            choices=[_NEW, _UPDATE],
-            tooltip="Whether the next run on this image adds layers,\n"
-            "or brings those of its last run up to date",
-        )
-        self.more = Container[Widget](
-            widgets=[
-                self.iters,
-                self.init,
-                self.rng,
-                self.color_space,
-                self.dither,
-                self.inside,
-                self.fixed,
-                self.palette,
-                self.palette_file,
-                self.palettes,
-                self.again,
-            ],
-            labels=False,
-        )
-        main = [self.source, self.channels, k, self.output]
+        main, more = self._make_main(defaults), self._make_more(defaults)
         super().__init__(widgets=main, labels=False)
+        self.more = Container[Widget](widgets=more, labels=False)
         for container in (self, self.more):
             _lay_out(container)
-
         self.k.changed.connect(self._move_slider)
         self.k_slider.changed.connect(self._follow_slider)
-        self.source.changed.connect(self.update_choices)
-        self.channels.changed.connect(self._update_palettes)
+        self.source.changed.connect(self._follow_source)
+        self.channels.changed.connect(self._offer_slices)
         for widget in (self.init, self.palette):
             widget.changed.connect(self._update_enabled)
+        self._selection.connect(self._follow_selection)
         self._move_slider()
-        self.update_choices()
+        self._follow_selection()
+        self.reset_choices()
+
+    def _make_main(self, defaults: Settings) -> list[Widget]:
+        """Make the controls that are always seen."""
+        self.source = ComboBox(**_words("source"), choices=self._sources)
+        self.channels = ComboBox(**_words("channels"), choices=self._channels)
+        self.k = SpinBox(**_words("k"), value=defaults.k, min=1, max=MAX_COLORS)
+        self.k_slider = Slider(
+            **_words("k_slider"), max=len(_SLIDER_KS) - 1, readout=False, tracking=True
+        )
+        number = Container[Widget](
+            widgets=[self.k_slider, self.k],
+            layout="horizontal",
+            labels=False,
+            **_words("k"),
+        )
+        number.margins = (0, 0, 0, 0)
+        outputs = ("image", "image"), ("labels", "labels"), ("image and labels", "both")
+        self.output = ComboBox(
+            **_words("output"), choices=outputs, value=defaults.output
+        )
+        return [self.source, self.channels, number, self.output]
+
+    def _make_more(self, defaults: Settings) -> list[Widget]:
+        """Make the controls that are folded away at first."""
+        self.iters = SpinBox(**_words("iters"), value=defaults.iters, max=10_000)
+        self.init = ComboBox(**_words("init"), choices=INITS, value=defaults.init)
+        self.rng = SpinBox(**_words("rng"), max=2**31 - 1)
+        self.color_space = ComboBox(**_words("color_space"), choices=COLOR_SPACES)
+        dithers = [("none", None), *((name, name) for name in DITHERS)]
+        self.dither = ComboBox(**_words("dither"), choices=dithers)
+        self.inside = ComboBox(**_words("inside"), choices=self._masks)
+        self.fixed = LineEdit(**_words("fixed"))
+        self.palette = ComboBox(**_words("palette"), choices=self._given_palettes)
+        self.palette_file = FileEdit(
+            **_words("palette_file"),
+            filter=f"Palettes (*{' *'.join(PALETTE_SUFFIXES)})",
+            nullable=True,
+        )
+        self.palettes = ComboBox(**_words("palettes"), choices=self._slices)
+        self.again = ComboBox(**_words("again"), choices=["a new layer", _UPDATE])
+        fit = [self.iters, self.init, self.rng, self.color_space, self.dither]
+        colors = [self.inside, self.fixed, self.palette, self.palette_file]
+        return [*fit, *colors, self.palettes, self.again]
 
     def request(self) -> Request | None:
-        """Give what is wanted, or None while there is no layer.
+        """Return what is wanted, or None while there is no layer.
 
         Raises
         ------
         ValueError
             If what was chosen does not go together.
         """
-        # Data may have been given other axes.
-        self.update_choices()
-        layer = self.source.value
+        layer, channels = self.source.value, self.channels.value
         if layer is None:
             return None
-        layers: tuple[Image, ...] = (layer,)
-        channels = self.channels.value
-        if channels == "layers":
-            layers = tuple(self._selected(layer))
-        axis = channels if isinstance(channels, int) else None
-        shape = _full_shape(layer)
-        if 0 in shape:
-            raise ValueError(no_pixels(quoted(layer.name), shape))
-        source = read_source(layers, axis)
+        layers = self._together_with(layer) if channels == "layers" else [layer]
         settings = Settings(
             k=self.k.value,
             iters=self.iters.value,
-            init=self.init.value,
-            rng=self.rng.value,
+            output=self.output.value,
+            channel_axis=channels if isinstance(channels, int) else None,
+            slice_axis=self.palettes.value,
+            palette=self._given_palette(),
             color_space=self.color_space.value if _has_color(layer) else "rgb",
             dither=self.dither.value,
-            fixed=self._fixed_colors(source),
-            slice_axis=self.palettes.value,
-            output=self.output.value,
-            palette=self._given_palette(source),
-            palette_file=self._given_file(),
+            init=self.init.value,
+            rng=self.rng.value,
         )
-        request = Request(layers, source, settings, None, self.again.value == _UPDATE)
-        mask_layer = self.inside.value
-        if mask_layer is None or self.palette.value != _FIT:
-            return request
-        if mask_layer.ndim > layer.ndim:
-            msg = (
-                f"Only inside: {quoted(mask_layer.name)} has {mask_layer.ndim} axes, "
-                f"and {quoted(layer.name)} {layer.ndim}: draw in a layer that has "
-                "as many, or fewer"
-            )
-            raise ValueError(msg)
-        units = self._viewer.dims.units
-        mask = read_mask(mask_layer, layer, source.channels, units)
-        source = source._replace(mask=partial(draw_mask, mask))
-        return request._replace(source=source, mask=mask)
+        request = prepare(layers, settings, self.inside.value, self._viewer)
+        fixed = self._locked_colors(request.source)
+        settings = dataclasses.replace(request.settings, fixed=fixed)
+        is_update = self.again.value == _UPDATE
+        return request._replace(settings=settings, is_update=is_update)
 
-    def _fixed_colors(self, source: Source) -> NDArray[Any] | None:
-        """Give the colors that are locked, in the units of the image."""
+    def _locked_colors(self, source: Source) -> NDArray[Any] | None:
+        """Return the colors that are locked, in the units of the image."""
         if not self.fixed.value.strip() or self.palette.value != _FIT:
             return None
-        dtype, n_channels = _kind_of(source)
         try:
-            colors = parse_colors(self.fixed.value, dtype, n_channels)
+            colors = parse_colors(self.fixed.value, source.dtype, source.n_channels)
         except ValueError as error:
             msg = f"Locked {error}"
             raise ValueError(msg) from error
@@ -280,28 +215,12 @@ class Controls(Container[Widget]):
             raise ValueError(msg)
         return colors
 
-    def _given_palette(self, source: Source) -> NDArray[Any] | None:
-        """Give the palette of the layer that was chosen for it."""
-        layer = self.palette.value
-        record = record_of(layer) if isinstance(layer, Layer) else None
-        if record is None:
+    def _given_palette(self) -> str | Layer | None:
+        """Return the layer or the file whose palette is taken, if one is."""
+        if self.palette.value == _FIT:
             return None
-        palette: NDArray[Any] = record["palette"]
-        dtype, n_channels = _kind_of(source)
-        names = quoted(layer.name), quoted(self.source.value.name)
-        if palette.shape[1:] != (() if n_channels is None else (n_channels,)):
-            n_theirs = 1 if palette.ndim == 1 else palette.shape[1]
-            msg = other_channels(names[0], n_theirs, names[1], n_channels or 1)
-            raise ValueError(msg)
-        if in_dtype(palette, dtype) is None:
-            theirs = span(palette.dtype, palette.min(), palette.max())
-            raise ValueError(other_values(names[0], theirs, names[1], str(dtype)))
-        return palette
-
-    def _given_file(self) -> str | None:
-        """Give the path of the palette file, if the palette is to be that of one."""
         if self.palette.value != _FROM_FILE:
-            return None
+            return cast("Layer", self.palette.value)
         path = str(self.palette_file.value or "")
         if Path(path).suffix.lower() not in PALETTE_SUFFIXES:
             ending = f"{', '.join(PALETTE_SUFFIXES[:-1])} or {PALETTE_SUFFIXES[-1]}"
@@ -310,45 +229,68 @@ class Controls(Container[Widget]):
             raise ValueError(msg)
         return path
 
+    def lock(self, color: str) -> None:
+        """Add a color to those that are locked, unless it is there."""
+        locked = [word for word in self.fixed.value.split("; ") if word]
+        if color not in locked:
+            self.fixed.value = "; ".join([*locked, color])
+
+    @property
+    def _selection(self) -> Any:
+        return self._viewer.layers.selection.events.changed
+
+    def leave(self) -> None:
+        """Follow nothing any more."""
+        self._selection.disconnect(self._follow_selection)
+        for layer in self._sources():
+            layer.events.data.disconnect(self._follow_source)
+            layer.events.axis_labels.disconnect(self._follow_source)
+
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
+        self._together = [x for x in self._together if x in self._viewer.layers]
+        for layer in self._sources():
+            # Data may be given other axes.
+            layer.events.data.connect(self._follow_source)
+            layer.events.axis_labels.connect(self._follow_source)
         for box in (self.source, self.palette, self.inside):
             _renew_choices(box)
-        self.update_choices()
+        self._follow_source()
 
-    def update_channels(self) -> bool:
-        """Offer the layers that are selected now, and say if that changed anything."""
-        before = self.channels.choices
+    def _follow_selection(self) -> None:
+        """Offer the layers that are selected now to be channels."""
+        selected = self._viewer.layers.selection
+        together = [layer for layer in self._sources() if layer in selected]
+        if len(together) > 1 and together != self._together:
+            self._together = together
+            self._offer_channels()
+            if self.channels.value == "layers":
+                # The choice is the same, and what it means is not.
+                self.channels.changed.emit("layers")
+
+    def _follow_source(self, *_: Any) -> None:
+        """Offer what the chosen layer has."""
+        self._offer_channels()
+        self._offer_slices()
+        self._update_enabled()
+
+    def _offer_channels(self) -> None:
         if self.channels.value == "layers":
             _renew_choices(self.channels)
         else:
             # Another layer may have axes of the same numbers.
             self.channels.reset_choices()
         self.channels.enabled = len(self.channels.choices) > 1
-        return bool(self.channels.choices != before)
 
-    def update_choices(self, *_: Any) -> None:
-        """Offer what the chosen layer has."""
-        self.update_channels()
-        self._update_palettes()
-        self._update_enabled()
-
-    def _update_palettes(self, *_: Any) -> None:
+    def _offer_slices(self, *_: Any) -> None:
         self.palettes.reset_choices()
         self.palettes.enabled = len(self.palettes.choices) > 1
 
     def _update_enabled(self, *_: Any) -> None:
-        is_fit = self.palette.value == _FIT
-        for widget in (
-            self.k,
-            self.k_slider,
-            self.iters,
-            self.init,
-            self.inside,
-            self.fixed,
-        ):
+        is_fit, layer = self.palette.value == _FIT, self.source.value
+        fitted = self.k, self.k_slider, self.iters, self.init, self.inside, self.fixed
+        for widget in fitted:
             widget.enabled = is_fit
-        layer = self.source.value
         self.color_space.enabled = layer is not None and _has_color(layer)
         self.rng.enabled = is_fit and self.init.value in ("k-means++", "random")
         self.palette_file.enabled = self.palette.value == _FROM_FILE
@@ -361,7 +303,7 @@ class Controls(Container[Widget]):
     def _follow_slider(self, at: int) -> None:
         self.k.value = _SLIDER_KS[at]
 
-    def _sources(self, _: Any) -> list[Image]:
+    def _sources(self, *_: Any) -> list[Image]:
         return [
             layer
             for layer in self._viewer.layers
@@ -369,29 +311,25 @@ class Controls(Container[Widget]):
         ]
 
     def _masks(self, _: Any) -> list[Any]:
-        return [
-            ("the whole image", None),
-            *(
-                (layer.name, layer)
-                for layer in self._viewer.layers
-                if isinstance(layer, Labels | Shapes) and not is_overlay(layer)
-            ),
+        masks = [
+            (layer.name, layer)
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels | Shapes) and not is_overlay(layer)
         ]
+        return [_WHOLE, *masks]
 
     def _given_palettes(self, _: Any) -> list[Any]:
         made = [layer for layer in self._viewer.layers if record_of(layer) is not None]
         return [_FIT, _FROM_FILE, *made]
 
-    def _selected(self, layer: Image) -> list[Image]:
-        """Give the layers to be channels that were selected, in the list's order."""
-        selected = [
-            x for x in self._sources(None) if x in self._viewer.layers.selection
-        ]
-        if len(selected) > 1:
-            self._together = selected
+    def _together_with(self, layer: Image) -> list[Image]:
+        """Return a layer and those that can be further channels, in the list's order.
+
+        They are of one shape, and were selected together.
+        """
         return [
             other
-            for other in self._sources(None)
+            for other in self._sources()
             if other is layer
             or (
                 any(other is one for one in self._together)
@@ -402,45 +340,47 @@ class Controls(Container[Widget]):
 
     def _channels(self, _: Any) -> list[tuple[str, Any]]:
         layer = self.source.value
-        if layer is None:
-            return [("none", None)]
-        if layer.rgb:
-            n_channels = _full_shape(layer)[-1]
-            return [("red, green, blue" + ", alpha" * (n_channels == 4), -1)]
         choices: list[tuple[str, Any]] = [("none", None)]
-        shape = _full_shape(layer)
+        if layer is None:
+            return choices
+        shape = _shapes(layer)[0]
+        if layer.rgb:
+            return [("red, green, blue" + ", alpha" * (shape[-1] == 4), -1)]
         if len(shape) > 2:
             choices += [
-                (f"axis {axis} ({_axis_name(layer, axis)}{length})", axis)
+                (f"axis {_axis_text(layer, axis)}", axis)
                 for axis, length in enumerate(shape)
                 if 1 < length <= _MOST_CHANNELS
             ]
-        selected = self._selected(layer)
-        if len(selected) > 1:
-            together = " + ".join(other.name for other in selected)
-            choices.append((f"layers {together}", "layers"))
+        together = self._together_with(layer)
+        if len(together) > 1:
+            names = " + ".join(other.name for other in together)
+            choices.append((f"layers {names}", "layers"))
         return choices
 
-    def _palettes(self, _: Any) -> list[tuple[str, int | None]]:
-        choices: list[tuple[str, int | None]] = [("the whole image", None)]
+    def _slices(self, _: Any) -> list[tuple[str, int | None]]:
+        choices: list[tuple[str, int | None]] = [_WHOLE]
         layer, channels = self.source.value, self.channels.value
         if layer is None:
             return choices
-        shape = _full_shape(layer)[: layer.ndim]
-        is_axis = isinstance(channels, int) and not layer.rgb
-        if len(shape) - is_axis > 2:
+        # Colors of an rgb layer are none of its axes.
+        axes = [axis for axis in range(layer.ndim) if axis != channels]
+        if len(axes) > 2:
             choices += [
-                (f"each slice of axis {axis} ({_axis_name(layer, axis)}{n})", axis)
-                for axis, n in enumerate(shape)
-                if not (is_axis and axis == channels)
+                (f"each slice of axis {_axis_text(layer, axis)}", axis) for axis in axes
             ]
         return choices
 
 
+def _words(name: str) -> dict[str, Any]:
+    label, tooltip = _WORDS[name].split("\n", maxsplit=1)
+    return {"name": name, "label": label, "tooltip": tooltip}
+
+
 def _renew_choices(box: ComboBox) -> None:
-    """Offer what there is now, and keep what is chosen whatever it is called now."""
+    """Offer what there is now, and keep the choice even if its name has changed."""
     chosen = box.value
-    # magicgui goes by the names.
+    # magicgui keeps a choice only if its name is the same.
     with box.changed.blocked():
         box.reset_choices()
         if chosen in box.choices:
@@ -460,7 +400,7 @@ def _lay_out(container: Container[Widget]) -> None:
         label.setToolTip(widget.tooltip)
         form.addRow(label, widget.native)
         for part in widget if isinstance(widget, Container) else [widget]:
-            # What has the focus may be inside of what magicgui gives.
+            # The widget with the focus may be inside of the one that magicgui returns.
             for kind in (QSlider, QLineEdit):
                 for one in part.native.findChildren(kind):
                     one.setAccessibleName(widget.label)
@@ -475,26 +415,13 @@ def _has_color(layer: Image) -> bool:
     return bool(layer.rgb) and (dtype.kind == "f" or dtype in (np.uint8, np.uint16))
 
 
-def _kind_of(source: Source) -> tuple[np.dtype[Any], int | None]:
-    """Give the dtype and the number of channels, None if there are none."""
-    arrays, axis = source.levels[0], source.channel_axis
-    dtype = np.result_type(*(array.dtype for array in arrays))
-    if axis is None:
-        return dtype, None
-    return dtype, arrays[0].shape[axis] if len(arrays) == 1 else len(arrays)
-
-
-def _full_shape(layer: Image) -> tuple[int, ...]:
-    """Give the shape of the data at full resolution."""
-    return _shapes(layer)[0]
-
-
-def _shapes(layer: Image) -> list[tuple[int, ...]]:
-    """Give the shape of the data at each level."""
+def _shapes(layer: Layer) -> list[tuple[int, ...]]:
+    """Return the shape of the data at each level."""
     return [tuple(level.shape) for level in levels_of(layer)]
 
 
-def _axis_name(layer: Layer, axis: int) -> str:
-    """Give the name of an axis that has one, to put before its length."""
-    name = layer.axis_labels[axis]
-    return "" if name.lstrip("-").isdigit() else f"{name}: "
+def _axis_text(layer: Layer, axis: int) -> str:
+    """Return the number of an axis, its name if it has one, and its length."""
+    name, length = layer.axis_labels[axis], _shapes(layer)[0][axis]
+    name = "" if name.lstrip("-").isdigit() else f"{name}: "
+    return f"{axis} ({name}{length})"

@@ -1,4 +1,9 @@
-"""The error of each iteration as a falling line."""
+"""The error of each iteration as a falling line.
+
+`ErrorPlot.add` takes one error after the other. `ErrorPlot.caption` is the sentence
+above the lines, or instead of them, which screen readers are told, too. With how many
+digits errors are written is left to `numbers`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +58,7 @@ class ErrorPlot(QWidget):
 
     @property
     def caption(self) -> str:
-        """What is said above the lines, or instead of them."""
+        """The sentence above the lines, or instead of them."""
         if not self._lines:
             return self._nothing
         part, errors = max(self._lines), self.errors
@@ -65,7 +70,7 @@ class ErrorPlot(QWidget):
         return f"{which} error {fall}{where}, {number}"
 
     def clear(self, nothing: str = _NOTHING, *, space: str = "rgb") -> None:
-        """Draw no line, and say why; errors to come are measured in a color space."""
+        """Draw no line, and say why. Errors to come are those of a color space."""
         self._lines = {}
         self._nothing = nothing
         self._space = space

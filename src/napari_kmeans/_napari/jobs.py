@@ -1,4 +1,9 @@
-"""Computations beside the window's thread, of which only the newest is heard."""
+"""Computations in threads of their own, which report to the window and can end early.
+
+`Newest` runs a function in a thread. Read `Newest.start` first: it says which functions
+hear what the computation reports, returns or raises. Where a computation can end is
+left to the checkpoints of the core.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +23,35 @@ __all__ = ["Cancelled", "Newest"]
 
 
 class Cancelled(Exception):
-    """Carries the wish to stop out of a computation."""
+    """Raised inside a computation that was cancelled."""
 
 
 class Newest(QObject):
-    """Run one computation after the other; an older one is left, and never heard of.
+    """Run a computation in a thread.
 
-    A computation gets a function to call from time to time with whatever it has to
-    report. Once it was left, that call raises `Cancelled`, and so do all checkpoints of
-    the core: its thread ends in a moment. The receivers run in the window's thread.
+    Starting a new one cancels the old one and ignores its result. A computation
+    is called with a function to which it passes whatever it has to report. After it was
+    cancelled, that function raises `Cancelled`, and so do all checkpoints of the core,
+    so its thread soon ends. What is heard is received in the window's thread.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        What the object lives as long as.
     """
 
-    # A job, which of its receivers is meant, and what for.
+    # The event that cancels a job, which of its receivers is meant, and what for.
     _sent = Signal(object, str, object)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._job: _Job | None = None
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._job: threading.Event | None = None
         self._receivers: dict[str, Callable[[Any], None]] = {}
         self._sent.connect(self._receive)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a computation is running that was not left."""
+        """Whether a computation is running that was not cancelled."""
         return self._job is not None
 
     def start(
@@ -51,22 +62,38 @@ class Newest(QObject):
         failed: Callable[[Exception], None],
         reported: Report | None = None,
     ) -> None:
-        """Leave what is running and start `compute`."""
+        """Cancel what is running and start `compute`.
+
+        Parameters
+        ----------
+        compute : callable
+            Called in the thread, with the function that it reports to.
+        returned, failed : callable
+            One of them is called, with what `compute` returned or raised.
+        reported : callable, optional
+            Called with each report.
+        """
         self.leave()
         self._receivers = {"returned": returned, "failed": failed}
         if reported is not None:
             self._receivers["reported"] = reported
-        self._job = _Job(compute, self._sent.emit)
-        self._job.start()
+        job = self._job = threading.Event()
+        # A program that ends does not wait for a daemon.
+        # superqt's workers would not do: they change the filters of warnings, which
+        # all threads share, and do not restore them where two of them overlap.
+        arguments = compute, job, self._sent.emit
+        threading.Thread(
+            target=_run, args=arguments, name="napari-kmeans", daemon=True
+        ).start()
 
     def leave(self) -> None:
-        """Ask the computation to end, and ignore what it still sends."""
+        """Cancel the computation, and ignore what it still sends."""
         if self._job is not None:
-            self._job.is_left.set()
+            self._job.set()
             self._job = None
 
-    def _receive(self, job: _Job, kind: str, value: Any) -> None:
-        # What a thread sends may arrive after it was left or the window was closed.
+    def _receive(self, job: threading.Event, kind: str, value: Any) -> None:
+        # It may arrive after the job was cancelled or the window was closed.
         if job is not self._job:
             return
         if kind != "reported":
@@ -75,45 +102,28 @@ class Newest(QObject):
             self._receivers[kind](value)
 
 
-class _Job(threading.Thread):
-    """One computation.
+def _run(
+    compute: Callable[[Report], Any],
+    cancelled: threading.Event,
+    send: Callable[[threading.Event, str, Any], None],
+) -> None:
+    """Compute, and send what is reported, returned or raised until it is cancelled."""
 
-    It is none of superqt's workers: these set the filters of warnings, which all
-    threads share, and do not restore them where two overlap.
-    """
-
-    def __init__(
-        self,
-        compute: Callable[[Report], Any],
-        send: Callable[[_Job, str, Any], None],
-    ) -> None:
-        # A program that ends does not wait for a daemon.
-        super().__init__(name="napari-kmeans", daemon=True)
-        self.is_left = threading.Event()
-        self._compute = compute
-        self._send = send
-
-    def run(self) -> None:
-        try:
-            with interruptible(self._check):
-                value = self._compute(self._report)
-        except Cancelled:
-            return
-        except Exception as error:  # Whatever it is, the user is told.
-            self._send_unless_left("failed", error)
-        else:
-            self._send_unless_left("returned", value)
-        finally:
-            del self._compute
-
-    def _check(self) -> None:
-        if self.is_left.is_set():
+    def check() -> None:
+        if cancelled.is_set():
             raise Cancelled
 
-    def _report(self, value: Any) -> None:
-        self._check()
-        self._send_unless_left("reported", value)
+    def report(value: Any) -> None:
+        check()
+        send(cancelled, "reported", value)
 
-    def _send_unless_left(self, kind: str, value: Any) -> None:
-        if not self.is_left.is_set():
-            self._send(self, kind, value)
+    kind, value = "returned", None
+    try:
+        with interruptible(check):
+            value = compute(report)
+    except Cancelled:
+        return
+    except Exception as error:  # Whatever it is, the user is told.
+        kind, value = "failed", error
+    if not cancelled.is_set():
+        send(cancelled, kind, value)

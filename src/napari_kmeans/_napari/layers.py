@@ -1,68 +1,60 @@
-"""Image layers as arrays, and arrays as layers that lie where these do."""
+"""Layers as arrays: what a computation reads of them, and in which colors they look.
+
+`read_source` takes what image layers hold, `read_mask` what a Labels or Shapes layer
+holds, both in the window's thread and without reading a pixel. `read_level` and
+`draw_mask` make arrays of that in any thread, in small pieces with a checkpoint before
+each. `rgba_of` returns the colors in which layers show a palette. Where layers lie in
+space is a matter for `placement`.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from napari.types import LayerDataTuple
+from napari.layers import Labels, Shapes
 
+from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
-from napari_kmeans._napari.reading import read_array, stack_channels
+from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
 
-    from napari_kmeans._napari.quantize_layer import Outcome
-
 __all__ = [
-    "LOOKS",
-    "METADATA",
-    "PLACES",
-    "Channels",
+    "OVERLAY",
     "Look",
+    "Mask",
     "Source",
-    "axes_of_labels",
-    "describe_images",
-    "describe_labels",
-    "images_of_layer",
+    "draw_mask",
+    "is_overlay",
     "labels_colormap",
-    "labels_matrix",
-    "labels_placement",
-    "levels_of",
-    "move_layer",
+    "quoted",
+    "read_array",
     "read_level",
+    "read_mask",
     "read_source",
-    "record_of",
     "rgba_of",
-    "world_matrix",
 ]
 
-# Under this key, layers remember how they were made.
-METADATA = "napari-kmeans"
-# What places a layer in space.
-PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-# What makes an image look as it does.
-LOOKS = (
-    "rgb",
-    "colormap",
-    "contrast_limits",
-    "gamma",
-    "opacity",
-    "blending",
-    "interpolation2d",
-    "interpolation3d",
-    "rendering",
-    "iso_threshold",
-    "attenuation",
-)
+# In the metadata of layers that are shown for a while only.
+OVERLAY = "napari-kmeans overlay"
+_MOST_LETTERS = 40
 # Of the channels of an image that has no colors of its own, in the order of napari.
 _CHANNEL_COLORS = np.array(
     [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float
 )
+# Bytes that are read at once, where a chunk is not larger.
+_PIECE = 1 << 22
+# Pixels times corners that are compared at once.
+_COMPARED = 1 << 20
+# Points of an ellipse's outline, the last of which is the first again, as in napari.
+_ELLIPSE = 100
 
 
 class Look(NamedTuple):
@@ -70,21 +62,26 @@ class Look(NamedTuple):
 
     is_rgb: bool
     # Of each channel; empty if channels are an axis that nothing is known about.
-    colormaps: tuple[Any, ...]
-    contrast_limits: tuple[tuple[float, float], ...]
-    gammas: tuple[float, ...]
+    colormaps: tuple[Any, ...] = ()
+    contrast_limits: tuple[tuple[float, ...], ...] = ()
+    gammas: tuple[float, ...] = ()
 
 
-class Channels(NamedTuple):
-    """The axis of a layer that its channels are along, and how many these are.
+class Mask(NamedTuple):
+    """What a layer holds, for a thread that must not touch it."""
 
-    Labels are there for all channels, wherever the slider of that axis is. napari lines
-    the last axes of layers up, so labels do without an axis that is the first one. Any
-    other they have at length 1, and one pixel of them spans all channels.
-    """
-
-    axis: int
-    length: int
+    name: str
+    id: str
+    # Labels (...), or the corners of each shape and what kind of shape it is.
+    labels: Any
+    corners: tuple[NDArray[np.float64], ...]
+    kinds: tuple[str, ...]
+    # From pixels of the image, each channel being one, to those of the layer, along the
+    # last axes of the image.
+    matrix: NDArray[np.float64]
+    # Of the image, and the axis of it that holds channels.
+    shape: tuple[int, ...]
+    channel_axis: int | None
 
 
 class Source(NamedTuple):
@@ -92,11 +89,15 @@ class Source(NamedTuple):
 
     # Arrays of each layer, at each level of detail.
     levels: tuple[tuple[Any, ...], ...]
-    # Axis of what `read_level` gives, -1 if it is none of the layers' axes.
+    # Axis of what `read_level` returns, -1 if it is none of the layers' axes.
     channel_axis: int | None
     look: Look
-    # Gives the pixels, without channels, that palettes are fitted to.
-    mask: Callable[[], NDArray[np.bool_]] | None = None
+    # Of the first layer.
+    name: str
+    # The pixels that palettes are fitted to, as `draw_mask` takes them.
+    mask: Mask | NDArray[np.bool_] | None = None
+    # As errors call it.
+    mask_name: str = "the mask"
 
     @property
     def has_alpha(self) -> bool:
@@ -111,10 +112,31 @@ class Source(NamedTuple):
             return None
         return Channels(axis, self.levels[0][0].shape[axis])
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        return np.result_type(*(array.dtype for array in self.levels[0]))
 
-def levels_of(layer: Layer) -> tuple[Any, ...]:
-    """Give the data of a layer at each level of detail, the finest first."""
-    return tuple(layer.data) if layer.multiscale else (layer.data,)
+    @property
+    def n_channels(self) -> int | None:
+        """Numbers of each color, None if these are no rows."""
+        arrays, axis = self.levels[0], self.channel_axis
+        if axis is None:
+            return None
+        return len(arrays) if len(arrays) > 1 else int(arrays[0].shape[axis])
+
+
+def is_overlay(layer: Layer) -> bool:
+    """Whether a layer is shown for a while only."""
+    return OVERLAY in layer.metadata
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotation marks, without its middle if it is long."""
+    if len(name) > _MOST_LETTERS:
+        half = _MOST_LETTERS // 2
+        name = f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
+    return f"“{name}”"
 
 
 def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
@@ -139,39 +161,41 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
     is_plain = channel_axis is None or len(layers) > 1
     shown = layers if is_plain and not first.rgb else ()
     look = Look(
-        is_rgb=bool(first.rgb),
-        colormaps=tuple(layer.colormap for layer in shown),
-        contrast_limits=tuple(
-            (float(layer.contrast_limits[0]), float(layer.contrast_limits[1]))
-            for layer in shown
-        ),
-        gammas=tuple(float(layer.gamma) for layer in shown),
+        bool(first.rgb),
+        tuple(layer.colormap for layer in shown),
+        tuple(tuple(map(float, layer.contrast_limits)) for layer in shown),
+        tuple(float(layer.gamma) for layer in shown),
     )
     if first.rgb or len(layers) > 1:
         channel_axis = -1
-    return Source(tuple(zip(*data, strict=True)), channel_axis, look)
+    return Source(tuple(zip(*data, strict=True)), channel_axis, look, first.name)
 
 
-def read_level(source: Source, level: int = 0, index: Any = ...) -> NDArray[Any]:
-    """Read a level, or the part of it at `index`, from wherever it is."""
-    arrays = [read_array(array, index) for array in source.levels[level]]
-    return arrays[0] if len(arrays) == 1 else stack_channels(arrays)
+def read_level(source: Source, level: int = 0) -> NDArray[Any]:
+    """Read a level from wherever it is; several layers become its last axis."""
+    arrays = [read_array(array) for array in source.levels[level]]
+    if len(arrays) == 1:
+        return arrays[0]
+    shape = arrays[0].shape
+    stacked = np.empty((*shape, len(arrays)), source.dtype)
+    for box in cut_boxes(shape, 8):
+        for i, channel in enumerate(arrays):
+            stacked[..., i][box] = channel[box]
+    return stacked
 
 
 def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
-    """Give the colors (K, 4), from 0 to 1, in which layers show a palette.
+    """Return the colors (K, 4), from 0 to 1, in which layers show a palette.
 
     They are those of 8 bits, as screens have, so that text can name them exactly.
     """
-    shown = _rgb_of(palette) if look.is_rgb else _sum_of_channels(palette, look)
+    if look.is_rgb:
+        shown = palette.astype(np.float64) / white_of(palette.dtype)
+    else:
+        shown = _sum_of_channels(palette, look)
     rgba = np.ones((len(palette), 4))
     rgba[:, : shown.shape[1]] = np.rint(np.clip(shown, 0, 1) * 255) / 255
     return rgba
-
-
-def _rgb_of(palette: NDArray[Any]) -> NDArray[np.float64]:
-    """Scale RGB or RGBA colors to 0 to 1."""
-    return palette.astype(np.float64) / white_of(palette.dtype)
 
 
 def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
@@ -189,14 +213,14 @@ def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
 
 
 def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[Any]:
-    """Give where `values` lie from `low`, 0, to `high`, 1."""
+    """Return where `values` lie from `low`, 0, to `high`, 1."""
     if low == high:
         return (values > low).astype(np.float64)
     return np.clip((values - low) / (high - low), 0, 1)
 
 
 def labels_colormap(rgba: NDArray[np.float64]) -> Any:
-    """Give the colors (K, 4) to labels from 1 on."""
+    """Return a colormap with the colors (K, 4) for labels from 1 on."""
     from napari.utils.colormaps import DirectLabelColormap
 
     clear = np.zeros(4)
@@ -205,149 +229,216 @@ def labels_colormap(rgba: NDArray[np.float64]) -> Any:
     return DirectLabelColormap(color_dict=colors)
 
 
-def _placement(layer: Layer) -> dict[str, Any]:
-    """Give what places a layer in space."""
-    _, attributes, _ = layer.as_layer_data_tuple()
-    return {name: attributes[name] for name in PLACES}
+# Masks.
 
 
-def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
-    """Give what places the labels of a layer in space."""
-    from napari.utils.transforms import Affine
+def read_mask(
+    layer: Labels | Shapes,
+    image: Image,
+    channels: Channels | None,
+    units: Sequence[Any] | None,
+) -> Mask:
+    """Take what a layer holds, and how it lies to an image in a viewer of `units`.
 
-    places = _placement(layer)
-    if channels is None:
-        return places
-    scale, translate = np.asarray(places["scale"]), np.asarray(places["translate"])
-    rotate, shear = places["rotate"], places["shear"]
-    if channels.axis > 0:
-        # Pixels become longer before anything else happens to them.
-        longer = labels_matrix(np.eye(layer.ndim + 1), channels)
-        to_space = Affine(scale, translate, rotate=rotate, shear=shear)
-        places["scale"] = scale * np.diag(longer)[:-1]
-        places["translate"] = to_space(longer[:-1, -1])
-        return places
-    axes, linear = axes_of_labels(layer, channels), world_matrix(layer)
-    mixed = linear[1:-1, 0].any() or linear[0, 1:-1].any()
-    turned = not np.allclose(np.asarray(rotate), np.eye(layer.ndim))
-    scale, translate = scale[1:], translate[1:]
-    affine = labels_matrix(np.asarray(places["affine"]), channels)
-    if mixed or turned or np.any(layer.shear):
-        scale, translate = np.ones_like(scale), np.zeros_like(translate)
-        affine = labels_matrix(linear, channels)
-    return axes | {"scale": scale, "translate": translate, "affine": affine}
-
-
-def move_layer(layer: Layer, places: dict[str, Any]) -> None:
-    """Place a layer in space, and tell nobody of what stays as it is."""
-    for name, value in places.items():
-        if not np.array_equal(np.asarray(getattr(layer, name)), np.asarray(value)):
-            setattr(layer, name, value)
-
-
-def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:
-    """Give what the axes of the labels of a layer are."""
-    first = _first_axis_of_labels(channels)
-    return {"units": layer.units[first:], "axis_labels": layer.axis_labels[first:]}
-
-
-def _first_axis_of_labels(channels: Channels | None) -> int:
-    """Give the first axis of a layer that its labels have, too."""
-    return int(channels is not None and channels.axis == 0)
-
-
-def labels_matrix(
-    matrix: NDArray[np.float64], channels: Channels | None
-) -> NDArray[np.float64]:
-    """Turn the matrix that takes the data of a layer somewhere into that of labels."""
-    if channels is None:
-        return matrix
-    if channels.axis == 0:
-        return matrix[1:, 1:]
-    axis, length = channels
-    longer = np.eye(len(matrix))
-    longer[axis, axis], longer[axis, -1] = length, (length - 1) / 2
-    return matrix @ longer
-
-
-def world_matrix(layer: Layer, units: Sequence[Any] | None = None) -> NDArray[Any]:
-    """Give the matrix that takes data to the world, of `layer.ndim` + 1 rows.
-
-    The world is in the units of the layer, or in `units`, of a viewer, whose last axes
-    those of the layer are. napari takes numbers as they are where layers have units
-    that nothing is converted into, and those of a viewer are then None.
+    The layer has as many axes as the image, or fewer.
     """
-    n = layer.ndim
-    origin = np.asarray(layer.data_to_world(np.zeros(n)))
-    matrix = np.eye(n + 1)
-    matrix[:-1, -1] = origin
-    for axis, unit in enumerate(np.eye(n)):
-        matrix[:-1, axis] = np.asarray(layer.data_to_world(unit)) - origin
-    if units is not None and len(units) >= n:
-        for row, own, unit in zip(matrix[:-1], layer.units, units[-n:], strict=True):
-            row *= _size(own) / _size(unit)
-    return matrix
+    shape = levels_of(image)[0].shape[: image.ndim]
+    # napari lines the last axes of layers up.
+    first = len(shape) - layer.ndim
+    matrix = world_matrix(image, units)[first:, first:]
+    matrix = np.linalg.inv(world_matrix(layer, units)) @ matrix
+    labels: Any = None
+    corners: tuple[NDArray[Any], ...] = ()
+    kinds: tuple[str, ...] = ()
+    if isinstance(layer, Shapes):
+        corners = tuple(np.array(one) for one in layer.data)
+        kinds = tuple(layer.shape_type)
+    else:
+        labels = levels_of(layer)[0]
+    return Mask(
+        name=layer.name,
+        id=str(layer.unique_id),
+        labels=labels,
+        corners=corners,
+        kinds=kinds,
+        matrix=matrix,
+        shape=tuple(shape),
+        channel_axis=None if channels is None else channels.axis,
+    )
 
 
-def _size(unit: Any) -> float:
-    """Give a unit in the base unit of its kind."""
-    return float((1 * unit).to_base_units().magnitude)
+def draw_mask(mask: Mask | NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of the image that are labeled, or inside of shapes.
+
+    A pixel is inside if any of its channels is. An array is returned as it is.
+    """
+    if not isinstance(mask, Mask):
+        return mask
+    inner = mask.shape[len(mask.shape) - len(mask.matrix) + 1 :]
+    if mask.labels is None:
+        inside = _drawn(mask, inner)
+    else:
+        inside = read_array(mask.labels) != 0
+        is_same = np.allclose(mask.matrix, np.eye(len(mask.matrix)))
+        if not (is_same and inside.shape == inner):
+            inside = _nearest(inside, mask.matrix, inner)
+    inside = np.broadcast_to(inside, mask.shape)
+    axis = mask.channel_axis
+    return inside if axis is None else np.any(inside, axis=axis)
 
 
-def describe_images(
-    layers: Sequence[Image], outcome: Outcome, record: dict[str, Any]
-) -> list[LayerDataTuple]:
-    """Describe the images that show `layers` in the colors of a palette."""
-    described = []
-    for i, layer in enumerate(layers):
-        _, attributes, _ = layer.as_layer_data_tuple()
-        kept = {name: attributes[name] for name in LOOKS}
-        levels = images_of_layer(len(layers), outcome.images, i)
-        data = list(levels) if layer.multiscale else levels[0]
-        colors = _number(record, "color")
-        name = {"name": f"{layer.name} in {colors}", "multiscale": layer.multiscale}
-        metadata = {"metadata": {METADATA: record}}
-        attributes = kept | _placement(layer) | name | metadata
-        described.append(LayerDataTuple((data, attributes, "image")))
-    return described
+def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Draw shapes on an image of `shape`, to the pixel as `Shapes.to_labels` does.
+
+    That holds the interpreter lock from the first pixel of a shape to the last.
+    """
+    # Into the pixels of the image.
+    back = np.linalg.inv(mask.matrix)
+    drawn = np.zeros(shape, dtype=bool)
+    for corners, kind in zip(mask.corners, mask.kinds, strict=True):
+        checkpoint()
+        moved = corners @ back[:-1, :-1].T + back[:-1, -1]
+        if kind in ("line", "path"):
+            layer = Shapes([moved], shape_type=kind, ndim=len(shape))
+            drawn |= np.asarray(layer.to_labels(shape)) != 0
+            continue
+        # Shapes keep single precision.
+        outline = moved[:, -2:].astype(np.float32)
+        if kind == "ellipse":
+            outline = _ellipse(outline)
+        drawn[_planes(moved, kind, shape)] |= _filled(outline, shape[-2:])
+    return drawn
 
 
-def images_of_layer(
-    n_layers: int, images: tuple[NDArray[Any], ...], i: int
-) -> tuple[NDArray[Any], ...]:
-    """Give the levels of the i-th of layers, which is a channel if there are more."""
-    if n_layers == 1:
-        return images
-    return tuple(np.ascontiguousarray(image[..., i]) for image in images)
+def _ellipse(box: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the outline of an ellipse in a box (4, 2), as napari draws it.
+
+    It begins and ends in the center, and is rounded where napari rounds.
+    """
+    center = box.mean(axis=0)
+    around = box - center
+    radii = np.stack([around[1] - around[0], around[2] - around[1]]) / 2
+    angle = np.linspace(0, np.deg2rad(360), _ELLIPSE)
+    circle = np.zeros((_ELLIPSE + 1, 2), dtype=np.float32)
+    circle[1:] = np.column_stack([np.cos(angle), np.sin(angle)])
+    outline: NDArray[np.float64] = np.matmul(circle, radii) + center
+    return outline
 
 
-def describe_labels(
-    layer: Image, outcome: Outcome, record: dict[str, Any], channels: Channels | None
-) -> LayerDataTuple:
-    """Describe the labels of palette entries, entry i being label i + 1."""
-    data = list(outcome.labels) if layer.multiscale else outcome.labels[0]
-    labels = _number(record, "label")
-    name = " + ".join(record["source"])
-    attributes = {
-        "name": f"{name} in {labels}",
-        "colormap": outcome.colormap,
-        "features": outcome.features,
-        "opacity": 1.0,
-        "multiscale": layer.multiscale,
-        "metadata": {METADATA: record},
-    }
-    places = labels_placement(layer, channels)
-    return LayerDataTuple((data, places | attributes, "labels"))
+def _planes(corners: NDArray[Any], kind: str, shape: tuple[int, ...]) -> Any:
+    """Index the planes, if there are several, that a shape is in."""
+    if len(shape) == 2:
+        return ...
+    # The same shape, drawn around the one pixel of each plane.
+    angle = np.linspace(0, 2 * np.pi, len(corners), endpoint=False)
+    around = np.column_stack([corners[:, :-2], 9 * np.cos(angle), 9 * np.sin(angle)])
+    layer = Shapes([around], shape_type=kind, ndim=len(shape))
+    return np.asarray(layer.to_labels((*shape[:-2], 1, 1)))[..., 0, 0] != 0
 
 
-def _number(record: dict[str, Any], noun: str) -> str:
-    """Say how many there were to be, or are given."""
-    settings = record["settings"]
-    is_given = settings["palette"] is not None or settings["palette_file"] is not None
-    number = len(record["palette"]) if is_given else settings["k"]
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _filled(outline: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Fill a polygon on a plane, its edge included."""
+    from skimage.measure import points_in_poly
+
+    filled = np.zeros(shape, dtype=bool)
+    low = np.clip(np.floor(outline.min(axis=0)), 0, shape).astype(int)
+    high = np.clip(np.ceil(outline.max(axis=0)) + 1, 0, shape).astype(int)
+    rows, columns = (np.arange(*ends) for ends in zip(low, high, strict=True))
+    step = max(1, _COMPARED // (max(1, len(columns)) * len(outline)))
+    for start in range(0, len(rows) if len(columns) else 0, step):
+        checkpoint()
+        some = rows[start : start + step]
+        # The order of coordinates of skimage.draw, for the same rounding.
+        points = np.stack(np.meshgrid(columns, some), axis=-1)
+        found = points_in_poly(points.reshape(-1, 2), outline[:, ::-1])
+        filled[np.ix_(some, columns)] = found.reshape(points.shape[:-1])
+    return filled
 
 
-def record_of(layer: Layer | None) -> dict[str, Any] | None:
-    """Give how a layer was made, or None if it was not made here."""
-    return None if layer is None else layer.metadata.get(METADATA)
+def _nearest(
+    inside: NDArray[np.bool_], matrix: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Return the nearest values at the pixels of `shape`, and False beyond the edge."""
+    from scipy import ndimage
+
+    moved = np.empty(shape, dtype=bool)
+    for box in cut_boxes(shape, 8):
+        start = [side.start for side in box]
+        ndimage.affine_transform(
+            inside.view(np.uint8),
+            matrix[:-1, :-1],
+            offset=matrix[:-1, :-1] @ start + matrix[:-1, -1],
+            output_shape=moved[box].shape,
+            output=moved[box].view(np.uint8),
+            order=0,
+            mode="grid-constant",
+        )
+    return moved
+
+
+# Arrays of any kind.
+
+
+def read_array(array: Any, index: Any = ...) -> NDArray[Any]:
+    """Read an array, or its part at `index`, slices of the first axes.
+
+    Dask computes it as always, with a checkpoint before each task. What else tells its
+    chunks, as zarr does, is read some of them at a time, and all other kinds at once.
+    """
+    from dask.base import is_dask_collection
+
+    if is_dask_collection(array):
+        return _computed(array[index])
+    chunks = getattr(array, "chunks", None)
+    is_chunked = isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks)
+    if isinstance(array, np.ndarray) or not is_chunked:
+        return np.asarray(array[index])
+    sides = () if index is ... else index
+    sides = (*sides, *[slice(None)] * (len(array.shape) - len(sides)))
+    taken = [range(n)[side] for n, side in zip(array.shape, sides, strict=True)]
+    read = np.empty(tuple(map(len, taken)), array.dtype)
+    for box in _pieces(taken, array.chunks, read.itemsize):
+        checkpoint()
+        parts = [places[side] for places, side in zip(taken, box, strict=True)]
+        read[box] = array[tuple(slice(p.start, p.stop, p.step) for p in parts)]
+    return read
+
+
+def _computed(array: Any) -> NDArray[Any]:
+    """Compute a dask array, chunk by chunk if that is how the scheduler does it."""
+    from dask.array.core import slices_from_chunks
+    from dask.base import compute
+    from dask.callbacks import Callback
+
+    # Another library's array has one of dask inside.
+    array = getattr(array, "data", array)
+    look = (None, None, lambda *_: checkpoint(), None, None)
+    # Given to this call alone: those that are active are so in all threads.
+    delayed = array.to_delayed().ravel()
+    chunks = compute(*delayed, callbacks=[*Callback.active, look])
+    if len(chunks) == 1:
+        return np.asarray(chunks[0])
+    computed = np.empty(array.shape, np.result_type(*chunks))
+    for box, chunk in zip(slices_from_chunks(array.chunks), chunks, strict=True):
+        checkpoint()
+        computed[box] = chunk
+    return computed
+
+
+def _pieces(
+    taken: list[range], chunks: Sequence[int], n_bytes: int
+) -> Iterator[tuple[slice, ...]]:
+    """Cut what is taken of a grid of items of `n_bytes` into boxes of whole chunks."""
+    lengths = [
+        min(-(-n // places.step), max(1, len(places)))
+        for n, places in zip(chunks, taken, strict=True)
+    ]
+    n_bytes *= math.prod(places.step for places in taken)
+    for axis in reversed(range(len(taken))):
+        n_chunks = max(1, _PIECE // (math.prod(lengths) * n_bytes))
+        lengths[axis] = max(1, min(lengths[axis] * n_chunks, len(taken[axis])))
+    sides = (
+        [slice(i, min(i + length, len(places))) for i in range(0, len(places), length)]
+        for length, places in zip(lengths, taken, strict=True)
+    )
+    yield from itertools.product(*sides)

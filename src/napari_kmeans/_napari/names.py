@@ -1,4 +1,9 @@
-"""Names that are too long for where they are shown."""
+"""Names of layers that are too long for where they are shown.
+
+`shorten_choices` has a combo box elide its choice in the middle, where Qt would cut the
+end, and show the whole one as a tooltip; `wrap_text` has a label break its lines. How a
+name is shortened in a sentence is left to `layers.quoted`.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,21 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QHelpEvent, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
+    QLabel,
+    QSizePolicy,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
     QToolTip,
 )
 
-__all__ = ["quoted", "shorten_choices"]
-
-_MOST_LETTERS = 40
-
-
-def quoted(name: str) -> str:
-    """Give a name in quotation marks, and without its middle if it is long."""
-    if len(name) > _MOST_LETTERS:
-        half = _MOST_LETTERS // 2
-        name = f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
-    return f"“{name}”"
+__all__ = ["shorten_choices", "wrap_text"]
 
 
 def shorten_choices(box: QComboBox) -> None:
-    """Let long choices of a box lose their middle, and tell them whole in tooltips.
+    """Elide long choices of a box in the middle, and show them whole as tooltips.
 
-    They do not widen the box either.
+    Long choices do not widen the box either.
     """
     policies = QComboBox.SizeAdjustPolicy
     box.setSizeAdjustPolicy(policies.AdjustToMinimumContentsLengthWithIcon)
@@ -38,8 +35,16 @@ def shorten_choices(box: QComboBox) -> None:
     _Shortener(box)
 
 
+def wrap_text(label: QLabel) -> None:
+    """Break the lines of a label where it ends; its text does not widen it."""
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+
 class _Shortener(QObject):
-    """Draws a box, and answers the mouse that rests on it."""
+    """Draw a box, and answer the mouse that rests on it."""
 
     def __init__(self, box: QComboBox) -> None:
         super().__init__(box)
@@ -48,7 +53,7 @@ class _Shortener(QObject):
 
     def eventFilter(self, _: QObject | None, event: QEvent | None) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            return self._tell(event)
+            return self._show_tooltip(event)
         if isinstance(event, QPaintEvent):
             self._draw()
             return True
@@ -61,8 +66,8 @@ class _Shortener(QObject):
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
-    def _tell(self, event: QHelpEvent) -> bool:
-        """Tell the choice as well if it is cut."""
+    def _show_tooltip(self, event: QHelpEvent) -> bool:
+        """Show a choice that is cut as a whole, above the tooltip."""
         option = self._option()
         if self._shown(option) == option.currentText:
             return False
@@ -78,7 +83,7 @@ class _Shortener(QObject):
         return option
 
     def _shown(self, option: QStyleOptionComboBox) -> str:
-        """Give as much of the choice as the box has room for."""
+        """Return as much of the choice as the box has room for."""
         style = self._box.style()
         assert style is not None
         room = style.subControlRect(

@@ -1,180 +1,329 @@
-"""The colors of a palette, to look at, to point at and to change."""
+"""The lower part of the widget: the palette of the result that is looked at.
+
+`PalettePanel` lists the colors of the selected result, shows the pixels of one of them,
+replaces, locks and copies colors, and says what the result cost and saves. Read
+`PalettePanel.list_palette` first. `show_result` is how it hears of a new result; its
+signals say what concerns others: a color to be locked, and what to tell the user.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
-    QModelIndex,
-    Qt,
-    Signal,
-)
+from magicgui.widgets import Label, PushButton
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import (
+    QApplication,
+    QColorDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_kmeans._napari.colors import hex_of
+from napari_kmeans._core.quality import white_of
+from napari_kmeans._napari.colors import hex_colors, parse_colors
+from napari_kmeans._napari.highlight import Highlight
+from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.layers import labels_colormap
+from napari_kmeans._napari.names import wrap_text
+from napari_kmeans._napari.numbers import numbers_text
+from napari_kmeans._napari.palette_table import PaletteTable
+from napari_kmeans._napari.placement import labels_placement
+from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.script import as_python
+from napari_kmeans._napari.writer import file_size
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
     from numpy.typing import NDArray
-    from qtpy.QtCore import QEvent
-    from qtpy.QtGui import QFocusEvent, QKeyEvent
+    from qtpy.QtGui import QHideEvent
+
+    from napari_kmeans._napari.results import Listed, Results
 
 __all__ = ["PalettePanel"]
 
-_COLUMNS = ("", "hex", "share", "pixels")
-_HEIGHT = 170
-_TOOLTIP = """\
-Colors from dark to light, and how many of the pixels have each.
-Point at one to see its pixels, click (Space) to keep seeing them,
-double-click (Return) to give them another color."""
-# Lightness above which black is easier to see than white.
-_MIDDLE = 0.5
 
+class PalettePanel(QWidget):
+    """List the palette of a result, to look at, to point at and to change.
 
-class PalettePanel(QTableView):
-    """List colors from dark to light, with their shares of the pixels.
-
-    The signals carry entries of the palette, and `pointed` -1 once none is pointed at.
-    Keys do what the mouse does: arrows point, Space chooses, and Return opens.
+    The signals carry a color to be locked, as text, and what the user is to be told.
     """
 
-    pointed = Signal(int)
-    chosen = Signal(int)
-    opened = Signal(int)
+    locked = Signal(str)
+    told = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Viewer, results: Results) -> None:
         super().__init__()
-        self._model = _PaletteModel()
-        self.setModel(self._model)
-        self.setMouseTracking(True)
-        # A selected row would hide its color.
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        # The key leads on to the buttons below, not from cell to cell.
-        self.setTabKeyNavigation(False)
-        self.setAccessibleName("Palette")
-        self.setToolTip(_TOOLTIP)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setMinimumHeight(_HEIGHT)
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        assert rows is not None
-        assert columns is not None
-        rows.setVisible(False)
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        columns.setHighlightSections(False)
-        self.pointed.connect(self._model.set_pointed)
-        self.entered.connect(lambda index: self.pointed.emit(self._entry(index)))
-        self.clicked.connect(lambda index: self.chosen.emit(self._entry(index)))
-        self.doubleClicked.connect(lambda index: self.opened.emit(self._entry(index)))
+        self._viewer = viewer
+        self._results = results
+        self._highlight = Highlight(viewer, self.show_all_pixels)
+        # The layer that is looked at, its palette, the entry that stays highlighted,
+        # and the one that is pointed at.
+        self._layer: Layer | None = None
+        self._listed: Listed | None = None
+        self._kept: int | None = None
+        self._pointed: int | None = None
+        self._measuring = Newest(self)
+        self._recoloring: dict[str, Newest] = {}
+        # What was found about each run, as it is shown.
+        self._measured: dict[str, str] = {}
+        self.table = PaletteTable()
+        self.lock = PushButton(
+            text="Lock",
+            tooltip="Keep the color that was clicked in the list\n"
+            "in the palettes to come, under Locked colors",
+            enabled=False,
+        )
+        self.copy_hex = PushButton(
+            text="Copy as hex",
+            tooltip="Put the colors of the list on the clipboard,\n"
+            "one like #ff8000 in each line",
+        )
+        self.copy_python = PushButton(
+            text="Copy as Python",
+            tooltip="Put a script on the clipboard that makes\n"
+            "the layer again in napari's console",
+        )
+        self.numbers = Label(
+            tooltip="Of the result whose palette is listed. The squared error is that\n"
+            "of the mean pixel, summed over channels. PSNR is the same in decibels:\n"
+            "more is better, and from some 40 dB on hardly anyone sees a difference.\n"
+            "The file is what File > Save Selected Layers writes as “palette file”.",
+        )
+        self._lay_out()
+        self._connect()
+        self.list_palette(None)
 
-    @property
-    def hexes(self) -> list[str]:
-        """Colors in the order they are listed in."""
-        return list(self._model.hexes)
+    def _lay_out(self) -> None:
+        """Put the buttons and the numbers below the table."""
+        buttons = QHBoxLayout()
+        for button in (self.lock, self.copy_hex, self.copy_python):
+            buttons.addWidget(button.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        layout.addLayout(buttons)
+        layout.addWidget(self.numbers.native)
+        wrap_text(self.numbers.native)
 
-    def show_palette(
-        self, rgba: NDArray[np.float64], counts: NDArray[np.int64]
-    ) -> None:
-        """List colors (K, 4), and how many pixels have each."""
-        self._model.set_palette(rgba, counts)
+    def _connect(self) -> None:
+        self.table.pointed.connect(self._point)
+        self.table.chosen.connect(self.choose)
+        self.table.opened.connect(self._replace)
+        self.lock.changed.connect(self._lock)
+        self.copy_hex.changed.connect(self._copy_hex)
+        self.copy_python.changed.connect(self._copy_python)
+        layers = self._viewer.layers
+        layers.selection.events.changed.connect(self._follow_selection)
+        layers.events.removed.connect(self._follow_removal)
 
-    def mark(self, entry: int | None) -> None:
-        """Mark the color that is chosen."""
-        self._model.set_marked(entry)
+    def leave(self) -> None:
+        """Ask all threads to end, and follow nothing any more."""
+        for job in (self._measuring, *self._recoloring.values()):
+            job.leave()
+        layers = self._viewer.layers
+        layers.selection.events.changed.disconnect(self._follow_selection)
+        layers.events.removed.disconnect(self._follow_removal)
+        self._highlight.leave()
 
-    def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
-        """Say what the keys point at."""
-        super().currentChanged(current, previous)
-        if current.isValid() and self.hasFocus():
-            self.pointed.emit(self._entry(current))
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Show all pixels where nobody sees which color was chosen."""
+        # A minimized window hides its widgets, too; that event is spontaneous.
+        if event is not None and not event.spontaneous():
+            self.show_all_pixels()
+        super().hideEvent(event)
 
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Choose or open what the keys point at."""
-        key, index = None if event is None else event.key(), self.currentIndex()
-        if key == Qt.Key.Key_Space and index.isValid():
-            self.chosen.emit(self._entry(index))
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and index.isValid():
-            self.opened.emit(self._entry(index))
-        else:
-            super().keyPressEvent(event)
+    # The result that is looked at.
 
-    def focusOutEvent(self, event: QFocusEvent | None) -> None:
-        """Say that nothing is pointed at any more."""
-        self.pointed.emit(-1)
-        super().focusOutEvent(event)
+    def _follow_selection(self) -> None:
+        active = self._viewer.layers.selection.active
+        if record_of(active) is not None and active is not self._layer:
+            self.list_palette(active)
 
-    def leaveEvent(self, event: QEvent | None) -> None:
-        """Say that nothing is pointed at any more."""
-        self.pointed.emit(-1)
-        super().leaveEvent(event)
+    def _follow_removal(self) -> None:
+        if self._layer not in self._viewer.layers:
+            self.list_palette(None)
 
-    def _entry(self, index: QModelIndex) -> int:
-        return int(self._model.order[index.row()])
+    def list_palette(self, layer: Layer | None) -> None:
+        """List the colors of a result, or of none."""
+        if layer is not self._layer:
+            self.choose(None)
+        self._layer = layer
+        listed = self._listed = self._results.listed(layer)
+        self.copy_hex.enabled = listed is not None
+        self.copy_python.enabled = bool(listed and listed.record.settings)
+        if listed is None:
+            self.table.show_palette(np.empty((0, 4)), np.empty(0, dtype=np.int64))
+            self._show_numbers("")
+            return
+        self.table.show_palette(listed.rgba, listed.record.counts)
+        self._show_numbers(self._measured.get(listed.record.run, ""))
 
+    # What it cost and what it saves.
 
-class _PaletteModel(QAbstractTableModel):
-    """The rows, made when they are looked at."""
+    def show_result(self, layers: list[Layer]) -> None:
+        """List the palette of layers that were just made, and measure their file."""
+        self.list_palette(layers[-1])
+        assert self._listed is not None
+        record, saved = self._listed.record, self._saved(layers)
+        self._show_numbers("Measuring")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.order = np.empty(0, dtype=np.intp)
-        self.hexes: list[str] = []
-        self._counts = np.empty(0, dtype=np.int64)
-        self._marked: int | None = None
-        self._pointed = -1
+        def tell(text: str) -> None:
+            self._measured[record.run] = text
+            if self._listed is not None and self._listed.record.run == record.run:
+                self._show_numbers(text)
 
-    def set_marked(self, entry: int | None) -> None:
-        self._marked = entry
-        self._show_marks()
+        self._measuring.start(
+            lambda _: file_size(*saved),
+            returned=lambda file: tell(numbers_text(record, file)),
+            failed=lambda error: tell(f"The numbers could not be found: {error}"),
+        )
 
-    def set_pointed(self, entry: int) -> None:
-        self._pointed = entry
-        self._show_marks()
+    def _saved(self, layers: list[Layer]) -> tuple[Any, dict[str, Any], str, Any]:
+        """Return what shows a result as a whole: its one image, or labels."""
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        layer, listed = layers[-1], self._listed
+        if len(images) == 1:
+            data, attributes, kind = images[0].as_layer_data_tuple()
+            known = self._results.labels_of(images[0])
+            return data, attributes, kind, None if known is None else known[0]
+        labels = self._results.labels_of(layer)
+        assert labels is not None
+        assert listed is not None
+        attributes = labels_placement(layer, listed.channels) | {
+            "colormap": labels_colormap(listed.rgba),
+            "metadata": layer.metadata,
+            "multiscale": layer.multiscale,
+        }
+        data = list(labels) if layer.multiscale else labels[0]
+        return data, attributes, "labels", None
 
-    def _show_marks(self) -> None:
-        if len(self.order):
-            last = self.index(len(self.order) - 1, 0)
-            self.dataChanged.emit(self.index(0, 0), last)
+    def _show_numbers(self, text: str) -> None:
+        self.numbers.value = text
+        # All lines have room at once, and not only after the next drawing.
+        layout = self.layout()
+        assert layout is not None
+        layout.activate()
 
-    def set_palette(self, rgba: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
-        self.beginResetModel()
-        # Rec. 709 luma, as palettes are sorted; a replaced color finds its place.
-        self.order = np.argsort(rgba[:, :3] @ [2126, 7152, 722], kind="stable")
-        self.hexes = hex_of(rgba[self.order])
-        self._counts = counts[self.order]
-        self._n_pixels = max(1, int(counts.sum()))
-        self.endResetModel()
+    def stop_measuring(self) -> None:
+        """Forget what is being measured."""
+        if self._measuring.is_busy:
+            self._measuring.leave()
+            self._show_numbers("")
 
-    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self.order)
+    # The pixels of a color.
 
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(_COLUMNS)
+    def _point(self, entry: int) -> None:
+        """Show the pixels of the color that is pointed at, or of the chosen one."""
+        self._pointed = entry if entry >= 0 else None
+        self._show_pixels()
 
-    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
-        if (
-            role == Qt.ItemDataRole.DisplayRole
-            and orientation == Qt.Orientation.Horizontal
-        ):
-            return _COLUMNS[section]
-        return None
+    def choose(self, entry: int | None) -> None:
+        """Keep showing the pixels of a color, until it is chosen again."""
+        self._kept = None if entry == self._kept else entry
+        self._pointed = None
+        self.lock.enabled = self._kept is not None
+        self.table.mark(self._kept)
+        self._show_pixels()
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        row, column = index.row(), index.column()
-        if column == 0:
-            color = QColor(self.hexes[row][:7])
-            if role == Qt.ItemDataRole.BackgroundRole:
-                return color
-            if role == Qt.ItemDataRole.ForegroundRole:
-                return QColor("black" if color.lightnessF() > _MIDDLE else "white")
-            if role == Qt.ItemDataRole.TextAlignmentRole:
-                return Qt.AlignmentFlag.AlignCenter
-        if role != Qt.ItemDataRole.DisplayRole:
+    def show_all_pixels(self) -> None:
+        """Choose no color any more."""
+        self.choose(None)
+
+    def _show_pixels(self) -> None:
+        """Show what is to be shown now, as it is now."""
+        entry = self._kept if self._pointed is None else self._pointed
+        layer, listed = self._layer, self._listed
+        if entry is None or layer is None or listed is None:
+            self._highlight.hide()
+            return
+        labels = self._results.labels_of(layer)
+        if labels is not None:
+            places = labels_placement(layer, listed.channels)
+            self._highlight.show(labels, places, entry, listed.rgba[entry])
+
+    # Other colors.
+
+    def _replace(self, entry: int) -> None:
+        """Ask for another color and give it to the layers of the run."""
+        layer, listed = self._layer, self._listed
+        color = None if listed is None else self._ask_color(listed, entry)
+        if layer is None or color is None:
+            return
+        # The error was that of the colors before.
+        self.stop_measuring()
+        paint = self._results.recolor(layer, entry, color)
+        self.list_palette(layer)
+        self._show_pixels()
+        record = record_of(layer)
+        assert record is not None
+        self._measured.pop(record.run, None)
+        self._show_numbers("")
+        if paint is not None:
+            self._recoloring.setdefault(record.run, Newest(self)).start(
+                paint,
+                returned=self._results.repaint,
+                failed=lambda error: show_error(str(error)),
+            )
+
+    def _ask_color(self, listed: Listed, entry: int) -> NDArray[Any] | None:
+        """Ask for a color in the units of a palette."""
+        old = listed.record.palette[entry]
+        dtype = old.dtype
+        if listed.is_rgb:
+            options = QColorDialog.ColorDialogOption
+            chosen = QColorDialog.getColor(
+                QColor.fromRgbF(*map(float, listed.rgba[entry])),
+                self,
+                "Another color",
+                options.ShowAlphaChannel if len(old) == 4 else options(0),
+            )
+            if not chosen.isValid():
+                return None
+            rgba = np.array(chosen.getRgbF()[: len(old)]) * white_of(dtype)
+            return (np.rint(rgba) if dtype.kind in "iu" else rgba).astype(dtype)
+        text, is_meant = QInputDialog.getText(
+            self,
+            "Another color",
+            f"Values of {dtype}, one per channel",
+            text=" ".join(map(str, np.atleast_1d(old))),
+        )
+        if not is_meant:
             return None
-        share = self._counts[row] / self._n_pixels
-        mark = "○" if self.order[row] == self._pointed else ""
-        mark = "●" if self.order[row] == self._marked else mark
-        return (mark, self.hexes[row], f"{share:.1%}", f"{self._counts[row]:,}")[column]
+        try:
+            (color,) = parse_colors(text, dtype, None if old.ndim == 0 else len(old))
+        except ValueError as error:
+            show_error(str(error))
+            return None
+        return np.asarray(color)
+
+    def _lock(self) -> None:
+        """Have the chosen color locked."""
+        listed = self._listed
+        if listed is None or self._kept is None:
+            return
+        color = listed.record.palette[self._kept]
+        text = " ".join(map(str, np.atleast_1d(color).tolist()))
+        if listed.is_rgb and color.dtype == np.uint8:
+            (text,) = hex_colors(listed.rgba[self._kept, np.newaxis])
+        self.locked.emit(text)
+
+    def _copy_hex(self) -> None:
+        self._copy("\n".join(self.table.hexes), "The colors are on the clipboard.")
+
+    def _copy_python(self) -> None:
+        if isinstance(self._layer, Image | Labels):
+            script = as_python(self._layer, self._viewer.layers)
+            self._copy(script, "The script is on the clipboard.")
+
+    def _copy(self, text: str, status: str) -> None:
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+        self.told.emit(status)

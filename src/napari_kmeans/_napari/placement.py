@@ -1,24 +1,52 @@
-"""The part of a layer that is on the screen."""
+"""Where layers lie in space, and which part of them is on the screen.
+
+`labels_placement` returns what places the labels of an image on that image,
+`world_matrix` the matrix from a layer's pixels to the world, and `visible_part` the
+pixels that stand for what is on the screen. What layers hold is a matter for `layers`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-
-from napari_kmeans._napari.layers import (
-    Channels,
-    labels_matrix,
-    levels_of,
-    world_matrix,
-)
+from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import Dims
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-__all__ = ["Visible", "visible_part"]
+__all__ = [
+    "PLACES",
+    "Channels",
+    "Visible",
+    "axes_of_labels",
+    "labels_matrix",
+    "labels_placement",
+    "levels_of",
+    "move_layer",
+    "placement_of",
+    "visible_part",
+    "world_matrix",
+]
+
+# What places a layer in space.
+PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class Channels(NamedTuple):
+    """The axis of a layer that its channels are along, and how many these are.
+
+    Labels are there for all channels, wherever the slider of that axis is. napari lines
+    the last axes of layers up, so labels do without an axis that is the first one. Any
+    other they have at length 1, and one pixel of them spans all channels.
+    """
+
+    axis: int
+    length: int
 
 
 class Visible(NamedTuple):
@@ -31,10 +59,97 @@ class Visible(NamedTuple):
     affine: NDArray[np.float64]
 
 
+def levels_of(layer: Layer) -> tuple[Any, ...]:
+    """Return the data of a layer at each level of detail, the finest first."""
+    return tuple(layer.data) if layer.multiscale else (layer.data,)
+
+
+def placement_of(layer: Layer) -> dict[str, Any]:
+    """Return what places a layer in space, as copies that do not follow it."""
+    _, attributes, _ = layer.as_layer_data_tuple()
+    return {name: attributes[name] for name in PLACES}
+
+
+def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
+    """Return what places the labels of a layer in space."""
+    places = placement_of(layer)
+    if channels is None:
+        return places
+    scale, translate = np.asarray(places["scale"]), np.asarray(places["translate"])
+    rotate, shear = places["rotate"], places["shear"]
+    if channels.axis > 0:
+        # Pixels become longer before anything else happens to them.
+        longer = labels_matrix(np.eye(layer.ndim + 1), channels)
+        to_space = Affine(scale, translate, rotate=rotate, shear=shear)
+        places["scale"] = scale * np.diag(longer)[:-1]
+        places["translate"] = to_space(longer[:-1, -1])
+        return places
+    axes, linear = axes_of_labels(layer, channels), world_matrix(layer)
+    mixed = linear[1:-1, 0].any() or linear[0, 1:-1].any()
+    turned = not np.allclose(np.asarray(rotate), np.eye(layer.ndim))
+    scale, translate = scale[1:], translate[1:]
+    affine = labels_matrix(np.asarray(places["affine"]), channels)
+    if mixed or turned or np.any(layer.shear):
+        scale, translate = np.ones_like(scale), np.zeros_like(translate)
+        affine = labels_matrix(linear, channels)
+    return axes | {"scale": scale, "translate": translate, "affine": affine}
+
+
+def move_layer(layer: Layer, places: dict[str, Any]) -> None:
+    """Place a layer in space, and tell nobody of what stays as it is."""
+    for name, value in places.items():
+        if not np.array_equal(np.asarray(getattr(layer, name)), np.asarray(value)):
+            setattr(layer, name, value)
+
+
+def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:
+    """Return what the axes of the labels of a layer are."""
+    first = int(channels is not None and channels.axis == 0)
+    return {"units": layer.units[first:], "axis_labels": layer.axis_labels[first:]}
+
+
+def labels_matrix(
+    matrix: NDArray[np.float64], channels: Channels | None
+) -> NDArray[np.float64]:
+    """Turn the matrix that takes the data of a layer somewhere into that of labels."""
+    if channels is None:
+        return matrix
+    if channels.axis == 0:
+        return matrix[1:, 1:]
+    axis, length = channels
+    longer = np.eye(len(matrix))
+    longer[axis, axis], longer[axis, -1] = length, (length - 1) / 2
+    return matrix @ longer
+
+
+def world_matrix(layer: Layer, units: Sequence[Any] | None = None) -> NDArray[Any]:
+    """Return the matrix that takes data to the world, of `layer.ndim` + 1 rows.
+
+    The world is in the units of the layer, or in `units`, of a viewer, whose last axes
+    those of the layer are. napari takes numbers as they are where layers have units
+    that nothing is converted into, and those of a viewer are then None.
+    """
+    n = layer.ndim
+    origin = np.asarray(layer.data_to_world(np.zeros(n)))
+    matrix = np.eye(n + 1)
+    matrix[:-1, -1] = origin
+    for axis, unit in enumerate(np.eye(n)):
+        matrix[:-1, axis] = np.asarray(layer.data_to_world(unit)) - origin
+    if units is not None and len(units) >= n:
+        for row, own, unit in zip(matrix[:-1], layer.units, units[-n:], strict=True):
+            row *= _size(own) / _size(unit)
+    return matrix
+
+
+def _size(unit: Any) -> float:
+    """Return a unit in the base unit of its kind."""
+    return float((1 * unit).to_base_units().magnitude)
+
+
 def visible_part(
     layer: Layer, dims: Dims, n_most: int, channels: Channels | None = None
 ) -> Visible | None:
-    """Give the current slice of a layer, at a detail of at most `n_most` pixels.
+    """Return the current slice of a layer, at a detail of at most `n_most` pixels.
 
     All `channels` belong to each pixel. None if the layer is not on the screen.
     """
@@ -81,7 +196,7 @@ def visible_part(
 
 
 def _slice_point(layer: Layer, dims: Dims, hidden: list[int]) -> NDArray[np.float64]:
-    """Give where the current slice is along the axes that are not displayed.
+    """Return where the current slice is along the axes that are not displayed.
 
     Whatever mixes these with others is left out, as napari does.
     """

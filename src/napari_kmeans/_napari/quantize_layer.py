@@ -1,353 +1,420 @@
-"""Layers' data in the colors of a palette: the core's functions, slice by slice."""
+"""Image layers in few colors: what the button of the widget does, in one function.
+
+`quantize_layer` is made of three steps: `prepare` checks layers and settings, and takes
+what the layers hold; `quantize_source` (in `computation`) computes in any thread;
+`create_layers` makes layers of that which lie on their source. The widget and the menu
+command take the steps one by one, with a thread in the middle.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.types import LayerDataTuple
 
-from napari_kmeans import kmeans_palette, map_to_palette, read_palette
-from napari_kmeans._core.blocks import checkpoint
-from napari_kmeans._core.mapping import (
-    color_pixels,
-    finite_mask,
-    keep_uncounted,
-    move_channels,
+from napari_kmeans._napari.computation import (
+    LayerError,
+    Outcome,
+    PaletteError,
+    Progress,
+    fitting_palette,
+    quantize_source,
 )
-from napari_kmeans._napari.colors import hex_of
-from napari_kmeans._napari.layers import (
-    Source,
-    labels_colormap,
-    read_level,
-    rgba_of,
-)
+from napari_kmeans._napari.layers import Source, quoted, read_mask, read_source
+from napari_kmeans._napari.placement import labels_placement, levels_of, placement_of
+from napari_kmeans._napari.record import record_of, write_record
+from napari_kmeans._napari.settings import OUTPUTS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pandas as pd
-    from numpy.typing import NDArray
+    from napari.viewer import Viewer
+    from numpy.typing import ArrayLike, NDArray
 
-    from napari_kmeans import IterationState, PaletteResult
-    from napari_kmeans._napari.settings import Settings
+    from napari_kmeans._core.arguments import Dither
+    from napari_kmeans._core.spaces import SpaceName
+
+    AnyMask = Labels | Shapes | NDArray[np.bool_] | None
+    Palette = ArrayLike | str | os.PathLike[str] | Layer | None
 
 __all__ = [
-    "Outcome",
-    "Progress",
-    "count_labels",
-    "in_dtype",
-    "make_features",
-    "paint_labels",
-    "quantize_source",
-    "require_memory",
+    "Request",
+    "add_layer",
+    "create_layers",
+    "describe_layers",
+    "ids_of",
+    "message_of",
+    "prepare",
+    "quantize_layer",
+    "sign_layer",
 ]
 
-
-# Pixels of which bincount makes 64-bit integers at once.
-_BLOCK = 1 << 20
-
-
-class Progress(NamedTuple):
-    """How far a computation has come."""
-
-    text: str
-    # Iterations made, and the most there will be; 0 as long as it is not known.
-    n_done: int = 0
-    n_most: int = 0
-    # Which palette is fitted, and the error after each of its iterations.
-    part: int = 0
-    mse: float | None = None
+# What makes an image look as it does.
+_LOOKS = (
+    *("rgb", "colormap", "contrast_limits", "gamma", "opacity", "blending"),
+    *("interpolation2d", "interpolation3d", "rendering", "iso_threshold"),
+    "attenuation",
+)
 
 
-class Outcome(NamedTuple):
-    """What layers become."""
+class Request(NamedTuple):
+    """What a computation is asked for."""
 
-    # Colors of all slices, one palette after the other, and the pixels of each.
-    palette: NDArray[Any]
-    counts: NDArray[np.int64]
-    # Slice that each color belongs to, where slices have palettes of their own.
-    slices: NDArray[np.intp] | None
-    # At each level of detail, with the axes of labels layers: entry + 1, and 0 for
-    # pixels that are not finite.
-    labels: tuple[NDArray[np.unsignedinteger[Any]], ...]
-    # At each level of detail; empty if no image is wanted.
-    images: tuple[NDArray[Any], ...]
-    n_iter: int
-    converged: bool
-    # How layers show them.
-    rgba: NDArray[np.float64]
-    colormap: Any
-    features: pd.DataFrame
+    # The first one says where the result lies; others are further channels.
+    layers: tuple[Image, ...]
+    source: Source
+    settings: Settings
+    # Whether it brings the last result of these layers up to date.
+    is_update: bool = False
 
 
-def quantize_source(
-    source: Source, settings: Settings, report: Callable[[Progress], None]
-) -> Outcome:
-    """Fit palettes to the full resolution, and map all levels to them.
+def quantize_layer(
+    layers: Image | Sequence[Image],
+    k: int = 16,
+    iters: int = 10,
+    *,
+    output: str = "image",
+    channel_axis: int | None = None,
+    slice_axis: int | None = None,
+    mask: AnyMask = None,
+    palette: Palette = None,
+    fixed: ArrayLike | None = None,
+    color_space: SpaceName = "rgb",
+    dither: Dither = None,
+    init: Any = "auto",
+    rng: Any = 0,
+    recolored: Mapping[int, Any] | None = None,
+    callback: Callable[[Progress], object] | None = None,
+    viewer: Viewer | None = None,
+) -> list[Layer]:
+    """Return new napari layers that show image layers in at most `k` colors.
+
+    This is what the button of the widget does. The new layers lie on their source.
+
+    Parameters
+    ----------
+    layers : napari.layers.Image or sequence of these
+        One image layer, or several of one shape that are the channels of one image.
+        They stay as they are.
+    k : int, optional
+        Largest number of colors, ``1 <= k <= 65536``, of each palette.
+    iters : int, optional
+        Largest number of k-means iterations, at least 0.
+    output : {"image", "labels", "both"}, optional
+        Which layers to return: the image in its new colors (one for each of several
+        `layers`), labels, or both.
+    channel_axis : int or None, optional
+        Axis of the layer's data that holds its channels. None if it has none. The
+        channels of an RGB layer, and those that are `layers`, need not be told.
+    slice_axis : int or None, optional
+        Axis of the layer's data each slice of which gets a palette of its own. None
+        for one palette.
+    mask : napari.layers.Labels, napari.layers.Shapes or bool ndarray, optional
+        Pixels that the palette is fitted to: those with a label, those inside of a
+        shape, where these lie, or those that are True in an array without the axis of
+        channels. All pixels get the colors. Not looked at if `palette` is given.
+    palette : (K, C) or (K,) array_like, str, path-like or layer, optional
+        Colors to take instead of fitted ones, in the units of the image; the file
+        (``.gpl``, ``.json``, ``.npy`` or ``.hex``) or the earlier result that holds
+        them.
+    fixed : (m, C) or (m,) array_like, optional
+        Colors that the palette has in any case, ``m <= k``.
+    color_space : {"rgb", "lab", "oklab"}, optional
+        Where distances are measured. The last two need an RGB layer.
+    dither : {"floyd-steinberg", "ordered"} or None, optional
+        How to mix pixels of neighboring colors, for the eye. None to take the nearest.
+    init : {"auto", "thorough", "k-means++", "random"} or (k, C) array_like, optional
+        Colors to start from, as in `kmeans_palette`.
+    rng : int, numpy.random.Generator or None, optional
+        Where the starts "k-means++" and "random" draw from.
+    recolored : mapping of int to color, optional
+        Entries of the palette, from 0 on, whose pixels are shown in another color.
+    callback : callable, optional
+        Called with a `Progress` after each iteration: ``text``, ``n_done`` of at most
+        ``n_most`` iterations, ``part`` (of slices), ``mse``. Raising StopIteration
+        ends the fit and keeps its palette; other exceptions pass through.
+    viewer : napari.Viewer, optional
+        Viewer to add the new layers to. Then the call must come from the main thread.
+        Without it, any thread may call, and nothing is added to any viewer.
+
+    Returns
+    -------
+    layers : list of napari.layers.Layer
+        Images, then labels. Palette entry ``i`` is label ``i + 1``, and 0 is for pixels
+        that are not finite. The features of labels have the index, hex color, pixels
+        and share of each; ``layer.metadata["napari-kmeans"]`` has the palette, all
+        settings and the error. A layer of several levels gives such layers.
 
     Raises
     ------
+    TypeError
+        If `layers` are no image layers, or `mask` is none of what it can be.
+    ValueError
+        If `output` or an axis is none of what it can be, layers that are channels
+        differ in shape, an image is empty or has no finite pixel, nothing is inside of
+        the mask, the palette or its file does not fit the image, or as
+        `kmeans_palette` and `map_to_palette`.
+    OSError
+        If the palette file, or lazy data, cannot be read.
     MemoryError
         If the data and what is made of it do not fit in the memory that is free.
-    ValueError
-        As `kmeans_palette`, or if slices differ in number between levels.
-    """
-    require_memory(source)
-    report(Progress("Reading the layer"))
-    image = read_level(source)
-    report(Progress("Counting colors"))
-    given = _given_palette(image.dtype, settings)
-    if given is not None:
-        settings = dataclasses.replace(settings, slice_axis=None)
-        results: list[PaletteResult] = []
-        palettes = [given]
-    else:
-        results = _fit(image, source, settings, report)
-        palettes = [result.palette for result in results]
-    palette = np.concatenate(palettes)
-    slices = None
-    if settings.slice_axis is not None:
-        slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
 
-    report(Progress("Labeling the pixels"))
-    levels, images = [], []
-    for level in range(len(source.levels)):
-        pixels = image if level == 0 else read_level(source, level)
-        labels = _label(pixels, source, settings, palettes)
-        levels.append(labels)
-        report(Progress("Painting the pixels"))
-        if settings.output != "labels":
-            axis, is_rgb = source.channel_axis, source.look.is_rgb
-            painted = paint_labels(labels, palette, pixels, axis, is_rgb=is_rgb)
-            images.append(painted)
-    rgba = rgba_of(palette, source.look)
-    counts = count_labels(levels[0], len(palette))
-    return Outcome(
+    See Also
+    --------
+    quantize_kmeans : Return an array in at most k colors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari.layers import Image
+    >>> from napari_kmeans import quantize_layer
+    >>> cells = Image(np.array([[0, 2, 9, 9]], dtype=np.uint8), name="cells")
+    >>> image, labels = quantize_layer(cells, 2, output="both")
+    >>> image.name
+    'cells in 2 colors'
+    >>> image.data
+    array([[1, 1, 9, 9]], dtype=uint8)
+    >>> labels.data
+    array([[1, 1, 2, 2]], dtype=uint8)
+
+    With ``viewer=viewer``, the layers are added to that viewer.
+    """
+    settings = Settings(
+        k=k,
+        iters=iters,
+        output=output,
+        channel_axis=channel_axis,
+        slice_axis=slice_axis,
         palette=palette,
-        counts=counts,
-        slices=slices,
-        labels=tuple(levels),
-        images=tuple(images),
-        n_iter=max((result.n_iter for result in results), default=0),
-        converged=all(result.converged for result in results),
-        rgba=rgba,
-        colormap=labels_colormap(rgba),
-        features=make_features(palette, rgba, counts, slices),
+        fixed=None if fixed is None else np.asarray(fixed),
+        color_space=color_space,
+        dither=dither,
+        init=init,
+        rng=rng,
+        recolored=recolored,
     )
+    several = [layers] if isinstance(layers, Layer) else list(layers)
+    request = prepare(several, settings, mask, viewer)
+
+    def report(progress: Progress) -> None:
+        if callback is not None and progress.mse is not None:
+            callback(progress)
+
+    outcome = quantize_source(request.source, request.settings, report)
+    made = create_layers(request, outcome)
+    if viewer is not None:
+        for layer in made:
+            add_layer(viewer, layer)
+    return made
 
 
-def in_dtype(palette: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Give the same colors in another dtype, or None if that does not hold them."""
-    with np.errstate(invalid="ignore"):
-        colors = palette.astype(dtype)
-    return colors if np.array_equal(colors, palette) else None
+# The door.
 
 
-def _given_palette(dtype: np.dtype[Any], settings: Settings) -> NDArray[Any] | None:
-    """Give the palette that is not to be fitted, in the dtype of the image."""
-    palette = settings.palette
-    if settings.palette_file is not None:
-        palette = read_palette(settings.palette_file)
-    if palette is None:
-        return None
-    colors = in_dtype(palette, dtype)
-    if colors is None:
-        msg = (
-            f"palette must have values that {dtype} holds, as the image does, "
-            f"got {palette.dtype} from {palette.min()} to {palette.max()}"
-        )
-        raise ValueError(msg)
-    return colors
-
-
-def _fit(
-    image: NDArray[Any],
-    source: Source,
+def prepare(
+    layers: Sequence[Image],
     settings: Settings,
-    report: Callable[[Progress], None],
-) -> list[PaletteResult]:
-    """Fit a palette to the image, or to each of its slices."""
-    parts = list(_slices(image, source.channel_axis, settings.slice_axis))
-    masks: Iterable[NDArray[np.bool_] | None] = [None] * len(parts)
-    if source.mask is not None:
-        mask = source.mask()
-        masks = [mask]
-        if settings.slice_axis is not None:
-            masks = list(np.moveaxis(mask, _axis_of_labels(source, settings), 0))
-    n_most = max(1, len(parts) * settings.iters)
-    results = []
-    for i, ((part, channel_axis), inside) in enumerate(zip(parts, masks, strict=True)):
-        n_before = i * settings.iters
-
-        def tell(state: IterationState, i: int = i, n_before: int = n_before) -> None:
-            text = f"Iteration {state.n_iter} of at most {settings.iters}"
-            if len(parts) > 1:
-                text = f"Slice {i + 1} of {len(parts)}, {text.lower()}"
-            text += f", mean squared error {state.mse:.4g}"
-            report(Progress(text, n_before + state.n_iter, n_most, i, state.mse))
-
-        results.append(
-            kmeans_palette(
-                part,
-                settings.k,
-                settings.iters,
-                channel_axis=channel_axis,
-                mask=inside,
-                color_space=settings.color_space,
-                alpha=source.has_alpha,
-                fixed=settings.fixed,
-                init=settings.init,
-                rng=settings.rng,
-                callback=tell,
-            )
-        )
-        report(Progress("Counting colors", n_before + settings.iters, n_most, i))
-    return results
-
-
-def _slices(
-    image: NDArray[Any], channel_axis: int | None, slice_axis: int | None
-) -> Iterator[tuple[NDArray[Any], int | None]]:
-    """Give the image, or its slices, and where their channels are."""
-    if slice_axis is None:
-        yield image, channel_axis
-        return
-    if channel_axis is not None and channel_axis > slice_axis:
-        channel_axis -= 1
-    for i in range(image.shape[slice_axis]):
-        yield np.moveaxis(image, slice_axis, 0)[i], channel_axis
-
-
-def _label(
-    image: NDArray[Any],
-    source: Source,
-    settings: Settings,
-    palettes: list[NDArray[Any]],
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Give each pixel its number among the entries of all palettes, from 1 on."""
-    parts = list(_slices(image, source.channel_axis, settings.slice_axis))
-    if len(parts) != len(palettes):
-        msg = (
-            f"levels of detail must have as many slices along axis "
-            f"{settings.slice_axis}, got {len(palettes)} and {len(parts)}"
-        )
-        raise ValueError(msg)
-    dtype = np.min_scalar_type(sum(map(len, palettes)))
-    labels = []
-    offset = 1
-    for (part, channel_axis), palette in zip(parts, palettes, strict=True):
-        label = map_to_palette(
-            part,
-            palette,
-            channel_axis=channel_axis,
-            color_space=settings.color_space,
-            alpha=source.has_alpha,
-            dither=settings.dither,
-        )
-        label = label.astype(dtype, copy=False)
-        label += dtype.type(offset)
-        if part.dtype.kind == "f":
-            label[~finite_mask(_with_channels_last(part, channel_axis))] = 0
-        labels.append(label)
-        offset += len(palette)
-    whole = labels[0]
-    if settings.slice_axis is not None:
-        whole = np.stack(labels, axis=_axis_of_labels(source, settings))
-    channels = source.channels
-    if channels is not None and channels.axis > 0:
-        whole = np.expand_dims(whole, channels.axis)
-    return whole
-
-
-def _axis_of_labels(source: Source, settings: Settings) -> int:
-    """Give the axis, channels not counted, that the slices are along."""
-    axis, channel_axis = settings.slice_axis, source.channel_axis
-    assert axis is not None
-    return axis - (channel_axis is not None and 0 <= channel_axis < axis)
-
-
-def count_labels(
-    labels: NDArray[np.unsignedinteger[Any]], n_colors: int
-) -> NDArray[np.int64]:
-    """Count the pixels of each label from 1 on."""
-    counts = np.zeros(n_colors + 1, dtype=np.int64)
-    flat = labels.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        checkpoint()
-        counts += np.bincount(flat[start : start + _BLOCK], minlength=n_colors + 1)
-    return counts[1:]
-
-
-def paint_labels(
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[Any],
-    image: NDArray[Any],
-    axis: int | None,
-    *,
-    is_rgb: bool,
-) -> NDArray[Any]:
-    """Give pixels the colors (K, C) or (K,) of labels from 1 on, channels at `axis`.
-
-    Those that do not count stay as they are in `image`.
-    """
-    colors = palette[:, np.newaxis] if axis is None else palette
-    pixels = _with_channels_last(image, axis)
-    # Label 0 becomes the last color, and is put back.
-    entries = labels.reshape(pixels.shape[:-1]) - labels.dtype.type(1)
-    painted = color_pixels(entries, colors)
-    keep_uncounted(painted, pixels, is_rgb and colors.shape[1] == 4)
-    if axis is None:
-        return painted[..., 0]
-    return move_channels(painted, axis)
-
-
-def _with_channels_last(image: NDArray[Any], axis: int | None) -> NDArray[Any]:
-    """View an image as (..., C)."""
-    return image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
-
-
-def make_features(
-    palette: NDArray[Any],
-    rgba: NDArray[np.float64],
-    counts: NDArray[np.int64],
-    slices: NDArray[np.intp] | None,
-) -> pd.DataFrame:
-    """Give what is known about each label, from 1 on."""
-    import pandas as pd
-
-    table = {
-        "index": np.arange(1, len(palette) + 1),
-        "hex": hex_of(rgba),
-        "pixels": counts,
-        "share": counts / max(1, counts.sum()),
-    }
-    if slices is not None:
-        table["slice"] = slices
-    return pd.DataFrame(table)
-
-
-def require_memory(source: Source) -> None:
-    """Refuse what does not fit in the memory that is free.
+    mask: AnyMask = None,
+    viewer: Viewer | None = None,
+) -> Request:
+    """Check what is wanted, and take what the layers hold now.
 
     Raises
     ------
-    MemoryError
-        If there is not room for the data, a copy in the palette's colors, and labels.
+    TypeError, ValueError
+        As `quantize_layer`, but for what only the pixels and the core can say.
     """
-    import psutil
-
-    n_bytes = sum(
-        array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
-        for level in source.levels
-        for array in level
-    )
-    # Read from disk, painted, and labeled with one to four bytes.
-    needed = 3 * n_bytes
-    free = psutil.virtual_memory().available
-    if needed > free:
+    # napari hands out proxies of layers, which warn.
+    images = tuple(getattr(layer, "__wrapped__", layer) for layer in layers)
+    if not images or not all(isinstance(layer, Image) for layer in images):
+        msg = f"layers must be one Image layer or several, got {layers!r}"
+        raise TypeError(msg)
+    if settings.output not in OUTPUTS:
+        words = ", ".join(map(repr, OUTPUTS))
+        msg = f"output must be {words}, got {settings.output!r}"
+        raise ValueError(msg)
+    first, name = images[0], quoted(images[0].name)
+    shape = tuple(levels_of(first)[0].shape)
+    if 0 in shape:
+        msg = f"{name} has no pixels: its shape is {shape}"
+        raise LayerError(msg)
+    channel_axis, slice_axis = None, settings.slice_axis
+    if settings.channel_axis is not None and len(images) == 1 and not first.rgb:
+        axis, n_axes = settings.channel_axis, first.ndim
+        channel_axis = _checked_axis("channel_axis", axis, n_axes)
+    source = read_source(images, channel_axis)
+    if source.has_alpha and source.dtype.kind not in "uf":
         msg = (
-            f"the layer needs some {needed / 1e9:.3g} GB of memory, and "
-            f"{free / 1e9:.3g} GB are free; crop it or take a coarser level"
+            f"{name} is RGBA of {source.dtype}: "
+            "opacity takes unsigned integers or floats"
         )
-        raise MemoryError(msg)
+        raise LayerError(msg)
+    if slice_axis is not None:
+        slice_axis = _checked_slices(slice_axis, source, first.ndim)
+    palette = settings.palette
+    if isinstance(palette, Layer):
+        palette = _palette_of(palette, source)
+    elif isinstance(palette, str | os.PathLike):
+        palette = os.fspath(palette)
+    elif palette is not None:
+        palette = fitting_palette(np.asarray(palette), "palette", source)
+    elif mask is not None:
+        source = _with_mask(source, mask, first, viewer)
+    settings = dataclasses.replace(
+        settings,
+        palette=palette,
+        channel_axis=source.channel_axis,
+        slice_axis=slice_axis,
+    )
+    return Request(images, source, settings)
+
+
+def _checked_axis(name: str, axis: int, n_axes: int) -> int:
+    """Return an axis of a layer, counted from the first one."""
+    if not -n_axes <= axis < n_axes:
+        msg = f"{name} must be one of the layer's {n_axes} axes, got {axis}"
+        raise ValueError(msg)
+    return axis % n_axes
+
+
+def _checked_slices(axis: int, source: Source, n_axes: int) -> int:
+    """Return an axis that has as many slices at each level."""
+    axis = _checked_axis("slice_axis", axis, n_axes)
+    if source.channel_axis == axis:
+        msg = f"slice_axis must not be the channel_axis, got {axis} for both"
+        raise ValueError(msg)
+    fine, *coarser = (arrays[0].shape[axis] for arrays in source.levels)
+    for coarse in coarser:
+        if coarse != fine:
+            msg = (
+                f"{quoted(source.name)} has {fine} slices at full resolution and "
+                f"{coarse} at a coarser level: choose one palette for the whole image"
+            )
+            raise LayerError(msg)
+    return axis
+
+
+def _with_mask(
+    source: Source, mask: AnyMask, image: Image, viewer: Viewer | None
+) -> Source:
+    """Take the mask, in the units of the viewer if there is one."""
+    if isinstance(mask, Labels | Shapes):
+        mask = getattr(mask, "__wrapped__", mask)
+        if mask.ndim > image.ndim:
+            msg = (
+                f"Only inside: {quoted(mask.name)} has {mask.ndim} axes, and "
+                f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
+                "as many, or fewer"
+            )
+            raise LayerError(msg)
+        units = image.units if viewer is None else viewer.dims.units
+        pairs = zip(mask.units, image.units[-mask.ndim :], strict=True)
+        if viewer is None and not all(a.is_compatible_with(b) for a, b in pairs):
+            units = None
+        taken = read_mask(mask, image, source.channels, units)
+        return source._replace(mask=taken, mask_name=quoted(mask.name))
+    inside = np.asarray(mask)
+    shape = list(source.levels[0][0].shape)
+    if source.channel_axis is not None and len(source.levels[0]) == 1:
+        del shape[source.channel_axis]
+    if inside.dtype != bool or inside.shape != tuple(shape):
+        msg = (
+            "mask must be a Labels or Shapes layer, or a boolean array of shape "
+            f"{tuple(shape)}, got {inside.dtype} of shape {inside.shape}"
+        )
+        raise (TypeError if inside.dtype != bool else ValueError)(msg)
+    return source._replace(mask=inside)
+
+
+def _palette_of(layer: Layer, source: Source) -> NDArray[Any]:
+    """Return the palette of an earlier result."""
+    record = record_of(layer)
+    if record is None:
+        msg = f"{quoted(layer.name)} has no palette: it was not made here"
+        raise PaletteError(msg)
+    return fitting_palette(record.palette, quoted(layer.name), source)
+
+
+def message_of(error: Exception, request: Request) -> str:
+    """Return what went wrong with a request, in the words of the window."""
+    name, text = quoted(request.layers[0].name), str(error)
+    if isinstance(error, LayerError):
+        return text
+    if isinstance(error, OSError) and error.filename is not None:
+        is_palette = str(error.filename) == request.settings.palette
+        name = "Palette file" if is_palette else name
+        text = f"{error.filename} cannot be read: {error.strerror}"
+    return f"{name}: {text or type(error).__name__}"
+
+
+# The layers.
+
+
+def create_layers(request: Request, outcome: Outcome) -> list[Layer]:
+    """Return the layers that are wanted, which lie on their source as it is now."""
+    layers = []
+    for channel, described in describe_layers(request, outcome):
+        if request.settings.output in (described[2], "both"):
+            layer = Layer.create(*described)
+            sign_layer(layer, request, outcome, channel, layer.name)
+            layers.append(layer)
+    return layers
+
+
+def describe_layers(
+    request: Request, outcome: Outcome
+) -> Iterator[tuple[int, LayerDataTuple]]:
+    """Describe all layers there can be: an image of each channel, and labels."""
+    first, settings = request.layers[0], request.settings
+    number = settings.k if settings.palette is None else len(outcome.rgba)
+    plural = "" if number == 1 else "s"
+
+    def described(levels: Any, attributes: dict[str, Any], kind: str) -> LayerDataTuple:
+        attributes["multiscale"] = first.multiscale
+        data = list(levels) if first.multiscale else levels[0]
+        return LayerDataTuple((data, attributes, kind))
+
+    for i, layer in enumerate(request.layers if outcome.images else ()):
+        _, attributes, _ = layer.as_layer_data_tuple()
+        kept = {name: attributes[name] for name in _LOOKS} | placement_of(layer)
+        kept["name"] = f"{layer.name} in {number} color{plural}"
+        levels = outcome.images
+        if len(request.layers) > 1:
+            levels = tuple(np.ascontiguousarray(image[..., i]) for image in levels)
+        yield i, described(levels, kept, "image")
+    names = " + ".join(layer.name for layer in request.layers)
+    kept = labels_placement(first, request.source.channels) | outcome.shown
+    kept |= {"name": f"{names} in {number} label{plural}", "opacity": 1.0}
+    yield 0, described(outcome.labels, kept, "labels")
+
+
+def sign_layer(
+    layer: Layer, request: Request, outcome: Outcome, channel: int, name: str
+) -> None:
+    """Write down how a layer was made, of which channel, and how it was called."""
+    record = dataclasses.replace(
+        outcome.record,
+        layer=str(layer.unique_id),
+        name=name,
+        channel=channel,
+        source=tuple(one.name for one in request.layers),
+        source_ids=ids_of(request.layers),
+    )
+    write_record(layer, record)
+
+
+def ids_of(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Return what layers are known by, whatever their names are."""
+    return tuple(str(layer.unique_id) for layer in layers)
+
+
+def add_layer(viewer: Viewer, layer: Layer) -> None:
+    """Add a layer, which the viewer gives another name where its own is taken."""
+    viewer.add_layer(layer)
+    record = record_of(layer)
+    if record is not None and layer.name != record.name:
+        write_record(layer, dataclasses.replace(record, name=layer.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ from napari.types import LayerDataTuple
 
 from napari_kmeans import read_indexed, read_metadata
 from napari_kmeans._files.read import read_image
-from napari_kmeans._napari.layers import METADATA, Look, labels_colormap, rgba_of
-from napari_kmeans._napari.quantize_layer import count_labels, make_features
+from napari_kmeans._napari.computation import shown_as
+from napari_kmeans._napari.layers import Look, rgba_of
+from napari_kmeans._napari.record import Record, metadata_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ __all__ = ["get_reader"]
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[LayerDataTuple]]:
-    """Give what opens image files, those with a palette as labels in its colors."""
+    """Return what opens image files, those with a palette as labels in its colors."""
     del path
     return _read
 
@@ -44,29 +44,17 @@ def _read_file(path: str) -> LayerDataTuple:
         is_rgb = file.has_channels and file.pixels.shape[-1] in (3, 4)
         attributes = {"name": Path(path).stem, "rgb": is_rgb}
         return LayerDataTuple((file.pixels, attributes, "image"))
-    look = Look(is_rgb=True, colormaps=(), contrast_limits=(), gammas=())
-    rgba = rgba_of(palette, look)
-    dtype = np.min_scalar_type(len(palette))
-    numbers = labels.astype(dtype) + dtype.type(1)
-    counts = count_labels(numbers, len(palette))
-    record: dict[str, Any] = {
-        "run": secrets.token_hex(8),
-        "palette": palette,
-        "counts": counts,
-        "slices": None,
-        "replaced": {},
-    }
-    attributes = {
-        "colormap": labels_colormap(rgba),
-        "features": make_features(palette, rgba, counts, None),
-        "opacity": 1.0,
-        "metadata": {METADATA: record},
-    }
+    numbers = labels.astype(np.min_scalar_type(len(palette)))
+    numbers += 1
+    counts = np.bincount(labels.ravel(), minlength=len(palette))
+    record = Record(palette=palette, counts=counts, look=Look(is_rgb=True))
+    attributes = shown_as(record, rgba_of(palette, Look(is_rgb=True)))
+    attributes |= {"opacity": 1.0, "metadata": metadata_with(record)}
     return LayerDataTuple((numbers, attributes | _places(path), "labels"))
 
 
 def _places(path: str) -> dict[str, Any]:
-    """Give a name, and the size of pixels if the file tells it."""
+    """Return a name, and the size of pixels if the file has it."""
     places: dict[str, Any] = {"name": Path(path).stem}
     metadata = read_metadata(path)
     # What a photo says in inches is meant for printers.

@@ -1,115 +1,64 @@
-"""The layers that computations leave in the viewer."""
+"""The layers that computations leave in a viewer.
+
+A `Results` belongs to one widget. `add` puts the layers of an outcome into the viewer,
+or brings those of the last run up to date; `listed` returns the palette of a layer as
+it is shown, and `recolor` changes one of its colors in all layers of a run. All that
+is known about a layer is in its own record (`record`), whoever made it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_kmeans import __version__
+from napari_kmeans import map_to_palette
+from napari_kmeans._napari.computation import number_pixels, shown_as
 from napari_kmeans._napari.layers import (
-    METADATA,
-    PLACES,
-    Channels,
     Look,
-    Source,
-    describe_images,
-    describe_labels,
-    images_of_layer,
-    labels_colormap,
-    levels_of,
-    move_layer,
-    record_of,
+    read_level,
+    read_source,
     rgba_of,
 )
-from napari_kmeans._napari.quantize_layer import Outcome, make_features
+from napari_kmeans._napari.placement import PLACES, Channels, levels_of, move_layer
+from napari_kmeans._napari.quantize_layer import (
+    add_layer,
+    describe_layers,
+    ids_of,
+    sign_layer,
+)
+from napari_kmeans._napari.record import Record, record_of, write_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
     from napari.types import LayerDataTuple
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from napari_kmeans._napari.masks import Mask
+    from napari_kmeans._napari.computation import Labeling, Outcome
+    from napari_kmeans._napari.quantize_layer import Request
     from napari_kmeans._napari.settings import Settings
 
-__all__ = ["Made", "Request", "Results", "make_record"]
+    # Image layers, and new data of each at all levels.
+    Painted = list[tuple[Image, list[NDArray[Any]]]]
+
+__all__ = ["Listed", "Results"]
 
 
-class Request(NamedTuple):
-    """What a computation was asked for."""
+class Listed(NamedTuple):
+    """The palette of a layer, as it is shown."""
 
-    # The first one says where the result lies; others are further channels.
-    layers: tuple[Image, ...]
-    source: Source
-    settings: Settings
-    mask: Mask | None
-    # Whether it brings the last result of these layers up to date.
-    is_update: bool = False
-
-
-def make_record(request: Request, outcome: Outcome) -> dict[str, Any]:
-    """Give what a layer remembers of how it was made."""
-    settings = dataclasses.asdict(request.settings)
-    return {
-        "run": secrets.token_hex(8),
-        "version": __version__,
-        "source": [layer.name for layer in request.layers],
-        "source_ids": list(_ids(request.layers)),
-        "multiscale": bool(request.layers[0].multiscale),
-        "mask": None if request.mask is None else _mask_record(request.mask),
-        "settings": settings
-        | {
-            "channel_axis": request.source.channel_axis,
-            "alpha": request.source.has_alpha,
-        },
-        "palette": outcome.palette,
-        "counts": outcome.counts,
-        "slices": outcome.slices,
-        "replaced": {},
-        "is_finite": bool(outcome.counts.sum() == outcome.labels[0].size),
-        "n_iter": outcome.n_iter,
-        "converged": outcome.converged,
-    }
-
-
-def _mask_record(mask: Mask) -> dict[str, Any]:
-    """Give what a layer remembers of the mask."""
-    return {
-        "layer": mask.name,
-        "id": mask.id,
-        "kind": "shapes" if mask.labels is None else "labels",
-        "matrix": mask.matrix,
-        "shape": mask.shape,
-        "channel_axis": mask.channel_axis,
-        "labels_shape": None if mask.labels is None else tuple(mask.labels.shape),
-    }
-
-
-class Made(NamedTuple):
-    """What is kept about a layer that was made here, and not about its source."""
-
-    name: str
-    # Which of the layers of its run it is.
-    place: tuple[str, int]
-    n_layers: int
-    look: Look
-    channel_axis: int | None
+    record: Record
+    # (K, 4), from 0 to 1.
+    rgba: NDArray[np.float64]
+    is_rgb: bool
+    # Where an image has channels that its labels span; None for labels.
     channels: Channels | None
-    outcome: Outcome
-
-
-# Whichever widget or command made them, for as long as the layers live.
-_MADE: WeakKeyDictionary[Layer, Made] = WeakKeyDictionary()
-# The layers of the last result of each source, by the ids of all that were channels.
-_LAST: WeakKeyDictionary[Layer, dict[tuple[str, ...], list[ref[Layer]]]] = (
-    WeakKeyDictionary()
-)
 
 
 class Results:
@@ -117,168 +66,221 @@ class Results:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
+        # Of images, for as long as these live.
+        self._labels: WeakKeyDictionary[Layer, tuple[Labeling, ...]]
+        self._labels = WeakKeyDictionary()
 
     def needed(self, request: Request) -> Settings:
-        """Give the settings that an outcome must have been made with to be added."""
+        """Return the settings that an outcome must have been made with to be added."""
         settings = request.settings
         if any(isinstance(layer, Image) for layer in self._last(request).values()):
             settings = dataclasses.replace(settings, output="both")
         return settings
 
     def add(self, request: Request, outcome: Outcome) -> list[Layer]:
-        """Put the layers of an outcome into the viewer.
+        """Put the layers of an outcome into the viewer, images first.
 
         An update leaves no layer of the last result behind, and makes none twice: all
         that are still there are brought up to date, also those of a kind that is no
         longer wanted, and wanted ones that are not there are added. One that would have
         to become another kind of layer, of more axes or levels, is let go as it is.
         """
-        record = make_record(request, outcome)
         last = self._last(request)
-        wanted = request.settings.output
         layers = []
-        for place, described in _described(request, outcome, record):
-            layer = last.get(place)
-            is_new = layer is None or not _fits(layer, described)
-            if is_new and wanted not in (place[0], "both"):
-                continue
-            if layer is None or is_new:
+        for channel, described in describe_layers(request, outcome):
+            kind = described[2]
+            layer = last.get((kind, channel))
+            if layer is not None and _fits(layer, described):
+                name = _bring_up_to_date(layer, described)
+                sign_layer(layer, request, outcome, channel, name)
+            elif request.settings.output in (kind, "both"):
                 layer = Layer.create(*described)
-                name = layer.name
+                # Known before anybody hears of the layer.
+                sign_layer(layer, request, outcome, channel, layer.name)
+                add_layer(self._viewer, layer)
             else:
-                name = _bring_up_to_date(layer, described, _MADE[layer].name)
-            # Known before anybody hears of the layer.
-            _MADE[layer] = Made(
-                name,
-                place,
-                len(request.layers),
-                request.source.look,
-                request.source.channel_axis,
-                request.source.channels,
-                outcome,
-            )
-            if is_new:
-                # The viewer gives it another name where this one is taken.
-                self._viewer.add_layer(layer)
-                _MADE[layer] = _MADE[layer]._replace(name=layer.name)
+                continue
+            if isinstance(layer, Image):
+                self._labels[layer] = outcome.labels
             layers.append(layer)
-        results = _LAST.setdefault(request.layers[0], {})
-        results[_ids(request.layers)] = [ref(layer) for layer in layers]
         return layers
 
-    def made(self, layer: Layer | None) -> Made | None:
-        """Give what is known about `layer`, if it was made here."""
-        if layer is None:
+    def listed(self, layer: Layer | None) -> Listed | None:
+        """Return the palette of a layer, or None if it was not made here."""
+        record = record_of(layer)
+        if layer is None or record is None:
             return None
-        if layer not in _MADE and isinstance(layer, Labels) and record_of(layer):
-            _MADE[layer] = _adopted(layer)
-        return _MADE.get(layer)
+        look = record.look or self._look_of(layer, record)
+        rgba = rgba_of(record.palette, look)
+        if record.look is None and isinstance(layer, Labels):
+            numbers = range(1, len(rgba) + 1)
+            rgba = np.array([layer.get_color(i) for i in numbers], dtype=np.float64)
+        axis, channels = _channel_axis(record), None
+        if isinstance(layer, Image) and axis is not None and axis >= 0:
+            channels = Channels(axis, levels_of(layer)[0].shape[axis])
+        return Listed(record, rgba, look.is_rgb, channels)
+
+    def labels_of(self, layer: Layer) -> tuple[Labeling, ...] | None:
+        """Return the labels of a result at each level; None if they are lost."""
+        if isinstance(layer, Labels):
+            return levels_of(layer)
+        if layer not in self._labels:
+            run = self._run_of(layer)
+            drawn = [levels_of(one) for one, _ in run if isinstance(one, Labels)]
+            labels = drawn[0] if drawn else _labels_in(run)
+            if labels is None:
+                return None
+            self._labels[layer] = labels
+        return self._labels[layer]
 
     def recolor(
-        self, run: str, palette: NDArray[Any], replaced: dict[int, Any]
-    ) -> bool:
-        """Give the layers of a run another palette, and say if images are among them.
+        self, layer: Layer, entry: int, color: ArrayLike
+    ) -> Callable[[Callable[[Any], None]], Painted] | None:
+        """Give an entry of the palette another color in all layers of the run.
 
-        These want `repaint` next.
+        What is quick happens at once. If images are among the layers, returns a
+        function that paints them, which may take long; `repaint` takes what it returns.
         """
-        layers = self._of_run(run)
-        for layer in layers:
-            record = layer.metadata[METADATA]
-            made = _MADE[layer]
-            rgba = rgba_of(palette, made.look)
-            outcome = made.outcome._replace(palette=palette, rgba=rgba)
-            _MADE[layer] = made._replace(outcome=outcome)
-            record = record | {"palette": palette, "replaced": replaced}
-            layer.metadata = layer.metadata | {METADATA: record}
-            if isinstance(layer, Labels):
-                layer.colormap = labels_colormap(rgba)
-                layer.features = make_features(
-                    palette, rgba, record["counts"], record["slices"]
-                )
-        return any(isinstance(layer, Image) for layer in layers)
+        listed = self.listed(layer)
+        assert listed is not None
+        # Those of images are found by the colors that these have now.
+        run = [(one, own, self.labels_of(one)) for one, own in self._run_of(layer)]
+        palette, rgba = listed.record.palette.copy(), listed.rgba.copy()
+        palette[entry] = color
+        look = listed.record.look or self._look_of(layer, listed.record)
+        rgba[entry] = rgba_of(palette, look)[entry]
+        # A copy parts from its run.
+        is_copy = not _is_original(layer, listed.record)
+        name = secrets.token_hex(8) if is_copy else listed.record.run
+        images = []
+        for one, record, labels in run:
+            changed = _with_color(record, palette, entry)
+            own = str(one.unique_id)
+            write_record(one, dataclasses.replace(changed, run=name, layer=own))
+            if isinstance(one, Labels):
+                _show_as(one, shown_as(record, rgba))
+            elif labels is not None and isinstance(one, Image):
+                images.append((one, levels_of(one), labels, changed))
 
-    def repaint(self, run: str, images: tuple[NDArray[Any], ...]) -> None:
-        """Give the image layers of a run new pixels."""
-        for layer in self._of_run(run):
-            if not isinstance(layer, Image):
-                continue
-            made = _MADE[layer]
-            outcome = made.outcome._replace(images=images)
-            _MADE[layer] = made._replace(outcome=outcome)
-            levels = images_of_layer(made.n_layers, images, made.place[1])
-            layer.data = list(levels) if layer.multiscale else levels[0]
+        def paint(report: Callable[[Any], None]) -> Painted:
+            painted = []
+            for image, levels, labels, record in images:
+                new = []
+                for data, numbers in zip(levels, labels, strict=True):
+                    new.append(_recolored(data, numbers, record, entry, image.rgb))
+                    report(None)
+                painted.append((image, new))
+            return painted
+
+        return paint if images else None
+
+    def repaint(self, painted: Painted) -> None:
+        """Give image layers the pixels that were painted for them."""
+        for layer, levels in painted:
+            layer.data = levels if layer.multiscale else levels[0]
 
     def _last(self, request: Request) -> dict[tuple[str, int], Layer]:
-        """Give the layers that an update finds, by which of their run they are."""
-        results = _LAST.get(request.layers[0], {}) if request.is_update else {}
-        layers = [layer() for layer in results.get(_ids(request.layers), [])]
+        """Return the layers that an update finds, by their kind and channel."""
+        ids = ids_of(request.layers)
+        found = [
+            (layer, record)
+            for layer, record in self._originals()
+            if request.is_update and record.source_ids == ids
+        ]
+        newest = max(found, key=lambda pair: pair[1].time, default=None)
         return {
-            _MADE[layer].place: layer
-            for layer in layers
-            if layer is not None and layer in self._viewer.layers
+            ("labels" if isinstance(layer, Labels) else "image", record.channel): layer
+            for layer, record in found
+            if newest is not None and record.run == newest[1].run
         }
 
-    def _of_run(self, run: str) -> list[Layer]:
-        """Give the layers in the viewer that came of one run."""
+    def _originals(self) -> list[tuple[Layer, Record]]:
+        """Return the results in the viewer that are no copies."""
+        pairs = ((layer, record_of(layer)) for layer in self._viewer.layers)
         return [
-            layer
-            for layer in self._viewer.layers
-            if layer in _MADE and (record_of(layer) or {}).get("run") == run
+            (layer, record)
+            for layer, record in pairs
+            if record is not None and _is_original(layer, record)
         ]
 
+    def _run_of(self, layer: Layer) -> list[tuple[Layer, Record]]:
+        """Return the layers in the viewer that came of one run; a copy is alone."""
+        record = record_of(layer)
+        assert record is not None
+        if not record.run or not _is_original(layer, record):
+            return [(layer, record)]
+        return [pair for pair in self._originals() if pair[1].run == record.run]
 
-def _ids(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Give what layers are known by, whatever their names are."""
-    return tuple(str(layer.unique_id) for layer in layers)
+    def _look_of(self, layer: Layer, record: Record) -> Look:
+        """Return how the images of a run show a palette, which 0.1.0 did not tell."""
+        images = [one for one, _ in self._run_of(layer) if isinstance(one, Image)]
+        n_images = max(1, len(record.source))
+        if len(images) == n_images:
+            return read_source(images, _channel_axis(record)).look
+        palette = record.palette
+        return Look(is_rgb=palette.ndim == 2 and palette.shape[1] in (3, 4))
 
 
-def _adopted(layer: Labels) -> Made:
-    """Give what is known about labels that were read from a file, or copied.
+def _is_original(layer: Layer, record: Record) -> bool:
+    """Whether a result is no copy of another; 0.1.0 did not tell."""
+    return record.layer in ("", str(layer.unique_id))
 
-    From now on they are a run of their own: copies keep their colors, and a copy has no
-    images that would have to follow.
-    """
-    record = layer.metadata[METADATA]
-    look = _look_of(record)
-    record = record | {"run": secrets.token_hex(8)}
-    layer.metadata = layer.metadata | {METADATA: record}
-    palette = record["palette"]
-    numbers = range(1, len(palette) + 1)
-    outcome = Outcome(
-        palette=palette,
-        counts=record["counts"],
-        slices=record["slices"],
-        labels=levels_of(layer),
-        images=(),
-        n_iter=0,
-        converged=True,
-        rgba=np.array([layer.get_color(number) for number in numbers], dtype=float),
-        colormap=layer.colormap,
-        features=layer.features,
+
+def _channel_axis(record: Record) -> int | None:
+    """Return the axis that holds channels, -1 if it is none of the layer's."""
+    return None if record.settings is None else record.settings.channel_axis
+
+
+def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Labeling, ...] | None:
+    """Return the labels that the images of a run were painted by, from their colors."""
+    run = sorted(run, key=lambda pair: pair[1].channel)
+    images = [layer for layer, _ in run if isinstance(layer, Image)]
+    record = run[0][1]
+    if len(images) != max(1, len(record.source)):
+        return None
+    source = read_source(images, _channel_axis(record))
+    labels = []
+    for level in range(len(source.levels)):
+        image, axis = read_level(source, level), source.channel_axis
+        entries = map_to_palette(image, record.palette, channel_axis=axis)
+        labels.append(number_pixels(entries, image, source, len(record.palette)))
+    return tuple(labels)
+
+
+def _with_color(record: Record, palette: NDArray[Any], entry: int) -> Record:
+    """Return the record of a layer whose palette has another color."""
+    settings = record.settings
+    if settings is not None:
+        colors = {**(settings.recolored or {}), entry: palette[entry].tolist()}
+        settings = dataclasses.replace(settings, recolored=colors)
+    # The error was that of the colors before.
+    return dataclasses.replace(
+        record, palette=palette, settings=settings, mse=None, psnr=None
     )
-    return Made(layer.name, ("labels", 0), 1, look, -1, None, outcome)
 
 
-def _look_of(record: dict[str, Any]) -> Look:
-    """Give how the layers of a run show its palette, as far as that is still known."""
-    for layer, made in _MADE.items():
-        if (record_of(layer) or {}).get("run") == record["run"]:
-            return made.look
-    palette = record["palette"]
-    is_rgb = palette.ndim == 2 and palette.shape[1] in (3, 4)
-    return Look(is_rgb=is_rgb, colormaps=(), contrast_limits=(), gammas=())
+def _recolored(
+    data: Any, numbers: Labeling, record: Record, entry: int, is_rgb: bool
+) -> NDArray[Any]:
+    """Return the pixels of an image in the colors that entries have now.
 
-
-def _described(
-    request: Request, outcome: Outcome, record: dict[str, Any]
-) -> Iterator[tuple[tuple[str, int], LayerDataTuple]]:
-    """Describe the layers that there can be, and say which of the run they are."""
-    if outcome.images:
-        images = describe_images(request.layers, outcome, record)
-        for i, described in enumerate(images):
-            yield ("image", i), described
-    first, channels = request.layers[0], request.source.channels
-    yield ("labels", 0), describe_labels(first, outcome, record, channels)
+    All that were ever changed are painted: the last one may not be there yet.
+    """
+    image, palette, axis = np.array(data), record.palette, _channel_axis(record)
+    if len(record.source) > 1:
+        palette, axis = palette[:, record.channel], None
+    pixels = image if axis is None else np.moveaxis(image, axis, -1)
+    shape = pixels.shape if axis is None else pixels.shape[:-1]
+    numbers = numbers.reshape(shape)
+    settings = record.settings
+    entries = {entry, *(settings.recolored or {} if settings else {})}
+    for changed in entries:
+        inside = numbers == changed + 1
+        if is_rgb and pixels.shape[-1] == 4:
+            # What cannot be seen stays as it is.
+            inside &= pixels[..., 3] > 0
+        pixels[inside] = palette[changed]
+    return image
 
 
 def _fits(layer: Layer, described: LayerDataTuple) -> bool:
@@ -293,7 +295,7 @@ def _fits(layer: Layer, described: LayerDataTuple) -> bool:
     )
 
 
-def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> str:
+def _bring_up_to_date(layer: Layer, described: LayerDataTuple) -> str:
     """Give a layer new data, and its source's place; a name of the user's is kept.
 
     Returns the name that it was given here, then or now.
@@ -301,11 +303,15 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple, named: str) -> st
     data, attributes, _ = described
     layer.data = data
     move_layer(layer, {name: attributes[name] for name in PLACES if name in attributes})
-    layer.metadata = attributes["metadata"]
     if isinstance(layer, Labels):
-        layer.colormap = attributes["colormap"]
-        layer.features = attributes["features"]
-    if layer.name != named:
-        return named
+        _show_as(layer, attributes)
+    record = record_of(layer)
+    if record is not None and layer.name != record.name:
+        return record.name
     layer.name = attributes["name"]
     return layer.name
+
+
+def _show_as(layer: Labels, shown: dict[str, Any]) -> None:
+    """Give labels other colors, and other features."""
+    layer.colormap, layer.features = shown["colormap"], shown["features"]

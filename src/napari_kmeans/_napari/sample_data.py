@@ -19,14 +19,14 @@ _HEMATOXYLIN_AND_EOSIN = np.array([[0.60, 0.72, 0.34], [0.18, 0.84, 0.42]])
 
 
 def photo() -> list[LayerDataTuple]:
-    """Give a photo of a cup of coffee on a table, 400 by 600."""
+    """Return a photo of a cup of coffee on a table, 400 by 600."""
     from skimage import data
 
     return [LayerDataTuple((data.coffee(), {"name": "coffee", "rgb": True}, "image"))]
 
 
 def stained_section() -> list[LayerDataTuple]:
-    """Give a section of colon in the colors of hematoxylin and eosin.
+    """Return a section of colon in the colors of hematoxylin and eosin.
 
     scikit-image's section was stained with hematoxylin and DAB. The two are separated,
     and shown as hematoxylin, and eosin in DAB's place and a little everywhere else.
@@ -52,7 +52,7 @@ def stained_section() -> list[LayerDataTuple]:
 
 
 def fluorescence() -> list[LayerDataTuple]:
-    """Give a stack of 12 planes in three channels of 12 bits, one layer each."""
+    """Return a stack of 12 planes in three channels of 12 bits, one layer each."""
     from skimage import filters
 
     rng = np.random.default_rng(6)
@@ -94,7 +94,7 @@ def fluorescence() -> list[LayerDataTuple]:
 
 
 def volume() -> list[LayerDataTuple]:
-    """Give a volume of 16 bits: two kinds of grains in a matrix, and pores."""
+    """Return a volume of 16 bits: two kinds of grains in a matrix, and pores."""
     from skimage import data, filters
 
     rng = np.random.default_rng(7)
@@ -116,6 +116,6 @@ def volume() -> list[LayerDataTuple]:
 
 
 def _exposed(signal: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Give what a camera of 12 bits records of a signal from 0 to 1."""
+    """Return what a camera of 12 bits records of a signal from 0 to 1."""
     photons = rng.poisson(400 * signal + 10)
     return np.clip(photons * 9, 0, 4095).astype(np.uint16)

@@ -3,61 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-__all__ = [
-    "COLOR_SPACES",
-    "DITHERS",
-    "INITS",
-    "OUTPUTS",
-    "Settings",
-    "default_preview",
-    "default_settings",
-]
+    from napari_kmeans._core.arguments import Dither
+    from napari_kmeans._core.spaces import SpaceName
 
-INITS = ("auto", "thorough", "k-means++", "random")
-ColorSpace: TypeAlias = Literal["rgb", "lab", "oklab"]
-Dither: TypeAlias = Literal["floyd-steinberg", "ordered"]
+__all__ = ["OUTPUTS", "Settings", "default_preview", "default_settings"]
 
-COLOR_SPACES = get_args(ColorSpace)
-DITHERS = get_args(Dither)
 OUTPUTS = ("image", "labels", "both")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Settings:
-    """How an image is reduced, in the words of `kmeans_palette`."""
+    """How an image is reduced: what `quantize_layer` takes, under the same names."""
 
     k: int = 16
     iters: int = 10
-    init: str = "auto"
-    rng: int = 0
-    color_space: ColorSpace = "rgb"
-    dither: Dither | None = None
+    output: str = "image"
+    channel_axis: int | None = None
+    slice_axis: int | None = None
+    # Colors in the units of the image, a palette file, or a layer that was made here.
+    palette: Any = None
     # Colors that palettes have in any case, in the units of the image.
     fixed: NDArray[Any] | None = None
-    # Axis of the data that gets a palette for each of its slices.
-    slice_axis: int | None = None
-    output: str = "image"
-    # Colors that are taken instead of fitted ones, or the file that holds them.
-    palette: NDArray[Any] | None = None
-    palette_file: str | None = None
+    color_space: SpaceName = "rgb"
+    dither: Dither = None
+    init: Any = "auto"
+    rng: Any = 0
+    # Entries of the palette that are shown in another color.
+    recolored: Mapping[int, Any] | None = None
 
 
 def default_settings() -> Settings:
-    """Give the settings of napari's preferences, where it has a page for them."""
+    """Return the settings of napari's preferences, where it has a page for them."""
     defaults = _preferences()
     if defaults is None:
         return Settings()
-    return Settings(
-        k=defaults.k,
-        iters=defaults.iters,
-        init=defaults.init,
-        output=defaults.output,
-    )
+    names = ("k", "iters", "init", "output")
+    return Settings(**{name: getattr(defaults, name) for name in names})
 
 
 def default_preview() -> bool:

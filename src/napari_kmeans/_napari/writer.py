@@ -4,44 +4,45 @@ from __future__ import annotations
 
 import functools
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.colormaps import ensure_colormap
 
-from napari_kmeans import ImageMetadata, map_to_palette, write_indexed
-from napari_kmeans._core.color_counts import count_colors
+from napari_kmeans import (
+    ImageMetadata,
+    TooManyColorsError,
+    count_colors,
+    map_to_palette,
+    write_indexed,
+)
+from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._files.formats import (
     INDEXED_SUFFIXES,
     Format,
     format_of,
     palette_misfit,
 )
-from napari_kmeans._napari.layers import METADATA, Look, rgba_of
-from napari_kmeans._napari.names import quoted
+from napari_kmeans._napari.layers import Look, quoted, rgba_of
+from napari_kmeans._napari.record import record_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["CannotHold", "write_image", "write_labels"]
+__all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
 
 # What a name without a suffix gets, the first that holds the layer.
 _CHOSEN = (".png", ".tif", ".gif")
 # What is behind a dot may also be a part of the name.
 _SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
-_UNITS = {
-    "nanometer": "nanometer",
-    "micrometer": "micrometer",
-    "millimeter": "millimeter",
-    "centimeter": "centimeter",
-    "meter": "meter",
-    "inch": "inch",
-    "second": "second",
-    "millisecond": "millisecond",
-    "minute": "minute",
-}
+_UNITS = (
+    *("nanometer", "micrometer", "millimeter", "centimeter", "meter", "inch"),
+    *("second", "millisecond", "minute"),
+)
 _AXES = "TZYX"
 
 
@@ -77,22 +78,34 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     OSError
         If the file cannot hold the layer, or cannot be written.
     """
+    return _write_image(path, data, attributes)
+
+
+def _write_image(
+    path: str,
+    data: Any,
+    attributes: dict[str, Any],
+    labels: NDArray[Any] | None = None,
+) -> list[str]:
+    """Write an image, whose `labels` in its own palette may be known."""
     image = _full(data, attributes)
     look = Look(
         is_rgb=bool(attributes.get("rgb")),
-        colormaps=(_colormap(attributes),),
+        colormaps=(ensure_colormap(attributes.get("colormap") or "gray"),),
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
-    palette: Any = _record(attributes).get("palette")
-    if look.is_rgb and image.shape[-1] == 4:
+    palette: Any = _palette_in(attributes)
+    has_alpha = look.is_rgb and image.shape[-1] == 4
+    if has_alpha:
         image = _with_one_clear_color(image, palette)
     pixels = image if look.is_rgb else image[..., np.newaxis]
-    is_empty = np.zeros(pixels.shape[:-1], dtype=bool)
+    entries, is_empty = None, np.zeros(pixels.shape[:-1], dtype=bool)
     if image.dtype.kind == "f":
         is_empty = ~np.isfinite(pixels).all(axis=-1)
-    entries = None
-    if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
+    if labels is not None and not has_alpha:
+        entries = labels.reshape(is_empty.shape).astype(np.int64) - 1
+    elif palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
         entries = _entries_of(image, palette, look)
         colors = palette if look.is_rgb else palette[:, np.newaxis]
@@ -110,7 +123,8 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if entries is None:
         entries = _entries_of(image, palette, look)
     entries = np.where(is_empty, len(stored), entries)
-    _write(path, entries, palette_of, attributes)
+    metadata = _metadata(entries.ndim, attributes)
+    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
     return [path]
 
 
@@ -153,19 +167,34 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         entries = labels.astype(np.int64) - 1
     else:
         entries = numbers.searchsorted(labels)
-    _write(path, np.where(is_empty, len(numbers), entries), palette_of, attributes)
+    entries = np.where(is_empty, len(numbers), entries)
+    metadata = _metadata(entries.ndim, attributes)
+    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
     return [path]
 
 
-def _write(
-    path: str,
-    entries: NDArray[Any],
-    palette_of: Callable[[Format], NDArray[Any]],
+def file_size(
+    data: Any,
     attributes: dict[str, Any],
-) -> None:
-    """Write entries of the palette that suits the format."""
-    palette = palette_of(format_of(path))
-    write_indexed(path, entries, palette, metadata=_metadata(entries, attributes))
+    kind: str,
+    labels: NDArray[Any] | None = None,
+) -> tuple[str, int] | None:
+    """Return the format and the bytes of the palette file that a layer is saved in.
+
+    It is the one that a name without a suffix gets; None if none holds the layer, which
+    is as `as_layer_data_tuple` describes it. The `labels` of an image, if they are
+    known, spare counting its colors again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "image")
+        try:
+            if kind == "labels":
+                (path,) = write_labels(path, data, attributes)
+            else:
+                (path,) = _write_image(path, data, attributes, labels)
+        except CannotHold:
+            return None
+        return Path(path).suffix[1:].upper(), Path(path).stat().st_size
 
 
 def _checked_path(
@@ -174,7 +203,7 @@ def _checked_path(
     palette_of: Callable[[Format], NDArray[Any]],
     attributes: dict[str, Any],
 ) -> str:
-    """Give the path, with a suffix, of a file that holds entries of such palettes."""
+    """Return the path, with a suffix, of a file that holds entries of such palettes."""
 
     def fault(suffix: str) -> str | None:
         form = format_of(f"image{suffix}")
@@ -208,13 +237,13 @@ def _checked_path(
 
 
 def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
-    """Say why no format holds a layer, that of a suffix first."""
+    """Return why no format holds a layer, that of a suffix first."""
     faults = dict.fromkeys(fault(one) for one in (suffix, *_CHOSEN))
     return ", and ".join(filter(None, faults))
 
 
 def _fault(form: Format, n_axes: int, palette: NDArray[Any]) -> str | None:
-    """Say why a format cannot hold entries of `n_axes`, if it cannot."""
+    """Return why a format cannot hold entries of `n_axes`, if it cannot."""
     misfit = palette_misfit(form, n_axes, palette)
     if misfit is None:
         return None
@@ -235,7 +264,7 @@ def _fault(form: Format, n_axes: int, palette: NDArray[Any]) -> str | None:
 def _for_format(
     palette: NDArray[Any], form: Format, *, has_clear: bool
 ) -> NDArray[Any]:
-    """Give the palette as a format has it, with an entry at the end for no color."""
+    """Return the palette as a format has it, with an entry at the end for no color."""
     if form.opacity != "any" and palette.ndim == 2 and palette.shape[1] == 4:
         top = np.iinfo(palette.dtype).max
         if (palette[:, 3] == top).all():
@@ -254,7 +283,7 @@ def _for_format(
 def _with_one_clear_color(
     image: NDArray[Any], palette: NDArray[Any] | None
 ) -> NDArray[Any]:
-    """Give what is fully transparent the first such color of a palette, or zeros."""
+    """Return what is fully transparent the first such color of a palette, or zeros."""
     clear = np.zeros((1, 4), image.dtype)
     if palette is not None and palette.shape[1:] == (4,):
         clear = np.concatenate([palette[palette[:, 3] <= 0].astype(image.dtype), clear])
@@ -262,31 +291,35 @@ def _with_one_clear_color(
 
 
 def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
-    """Give each pixel its entry of a palette."""
+    """Return each pixel its entry of a palette."""
     return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
 
 
 def _colors_of(
     pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
 ) -> NDArray[Any]:
-    """Give the colors of an image (..., C), if they are few."""
-    name, counted = quoted(str(attributes.get("name"))), count_colors(pixels)
-    most = format_of("image.tif").most_colors
-    if counted is None or len(counted.colors) > most:
-        number = "very many" if counted is None else f"{len(counted.colors):,}"
-        msg = (
-            f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
-            f"or {most:,} (.tif): reduce them first"
-        )
-        raise CannotHold(msg)
-    if len(counted.colors) == 0:
+    """Return the colors of an image (..., C), if they are few."""
+    name, most = quoted(str(attributes.get("name"))), format_of("a.tif").most_colors
+    number = "very many"
+    try:
+        colors = count_colors(pixels).colors
+        if len(colors) <= most:
+            return colors if look.is_rgb else colors[:, 0]
+        number = f"{len(colors):,}"
+    except NoFinitePixelError as error:
         msg = f"{name} has no colors: none of its pixels is a number"
-        raise CannotHold(msg)
-    return counted.colors if look.is_rgb else counted.colors[:, 0]
+        raise CannotHold(msg) from error
+    except TooManyColorsError:
+        pass
+    msg = (
+        f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
+        f"or {most:,} (.tif): reduce them first"
+    )
+    raise CannotHold(msg)
 
 
 def _numbers_of(labels: NDArray[Any], form: Format) -> NDArray[Any]:
-    """Give the label of each entry."""
+    """Return the label of each entry."""
     top = int(labels.max())
     if labels.min() >= 0 and top <= form.most_colors:
         return np.arange(1, top + 1)
@@ -297,25 +330,25 @@ def _numbers_of(labels: NDArray[Any], form: Format) -> NDArray[Any]:
 def _colors_of_labels(
     numbers: NDArray[Any], attributes: dict[str, Any]
 ) -> NDArray[Any]:
-    """Give the colors that labels are shown in, or those of the palette they show."""
+    """Return the colors that labels are shown in, or those of the palette they show."""
     colormap = attributes["colormap"]
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
     shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
     palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
-    exact = _record(attributes).get("palette")
+    exact = _palette_in(attributes)
     if exact is not None and _is_shown_as(exact, palette):
         return np.asarray(exact)
     return palette
 
 
-def _record(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Give what the layer remembers of how it was made, if it was made here."""
-    record: dict[str, Any] = attributes.get("metadata", {}).get(METADATA, {})
-    return record
+def _palette_in(attributes: dict[str, Any]) -> NDArray[Any] | None:
+    """Return the palette that a layer was made with, if it was made here."""
+    record = record_in(attributes.get("metadata", {}))
+    return None if record is None else record.palette
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
-    """Give the data at full resolution."""
+    """Return the data at full resolution."""
     return np.asarray(data[0] if attributes.get("multiscale") else data)
 
 
@@ -323,7 +356,9 @@ def _without_channels(
     labels: NDArray[Any], attributes: dict[str, Any]
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Leave out the axis of channels, along which labels are the same."""
-    axis = _record(attributes).get("settings", {}).get("channel_axis")
+    record = record_in(attributes.get("metadata", {}))
+    settings = None if record is None else record.settings
+    axis = None if settings is None else settings.channel_axis
     if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
         return labels, attributes
     axes = {
@@ -334,15 +369,8 @@ def _without_channels(
     return labels.squeeze(axis), attributes | axes
 
 
-def _colormap(attributes: dict[str, Any]) -> Any:
-    """Give the colormap that attributes name or hold."""
-    from napari.utils.colormaps import ensure_colormap
-
-    return ensure_colormap(attributes.get("colormap") or "gray")
-
-
 def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
-    """Give colors that files hold: the palette, or else what it looks like."""
+    """Return colors that files hold: the palette, or else what it looks like."""
     if palette.dtype in (np.uint8, np.uint16):
         return palette
     shown = np.rint(rgba_of(palette, look) * 255).astype(np.uint8)
@@ -362,14 +390,17 @@ def _is_shown_as(palette: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
     return np.array_equal(octets, shown)
 
 
-def _metadata(labels: NDArray[Any], attributes: dict[str, Any]) -> ImageMetadata:
-    """Give the axes, and the size of pixels that are not just pixels."""
-    units = [_UNITS.get(str(unit), "pixel") for unit in attributes.get("units") or ()]
+def _metadata(n_axes: int, attributes: dict[str, Any]) -> ImageMetadata:
+    """Return the axes, and the size of pixels that are not just pixels."""
+    units = [
+        str(unit) if str(unit) in _UNITS else "pixel"
+        for unit in attributes.get("units") or ()
+    ]
     names = [str(name).upper() for name in attributes.get("axis_labels") or ()]
-    axes = _AXES[-labels.ndim :] if labels.ndim <= len(_AXES) else ""
-    if len(set(names)) == labels.ndim and set(names) <= set("TZCYX"):
+    axes = _AXES[-n_axes:] if n_axes <= len(_AXES) else ""
+    if len(set(names)) == n_axes and set(names) <= set("TZCYX"):
         axes = "".join(names)
-    if len(units) != labels.ndim or not axes.endswith("YX") or set(units) == {"pixel"}:
+    if len(units) != n_axes or not axes.endswith("YX") or set(units) == {"pixel"}:
         return ImageMetadata()
     scale = tuple(abs(float(step)) for step in attributes["scale"])
     return ImageMetadata(axes=axes, scale=scale, units=tuple(units))

@@ -9,9 +9,10 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
-from napari_kmeans._napari import QuantizeWidget
-from napari_kmeans._napari.canvas import grid_of
-from napari_kmeans._napari.overlays import is_overlay
+from napari_kmeans._napari.highlight import grid_of
+from napari_kmeans._napari.layers import is_overlay
+from napari_kmeans._napari.palette_panel import PalettePanel
+from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import wait_for_threads
 
 PHOTO = data.astronaut()[:120, :150]
@@ -39,8 +40,8 @@ def make(qtbot):
             )
         for name, value in {"k": k, "output": output, **controls}.items():
             getattr(widget.controls, name).value = value
-        widget.run.native.click()
-        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+        widget.run_panel.run.native.click()
+        qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
         return widget
 
     return make
@@ -111,7 +112,9 @@ def test_veil_lies_on_all_pixels_of_other_colors(
 ):
     window.add_image(image, name="a", **attributes)
     widget = make(window, output=output)
-    qtbot.waitUntil(lambda: "PSNR" in widget.numbers.value, timeout=20_000)
+    qtbot.waitUntil(
+        lambda: "PSNR" in widget.palette_panel.numbers.value, timeout=20_000
+    )
     colors = window.layers[-1].metadata["napari-kmeans"]["palette"]
     if step is not None:
         window.dims.set_current_step(0, step)
@@ -124,7 +127,7 @@ def test_veil_lies_on_all_pixels_of_other_colors(
     assert sum(pixels.any() for pixels in has_color) >= 3
 
     for entry in (0, 3):
-        widget.panel.pointed.emit(entry)
+        widget.palette_panel.table.pointed.emit(entry)
         after = canvas_of(window, qtbot)
         is_other = np.any([*has_color[:entry], *has_color[entry + 1 :]], axis=0)
         white = 255 if colors[entry] @ (0.2126, 0.7152, 0.0722) < 0.25 * 255 else 0
@@ -135,7 +138,7 @@ def test_veil_lies_on_all_pixels_of_other_colors(
         assert_allclose(after[is_other], veiled, atol=1)
     assert (window.dims.point, window.dims.range, camera.zoom) == places
 
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(-1)
     assert_array_equal(canvas_of(window, qtbot), before)
 
 
@@ -143,7 +146,7 @@ def test_veil_lies_on_all_pixels_of_other_colors(
 def test_veil_is_white_around_dark_colors(viewer, make, level, white):
     viewer.add_image(np.array([[level, 130]], dtype=np.uint8), name="a")
     widget = make(viewer, k=2)
-    widget.panel.pointed.emit(int(level > 130))
+    widget.palette_panel.table.pointed.emit(int(level > 130))
     color = highlight_in(viewer).get_color(1 + int(level < 130))
     assert_allclose(color, [white, white, white, 0.85])
 
@@ -151,7 +154,7 @@ def test_veil_is_white_around_dark_colors(viewer, make, level, white):
 def test_veil_has_the_color_itself_in_a_cell_of_its_own(viewer, make):
     viewer.add_image(PHOTO, name="a")
     widget = make(viewer)
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     assert highlight_in(viewer).get_color(3)[3] == 0
 
     grid_of(viewer).enabled = True
@@ -177,13 +180,13 @@ def test_color_is_alone_in_a_volume(viewer, make):
     before = is_visible(viewer.layers)
     viewer.dims.ndisplay = 3
 
-    widget.panel.pointed.emit(2)
+    widget.palette_panel.table.pointed.emit(2)
     visible = [layer for layer in viewer.layers if layer.visible]
     assert visible == [viewer.layers["spots"], highlight_in(viewer)]
     for label in (1, 2, 4):
         assert highlight_in(viewer).get_color(label)[3] == 0
 
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(-1)
     assert is_visible(viewer.layers) == before
 
 
@@ -191,9 +194,9 @@ def test_dark_colors_are_lighter_where_they_are_alone(viewer, make):
     viewer.add_image(np.array([[[0, 200]]], dtype=np.uint8), name="a")
     widget = make(viewer, k=2)
     viewer.dims.ndisplay = 3
-    widget.panel.pointed.emit(0)
+    widget.palette_panel.table.pointed.emit(0)
     assert_allclose(highlight_in(viewer).get_color(1), [0.25, 0.25, 0.25, 1])
-    widget.panel.pointed.emit(1)
+    widget.palette_panel.table.pointed.emit(1)
     color = viewer.layers["a in 2 labels"].get_color(2)
     assert_array_equal(highlight_in(viewer).get_color(2), color)
 
@@ -202,7 +205,7 @@ def test_layers_side_by_side_are_not_hidden(viewer, make):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
 
     grid_of(viewer).enabled = True
     assert all(layer.visible for layer in viewer.layers)
@@ -215,7 +218,7 @@ def test_pointing_follows_the_dimensions(viewer, make):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer)
 
-    widget.panel.pointed.emit(2)
+    widget.palette_panel.table.pointed.emit(2)
     viewer.dims.ndisplay = 3
     assert [x for x in viewer.layers if x.visible] == [highlight_in(viewer)]
 
@@ -228,12 +231,12 @@ def test_removed_highlight_is_no_longer_chosen(viewer, make):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
 
     viewer.layers.remove(highlight_in(viewer))
 
     assert is_visible(viewer.layers) == {"a": True, "a in 4 labels": True}
-    assert not widget.lock.enabled
+    assert not widget.palette_panel.lock.enabled
     viewer.dims.ndisplay = 2
     assert highlight_in(viewer) is None
 
@@ -242,11 +245,11 @@ def test_replaced_color_is_shown(viewer, make, monkeypatch):
     viewer.add_image(STACK, name="a", rgb=True)
     widget = make(viewer)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     green = np.array([0, 255, 0], dtype=np.uint8)
-    monkeypatch.setattr(QuantizeWidget, "_ask_color", lambda *_: green)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: green)
 
-    widget.panel.opened.emit(2)
+    widget.palette_panel.table.opened.emit(2)
 
     assert_array_equal(highlight_in(viewer).get_color(3), [0, 1, 0, 1])
 
@@ -255,13 +258,13 @@ def test_updated_result_ends_the_choice(viewer, make, qtbot):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer, k=5)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(4)
+    widget.palette_panel.table.chosen.emit(4)
     controls = widget.controls
     controls.again.value = controls.again.choices[1]
     controls.k.value = 2
 
-    widget.run.native.click()
-    qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+    widget.run_panel.run.native.click()
+    qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
 
     assert is_visible(viewer.layers) == {"a": True, "a in 2 labels": True}
     viewer.dims.ndisplay = 2
@@ -275,11 +278,11 @@ def test_linked_layers_are_seen_again(viewer, make, is_linked):
     widget = make(viewer)
     viewer.dims.ndisplay = 3
 
-    widget.panel.pointed.emit(2)
+    widget.palette_panel.table.pointed.emit(2)
     assert [x for x in viewer.layers if x.visible] == [highlight_in(viewer)]
     if not is_linked:
         viewer.layers.unlink_layers(linked)
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(-1)
 
     assert all(layer.visible for layer in viewer.layers)
 
@@ -288,14 +291,14 @@ def test_highlight_follows_a_result_that_was_moved(viewer, make):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
 
     viewer.layers["a in 4 labels"].scale = (4, 1, 1)
-    widget.panel.pointed.emit(1)
+    widget.palette_panel.table.pointed.emit(1)
 
     assert_array_equal(highlight_in(viewer).scale, (4, 1, 1))
     assert [x for x in viewer.layers if x.visible] == [highlight_in(viewer)]
-    assert widget.lock.enabled
+    assert widget.palette_panel.lock.enabled
 
 
 def test_layers_outlive_the_widget(viewer, make):
@@ -305,7 +308,7 @@ def test_layers_outlive_the_widget(viewer, make):
     for name in ("a", "a in 4 labels"):
         viewer.layers.selection.active = viewer.layers[name]
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     assert not viewer.layers["a"].visible
 
     widget.native.deleteLater()
@@ -322,16 +325,16 @@ def test_last_choice_counts(viewer, make, choice):
     viewer.add_image(VOLUME, name="a")
     widget = make(viewer)
     viewer.dims.ndisplay = 3
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     for is_seen in choice:
         viewer.layers["a"].visible = is_seen
 
     # It is not hidden again for another color either.
-    widget.panel.pointed.emit(1)
-    widget.panel.pointed.emit(-1)
+    widget.palette_panel.table.pointed.emit(1)
+    widget.palette_panel.table.pointed.emit(-1)
     assert viewer.layers["a"].visible == choice[-1]
 
-    widget.panel.chosen.emit(2)
+    widget.palette_panel.table.chosen.emit(2)
     assert viewer.layers["a"].visible == choice[-1]
 
 
@@ -375,17 +378,21 @@ class _User:
         self.viewer.add_layer(layer)
 
     def do_point(self):
-        n_colors = len(self.widget.panel.hexes)
+        n_colors = len(self.widget.palette_panel.table.hexes)
         if n_colors:
-            self.widget.panel.pointed.emit(int(self.rng.integers(n_colors)))
+            self.widget.palette_panel.table.pointed.emit(
+                int(self.rng.integers(n_colors))
+            )
 
     def do_click(self):
-        n_colors = len(self.widget.panel.hexes)
+        n_colors = len(self.widget.palette_panel.table.hexes)
         if n_colors:
-            self.widget.panel.chosen.emit(int(self.rng.integers(n_colors)))
+            self.widget.palette_panel.table.chosen.emit(
+                int(self.rng.integers(n_colors))
+            )
 
     def do_leave(self):
-        self.widget.panel.pointed.emit(-1)
+        self.widget.palette_panel.table.pointed.emit(-1)
 
     def do_turn(self):
         self.viewer.dims.ndisplay = self.pick([2, 3, 3])
@@ -458,12 +465,14 @@ class _User:
             return
         controls.again.value = self.pick(controls.again.choices)
         controls.k.value = int(self.rng.integers(1, 5))
-        self.widget.run.native.click()
+        self.widget.run_panel.run.native.click()
         if self.rng.integers(2):
-            self.qtbot.waitUntil(lambda: self.widget.run.enabled, timeout=20_000)
+            self.qtbot.waitUntil(
+                lambda: self.widget.run_panel.run.enabled, timeout=20_000
+            )
 
     def do_preview(self):
-        self.widget.live.native.click()
+        self.widget.run_panel.live.native.click()
 
     def do_grid(self):
         grid_of(self.viewer).enabled = bool(self.rng.integers(4) == 0)
@@ -502,6 +511,6 @@ def test_whatever_happens_layers_are_seen_as_the_user_chose(viewer, make, qtbot,
 
     widget.native.show()
     widget.native.hide()
-    qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
     assert highlight_in(viewer) is None
     assert_seen_as_chosen(user)

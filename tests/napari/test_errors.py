@@ -8,7 +8,8 @@ from napari.utils.notifications import notification_manager
 from skimage import data
 
 from napari_kmeans import write_palette
-from napari_kmeans._napari import QuantizeWidget, quantize_layer
+from napari_kmeans._napari import computation
+from napari_kmeans._napari.widget import QuantizeWidget
 
 RGB = data.astronaut()[:60, :50]
 GRAY = data.camera()[:60, :50]
@@ -27,15 +28,15 @@ def told(qtbot):
             getattr(viewer.layers.events, name).connect(widget.reset_choices)
         choose(viewer, widget.controls)
         n_layers = len(viewer.layers)
-        widget.run.native.click()
-        qtbot.waitUntil(lambda: widget.run.enabled, timeout=20_000)
-        text = widget.status.value
+        widget.run_panel.run.native.click()
+        qtbot.waitUntil(lambda: widget.run_panel.run.enabled, timeout=20_000)
+        text = widget.run_panel.status.value
         # It is seen in the window, and nothing else happened.
         assert notification_manager.records[-1].message == text
         assert len(viewer.layers) == n_layers
-        widget.live.value = True
-        qtbot.waitUntil(lambda: widget._preview.is_settled, timeout=20_000)
-        return text, widget.status.value.removeprefix("No preview: ")
+        widget.run_panel.live.value = True
+        qtbot.waitUntil(lambda: widget.run_panel._preview.is_settled, timeout=20_000)
+        return text, widget.run_panel.status.value.removeprefix("No preview: ")
 
     yield told
     for thread in threading.enumerate():
@@ -96,7 +97,7 @@ def from_file(path, image=RGB):
     [
         ("a.gpl", "hello", "“a.gpl” is no sound palette file: line 1 must be 'GIMP"),
         ("a.json", "{", "“a.json” is no sound palette file: "),
-        ("a.npy", "abc", "“a.npy” is no sound palette file: it does not begin"),
+        ("a.npy", "abc", "“a.npy” is no sound palette file: it is not an array"),
         (
             "a.txt",
             "",
@@ -285,7 +286,7 @@ def test_what_is_not_used_is_not_checked(qtbot):
 
     request = controls.request()
 
-    assert request.mask is None
+    assert request.source.mask is None
     assert request.settings.fixed is None
 
 
@@ -311,6 +312,6 @@ def test_error_without_words_has_its_name(told, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(quantize_layer, "kmeans_palette", fail)
+    monkeypatch.setattr(computation, "fit_image", fail)
     for one in told(lambda viewer, _: viewer.add_image(GRAY, name="mine")):
         assert one == "“mine”: MemoryError"

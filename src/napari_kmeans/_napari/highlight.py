@@ -1,0 +1,218 @@
+"""The pixels of one color of a palette, seen while the color is pointed at or chosen.
+
+`Highlight.show` takes labels, where they lie and how they are colored, and shows one
+entry of the palette; `Highlight.hide` shows all pixels again. In between it follows the
+number of displayed dimensions and the grid by itself. Which entry is to be seen is left
+to `palette_panel`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_kmeans._napari.overlay import Overlay
+from napari_kmeans._napari.placement import move_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+
+__all__ = ["Highlight", "grid_of"]
+
+# Opacity of what lies over the pixels of other colors.
+_VEIL = 0.85
+# Rec. 709, and what is hard to see on black, or beside others under a black veil.
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+_FAINTEST = 0.25
+
+
+def grid_of(viewer: Viewer) -> Any:
+    """Return the grid that shows layers side by side, which napari 0.9 has moved."""
+    return getattr(viewer, "canvas", viewer).grid
+
+
+class Highlight:
+    """Show which pixels have a color.
+
+    A veil lies over all others in a plane. In a volume it would hide what it is
+    about, so there these pixels are shown alone: all other layers of pixels are
+    hidden, and seen again afterwards.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    removed : callable
+        Called when the user removes it.
+    """
+
+    def __init__(self, viewer: Viewer, removed: Callable[[], None]) -> None:
+        self._viewer = viewer
+        self._removed = removed
+        self._overlay = Overlay(viewer)
+        # What is shown, which entry of it in which color, and how it looks now.
+        self._labels: Sequence[NDArray[Any]] | None = None
+        self._color: tuple[int, tuple[float, ...]] = (0, ())
+        self._look: tuple[Any, ...] | None = None
+        # Layers that made room, unless the user has chosen otherwise since.
+        self._hidden: WeakSet[Layer] | None = None
+        for event, follow in self._followed():
+            event.connect(follow)
+
+    def _followed(self) -> list[tuple[Any, Callable[..., None]]]:
+        layers = self._viewer.layers.events
+        return [
+            (layers.inserted, self._follow_copy),
+            (layers.removed, self._follow_removal),
+            (self._viewer.dims.events.ndisplay, self._follow_view),
+            (grid_of(self._viewer).events.enabled, self._follow_view),
+        ]
+
+    def show(
+        self,
+        labels: Sequence[NDArray[Any]],
+        places: dict[str, Any],
+        entry: int,
+        rgba: NDArray[np.float64],
+    ) -> None:
+        """Show the pixels of an entry of a palette in its color.
+
+        Parameters
+        ----------
+        labels : sequence of ndarray
+            Entry + 1 of each pixel, at each level of detail. Arrays that are shown
+            already are not drawn anew.
+        places : dict
+            Where the labels lie, as the arguments of a layer.
+        entry : int
+            Which color it is.
+        rgba : (4,) ndarray
+            The color, from 0 to 1.
+        """
+        self._color = entry, tuple(rgba.tolist())
+        overlay = self._overlay.layer
+        # The layer is kept while the mouse goes from color to color.
+        is_shown = list(map(id, labels)) == list(map(id, self._labels or ()))
+        if overlay is not None and is_shown:
+            move_layer(overlay, places)
+            self._follow_view()
+            return
+        # The one before is not removed by the user.
+        self._labels = None
+        self._look = self._wanted_look()
+        overlay = Labels(
+            list(labels) if len(labels) > 1 else labels[0],
+            multiscale=len(labels) > 1,
+            colormap=_colormap(*self._look),
+            opacity=1,
+            name="pixels of a color",
+            **places,
+        )
+        self._overlay.show(overlay)
+        self._labels = labels
+        self._follow_view()
+
+    def hide(self) -> None:
+        """Show all pixels again."""
+        self._labels = None
+        self._overlay.hide()
+        self._reveal()
+
+    def leave(self) -> None:
+        """Show all pixels again, and follow nothing any more."""
+        for event, follow in self._followed():
+            event.disconnect(follow)
+        self.hide()
+
+    def _wanted_look(self) -> tuple[Any, ...]:
+        """Return the entry, its color, and whether it is in a volume or a grid."""
+        # In a cell of its own it covers nothing.
+        is_apart = bool(grid_of(self._viewer).enabled)
+        return (*self._color, self._viewer.dims.ndisplay == 3, is_apart)
+
+    def _follow_view(self) -> None:
+        """Look as the dimensions and the grid want it, and have room."""
+        if self._labels is None:
+            return
+        look = self._wanted_look()
+        if look != self._look:
+            self._overlay.layer.colormap = _colormap(*look)
+        self._look = look
+        *_, is_volume, is_apart = look
+        if not is_volume or is_apart:
+            self._reveal()
+        elif self._hidden is None:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Hide all other pixels."""
+        # Listed first, for linked layers follow each other.
+        layers = [
+            layer
+            for layer in self._viewer.layers
+            if layer.visible
+            and isinstance(layer, Image | Labels)
+            and layer is not self._overlay.layer
+        ]
+        self._hidden = WeakSet()
+        for layer in layers:
+            layer.visible = False
+            self._will_reveal(layer)
+
+    def _reveal(self) -> None:
+        """Let the layers be seen that made room."""
+        layers, self._hidden = list(self._hidden or ()), None
+        for layer in layers:
+            layer.events.visible.disconnect(self._follow_choice)
+        for layer in layers:
+            layer.visible = True
+
+    def _will_reveal(self, layer: Layer) -> None:
+        """Show a hidden layer in the end, unless the user shows or hides it."""
+        assert self._hidden is not None
+        self._hidden.add(layer)
+        layer.events.visible.connect(self._follow_choice)
+
+    def _follow_choice(self, event: Any) -> None:
+        """Leave a layer as the user wants it."""
+        assert self._hidden is not None
+        self._hidden.discard(event.source)
+        event.source.events.visible.disconnect(self._follow_choice)
+
+    def _follow_copy(self, event: Any) -> None:
+        """Take what was made from a hidden layer, and is hidden like it, for one."""
+        layer, names = event.value, tuple(each.name for each in self._hidden or ())
+        if not layer.visible and layer.name.startswith(names):
+            self._will_reveal(layer)
+
+    def _follow_removal(self) -> None:
+        """End where the user has removed the overlay."""
+        if self._labels is not None and self._overlay.layer is None:
+            self.hide()
+            self._removed()
+
+
+def _colormap(
+    entry: int, color: tuple[float, ...], is_volume: bool, is_apart: bool
+) -> Any:
+    """Color the label of an entry, and all others, so that it is seen."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    rgb = np.array(color[:3])
+    lack = max(0.0, _FAINTEST - rgb @ _LUMA)
+    own, others = np.zeros(4), np.zeros(4)
+    if is_volume:
+        own = np.array([*np.minimum(rgb + lack, 1), 1])
+    else:
+        # A dark color would be as dark as others are under a dark veil.
+        others = np.array([*np.full(3, float(lack > 0)), _VEIL])
+        if is_apart:
+            own = np.array([*rgb, 1])
+    return DirectLabelColormap(color_dict={None: others, 0: others, entry + 1: own})

@@ -1,0 +1,49 @@
+"""A layer that is shown for a while: the base of the preview and the highlight.
+
+`Overlay` adds a layer and takes it away again without touching any other layer or the
+selection. It marks the layer, so that nobody offers it as an image or a mask. What the
+layer shows is left to `preview` and `highlight`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_kmeans._napari.layers import OVERLAY
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+__all__ = ["Overlay"]
+
+
+class Overlay:
+    """A layer that comes and goes without touching another."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Layer | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The layer, or None if there is none or the user removed it."""
+        return self._layer if self._layer in self._viewer.layers else None
+
+    def show(self, layer: Layer) -> None:
+        """Put `layer` on top, in the place of the one before."""
+        self.hide()
+        layer.metadata = {OVERLAY: True}
+        layers = self._viewer.layers
+        selected, active = set(layers.selection), layers.selection.active
+        # Whoever works on a layer goes on with it, and nobody is told otherwise.
+        with layers.selection.events.blocker_all():
+            self._layer = self._viewer.add_layer(layer)
+            layers.selection = selected
+            layers.selection.active = active
+
+    def hide(self) -> None:
+        """Remove the layer, if it is there."""
+        layer, self._layer = self.layer, None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
