@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Mask
 from napari_kmeans._files.formats import Refused, check_pixel_limit
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:
     return image
 
 
-def _extent(changed: NDArray[np.bool_]) -> tuple[int, int]:
+def _extent(changed: Mask) -> tuple[int, int]:
     """Return the start and end of what holds all True, and at least one element."""
     found = np.flatnonzero(changed)
     return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 1)
