@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core import arguments
 from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
-from napari_kmeans._core.arrays import Array, Labels
+from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -26,7 +26,13 @@ from napari_kmeans._core.color_counts import (
     trusted_counts,
 )
 from napari_kmeans._core.fewest import fit_fewest
-from napari_kmeans._core.fitting import Callback, FitOptions, FittedImage, fit_palette
+from napari_kmeans._core.fitting import (
+    Callback,
+    FitOptions,
+    FittedImage,
+    fit_curve,
+    fit_palette,
+)
 from napari_kmeans._core.mapping import (
     color_pixels,
     keep_uncounted,
@@ -54,6 +60,7 @@ __all__ = [
     "MappedImage",
     "color_image",
     "count_image",
+    "curve_of",
     "fit_image",
     "fit_options",
     "fit_quality",
@@ -177,6 +184,20 @@ def fit_quality(
         msg = f"{name}={target:g} is out of reach of {max_k} colors"
         raise ValueError(msg)
     return fitted
+
+
+def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats:
+    """Return the error for many numbers of colors, as `error_curve` does."""
+    numbers = np.asarray(ks)
+    if numbers.ndim != 1:
+        msg = f"ks must be one-dimensional, got shape {numbers.shape}"
+        raise ValueError(msg)
+    check = arguments.checked_integer
+    wanted = [check("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
+    options = fit_options(counted, 1, iters)
+    distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
+    errors = fit_curve(counted, options, distinct.tolist())
+    return np.asarray(np.minimum.accumulate(errors)[place], dtype=np.float64)
 
 
 def _n_seen(counted: CountedImage) -> int:

@@ -24,12 +24,12 @@ from napari_kmeans._core.color_counts import (
 from napari_kmeans._core.counted_image import (
     color_image,
     count_image,
+    curve_of,
     fit_image,
-    fit_options,
     fit_quality,
     label_counted,
 )
-from napari_kmeans._core.fitting import Callback, PaletteResult, fit_curve
+from napari_kmeans._core.fitting import Callback, PaletteResult
 from napari_kmeans._core.mapping import label_image
 from napari_kmeans._core.spaces import SpaceName
 
@@ -375,17 +375,11 @@ def count_colors(
     >>> kmeans_palette(counts, 3).palette
     array([  3, 102, 250], dtype=uint8)
     """
-    images = arguments.checked_images(image, channel_axis)
-    found = count_pixels(images, arguments.checked_masks(mask, image, images))
-    if found is None:
+    counted = count_image(image, channel_axis, mask, with_outside=False).counted
+    if counted is None:
         raise too_many_colors()
-    if len(found[0]) == 0:
-        msg = "image must have a finite pixel, got none"
-        raise arguments.NoFinitePixelError(msg)
-    colors, counts = found
-    if channel_axis is None:
-        colors = colors[:, 0]
-    return trusted_counts(colors, counts[:, 0].astype(np.int64))
+    colors = counted.colors[:, 0] if channel_axis is None else counted.colors
+    return trusted_counts(colors, counted.counts.astype(np.int64))
 
 
 def choose_k(
@@ -527,17 +521,7 @@ def error_curve(
     >>> error_curve(image, [3, 6], channel_axis=None)
     array([10.33333333,  0.        ])
     """
-    numbers = np.asarray(ks)
-    if numbers.ndim != 1:
-        msg = f"ks must be one-dimensional, got shape {numbers.shape}"
-        raise ValueError(msg)
-    wanted = [
-        arguments.checked_integer("ks", k, 1, MAX_COLORS) for k in numbers.tolist()
-    ]
     counted = count_image(
         image, channel_axis, mask, color_space, alpha, with_outside=False
     )
-    options = fit_options(counted, 1, iters)
-    distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
-    errors = fit_curve(counted, options, [int(k) for k in distinct])
-    return np.minimum.accumulate(np.array(errors, dtype=np.float64))[place]
+    return curve_of(counted, ks, iters=iters)
