@@ -216,11 +216,16 @@ def click(output: str) -> Answer:
     """Press the button of the widget, and wait for the result and its numbers."""
     from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
-    from napari_kmeans._napari import QuantizeWidget
+    import napari_kmeans._napari as plugin
+
+    # Version 0.1.0 had it in the package itself.
+    widget = getattr(plugin, "QuantizeWidget", None)
+    if widget is None:
+        from napari_kmeans._napari.widget import QuantizeWidget as widget
 
     app = QApplication.instance() or QApplication([])
     _, viewer = large_layer()
-    widget = QuantizeWidget(viewer)
+    widget = widget(viewer)
     for box in widget.native.findChildren(QComboBox):
         if box.findText("image and labels") >= 0:
             box.setCurrentIndex(box.findText(output))

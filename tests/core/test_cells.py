@@ -105,7 +105,7 @@ def test_block_size_is_irrelevant(monkeypatch, block):
     expected = partition_cells(build_cells(points, np.ones(len(points))), centers)
 
     monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 16 * block)
-    monkeypatch.setattr("napari_kmeans._core.cells._BLOCK", block)
+    monkeypatch.setattr("napari_kmeans._core.cells._CHILDREN", block)
 
     parts = partition_cells(build_cells(points, np.ones(len(points))), centers)
     assert_array_equal(parts.weights, expected.weights)

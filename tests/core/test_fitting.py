@@ -7,14 +7,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette
 from napari_kmeans._core import fitting
-from napari_kmeans._core.arguments import checked_layout
+from napari_kmeans._core.counted_image import count_image
 from napari_kmeans._core.fitting import FitOptions, fit_curve
-from napari_kmeans._core.pixels import count_images, fitted_pixels
+from napari_kmeans._core.pixels import fitted_pixels
 
 
 def counted(values, n_channels=1, alpha=False):
     image = np.array(values, np.uint8).reshape(1, -1, n_channels)
-    return count_images([image], [None], checked_layout(image, -1, "rgb", alpha))
+    return count_image(image, alpha=alpha, with_outside=False)
 
 
 def fit_palette(image, options, fewer=None):

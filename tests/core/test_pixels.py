@@ -9,11 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette, quantize_kmeans
 from napari_kmeans._core import blocks, cells, color_counts
-from napari_kmeans._core.arguments import checked_layout
 from napari_kmeans._core.color_counts import count_pixels
+from napari_kmeans._core.counted_image import count_image
 from napari_kmeans._core.pixels import (
     PointsInBlocks,
-    count_images,
     fitted_pixels,
     seen_colors,
     unseen_color,
@@ -74,7 +73,7 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
             mock.patch.object(color_counts, "_SORTED", 100),
             mock.patch.object(color_counts, "_SORT_BELOW", 7),
             mock.patch.object(color_counts, "_MOST_THREADS", 3),
-            mock.patch.object(cells, "_BLOCK", 8),
+            mock.patch.object(cells, "_CHILDREN", 8),
         ):
             results["small blocks"] = kmeans_palette(image, k)
 
@@ -143,8 +142,7 @@ def test_counted_and_listed_pixels_are_measured_alike(image, seed):
 
 
 def count(images, masks=None, alpha=False, space="rgb"):
-    layout = checked_layout(images[0], -1, space, alpha)
-    return count_images(images, masks or [None] * len(images), layout)
+    return count_image(images, -1, masks, space, alpha, with_outside=False)
 
 
 def test_only_pixels_that_are_finite_seen_and_inside_are_counted(monkeypatch):

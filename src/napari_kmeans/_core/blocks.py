@@ -1,9 +1,10 @@
 """How arrays are cut, and the one place where a computation can be cancelled.
 
 A long computation works on blocks that stay in the cache of a core: `cut` cuts a range
-of numbers, `cut_boxes` a grid of pixels. Each block begins with a `checkpoint`, where
-the caller who started the computation can end it: `interruptible` says how. Callers say
-how many bytes an item has, so that the size of a block stands here alone.
+of numbers, `cut_boxes` a grid of pixels. Callers say how many bytes an item has, so
+that the size of a block stands here alone. Each block begins with a `checkpoint`, where
+the caller who started the computation can end it (`interruptible`); between two calls
+of NumPy that each take a whole array, such as a sort, there is one, too.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ MAX_CELL_CHANNELS = 4
 _LEVEL_BITS = (3, 4, 5, 6)
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
-# Children of cells, and distances, that are computed with at once: 16 bytes each.
-_BLOCK = 1 << 16
+# Children that are added up to cells at once.
+_CHILDREN = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
 # error about 1e-15, so rounding may keep a center that owns no point, never lose one.
 _WIDEN = 1 + 1e-12
@@ -140,7 +140,7 @@ def _parents(below: Level, first: Indices) -> Level:
         first,
     )
     # Cut between cells where a block is full.
-    cuts = np.flatnonzero(np.diff(first[:-1] // _BLOCK)) + 1
+    cuts = np.flatnonzero(np.diff(first[:-1] // _CHILDREN)) + 1
     for i, j in itertools.pairwise((0, *cuts, n - 1)):
         checkpoint()
         cells, children = slice(i, j), slice(first[i], first[j])
@@ -272,7 +272,7 @@ def _blocks(
     """Yield rows of children (4, n) of the listed cells, and their candidates (m, n).
 
     A row has one parent, whose candidates all share; shorter ones end with the void.
-    Of the candidates, number (n,) are; the last one is repeated.
+    The first number (n,) of the m candidates are a node's own; the last is repeated.
     """
     # Lengths are rounded up to two significant bits, so that there are few.
     shift = np.maximum(np.frexp(lists.number.astype(float))[1] - 2, 0)

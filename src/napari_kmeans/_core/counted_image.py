@@ -16,11 +16,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core import arguments
-from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
-from napari_kmeans._core.arrays import Array, Floats, Labels
+from napari_kmeans._core.arguments import (
+    MAX_COLORS,
+    Dither,
+    Images,
+    Init,
+    Masks,
+    NoFinitePixelError,
+    Rng,
+)
+from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.color_counts import (
     ColorCounts,
+    count_pixels,
     is_tabular,
     paint,
     trusted_counts,
@@ -43,7 +52,6 @@ from napari_kmeans._core.mapping import (
 )
 from napari_kmeans._core.pixels import (
     CountedImage,
-    count_images,
     fitted_pixels,
     is_fitted,
     seen_colors,
@@ -54,7 +62,7 @@ from napari_kmeans._core.quality import (
     peak_ratio,
     signal_peak,
 )
-from napari_kmeans._core.spaces import SpaceName, centers_of, space_of
+from napari_kmeans._core.spaces import Layout, SpaceName, centers_of, space_of
 
 __all__ = [
     "MappedImage",
@@ -95,9 +103,10 @@ def count_image(
 ) -> CountedImage:
     """Check an image, or several that are to share a palette, and count the colors.
 
-    In the place of an image, `ColorCounts` serve a fit, but no map. `counts` are those
-    of an image that was counted before. The pixels outside of a mask are counted in the
-    same pass, unless nothing will be mapped.
+    `ColorCounts` in the place of an image can be fitted, but there is nothing to map.
+    With `counts`, those of an image that was counted before, it is not counted again.
+    The pixels outside of a mask are counted in the same pass if they will be mapped
+    (`with_outside`).
     """
     if isinstance(image, ColorCounts):
         if mask is not None:
@@ -110,11 +119,29 @@ def count_image(
         masks = arguments.checked_masks(mask, image, images)
     if counts is None:
         layout = arguments.checked_layout(images[0], channel_axis, color_space, alpha)
-        return count_images(images, masks, layout, with_outside=with_outside)
+        return _counted(images, masks, layout, with_outside)
     colors = counts.colors.reshape(len(counts.colors), -1)
     layout = arguments.checked_layout(colors, channel_axis, color_space, alpha)
     counted = trusted_counts(colors, counts.counts)
     return CountedImage(images, [None] * len(images), layout, counted)
+
+
+def _counted(
+    images: list[Array], masks: list[Mask | None], layout: Layout, with_outside: bool
+) -> CountedImage:
+    # Only a map by a table of colors makes use of the pixels outside.
+    with_outside &= is_tabular(layout.dtype, layout.n_channels)
+    with_outside &= any(mask is not None for mask in masks)
+    found = count_pixels(images, masks, with_outside=with_outside)
+    if found is None:
+        return CountedImage(images, masks, layout)
+    colors, counts = found
+    if not counts[:, 0].any():
+        msg = "image must have a finite pixel, got none"
+        raise NoFinitePixelError(msg)
+    counted = trusted_counts(colors, counts[:, 0])
+    outside = counts[:, 1] if with_outside else None
+    return CountedImage(images, masks, layout, counted, outside)
 
 
 def fit_image(

@@ -254,7 +254,7 @@ def _start(
         drawn, counts = points_of(counted.colors, space), counted.counts
     if init == "random":
         chosen = random_pixels(counts.astype(np.int64), k, options.rng)
-    else:
+    else:  # "k-means++"
         weights = counts.astype(np.float64)
         chosen = kmeans_plus_plus(drawn, weights, min(k, len(drawn)), options.rng)
     return drawn[chosen].astype(np.float64)

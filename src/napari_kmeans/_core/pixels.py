@@ -1,10 +1,11 @@
 """The pixels that a palette is fitted to, as points in few or in many blocks.
 
-`CountedImage` is what one count found in an image; it is handed on from the fit to the
-map. `fitted_pixels` turns it into `FittedPixels`, on which k-means works. Their points
-are `PointsInCells`, where colors were counted or pixels are few, or `PointsInBlocks`,
-read again and again, where there are too many colors to count. Both serve the Protocol
-`Points`: what Lloyd's algorithm and the searches for a start ask for.
+`CountedImage` is what one count found in an image; `counted_image` makes it and hands
+it on from the fit to the map. `fitted_pixels` turns it into `FittedPixels`, on which
+k-means works. Their points are `PointsInCells`, where colors were counted or pixels are
+few, or `PointsInBlocks`, read again and again, where there are too many colors to
+count. Both serve the Protocol `Points`: what Lloyd's algorithm and the searches for a
+start ask for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import (
@@ -30,7 +30,6 @@ from napari_kmeans._core.cells import (
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
-    is_tabular,
     masked_blocks,
     trusted_counts,
 )
@@ -45,7 +44,6 @@ __all__ = [
     "Points",
     "PointsInBlocks",
     "PointsInCells",
-    "count_images",
     "fitted_pixels",
     "is_fitted",
     "seen_colors",
@@ -119,32 +117,6 @@ class FittedPixels(NamedTuple):
     counted: ColorCounts | None
     space: Space
     points: Points
-
-
-def count_images(
-    images: list[Array],
-    masks: list[Mask | None],
-    layout: Layout,
-    *,
-    with_outside: bool = False,
-) -> CountedImage:
-    """Count the colors of images (..., C) of one layout, where their masks are True.
-
-    With `with_outside`, the other pixels are counted in the same pass, as far as their
-    colors index a table: only then does mapping them make use of it.
-    """
-    with_outside &= is_tabular(layout.dtype, layout.n_channels)
-    with_outside &= any(mask is not None for mask in masks)
-    found = count_pixels(images, masks, with_outside=with_outside)
-    if found is None:
-        return CountedImage(images, masks, layout)
-    colors, counts = found
-    if not counts[:, 0].any():
-        msg = "image must have a finite pixel, got none"
-        raise NoFinitePixelError(msg)
-    counted = trusted_counts(colors, counts[:, 0])
-    outside = counts[:, 1] if with_outside else None
-    return CountedImage(images, masks, layout, counted, outside)
 
 
 def fitted_pixels(image: CountedImage) -> FittedPixels | None:
