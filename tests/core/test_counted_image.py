@@ -11,7 +11,7 @@ from napari_kmeans import (
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core import color_counts, counted_image
+from napari_kmeans._core import color_counts, mapping, quality
 from napari_kmeans._core.counted_image import (
     color_image,
     count_image,
@@ -178,8 +178,9 @@ def test_labels_and_error_that_the_fit_knows_are_not_searched_again(monkeypatch,
     def fail(*_):
         raise AssertionError
 
-    for name in ("label_colors", "mean_color_error", "mean_squared_error"):
-        monkeypatch.setattr(counted_image, name, fail)
+    monkeypatch.setattr(mapping, "label_colors", fail)
+    for name in ("mean_color_error", "mean_squared_error"):
+        monkeypatch.setattr(quality, name, fail)
     mapped = map_image(counted, fitted)
 
     assert_array_equal(mapped.labels, expected.labels, strict=True)
@@ -193,13 +194,13 @@ def test_only_colors_outside_of_a_mask_are_searched(monkeypatch):
     counted = count_image(image, mask=INSIDE)
     fitted = fit_image(counted, 7)
     searched = []
-    label_colors = counted_image.label_colors
+    label_colors = mapping.label_colors
 
     def label(colors, *rest):
         searched.extend(map(tuple, colors.tolist()))
         return label_colors(colors, *rest)
 
-    monkeypatch.setattr(counted_image, "label_colors", label)
+    monkeypatch.setattr(mapping, "label_colors", label)
     map_image(counted, fitted)
 
     outside = set(map(tuple, image[~INSIDE].tolist()))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core import arguments
+from napari_kmeans._core import arguments, mapping, quality, spaces
 from napari_kmeans._core.arguments import (
     MAX_COLORS,
     Dither,
@@ -42,27 +42,13 @@ from napari_kmeans._core.fitting import (
     fit_curve,
     fit_palette,
 )
-from napari_kmeans._core.mapping import (
-    color_pixels,
-    keep_uncounted,
-    label_colors,
-    label_image,
-    label_type,
-    move_channels,
-)
 from napari_kmeans._core.pixels import (
     CountedImage,
     fitted_pixels,
     is_fitted,
     seen_colors,
 )
-from napari_kmeans._core.quality import (
-    mean_color_error,
-    mean_squared_error,
-    peak_ratio,
-    signal_peak,
-)
-from napari_kmeans._core.spaces import Layout, SpaceName, centers_of, space_of
+from napari_kmeans._core.spaces import Layout, SpaceName
 
 __all__ = [
     "MappedImage",
@@ -241,12 +227,12 @@ def _peak(counted: CountedImage) -> float:
         ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
         low = min((least for least, _ in ends), default=low)
         high = max((most for _, most in ends), default=high)
-    return signal_peak(counted.layout.dtype, low, high)
+    return quality.signal_peak(counted.layout.dtype, low, high)
 
 
 def psnr_of(counted: CountedImage, mse: float) -> float:
     """Return the peak signal-to-noise ratio in dB, as `choose_k` defines it."""
-    return peak_ratio(mse, _peak(counted), counted.layout.n_channels)
+    return quality.peak_ratio(mse, _peak(counted), counted.layout.n_channels)
 
 
 def map_image(
@@ -273,7 +259,7 @@ def map_image(
         counts = np.bincount(entries, pixels, len(colors)).astype(np.int64)
         if mse is None:
             some, others = counted.counted.colors, colors[entries]
-            mse = mean_color_error(some, pixels, others, layout.has_alpha)
+            mse = quality.mean_color_error(some, pixels, others, layout.has_alpha)
     else:
         counts, measured = _measured(image, labels, colors, layout.has_alpha)
         mse = measured if mse is None else mse
@@ -297,19 +283,19 @@ def _labels(
     """Return the labels of an image, and of its counted colors if these tell them."""
     layout, image, counts = counted.layout, counted.images[0], counted.counted
     if counts is None or not is_tabular(layout.dtype, layout.n_channels):
-        return label_image(image, None, palette, layout, dither), None
+        return mapping.label_image(image, None, palette, layout, dither), None
     colors = counts.colors
     if dither is not None:
-        return label_image(image, colors, palette, layout, dither), None
-    entries = np.zeros(len(colors), label_type(len(palette)))
+        return mapping.label_image(image, colors, palette, layout, dither), None
+    entries = np.zeros(len(colors), mapping.label_type(len(palette)))
     unknown = np.ones(len(colors), dtype=bool)
     if fitted is not None and fitted.labels is not None:
         unknown = ~is_fitted(counts, layout)
         entries[~unknown] = fitted.labels
     if unknown.any():
-        space = space_of(layout, lambda: iter([colors]))
-        centers = centers_of(palette, space)
-        entries[unknown] = label_colors(colors[unknown], centers, space)
+        space = spaces.space_of(layout, lambda: iter([colors]))
+        centers = spaces.centers_of(palette, space)
+        entries[unknown] = mapping.label_colors(colors[unknown], centers, space)
     return paint(image, colors, entries), entries
 
 
@@ -326,7 +312,7 @@ def _measured(
             counts[:] += np.bincount(finite, minlength=len(palette))
             yield pixels, palette[label]
 
-    mse = mean_squared_error(pairs(), has_alpha)
+    mse = quality.mean_squared_error(pairs(), has_alpha)
     return counts, mse
 
 
@@ -346,8 +332,8 @@ def color_image(
         pixels, colors = image[..., np.newaxis], palette[:, np.newaxis]
     else:
         pixels, colors = np.moveaxis(image, channel_axis, -1), palette
-    colored = color_pixels(labels, colors.astype(image.dtype, copy=False))
-    keep_uncounted(colored, pixels, alpha)
+    colored = mapping.color_pixels(labels, colors.astype(image.dtype, copy=False))
+    mapping.keep_uncounted(colored, pixels, alpha)
     if channel_axis is None:
         return colored[..., 0]
-    return move_channels(colored, channel_axis)
+    return mapping.move_channels(colored, channel_axis)

@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Array, Floats, Indices
+from napari_kmeans._core import spaces
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.cells import Partition
 from napari_kmeans._core.color_counts import ColorCounts, trusted_counts
 from napari_kmeans._core.lloyd import Fit, cluster_means, lloyd
@@ -33,16 +34,7 @@ from napari_kmeans._core.pixels import (
 )
 from napari_kmeans._core.quality import mean_color_error, mean_squared_error
 from napari_kmeans._core.search import searched_centers
-from napari_kmeans._core.spaces import (
-    Layout,
-    centers_of,
-    colors_of,
-    frame_of,
-    points_of,
-    shown_centers,
-    squared_units,
-    to_points,
-)
+from napari_kmeans._core.spaces import Layout
 from napari_kmeans._core.starts import kmeans_plus_plus, random_pixels
 
 __all__ = [
@@ -168,11 +160,11 @@ def fit_palette(
         everything = _lossless(pixels.counted, fixed, layout)
         if len(everything.result.palette) <= k:
             return everything
-    pinned = centers_of(fixed, pixels.space)
+    pinned = spaces.centers_of(fixed, pixels.space)
     if isinstance(options.init, str):
         start = _start_beside(pinned, pixels, options, fewer)
     else:
-        start = centers_of(options.init, pixels.space)
+        start = spaces.centers_of(options.init, pixels.space)
     fit = lloyd(
         pixels.points,
         _pinned(start, pinned, k),
@@ -233,10 +225,10 @@ def _start(
     counted, space, points = pixels
     init = options.init
     if counted is not None and len(counted.colors) <= k:
-        return centers_of(counted.colors, space)
+        return spaces.centers_of(counted.colors, space)
     if init in _SEARCHES:
         if counted is not None and _is_small_line(counted.colors, k):
-            values = points_of(counted.colors, space)[:, 0]
+            values = spaces.points_of(counted.colors, space)[:, 0]
             order = np.argsort(values, kind="stable")
             weights = counted.counts[order].astype(np.float64)
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
@@ -251,7 +243,7 @@ def _start(
     if counted is None:
         drawn, counts = points.coarse(k, 0)
     else:
-        drawn, counts = points_of(counted.colors, space), counted.counts
+        drawn, counts = spaces.points_of(counted.colors, space), counted.counts
     if init == "random":
         chosen = random_pixels(counts.astype(np.int64), k, options.rng)
     else:  # "k-means++"
@@ -284,13 +276,13 @@ def _rounded(
     At least `least` of them are fixed or used, if there are so many colors.
     """
     space, points, n_fixed = pixels.space, pixels.points, len(fixed)
-    colors = np.concatenate((fixed, colors_of(fit.centers[n_fixed:], space)))
+    colors = np.concatenate((fixed, spaces.colors_of(fit.centers[n_fixed:], space)))
     error = np.inf
     while True:
         palette, first = np.unique(colors, axis=0, return_index=True)
-        order = _dark_to_light(palette, space.layout)
+        order = spaces.dark_to_light(palette, space.layout)
         palette, is_fixed = palette[order], first[order] < n_fixed
-        centers = centers_of(palette, space)
+        centers = spaces.centers_of(palette, space)
         measure = points.measure(centers)
         stays = is_fixed | (measure.counts > 0)
         n_missing = least - int(np.count_nonzero(stays))
@@ -298,7 +290,7 @@ def _rounded(
             break
         # Replace unused colors by the colors with the largest error.
         error = measure.mse
-        worst = colors_of(points.worst(centers, n_missing), space)
+        worst = spaces.colors_of(points.worst(centers, n_missing), space)
         colors = np.concatenate((fixed, palette[stays & ~is_fixed], worst))
     mse = _mse_in_units(measure, palette, pixels, image)
     labels: Array | None = measure.labels
@@ -320,13 +312,13 @@ def _mse_in_units(
     counted, space, _ = pixels
     has_alpha = space.layout.has_alpha
     if space.gamut is None:
-        return squared_units(measure.mse, space)
+        return spaces.squared_units(measure.mse, space)
     if counted is not None and measure.labels is not None:
         others = palette[measure.labels]
         return mean_color_error(counted.colors, counted.counts, others, has_alpha)
-    centers = centers_of(palette, space)
+    centers = spaces.centers_of(palette, space)
     pairs = (
-        (block, palette[nearest(points_of(block, space), centers)[0]])
+        (block, palette[nearest(spaces.points_of(block, space), centers)[0]])
         for block in seen_colors(image)
     )
     return mean_squared_error(pairs, has_alpha)
@@ -337,25 +329,13 @@ def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage
     palette, entry = np.unique(
         np.concatenate((counted.colors, fixed)), axis=0, return_inverse=True
     )
-    order = _dark_to_light(palette, layout)
+    order = spaces.dark_to_light(palette, layout)
     palette, entry = palette[order], np.argsort(order)[entry.reshape(-1)]
     labels = entry[: len(counted.colors)]
     totals = np.zeros(len(palette), dtype=np.int64)
     totals[labels] = counted.counts
     shown = palette[:, 0] if layout.is_gray else palette
     return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
-
-
-def _dark_to_light(palette: Array, layout: Layout) -> Indices:
-    """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
-    columns = to_points(palette, frame_of([palette])).T.astype(np.float64)
-    is_rgb = not layout.is_gray and layout.n_channels == 3
-    # Whole numbers, so that lumas of integers are equal exactly if they are.
-    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * len(columns)
-    luma = np.zeros(len(palette))
-    for factor, column in zip(factors, columns, strict=True):
-        luma += factor * column
-    return np.lexsort((*palette.T[::-1], luma))
 
 
 def _reporter(
@@ -376,8 +356,8 @@ def _reporter(
         saved = np.square(means - middle) - np.square(means - centers)
         weighted = float((parts.weights * saved.sum(axis=1)).sum())
         mse = variance - weighted / float(everything.weights[0])
-        shown = shown_centers(centers, space)
+        shown = spaces.shown_centers(centers, space)
         shown = shown[:, 0] if space.layout.is_gray else shown
-        callback(IterationState(n_iter, squared_units(mse, space), shown))
+        callback(IterationState(n_iter, spaces.squared_units(mse, space), shown))
 
     return report

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core import spaces
 from napari_kmeans._core.arguments import Dither
 from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
@@ -22,14 +23,7 @@ from napari_kmeans._core.color_counts import finite_pixels, paint, pixel_blocks
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.quality import are_seen
-from napari_kmeans._core.spaces import (
-    Layout,
-    Space,
-    centers_of,
-    is_plain,
-    points_of,
-    space_of,
-)
+from napari_kmeans._core.spaces import Layout, Space
 
 __all__ = [
     "color_pixels",
@@ -65,8 +59,8 @@ def label_image(
 
     if next(blocks(), None) is None:
         return np.zeros(shape, label_type(len(palette)))
-    space = space_of(layout, blocks)
-    centers = centers_of(palette, space)
+    space = spaces.space_of(layout, blocks)
+    centers = spaces.centers_of(palette, space)
     if dither is None and colors is not None:
         return paint(image, colors, label_colors(colors, centers, space))
     # Planes of rows, also where the image has only one axis or none.
@@ -88,7 +82,7 @@ def label_image(
 
 def label_colors(colors: Array, centers: Floats, space: Space) -> Labels:
     """Label finite colors (n, C) with their nearest centers (K, D)."""
-    found = _nearest_of(points_of(colors, space), centers)
+    found = _nearest_of(spaces.points_of(colors, space), centers)
     return found.astype(label_type(len(centers)))
 
 
@@ -187,7 +181,8 @@ def _diffused(
     planes: Array, labels: Labels, palette: Array, centers: Floats, space: Space
 ) -> Labels:
     """Diffuse the errors of labeled planes (n, rows, columns, C)."""
-    if is_plain(space) and planes.dtype.kind in "bu" and planes.dtype.itemsize <= 2:
+    is_short = planes.dtype.kind in "bu" and planes.dtype.itemsize <= 2
+    if spaces.is_plain(space) and is_short:
         # Small whole numbers are as good in units of the image, and need no copy.
         return diffuse_error(planes, palette.astype(np.float64), labels)
     still = np.empty(labels.shape, dtype=bool)
@@ -196,7 +191,7 @@ def _diffused(
         pixels = planes[box].reshape(-1, planes.shape[-1])
         seen = are_seen(pixels, space.layout.has_alpha)
         located = np.zeros((len(pixels), centers.shape[1]))
-        located[seen] = points_of(pixels[seen], space)
+        located[seen] = spaces.points_of(pixels[seen], space)
         points[box] = located.reshape(points[box].shape)
         still[box] = ~seen.reshape(still[box].shape)
     return diffuse_error(points, centers, labels, still)
@@ -231,7 +226,7 @@ def _mixed(
     first, second = np.zeros((2, len(colors)), dtype)
     share = np.zeros(len(colors), dtype=np.float32)
     finite = np.isfinite(colors).all(axis=1)
-    points = points_of(colors[finite], space)
+    points = spaces.points_of(colors[finite], space)
     first[finite] = labels = _nearest_of(points, centers)
     mixtures = mix_colors(points, centers, labels)
     second[finite], share[finite] = mixtures

@@ -17,16 +17,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core import cells
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
-from napari_kmeans._core.cells import (
-    MAX_CELL_CHANNELS,
-    Partition,
-    as_given,
-    build_cells,
-    label_sorted,
-    partition_cells,
-)
+from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -233,22 +227,23 @@ class PointsInCells:
         grid: PointsInBlocks | None = None,
     ) -> None:
         # Sorted into their cells; nothing keeps the given ones.
-        self._cells = build_cells(points, weights)
+        self._cells = cells.build_cells(points, weights)
         self._n_bits = n_bits
         self._grid = grid
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        return partition_cells(self._cells, centers)
+        return cells.partition_cells(self._cells, centers)
 
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
-        return _worst(self._errors(label_sorted(self._cells, centers), centers), m)
+        labels = cells.label_sorted(self._cells, centers)
+        return _worst(self._errors(labels, centers), m)
 
     def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit."""
-        labels = label_sorted(self._cells, centers)
-        given = as_given(self._cells, labels)
+        labels = cells.label_sorted(self._cells, centers)
+        given = cells.as_given(self._cells, labels)
         return _measured(self._errors(labels, centers), centers, self._n_bits, given)
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:

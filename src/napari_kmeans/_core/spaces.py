@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from napari_kmeans._core.arrays import Array, Floats
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
 from napari_kmeans._core.quality import white_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "Space",
     "centers_of",
     "colors_of",
+    "dark_to_light",
     "ends_of",
     "frame_of",
     "is_plain",
@@ -186,6 +187,18 @@ def _in_units(points: Floats, frame: Frame) -> Floats:
     # In two halves: the range of float64 does not fit float64.
     half = points / (2 * frame.scale)
     return np.asarray(frame.origin.astype(np.float64) + half + half)
+
+
+def dark_to_light(palette: Array, layout: Layout) -> Indices:
+    """Order distinct colors (K, C) by Rec. 709 luma, or the sum of their channels."""
+    columns = to_points(palette, frame_of([palette])).T.astype(np.float64)
+    is_rgb = not layout.is_gray and layout.n_channels == 3
+    # Whole numbers, so that lumas of integers are equal exactly if they are.
+    factors = (2126.0, 7152.0, 722.0) if is_rgb else (1.0,) * len(columns)
+    luma = np.zeros(len(palette))
+    for factor, column in zip(factors, columns, strict=True):
+        luma += factor * column
+    return np.lexsort((*palette.T[::-1], luma))
 
 
 def whole_bits(space: Space) -> int:
