@@ -23,6 +23,7 @@ from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.outputs import STDOUT, Place
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import Compressed
+from napari_kmeans._core.arguments import DITHERS
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
@@ -78,13 +79,13 @@ _write_options = (
     option(
         "--format suffix",
         metavar="NAME",
-        callback=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
+        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
         help="Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
         "webp, jpg and others that Pillow writes.  [default: as the image needs]",
     ),
     option(
         "--dither",
-        type=click.Choice(["floyd-steinberg", "ordered"]),
+        type=click.Choice(DITHERS),
         help="Imitate colors that are not in the palette by mixing those that are.",
     ),
     option(
@@ -110,7 +111,7 @@ _write_options = (
     option(
         "--max-size max_bytes",
         metavar="SIZE",
-        callback=opt.parse_byte_count,
+        type=opt.parse_byte_count,
         help="Use the most colors whose file takes no more than SIZE, such as 50KB.",
     ),
     option("--shared", is_flag=True, help="Use one palette for all images."),

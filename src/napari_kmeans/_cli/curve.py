@@ -43,15 +43,13 @@ Examples:
 """
 
 
-def _parse_numbers(
-    ctx: click.Context, param: click.Parameter, value: str
-) -> tuple[int, ...]:
+def _parse_numbers(word: str) -> tuple[int, ...]:
     """Turn a list such as 2,4,8 into numbers, in their order."""
-    if not re.fullmatch(r"\d+( *, *\d+)*", value):
-        msg = f"{value!r} is not a list such as 2,4,8"
-        raise click.BadParameter(msg, param=param)
-    numbers = {int(number) for number in value.split(",")}
-    return tuple(opt.NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
+    if not re.fullmatch(r"\d+( *, *\d+)*", word):
+        msg = f"{word!r} is not a list such as 2,4,8"
+        raise click.BadParameter(msg)
+    numbers = sorted({int(number) for number in word.split(",")})
+    return tuple(opt.NUMBER_OF_COLORS.convert(n, None, None) for n in numbers)
 
 
 @opt.command(
@@ -59,7 +57,7 @@ def _parse_numbers(
     opt.option(
         "-k --colors ks",
         metavar="K,K,...",
-        callback=_parse_numbers,
+        type=_parse_numbers,
         default="2,4,8,16,32,64,128,256",
         help="Numbers of colors.",
     ),

@@ -15,13 +15,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from napari_kmeans._compression import Recipe
-from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arguments import COLOR_SPACES, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
 
 __all__ = [
@@ -39,8 +39,6 @@ __all__ = [
     "refuse_value",
     "run_options",
 ]
-
-Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
@@ -76,33 +74,30 @@ class Options(Recipe):
 
 
 def command(
-    epilog: str, *options: Decorator
+    epilog: str, *options: click.Option
 ) -> Callable[[Callable[[tuple[str, ...], Options], None]], click.Command]:
     """Make a command of a function of images and options, listed from top to bottom."""
     # Nothing is checked here: a missing file gets its line like any other bad image.
     files = click.Path(readable=False)
-    images = click.argument(
-        "images", metavar="IMAGE...", nargs=-1, required=True, type=files
+    images = click.Argument(
+        ["images"], metavar="IMAGE...", nargs=-1, required=True, type=files
     )
 
     def decorate(function: Callable[[tuple[str, ...], Options], None]) -> click.Command:
+        @click.command(epilog=epilog, params=[images, *options])
         @functools.wraps(function)
         def call(images: tuple[str, ...], **values: Any) -> None:
             given = {name: v for name, v in values.items() if v is not None}
             function(images, Options(**given))
 
-        wrapped: Callable[..., Any] = call
-        decorators: list[Decorator] = [images, *options]
-        for add in reversed(decorators):
-            wrapped = add(wrapped)
-        return click.command(epilog=epilog)(wrapped)
+        return call
 
     return decorate
 
 
-def option(names: str, **settings: Any) -> Decorator:
+def option(names: str, **settings: Any) -> click.Option:
     """Make an option, as `click.option` does, of names that are separated by spaces."""
-    return click.option(*names.split(), cls=_Option, **settings)
+    return _Option(names.split(), **settings)
 
 
 class _Option(click.Option):
@@ -155,35 +150,28 @@ def _parameter(name: str) -> click.Parameter:
     return next(param for param in params if param.name == name)
 
 
-class _Decibels(click.FloatRange):
-    """A number that is at least 0, or infinity."""
-
-    def convert(self, value: Any, *context: Any) -> float:
-        """Turn a word into a number."""
-        number = super().convert(value, *context)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number of decibels", *context)
-        return float(number)
+def _refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
+    """Return a number as it is, if it is one."""
+    if value is not None and math.isnan(value):
+        msg = f"'{value}' is not a number of decibels"
+        raise click.BadParameter(msg)
+    return value
 
 
-def parse_byte_count(
-    _: click.Context, param: click.Parameter, value: str | None
-) -> int | None:
+def parse_byte_count(word: str) -> int:
     """Turn a number of bytes, such as 50000, 50KB, 1.5MB or 48KiB, into a number."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", value)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", word)
     unit = match[2].upper().removesuffix("B") if match else ""
     n_bytes = int(Decimal(match[1]) * _UNITS[unit]) if match and unit in _UNITS else 0
     if n_bytes < 1:
-        msg = f"{value!r} is not a size such as 50KB or 1.5MiB"
-        raise click.BadParameter(msg, param=param)
+        msg = f"{word!r} is not a size such as 50KB or 1.5MiB"
+        raise click.BadParameter(msg)
     return n_bytes
 
 
 color_space_option = option(
     "--color-space",
-    type=click.Choice(["rgb", "lab", "oklab"]),
+    type=click.Choice(COLOR_SPACES),
     default="rgb",
     help="Where distances of colors are measured.",
 )
@@ -193,17 +181,15 @@ fit_options = (
         "--iters", metavar="N", type=_COUNT, default=10, help="Most k-means iterations."
     ),
     option(
-        "--init",
-        type=click.Choice(["auto", "thorough", "k-means++", "random"]),
-        default="auto",
-        help="How k-means starts.",
+        "--init", type=click.Choice(INITS), default="auto", help="How k-means starts."
     ),
     option("--seed", metavar="N", type=_COUNT, help="Make a random start repeatable."),
     color_space_option,
     option(
         "--psnr",
         metavar="DB",
-        type=_Decibels(min=0),
+        type=click.FloatRange(min=0),
+        callback=_refuse_nan,
         help="Use the fewest colors that reach this quality.",
     ),
 )

@@ -127,22 +127,16 @@ def check_suffix(
         refuse_value(param, rule + advice)
 
 
-def suffix_parser(
-    *known: str,
-) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Make a callback that turns a format, such as png or .png, into a suffix."""
+def suffix_parser(*known: str) -> Callable[[str], str]:
+    """Make a function that turns a format, such as png or .png, into a suffix."""
 
-    def parse(
-        _: click.Context, param: click.Parameter, value: str | None
-    ) -> str | None:
-        if value is None:
-            return None
-        suffix = f".{value.lstrip('.')}"
+    def parse(word: str) -> str:
+        suffix = f".{word.lstrip('.')}"
         if suffix.lower() in {*known, *writable_suffixes()} or is_ome(f"image{suffix}"):
             return suffix
         names = ", ".join(name[1:] for name in known)
-        msg = f"must be {names} {_OR_OTHER}, got {value}"
-        raise click.BadParameter(msg, param=param)
+        msg = f"must be {names} {_OR_OTHER}, got {word}"
+        raise click.BadParameter(msg)
 
     return parse
 

@@ -56,7 +56,7 @@ Examples:
         "--format suffix",
         metavar="NAME",
         default="gpl",
-        callback=outputs.suffix_parser(*_SUFFIXES),
+        type=outputs.suffix_parser(*_SUFFIXES),
         help="Format of files in a directory.",
     ),
     opt.force_option,
