@@ -174,21 +174,10 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
     sources = _planned(inputs.with_stdin(sources), options, output, compare)
     if options.shared:
         sources, options = _with_shared_palette(sources, options)
-    outcomes = running.run(_write_image, sources, options)
-
-    done = [o.facts for o in outcomes if o.status == "done"]
-    totals = {
-        "images": len(outcomes),
-        "done": len(done),
-        "skipped": sum(o.status == "skipped" for o in outcomes),
-        "failed": sum(o.status == "failed" for o in outcomes),
-        "bytes_before": sum(facts["bytes_before"] for facts in done),
-        "bytes_after": sum(facts["bytes_after"] for facts in done),
-    }
-    summary = _summary(totals)
+    outcomes = running.run(_write_image, sources, options, _totals)
+    summary = _summary(_totals(outcomes))
     if several:
         running.say(summary, options)
-    running.print_json(outcomes, options, summary=totals)
     if options.report is not None:
         page = _report(outcomes, summary)
         with running.giving_up(options.report):
@@ -382,6 +371,17 @@ def _report(outcomes: Sequence[Outcome], summary: str) -> bytes:
     sections = [outcome.section for outcome in outcomes if outcome.section]
     page = render_page("Images in few colors", summary, sections, failures)
     return page.encode(errors="replace")
+
+
+def _totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Count the images by what became of them, and the bytes of those written."""
+    statuses = [outcome.status for outcome in outcomes]
+    done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
+    return {
+        "images": len(outcomes),
+        **{status: statuses.count(status) for status in ("done", "skipped", "failed")},
+        **{n: sum(facts[n] for facts in done) for n in ("bytes_before", "bytes_after")},
+    }
 
 
 def _summary(totals: dict[str, int]) -> str:

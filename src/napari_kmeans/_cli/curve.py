@@ -83,7 +83,6 @@ def curve(images: tuple[str, ...], options: Options) -> None:
             outputs.Claims(sources, options).claim(Path(target))
     sources = inputs.with_stdin(sources)
     outcomes = running.run(_find_errors, sources, replace(options, iters=0))
-    running.print_json(outcomes, options)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     if target is not None and done:
         with running.giving_up(target):

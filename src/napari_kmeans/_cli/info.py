@@ -31,7 +31,6 @@ def info(images: tuple[str, ...], options: Options) -> None:
     """
     sources = inputs.with_stdin(inputs.find_sources(images, with_results=True))
     outcomes = running.run(_describe, sources, replace(options, iters=0))
-    running.print_json(outcomes, options)
     running.leave(outcomes)
 
 

@@ -10,6 +10,7 @@ by the name that was typed.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -32,7 +33,6 @@ __all__ = [
     "fit_options",
     "force_option",
     "is_given",
-    "keep_words",
     "option",
     "parse_byte_count",
     "refuse_together",
@@ -44,7 +44,6 @@ _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
 NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
 _COUNT = click.IntRange(min=0)
-_WORDS = f"{__name__}.words"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,26 +100,23 @@ def option(names: str, **settings: Any) -> click.Option:
 
 
 class _Option(click.Option):
-    """An option that errors call by the name that was typed."""
+    """An option that errors call by the name that was typed.
+
+    The words of the call are the object of click's context.
+    """
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return that name, in quotes."""
         return f"'{_typed_name(self, ctx)}'"
 
 
-def keep_words(ctx: click.Context, words: list[str]) -> None:
-    """Keep the words of a call, for errors that name an option as it was typed."""
-    ctx.meta[_WORDS] = words[: words.index("--")] if "--" in words else words
-
-
 def _typed_name(param: click.Parameter, ctx: click.Context | None) -> str:
     """Return the name that an option was called by, or the first if it was not."""
-    words = ctx.meta.get(_WORDS, ()) if ctx is not None else ()
-    for name in param.opts:
-        # Short names may be part of a word: the others are looked for.
-        if name.startswith("--") and any(w.split("=")[0] == name for w in words):
-            return name
-    return param.opts[0]
+    words = (ctx and ctx.find_object(list)) or []
+    typed = {w.split("=")[0] for w in itertools.takewhile("--".__ne__, words)}
+    # Short names may be part of a word: the others are looked for.
+    long = [name for name in param.opts if name.startswith("--") and name in typed]
+    return [*long, *param.opts][0]
 
 
 def refuse_value(name: str, rule: str) -> NoReturn:

@@ -77,9 +77,8 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         place.make()
     sources = inputs.with_stdin(sources)
     claims = outputs.Claims(sources, options)
-    if not options.shared:
-        options = replace(options, several=len(sources) > 1)
-    else:
+    options = replace(options, several=not options.shared and len(sources) > 1)
+    if options.shared:
         sources = inputs.read_group(sources)
         members = tuple(source for source in sources if source.fault is None)
         sources = [source for source in sources if source.fault is not None]
@@ -95,7 +94,6 @@ def palette(images: tuple[str, ...], options: Options) -> None:
 
     sources = inputs.changed(sources, files_of)
     outcomes = running.run(_find_palette, sources, options)
-    running.print_json(outcomes, options)
     running.leave(outcomes)
 
 

@@ -38,7 +38,6 @@ __all__ = [
     "iterations_text",
     "leave",
     "one_line",
-    "print_json",
     "run",
     "say",
 ]
@@ -109,11 +108,16 @@ def iterations_text(fit: PaletteResult) -> str:
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
 
 
-def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcome]:
+def run(
+    do: Command,
+    sources: Sequence[Source],
+    options: Options,
+    sum_up: Callable[[list[Outcome]], dict[str, int]] | None = None,
+) -> list[Outcome]:
     """Do all images, print the outcomes in their order, and return them.
 
-    Ctrl-C ends the program with exit status 130, and a line says how many images are
-    done.
+    As JSON, they are followed by the numbers that `sum_up` finds in them. Ctrl-C ends
+    the program with exit status 130, and a line says how many images are done.
     """
     outcomes: list[Outcome] = []
     try:
@@ -125,18 +129,14 @@ def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcom
     except KeyboardInterrupt:
         click.echo(f"Interrupted: {len(outcomes)} of {len(sources)} done", err=True)
         click.get_current_context().exit(INTERRUPTED)
-    return outcomes
-
-
-def print_json(
-    outcomes: Sequence[Outcome], options: Options, **others: dict[str, int]
-) -> None:
-    """Print the outcomes for programs, if that was asked for."""
     if options.as_json:
-        facts = {"images": [outcome.facts for outcome in outcomes], **others}
+        facts: dict[str, Any] = {"images": [outcome.facts for outcome in outcomes]}
+        if sum_up is not None:
+            facts["summary"] = sum_up(outcomes)
         # JSON has no number for infinity: it becomes null.
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
         click.echo(json.dumps(finite, indent=2))
+    return outcomes
 
 
 def leave(outcomes: Sequence[Outcome]) -> None:
@@ -203,7 +203,6 @@ def _side_by_side(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import active_children, get_context
 
-    strangers = active_children()
     # Forking a process that has threads, as NumPy's has, may lock up.
     executor = ProcessPoolExecutor(
         min(options.jobs, len(sources)), get_context("spawn"), _start_beside
@@ -217,8 +216,7 @@ def _side_by_side(
                 yield _failed(source, "a process ended before it was done")
     except BaseException:
         for process in active_children():
-            if process not in strangers:
-                process.terminate()
+            process.terminate()
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
@@ -266,7 +264,7 @@ def _progress_bar(options: Options) -> tqdm[Any]:
         nrows=terminal.lines,
         mininterval=0,
         leave=False,
-        disable=True if options.quiet else None,
+        disable=options.quiet or None,
     )
 
 
