@@ -19,7 +19,7 @@ from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
 from napari_kmeans._cli.inputs import reason
-from napari_kmeans._cli.outputs import STDOUT
+from napari_kmeans._cli.options import STDOUT
 from napari_kmeans._cli.palette import palette
 from napari_kmeans._cli.running import INTERRUPTED, complain
 

@@ -56,15 +56,15 @@ def _parse_numbers(word: str) -> tuple[int, ...]:
     _EPILOG,
     opt.option(
         "-k --colors ks",
+        "Numbers of colors.",
         metavar="K,K,...",
         type=_parse_numbers,
         default="2,4,8,16,32,64,128,256",
-        help="Numbers of colors.",
     ),
     opt.option(
         "-o --output",
+        "Also write the table (.csv), or a plot (.png and other pictures).",
         metavar="FILE",
-        help="Also write the table (.csv), or a plot (.png and other pictures).",
     ),
     opt.force_option,
     *opt.run_options,
@@ -76,7 +76,9 @@ def curve(images: tuple[str, ...], options: Options) -> None:
     over pixels. Images are named as for `napari-kmeans compress`.
     """
     sources = inputs.find_sources(images)
-    target = None if options.output in (None, outputs.STDOUT) else str(options.output)
+    if options.output == opt.STDOUT:
+        options = replace(options, output=None)
+    target = options.output
     if target is not None:
         outputs.check_suffix("output", target, (_TABLE, ".png"))
         with running.giving_up(target):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_kmeans._compression import Part, Recipe, fit_shared, part_of
+from napari_kmeans._compression import Part, Recipe, fit_palette, part_of
 from napari_kmeans._core.fitting import PaletteResult
 from napari_kmeans._files.formats import image_suffixes, is_ome
 from napari_kmeans._files.read import decode_image, read_content
@@ -163,7 +163,7 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
 def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
     """Find one palette for images that `read_group` has counted."""
     parts = [member.part for member in members if member.part is not None]
-    return fit_shared(parts, lambda: [decode_image(m.read()) for m in members], recipe)
+    return fit_palette(parts, lambda: [decode_image(m.read()) for m in members], recipe)
 
 
 def _expanded(argument: str, with_results: bool) -> list[str]:

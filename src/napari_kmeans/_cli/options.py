@@ -27,6 +27,7 @@ from napari_kmeans._core.arrays import Array
 
 __all__ = [
     "NUMBER_OF_COLORS",
+    "STDOUT",
     "Options",
     "color_space_option",
     "command",
@@ -42,8 +43,9 @@ __all__ = [
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
+STDOUT = "-"
 NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
-_COUNT = click.IntRange(min=0)
+_COUNT, _NUMBER = click.IntRange(min=0), click.IntRange(min=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,10 @@ class Options(Recipe):
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    # Not typed, but found out: the palette for all images, whether these are several,
-    # and whether one takes the standard output, so that lines go to the error output.
+    # Not typed, but found out: the palette for all images, and whether these are more
+    # than one.
     palette: Array | None = None
     several: bool = False
-    lines_on_stderr: bool = False
 
 
 def command(
@@ -94,9 +95,9 @@ def command(
     return decorate
 
 
-def option(names: str, **settings: Any) -> click.Option:
-    """Make an option, as `click.option` does, of names that are separated by spaces."""
-    return _Option(names.split(), **settings)
+def option(names: str, text: str, **settings: Any) -> click.Option:
+    """Make an option of names that are separated by spaces, and its help."""
+    return _Option(names.split(), help=text, **settings)
 
 
 class _Option(click.Option):
@@ -167,38 +168,30 @@ def parse_byte_count(word: str) -> int:
 
 color_space_option = option(
     "--color-space",
+    "Where distances of colors are measured.",
     type=click.Choice(COLOR_SPACES),
     default="rgb",
-    help="Where distances of colors are measured.",
 )
 fit_options = (
-    option("-k --colors k", metavar="K", type=NUMBER_OF_COLORS, help="Most colors."),
-    option(
-        "--iters", metavar="N", type=_COUNT, default=10, help="Most k-means iterations."
-    ),
-    option(
-        "--init", type=click.Choice(INITS), default="auto", help="How k-means starts."
-    ),
-    option("--seed", metavar="N", type=_COUNT, help="Make a random start repeatable."),
+    option("-k --colors k", "Most colors.", metavar="K", type=NUMBER_OF_COLORS),
+    option("--iters", "Most k-means iterations.", metavar="N", type=_COUNT, default=10),
+    option("--init", "How k-means starts.", type=click.Choice(INITS), default="auto"),
+    option("--seed", "Make a random start repeatable.", metavar="N", type=_COUNT),
     color_space_option,
     option(
         "--psnr",
+        "Use the fewest colors that reach this quality.",
         metavar="DB",
         type=click.FloatRange(min=0),
         callback=_refuse_nan,
-        help="Use the fewest colors that reach this quality.",
     ),
 )
-force_option = option("--force", is_flag=True, help="Overwrite files that exist.")
+force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
     option(
-        "--jobs",
-        metavar="N",
-        type=click.IntRange(min=1),
-        default=1,
-        help="Images to work on at a time.",
+        "--jobs", "Images to work on at a time.", metavar="N", type=_NUMBER, default=1
     ),
-    option("--json as_json", is_flag=True, help="Print everything as JSON."),
-    option("-q --quiet", is_flag=True, help="Print errors only."),
-    option("-v --verbose", is_flag=True, help="Print more."),
+    option("--json as_json", "Print everything as JSON.", is_flag=True),
+    option("-q --quiet", "Print errors only.", is_flag=True),
+    option("-v --verbose", "Print more.", is_flag=True),
 )

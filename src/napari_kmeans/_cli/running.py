@@ -15,13 +15,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import click
 
 from napari_kmeans._cli.inputs import Source, reason
-from napari_kmeans._cli.options import Options
+from napari_kmeans._cli.options import STDOUT, Options
 from napari_kmeans._core.color_counts import MAX_COUNTED
 from napari_kmeans._core.fitting import PaletteResult
 
@@ -69,10 +68,10 @@ Step: TypeAlias = Callable[[str], object]
 Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
 
 
-def say(text: str, options: Options) -> None:
-    """Print a line for people that is no error."""
+def say(text: str, options: Options, *, err: bool = False) -> None:
+    """Print a line for people that is no error, away from an image."""
     if not options.quiet and not options.as_json:
-        click.echo(text, err=options.lines_on_stderr)
+        click.echo(text, err=err or options.output == STDOUT)
 
 
 def complain(name: str, why: str) -> None:
@@ -283,4 +282,4 @@ def _print(outcome: Outcome, options: Options) -> None:
     say(outcome.text, options)
     if detail:
         name = one_line(outcome.facts["input"])
-        say(f"{name}: {detail}", replace(options, lines_on_stderr=True))
+        say(f"{name}: {detail}", options, err=True)
