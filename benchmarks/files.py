@@ -24,7 +24,7 @@ import PIL
 from PIL import Image
 
 import napari_kmeans
-from napari_kmeans._compression import Recipe, compress, count_image_file
+from napari_kmeans._compression import Recipe, compress, count_file
 from napari_kmeans._core.counted_image import psnr_of
 from napari_kmeans._files.read import ImageFile, read_image
 
@@ -118,7 +118,7 @@ def by_pngquant(program: str, photo: NDArray[np.uint8], k: int) -> Result:
 
 def at_quality(photo: ImageFile, wanted: Result) -> tuple[Result, int]:
     """Write a photo in the fewest colors that reach a quality."""
-    psnr = psnr_of(count_image_file(photo), wanted.mse)
+    psnr = psnr_of(count_file(photo), wanted.mse)
     done = compress(photo, "a.png", Recipe(psnr=psnr))
     return Result(len(done.content), done.mse), len(done.mapped.palette)
 
