@@ -9,7 +9,7 @@ from napari_kmeans._compression import (
     Recipe,
     compress,
     count_file,
-    fit_shared,
+    fit_palette,
     part_of,
     seen,
 )
@@ -38,8 +38,8 @@ def shared_palette(images, recipe):
     """The palette of images, counted or read as if their colors were too many."""
     parts = [part_of(image) for image in images]
     streamed = [part._replace(counts=None) for part in parts]
-    counted = fit_shared(parts, None, recipe).palette
-    assert_array_equal(fit_shared(streamed, lambda: images, recipe).palette, counted)
+    counted = fit_palette(parts, None, recipe).palette
+    assert_array_equal(fit_palette(streamed, lambda: images, recipe).palette, counted)
     return counted
 
 

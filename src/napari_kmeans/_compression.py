@@ -2,9 +2,9 @@
 
 Read `compress` first: it counts the colors of an image once, finds a palette or takes
 one that is given, labels the pixels, and encodes them in the format of a file name.
-`fit_palette` and `fit_shared` stop at the palette, `errors_of` looks only at errors,
-and `count_file` at colors. Files are read and written by the caller; what formats hold
-is known to `_files`, and k-means to `_core`.
+`fit_palette` stops at the palette, of one image or of several, `errors_of` looks only
+at errors, and `count_file` at colors. Files are read and written by the caller; what
+formats hold is known to `_files`, and k-means to `_core`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init
+from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.blocks import cut
 from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
 from napari_kmeans._core.counted_image import (
     MappedImage,
@@ -36,7 +37,12 @@ from napari_kmeans._core.quantize import count_colors, error_curve
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._files.formats import BYTE_COLORS, format_of
 from napari_kmeans._files.indexed import encode_indexed
-from napari_kmeans._files.metadata import ImageMetadata, has_channel_axis, without_axis
+from napari_kmeans._files.metadata import (
+    ImageMetadata,
+    has_channel_axis,
+    with_axes,
+    without_axis,
+)
 from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.write import check_fit, encode_image
 
@@ -48,13 +54,9 @@ __all__ = [
     "count_file",
     "errors_of",
     "fit_palette",
-    "fit_shared",
     "part_of",
     "seen",
 ]
-
-# Pixels whose errors are summed at once.
-_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,11 @@ class Compressed(NamedTuple):
     mse: float
     psnr: float = math.inf
     # What readers of a format with losses see; None where that is what was mapped.
-    decoded: NDArray[Any] | None = None
+    decoded: Array | None = None
 
 
 class Part(NamedTuple):
-    """What a palette for several images needs to know of each."""
+    """What a palette, also one for several images, needs to know of each."""
 
     # What images have in common that can share a palette.
     kind: str
@@ -108,7 +110,7 @@ def compress(
     name: str,
     recipe: Recipe,
     *,
-    palette: NDArray[Any] | None = None,
+    palette: Array | None = None,
     counts: ColorCounts | None = None,
     callback: Callback | None = None,
 ) -> Compressed:
@@ -123,8 +125,8 @@ def compress(
         image, palette = _matched(image, palette)
     check_fit(name, image, palette)
     counted = count_file(image, recipe.color_space, counts)
-    n_colors = counted.n_colors or MAX_COLORS
-    most = format_of(name).most_colors or MAX_COLORS
+    form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
+    most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
         found = _fitted(counted, replace(recipe, k=k), most, callback)
@@ -144,13 +146,12 @@ def compress(
         raise ValueError(msg)
     else:
         done = fitted(recipe.k)
-    is_indexed = _is_indexed(name, image, done.mapped.palette)
-    if not (is_indexed or format_of(name).is_lossless):
+    if not (form.most_colors or form.is_lossless):
         done = _reread(done)
     return done._replace(psnr=psnr_of(counted, done.mse))
 
 
-def seen(done: Compressed) -> NDArray[Any]:
+def seen(done: Compressed) -> Array:
     """Return the pixels that readers of the file see."""
     return _painted(done.image, done.mapped) if done.decoded is None else done.decoded
 
@@ -170,19 +171,8 @@ def count_file(
     )
 
 
-def fit_palette(
-    image: ImageFile, recipe: Recipe, callback: Callback | None = None
-) -> PaletteResult:
-    """Find the palette of an image.
-
-    Raises ValueError if no palette reaches the quality that the recipe asks for.
-    """
-    counted = count_file(image, recipe.color_space)
-    return _fitted(counted, recipe, MAX_COLORS, callback).result
-
-
 def part_of(image: ImageFile) -> Part:
-    """Count the colors of an image that is to share a palette."""
+    """Count the colors of an image that is to have a palette, or to share one."""
     n_channels = _n_channels(image)
     colors = "" if n_channels in (1, 3, 4) else f"{n_channels}-channel "
     try:
@@ -193,46 +183,45 @@ def part_of(image: ImageFile) -> Part:
     return Part(kind, n_channels, image.has_alpha, counts)
 
 
-def fit_shared(
-    parts: Sequence[Part], read: Callable[[], Sequence[ImageFile]], recipe: Recipe
+def fit_palette(
+    parts: Sequence[Part],
+    read: Callable[[], Sequence[ImageFile]],
+    recipe: Recipe,
+    callback: Callback | None = None,
 ) -> PaletteResult:
     """Find one palette for images of one kind, which may mix gray, RGB and RGBA.
 
     `read` returns the images, and is called only if they have too many colors to count.
+    Raises ValueError if no palette reaches the quality that the recipe asks for.
     """
     wanted = max(part.n_channels for part in parts)
-    channel_axis: int | None = -1
+    colors: Any = 0
     try:
-        colors: Any = 0
         for part in parts:
             if part.counts is None:
                 raise TooManyColorsError
             colors += _widened(part.counts, wanted)
     except TooManyColorsError:
-        images = read()
-        colors = [image.pixels for image in images]
-        channel_axis = _channel_axis(images[0])
-        if wanted > 1:
-            colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in images]
-            channel_axis = -1
-    alpha, space = any(part.has_alpha for part in parts), recipe.color_space
+        colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in read()]
     counted = count_image(
-        colors, channel_axis=channel_axis, color_space=space, alpha=alpha
+        colors,
+        channel_axis=-1 if wanted > 1 else None,
+        color_space=recipe.color_space,
+        alpha=any(part.has_alpha for part in parts),
     )
-    return _fitted(counted, recipe, MAX_COLORS, None).result
+    return _fitted(counted, recipe, MAX_COLORS, callback).result
 
 
 def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
     """Return the squared error and the PSNR in dB for each number of colors."""
-    part = part_of(image)
+    counted = count_file(image)
     errors = error_curve(
-        image.pixels if part.counts is None else part.counts,
+        image.pixels if counted.counted is None else counted.counted,
         ks,
         channel_axis=_channel_axis(image),
         alpha=image.has_alpha,
     )
-    counted = count_file(image, counts=part.counts)
-    return [(float(error), psnr_of(counted, float(error))) for error in errors]
+    return [(error, psnr_of(counted, error)) for error in errors.tolist()]
 
 
 def _fitted(
@@ -278,21 +267,20 @@ def _encoded(
     image: ImageFile,
     name: str,
     counted: CountedImage,
-    palette: NDArray[Any] | FittedImage,
+    palette: Array | FittedImage,
     dither: Dither,
 ) -> Compressed:
     """Map a counted image to a palette, and encode it."""
-    fit = None
-    if isinstance(palette, FittedImage):
-        fit = palette.result
-        complete = _with_clear_color(image, fit.palette)
-        palette = palette if complete is fit.palette else complete
-    mapped = map_image(counted, palette, dither=dither)
+    fit = palette.result if isinstance(palette, FittedImage) else None
+    given = palette.result.palette if isinstance(palette, FittedImage) else palette
+    complete = _with_clear_color(image, given)
+    chosen = palette if complete is given else complete
+    mapped = map_image(counted, chosen, dither=dither)
     if _is_indexed(name, image, mapped.palette):
         colors = mapped.palette
         check_fit(name, image, colors)
         if colors.ndim == 1:
-            colors = colors[:, np.newaxis].repeat(3, axis=1)
+            colors = _with_channels(colors, 3, False)
         metadata = without_axis(_of_color(image.metadata), "S")
         content = encode_indexed(
             name, mapped.labels, colors, metadata=metadata, keep_order=False
@@ -305,7 +293,7 @@ def _encoded(
     )
 
 
-def _painted(image: ImageFile, mapped: MappedImage) -> NDArray[Any]:
+def _painted(image: ImageFile, mapped: MappedImage) -> Array:
     """Return the pixels of an image in the colors that it is mapped to."""
     return color_image(
         mapped.labels,
@@ -321,25 +309,21 @@ def _reread(done: Compressed) -> Compressed:
 
     Pixels are those that readers see, with the channels of the image.
     """
-    image = done.image
-    written = decode_image(done.content)
-    decoded = written.pixels
+    image, n_channels = done.image, _n_channels(done.image)
+    decoded, has_channels, *_ = decode_image(done.content)
     if image.has_channels:
-        decoded = _with_channels(decoded, _n_channels(image), written.has_channels)
-    elif written.has_channels:
+        decoded = _with_channels(decoded, n_channels, has_channels)
+    elif has_channels:
         # A format without gray images has them in red, green and blue.
         decoded = decoded[..., 0]
-    flat = [some.reshape(-1, _n_channels(image)) for some in (image.pixels, decoded)]
-    blocks = (
-        (flat[0][start : start + _BLOCK], flat[1][start : start + _BLOCK])
-        for start in range(0, len(flat[0]), _BLOCK)
-    )
+    before, after = (x.reshape(-1, n_channels) for x in (image.pixels, decoded))
+    blocks = ((before[some], after[some]) for some in cut(len(before), 8 * n_channels))
     mse = mean_squared_error(blocks, image.has_alpha)
     n_colors = count_file(image._replace(pixels=decoded)).n_colors
     return done._replace(n_colors=n_colors, mse=mse, decoded=decoded)
 
 
-def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArray[Any]]:
+def _matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
     """Bring an image and a palette to one number of channels, by default opaque."""
     if palette.dtype != image.pixels.dtype:
         msg = (
@@ -348,30 +332,22 @@ def _matched(image: ImageFile, palette: NDArray[Any]) -> tuple[ImageFile, NDArra
             "find one in such an image, and write it as .json or .npy"
         )
         raise ValueError(msg)
-    of_palette = palette.shape[1] if palette.ndim == 2 else 1
-    of_image = _n_channels(image)
-    if of_palette == of_image:
-        if palette.ndim == 2 and not image.has_channels:
-            palette = palette[:, 0]
-        elif palette.ndim == 1 and image.has_channels:
-            palette = palette[:, np.newaxis]
-        return image, _with_clear_color(image, palette)
-    if not {of_palette, of_image} <= {1, 3, 4} or has_channel_axis(image.metadata):
-        msg = (
-            f"palette of {of_palette} channels does not fit an image of {of_image} "
-            "channels"
-        )
-        raise ValueError(msg)
+    of_palette, of_image = palette.size // len(palette), _n_channels(image)
     wanted = max(of_palette, of_image)
-    pixels = _with_channels(image.pixels, wanted, image.has_channels)
-    palette = _with_channels(palette, wanted, palette.ndim == 2)
-    metadata = _of_color(image.metadata)
-    if not image.has_channels and metadata.axes:
-        scale = (*metadata.scale, 1.0) if metadata.scale else ()
-        units = (*metadata.units, "pixel") if metadata.units else ()
-        metadata = metadata._replace(axes=metadata.axes + "S", scale=scale, units=units)
-    image = ImageFile(pixels, True, wanted == 4, metadata)
-    return image, _with_clear_color(image, palette)
+    if of_palette != of_image:
+        if not {of_palette, of_image} <= {1, 3, 4} or has_channel_axis(image.metadata):
+            msg = (
+                f"palette of {of_palette} channels does not fit an image of {of_image} "
+                "channels"
+            )
+            raise ValueError(msg)
+        metadata = _of_color(image.metadata)
+        if not image.has_channels and metadata.axes:
+            metadata = with_axes(metadata, metadata.axes + "S")
+        pixels = _with_channels(image.pixels, wanted, image.has_channels)
+        image = ImageFile(pixels, True, wanted == 4, metadata)
+    palette = _with_channels(palette.reshape(len(palette), -1), wanted)
+    return image, palette if image.has_channels else palette[:, 0]
 
 
 def _of_color(metadata: ImageMetadata) -> ImageMetadata:
@@ -381,7 +357,7 @@ def _of_color(metadata: ImageMetadata) -> ImageMetadata:
     return metadata if is_kept else metadata._replace(icc_profile=None)
 
 
-def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
+def _with_clear_color(image: ImageFile, palette: Array) -> Array:
     """Add a clear color to a palette that an image needs for its transparent pixels."""
     if not image.has_alpha or image.pixels[..., -1].all() or not palette[:, -1].all():
         return palette
@@ -390,21 +366,17 @@ def _with_clear_color(image: ImageFile, palette: NDArray[Any]) -> NDArray[Any]:
 
 def _widened(counts: ColorCounts, n_channels: int) -> ColorCounts:
     """Return the counts of gray or RGB colors as those of RGB or RGBA colors."""
-    colors = counts.colors
-    if colors.size == n_channels * len(colors):
-        return counts
-    return ColorCounts(
-        _with_channels(colors, n_channels, colors.ndim == 2), counts.counts
-    )
+    colors = _with_channels(counts.colors, n_channels, counts.colors.ndim == 2)
+    return counts if colors is counts.colors else ColorCounts(colors, counts.counts)
 
 
-def _with_channels(
-    colors: NDArray[Any], n_channels: int, has_channels: bool
-) -> NDArray[Any]:
-    """Return gray or RGB colors as RGB or RGBA."""
+def _with_channels(colors: Array, n_channels: int, has_channels: bool = True) -> Array:
+    """Return gray or RGB colors as RGB or RGBA; others stay as they are."""
+    if n_channels == (colors.shape[-1] if has_channels else 1):
+        return colors
     if not has_channels:
         colors = colors[..., np.newaxis]
-    if colors.shape[-1] == 1 < n_channels:
+    if colors.shape[-1] == 1:
         colors = np.repeat(colors, 3, axis=-1)
     if colors.shape[-1] == n_channels:
         return colors
@@ -412,7 +384,7 @@ def _with_channels(
     return np.concatenate([colors, opaque], axis=-1)
 
 
-def _is_indexed(name: str, image: ImageFile, palette: NDArray[Any]) -> bool:
+def _is_indexed(name: str, image: ImageFile, palette: Array) -> bool:
     """Whether a file is to hold indices and the palette."""
     form = format_of(name)
     if not form.has_measurements:

@@ -83,7 +83,7 @@ def test_a_palette_that_exists_is_overwritten_only_by_force(monkeypatch, suffix)
     assert refused == f"Error: photo.jpg: {name} exists, --force overwrites it"
     assert run("palette", "photo.jpg", "-k", 4, "-o", name, "--force").exit_code == 0
     # Also one that appears while the colors are searched.
-    monkeypatch.setattr(Claims, "claim", lambda _, path: str(path))
+    monkeypatch.setattr(Claims, "claim", lambda _, path, *_own: str(path))
     refused = refusal(run("palette", "photo.jpg", "-o", name))
     assert refused == f"Error: photo.jpg: File exists: {name}"
 

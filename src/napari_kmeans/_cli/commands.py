@@ -19,8 +19,7 @@ from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
 from napari_kmeans._cli.inputs import reason
-from napari_kmeans._cli.options import keep_words
-from napari_kmeans._cli.outputs import STDOUT
+from napari_kmeans._cli.options import STDOUT
 from napari_kmeans._cli.palette import palette
 from napari_kmeans._cli.running import INTERRUPTED, complain
 
@@ -65,7 +64,7 @@ class _Commands(click.Group):
             if meant and not os.path.lexists(args[0]):
                 ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
             args = ["compress", *args]
-        keep_words(ctx, args)
+        ctx.obj = args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -19,11 +19,13 @@ from napari_kmeans import _compression
 from napari_kmeans._cli import inputs, outputs, running
 from napari_kmeans._cli import options as opt
 from napari_kmeans._cli.inputs import Source
-from napari_kmeans._cli.options import Options, option
-from napari_kmeans._cli.outputs import STDOUT, Place
+from napari_kmeans._cli.options import STDOUT, Options, option
+from napari_kmeans._cli.outputs import Place
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import Compressed
+from napari_kmeans._core.arguments import DITHERS
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._files.formats import BYTE_COLORS
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
 from napari_kmeans._files.read import ImageFile, decode_image
@@ -34,8 +36,6 @@ from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
 from napari_kmeans._pictures.report import render_page, render_section
 
 __all__ = ["apply", "compress"]
-
-_MOST_IN_A_FILE = 256
 
 _COMPRESS_EPILOG = """\b
 Examples:
@@ -71,33 +71,29 @@ Examples:
 _write_options = (
     option(
         "-o --output",
-        metavar="PATH",
-        help="File to write, in the format of its suffix, or directory, or - for the "
+        "File to write, in the format of its suffix, or directory, or - for the "
         "standard output.  [default: IMAGE_compressed.png beside IMAGE]",
+        metavar="PATH",
     ),
     option(
         "--format suffix",
-        metavar="NAME",
-        callback=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
-        help="Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
+        "Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
         "webp, jpg and others that Pillow writes.  [default: as the image needs]",
+        metavar="NAME",
+        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
     ),
     option(
         "--dither",
-        type=click.Choice(["floyd-steinberg", "ordered"]),
-        help="Imitate colors that are not in the palette by mixing those that are.",
+        "Imitate colors that are not in the palette by mixing those that are.",
+        type=click.Choice(DITHERS),
     ),
-    option(
-        "--skip-if-larger", is_flag=True, help="Write only files smaller than IMAGE."
-    ),
-    option(
-        "--report", metavar="FILE", help="HTML page to write, with before and after."
-    ),
+    option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
+    option("--report", "HTML page to write, with before and after.", metavar="FILE"),
     option(
         "--compare",
-        metavar="PATH",
-        help="File or directory for a picture of the image before and after, and of "
+        "File or directory for a picture of the image before and after, and of "
         "the palette.",
+        metavar="PATH",
     ),
     opt.force_option,
     *opt.run_options,
@@ -109,11 +105,11 @@ _write_options = (
     *opt.fit_options,
     option(
         "--max-size max_bytes",
+        "Use the most colors whose file takes no more than SIZE, such as 50KB.",
         metavar="SIZE",
-        callback=opt.parse_byte_count,
-        help="Use the most colors whose file takes no more than SIZE, such as 50KB.",
+        type=opt.parse_byte_count,
     ),
-    option("--shared", is_flag=True, help="Use one palette for all images."),
+    option("--shared", "Use one palette for all images.", is_flag=True),
     *_write_options,
 )
 def compress(images: tuple[str, ...], options: Options) -> None:
@@ -129,7 +125,7 @@ def compress(images: tuple[str, ...], options: Options) -> None:
     opt.refuse_together("psnr", "k", "max_bytes", "shared", "init", "seed")
     opt.refuse_together("max_bytes", "shared")
     if options.max_bytes is not None and not opt.is_given("k"):
-        options = replace(options, k=_MOST_IN_A_FILE)
+        options = replace(options, k=BYTE_COLORS)
     _write_all(images, options)
 
 
@@ -137,10 +133,10 @@ def compress(images: tuple[str, ...], options: Options) -> None:
     _APPLY_EPILOG,
     option(
         "--palette palette_file",
+        "Palette: .gpl, .json, .npy or .hex, or an indexed image.",
         metavar="FILE",
         required=True,
         type=click.Path(exists=True, dir_okay=False),
-        help="Palette: .gpl, .json, .npy or .hex, or an indexed image.",
     ),
     opt.color_space_option,
     *_write_options,
@@ -157,14 +153,12 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
     """Write all images and the report, print the sum, and leave with the status."""
     sources = inputs.find_sources(images)
     several = inputs.are_several(images, sources)
+    if options.output is None and [source.name for source in sources] == [inputs.STDIN]:
+        options = replace(options, output=STDOUT)
     output, compare = _places(options, several)
-    if output is None and [source.name for source in sources] == [inputs.STDIN]:
-        output = Place(STDOUT, is_directory=False)
-    if output is not None and output.text == STDOUT:
-        if options.as_json:
-            msg = "--json and an image on the standard output exclude each other"
-            raise click.UsageError(msg)
-        options = replace(options, lines_on_stderr=True)
+    if options.as_json and options.output == STDOUT:
+        msg = "--json and an image on the standard output exclude each other"
+        raise click.UsageError(msg)
     if options.palette_file is not None:
         options = replace(options, palette=_read_palette(options.palette_file))
     for place in (output, compare):
@@ -173,21 +167,10 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
     sources = _planned(inputs.with_stdin(sources), options, output, compare)
     if options.shared:
         sources, options = _with_shared_palette(sources, options)
-    outcomes = running.run(_write_image, sources, options)
-
-    done = [o.facts for o in outcomes if o.status == "done"]
-    totals = {
-        "images": len(outcomes),
-        "done": len(done),
-        "skipped": sum(o.status == "skipped" for o in outcomes),
-        "failed": sum(o.status == "failed" for o in outcomes),
-        "bytes_before": sum(facts["bytes_before"] for facts in done),
-        "bytes_after": sum(facts["bytes_after"] for facts in done),
-    }
-    summary = _summary(totals)
+    outcomes = running.run(_write_image, sources, options, _totals)
+    summary = _summary(_totals(outcomes))
     if several:
         running.say(summary, options)
-    running.print_json(outcomes, options, summary=totals)
     if options.report is not None:
         page = _report(outcomes, summary)
         with running.giving_up(options.report):
@@ -235,11 +218,11 @@ def _planned(
         target, picture = STDOUT, None
         if place.text != STDOUT:
             suffix = options.suffix or outputs.choose_suffix(source)
-            path = claims.name(place, source, f"_compressed{suffix}")
             # An image may be replaced by its own result.
-            target = claims.claim(path, own=source.path)
+            ending, own = f"_compressed{suffix}", source.path
+            target = claims.name(place, source, ending, own)
         if compare is not None:
-            picture = claims.claim(claims.name(compare, source, "_before_after.png"))
+            picture = claims.name(compare, source, "_before_after.png")
         return source._replace(target=target, picture=picture)
 
     sources = inputs.changed(sources, files_of)
@@ -255,13 +238,13 @@ def _with_shared_palette(
     """Find one palette for all images of one kind, and leave out the others."""
     sources = inputs.read_group(sources)
     members = [source for source in sources if source.fault is None]
+    if not members:
+        return sources, options
     try:
-        if members:
-            palette = inputs.fit_group(members, options).palette
-            options = replace(options, palette=palette)
+        palette = inputs.fit_group(members, options).palette
     except ValueError as error:
-        sources = [s._replace(fault=s.fault or str(error)) for s in sources]
-    return sources, options
+        return [s._replace(fault=s.fault or str(error)) for s in sources], options
+    return sources, replace(options, palette=palette)
 
 
 def _write_image(source: Source, options: Options, step: Step) -> Outcome:
@@ -282,16 +265,16 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
         callback=lambda _: step("fitting"),
     )
     step("writing")
-    is_skipped = options.skip_if_larger and len(done.content) >= len(content)
-    outcome = _outcome(source, len(content), done, is_skipped=is_skipped)
-    if is_skipped:
+    outcome = _outcome(source, len(content), done, options)
+    if outcome.status == "skipped":
         return outcome
     if target == STDOUT:
         outcome = outcome._replace(content=done.content)
     else:
         replace_file(target, done.content, overwrite=options.force)
-    if source.picture is not None or options.report is not None:
-        comparison = _comparison(source, image, len(content), done)
+    if source.picture is None and options.report is None:
+        return outcome
+    comparison = _comparison(source, image, len(content), done)
     if source.picture is not None:
         drawn = ImageFile(draw_before_after(comparison))
         picture = encode_image(source.picture, drawn)
@@ -301,11 +284,10 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     return outcome
 
 
-def _outcome(
-    source: Source, size: int, done: Compressed, *, is_skipped: bool
-) -> Outcome:
+def _outcome(source: Source, size: int, done: Compressed, options: Options) -> Outcome:
     """Say what came out, for people and for programs."""
     size_after, fit = len(done.content), done.fit
+    is_skipped = options.skip_if_larger and size_after >= size
     facts: dict[str, Any] = {
         "input": source.name,
         "output": None if is_skipped else source.target,
@@ -344,16 +326,12 @@ def _comparison(
 ) -> Comparison:
     """Put together what people see of an image of `size` bytes, before and after."""
     names = one_line(source.path.name), one_line(Path(str(source.target)).name)
-    sizes = size, len(done.content)
-    numbers = done.n_colors_before, done.n_colors
-    before, after = (
-        f"{n_bytes:,} bytes, {counted_text(n, 'color')}"
-        for n_bytes, n in zip(sizes, numbers, strict=True)
-    )
+    after, numbers = len(done.content), (done.n_colors_before, done.n_colors)
+    n_bytes = f"{size:,}", f"{after:,}"
     figures = [
         ("File", *names),
-        ("Bytes", f"{size:,}", f"{sizes[1]:,}"),
-        ("Share of the bytes", "100%", f"{sizes[1] / size:.1%}"),
+        ("Bytes", *n_bytes),
+        ("Share of the bytes", "100%", f"{after / size:.1%}"),
         ("Colors", counted_text(numbers[0]), counted_text(numbers[1])),
         ("Shape", " x ".join(map(str, image.pixels.shape)), ""),
         ("Type of pixels", str(image.pixels.dtype), ""),
@@ -366,7 +344,10 @@ def _comparison(
         done.mapped.palette,
         done.mapped.counts,
         names,
-        (before, after),
+        (
+            f"{n_bytes[0]} bytes, {counted_text(numbers[0], 'color')}",
+            f"{n_bytes[1]} bytes, {counted_text(numbers[1], 'color')}",
+        ),
         figures,
     )
 
@@ -381,6 +362,17 @@ def _report(outcomes: Sequence[Outcome], summary: str) -> bytes:
     sections = [outcome.section for outcome in outcomes if outcome.section]
     page = render_page("Images in few colors", summary, sections, failures)
     return page.encode(errors="replace")
+
+
+def _totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Count the images by what became of them, and the bytes of those written."""
+    statuses = [outcome.status for outcome in outcomes]
+    done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
+    return {
+        "images": len(outcomes),
+        **{status: statuses.count(status) for status in ("done", "skipped", "failed")},
+        **{n: sum(facts[n] for facts in done) for n in ("bytes_before", "bytes_after")},
+    }
 
 
 def _summary(totals: dict[str, int]) -> str:

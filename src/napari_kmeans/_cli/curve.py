@@ -43,30 +43,28 @@ Examples:
 """
 
 
-def _parse_numbers(
-    ctx: click.Context, param: click.Parameter, value: str
-) -> tuple[int, ...]:
+def _parse_numbers(word: str) -> tuple[int, ...]:
     """Turn a list such as 2,4,8 into numbers, in their order."""
-    if not re.fullmatch(r"\d+( *, *\d+)*", value):
-        msg = f"{value!r} is not a list such as 2,4,8"
-        raise click.BadParameter(msg, param=param)
-    numbers = {int(number) for number in value.split(",")}
-    return tuple(opt.NUMBER_OF_COLORS.convert(n, param, ctx) for n in sorted(numbers))
+    if not re.fullmatch(r"\d+( *, *\d+)*", word):
+        msg = f"{word!r} is not a list such as 2,4,8"
+        raise click.BadParameter(msg)
+    numbers = sorted({int(number) for number in word.split(",")})
+    return tuple(opt.NUMBER_OF_COLORS.convert(n, None, None) for n in numbers)
 
 
 @opt.command(
     _EPILOG,
     opt.option(
         "-k --colors ks",
+        "Numbers of colors.",
         metavar="K,K,...",
-        callback=_parse_numbers,
+        type=_parse_numbers,
         default="2,4,8,16,32,64,128,256",
-        help="Numbers of colors.",
     ),
     opt.option(
         "-o --output",
+        "Also write the table (.csv), or a plot (.png and other pictures).",
         metavar="FILE",
-        help="Also write the table (.csv), or a plot (.png and other pictures).",
     ),
     opt.force_option,
     *opt.run_options,
@@ -78,14 +76,15 @@ def curve(images: tuple[str, ...], options: Options) -> None:
     over pixels. Images are named as for `napari-kmeans compress`.
     """
     sources = inputs.find_sources(images)
-    target = None if options.output in (None, outputs.STDOUT) else str(options.output)
+    if options.output == opt.STDOUT:
+        options = replace(options, output=None)
+    target = options.output
     if target is not None:
         outputs.check_suffix("output", target, (_TABLE, ".png"))
         with running.giving_up(target):
             outputs.Claims(sources, options).claim(Path(target))
     sources = inputs.with_stdin(sources)
     outcomes = running.run(_find_errors, sources, replace(options, iters=0))
-    running.print_json(outcomes, options)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     if target is not None and done:
         with running.giving_up(target):

@@ -11,6 +11,7 @@ from napari_kmeans._cli.options import Options, command, run_options
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import count_file
 from napari_kmeans._files.indexed import decode_indexed
+from napari_kmeans._files.metadata import sizes_of
 from napari_kmeans._files.read import decode_image
 
 __all__ = ["info"]
@@ -31,7 +32,6 @@ def info(images: tuple[str, ...], options: Options) -> None:
     """
     sources = inputs.with_stdin(inputs.find_sources(images, with_results=True))
     outcomes = running.run(_describe, sources, replace(options, iters=0))
-    running.print_json(outcomes, options)
     running.leave(outcomes)
 
 
@@ -70,14 +70,8 @@ def _describe(source: Source, _: Options, step: Step) -> Outcome:
         parts.append("with alpha")
     if n_entries is not None:
         parts.append(f"palette of {n_entries:,}")
-    if metadata.scale:
-        parts += [
-            f"{axis}: {scale:.6g} {unit}"
-            for axis, scale, unit in zip(
-                metadata.axes, metadata.scale, metadata.units, strict=True
-            )
-            if unit != "pixel"
-        ]
+    sizes = sizes_of(metadata).items()
+    parts += [f"{a}: {size:.6g} {unit}" for a, (size, unit) in sizes if unit != "pixel"]
     if metadata.icc_profile is not None:
         parts.append("color profile")
     if metadata.durations:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_kmeans._compression import Part, Recipe, fit_shared, part_of
+from napari_kmeans._compression import Part, Recipe, fit_palette, part_of
 from napari_kmeans._core.fitting import PaletteResult
 from napari_kmeans._files.formats import image_suffixes, is_ome
 from napari_kmeans._files.read import decode_image, read_content
@@ -85,8 +85,7 @@ def find_sources(
     """
     found: dict[str, Source] = {}
     for argument in arguments:
-        names = [STDIN] if argument == STDIN else _expanded(argument, with_results)
-        for name in names:
+        for name in _expanded(argument, with_results):
             # A link is an image of its own.
             key = STDIN if name == STDIN else os.path.abspath(name)
             found.setdefault(key, Source(name))
@@ -148,39 +147,33 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
     if not kinds:
         return read
     usual = Counter(kinds).most_common(1)[0][0]
-    alike = [source for source in read if source.part and source.part.kind == usual]
-
-    def check(source: Source) -> Source:
-        if source.part is not None and source.part.kind != usual:
-            msg = (
-                f"{source.part.kind} pixels share no palette with the {usual} pixels "
-                f"of {alike[0].name}: all must be of one dtype, and either gray, RGB "
-                "and RGBA or of one number of channels"
-            )
-            raise ValueError(msg)
-        return source
-
-    return changed(read, check)
+    first = next(s.name for s in read if s.part is not None and s.part.kind == usual)
+    fault = (
+        f"share no palette with the {usual} pixels of {first}: all must be of one "
+        "dtype, and either gray, RGB and RGBA or of one number of channels"
+    )
+    return [
+        source
+        if source.part is None or source.part.kind == usual
+        else source._replace(fault=f"{source.part.kind} pixels {fault}")
+        for source in read
+    ]
 
 
 def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
     """Find one palette for images that `read_group` has counted."""
     parts = [member.part for member in members if member.part is not None]
-    return fit_shared(parts, lambda: [decode_image(m.read()) for m in members], recipe)
+    return fit_palette(parts, lambda: [decode_image(m.read()) for m in members], recipe)
 
 
 def _expanded(argument: str, with_results: bool) -> list[str]:
     """List the images of a folder, the matches of a pattern, or the name itself."""
-    if os.path.isdir(argument):
-        try:
-            names = sorted(os.listdir(argument))
-        except OSError:  # It is reported when the images are read.
-            names = []
+    if argument != STDIN and os.path.isdir(argument):
+        # A folder that cannot be read is reported when its images are.
         images = [
-            os.path.join(argument, name)
-            for name in names
+            name
+            for name in sorted(glob.glob(os.path.join(glob.escape(argument), "*")))
             if os.path.splitext(name)[1].lower() in image_suffixes()
-            and not name.startswith(".")
             and (with_results or not Source(name).stem.endswith(_RESULTS))
         ]
         return images or [argument]

@@ -10,29 +10,30 @@ by the name that was typed.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from napari_kmeans._compression import Recipe
-from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arguments import COLOR_SPACES, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
 
 __all__ = [
     "NUMBER_OF_COLORS",
+    "STDOUT",
     "Options",
     "color_space_option",
     "command",
     "fit_options",
     "force_option",
     "is_given",
-    "keep_words",
     "option",
     "parse_byte_count",
     "refuse_together",
@@ -40,13 +41,11 @@ __all__ = [
     "run_options",
 ]
 
-Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
+STDOUT = "-"
 NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
-_COUNT = click.IntRange(min=0)
-_WORDS = f"{__name__}.words"
+_COUNT, _NUMBER = click.IntRange(min=0), click.IntRange(min=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,64 +67,57 @@ class Options(Recipe):
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    # Not typed, but found out: the palette for all images, whether these are several,
-    # and whether one takes the standard output, so that lines go to the error output.
+    # Not typed, but found out: the palette for all images, and whether these are more
+    # than one.
     palette: Array | None = None
     several: bool = False
-    lines_on_stderr: bool = False
 
 
 def command(
-    epilog: str, *options: Decorator
+    epilog: str, *options: click.Option
 ) -> Callable[[Callable[[tuple[str, ...], Options], None]], click.Command]:
     """Make a command of a function of images and options, listed from top to bottom."""
     # Nothing is checked here: a missing file gets its line like any other bad image.
     files = click.Path(readable=False)
-    images = click.argument(
-        "images", metavar="IMAGE...", nargs=-1, required=True, type=files
+    images = click.Argument(
+        ["images"], metavar="IMAGE...", nargs=-1, required=True, type=files
     )
 
     def decorate(function: Callable[[tuple[str, ...], Options], None]) -> click.Command:
+        @click.command(epilog=epilog, params=[images, *options])
         @functools.wraps(function)
         def call(images: tuple[str, ...], **values: Any) -> None:
             given = {name: v for name, v in values.items() if v is not None}
             function(images, Options(**given))
 
-        wrapped: Callable[..., Any] = call
-        decorators: list[Decorator] = [images, *options]
-        for add in reversed(decorators):
-            wrapped = add(wrapped)
-        return click.command(epilog=epilog)(wrapped)
+        return call
 
     return decorate
 
 
-def option(names: str, **settings: Any) -> Decorator:
-    """Make an option, as `click.option` does, of names that are separated by spaces."""
-    return click.option(*names.split(), cls=_Option, **settings)
+def option(names: str, text: str, **settings: Any) -> click.Option:
+    """Make an option of names that are separated by spaces, and its help."""
+    return _Option(names.split(), help=text, **settings)
 
 
 class _Option(click.Option):
-    """An option that errors call by the name that was typed."""
+    """An option that errors call by the name that was typed.
+
+    The words of the call are the object of click's context.
+    """
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return that name, in quotes."""
         return f"'{_typed_name(self, ctx)}'"
 
 
-def keep_words(ctx: click.Context, words: list[str]) -> None:
-    """Keep the words of a call, for errors that name an option as it was typed."""
-    ctx.meta[_WORDS] = words[: words.index("--")] if "--" in words else words
-
-
 def _typed_name(param: click.Parameter, ctx: click.Context | None) -> str:
     """Return the name that an option was called by, or the first if it was not."""
-    words = ctx.meta.get(_WORDS, ()) if ctx is not None else ()
-    for name in param.opts:
-        # Short names may be part of a word: the others are looked for.
-        if name.startswith("--") and any(w.split("=")[0] == name for w in words):
-            return name
-    return param.opts[0]
+    words = (ctx and ctx.find_object(list)) or []
+    typed = {w.split("=")[0] for w in itertools.takewhile("--".__ne__, words)}
+    # Short names may be part of a word: the others are looked for.
+    long = [name for name in param.opts if name.startswith("--") and name in typed]
+    return [*long, *param.opts][0]
 
 
 def refuse_value(name: str, rule: str) -> NoReturn:
@@ -155,68 +147,51 @@ def _parameter(name: str) -> click.Parameter:
     return next(param for param in params if param.name == name)
 
 
-class _Decibels(click.FloatRange):
-    """A number that is at least 0, or infinity."""
-
-    def convert(self, value: Any, *context: Any) -> float:
-        """Turn a word into a number."""
-        number = super().convert(value, *context)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number of decibels", *context)
-        return float(number)
+def _refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
+    """Return a number as it is, if it is one."""
+    if value is not None and math.isnan(value):
+        msg = f"'{value}' is not a number of decibels"
+        raise click.BadParameter(msg)
+    return value
 
 
-def parse_byte_count(
-    _: click.Context, param: click.Parameter, value: str | None
-) -> int | None:
+def parse_byte_count(word: str) -> int:
     """Turn a number of bytes, such as 50000, 50KB, 1.5MB or 48KiB, into a number."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", value)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", word)
     unit = match[2].upper().removesuffix("B") if match else ""
     n_bytes = int(Decimal(match[1]) * _UNITS[unit]) if match and unit in _UNITS else 0
     if n_bytes < 1:
-        msg = f"{value!r} is not a size such as 50KB or 1.5MiB"
-        raise click.BadParameter(msg, param=param)
+        msg = f"{word!r} is not a size such as 50KB or 1.5MiB"
+        raise click.BadParameter(msg)
     return n_bytes
 
 
 color_space_option = option(
     "--color-space",
-    type=click.Choice(["rgb", "lab", "oklab"]),
+    "Where distances of colors are measured.",
+    type=click.Choice(COLOR_SPACES),
     default="rgb",
-    help="Where distances of colors are measured.",
 )
 fit_options = (
-    option("-k --colors k", metavar="K", type=NUMBER_OF_COLORS, help="Most colors."),
-    option(
-        "--iters", metavar="N", type=_COUNT, default=10, help="Most k-means iterations."
-    ),
-    option(
-        "--init",
-        type=click.Choice(["auto", "thorough", "k-means++", "random"]),
-        default="auto",
-        help="How k-means starts.",
-    ),
-    option("--seed", metavar="N", type=_COUNT, help="Make a random start repeatable."),
+    option("-k --colors k", "Most colors.", metavar="K", type=NUMBER_OF_COLORS),
+    option("--iters", "Most k-means iterations.", metavar="N", type=_COUNT, default=10),
+    option("--init", "How k-means starts.", type=click.Choice(INITS), default="auto"),
+    option("--seed", "Make a random start repeatable.", metavar="N", type=_COUNT),
     color_space_option,
     option(
         "--psnr",
+        "Use the fewest colors that reach this quality.",
         metavar="DB",
-        type=_Decibels(min=0),
-        help="Use the fewest colors that reach this quality.",
+        type=click.FloatRange(min=0),
+        callback=_refuse_nan,
     ),
 )
-force_option = option("--force", is_flag=True, help="Overwrite files that exist.")
+force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
     option(
-        "--jobs",
-        metavar="N",
-        type=click.IntRange(min=1),
-        default=1,
-        help="Images to work on at a time.",
+        "--jobs", "Images to work on at a time.", metavar="N", type=_NUMBER, default=1
     ),
-    option("--json as_json", is_flag=True, help="Print everything as JSON."),
-    option("-q --quiet", is_flag=True, help="Print errors only."),
-    option("-v --verbose", is_flag=True, help="Print more."),
+    option("--json as_json", "Print everything as JSON.", is_flag=True),
+    option("-q --quiet", "Print errors only.", is_flag=True),
+    option("-v --verbose", "Print more.", is_flag=True),
 )

@@ -6,6 +6,7 @@ the file for each image and sees that none overwrites another. Commands write th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -16,14 +17,13 @@ from typing import NamedTuple
 import click
 
 from napari_kmeans._cli.inputs import STDIN, Source, identity
-from napari_kmeans._cli.options import Options, refuse_value
+from napari_kmeans._cli.options import STDOUT, Options, refuse_value
 from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, writable_suffixes
 from napari_kmeans._files.read import default_suffix
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "STDOUT",
     "Claims",
     "Place",
     "check_suffix",
@@ -32,7 +32,6 @@ __all__ = [
     "suffix_parser",
 ]
 
-STDOUT = "-"
 # The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
 _OR_OTHER = "or the suffix of another image format"
@@ -59,16 +58,18 @@ class Claims:
         self._results: set[str] = set()
         self._force = options.force
 
-    def name(self, place: Place, source: Source, ending: str) -> Path:
-        """Name a file after an image: photo.jpg and photo.png do not become one."""
-        if not place.is_directory:
-            return Path(place.text)
-        path = Path(place.text, f"{source.stem}{ending}")
-        if identity(path) in self._results:
-            return path.with_name(f"{source.path.name.replace('.', '_')}{ending}")
-        return path
+    def name(
+        self, place: Place, source: Source, ending: str, own: Path | None = None
+    ) -> str:
+        """Claim the file of an image: photo.jpg and photo.png do not become one."""
+        path = Path(place.text)
+        if place.is_directory:
+            path /= f"{source.stem}{ending}"
+            if identity(path) in self._results:
+                path = path.with_name(source.path.name.replace(".", "_") + ending)
+        return self.claim(path, own)
 
-    def claim(self, path: Path, *, own: Path | None = None) -> str:
+    def claim(self, path: Path, own: Path | None = None) -> str:
         """Return the name of a file that may be written, or raise.
 
         `own` is the image that the file is the result of, which it may replace.
@@ -82,8 +83,7 @@ class Claims:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not path.parent.is_dir():
-            error = errno.ENOENT
-            raise FileNotFoundError(error, os.strerror(error), str(path))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         if path.exists() and not self._force:
             msg = f"{path} exists, --force overwrites it"
             raise ValueError(msg)
@@ -100,22 +100,22 @@ def parse_place(
     """
     if text is None:
         return None
+    ends_as_one = text.endswith(("/", os.sep))
+    exists = os.path.isdir(text)
+    is_directory = text != STDOUT and (several or ends_as_one or exists)
     if text == STDOUT:
         if several:
             refuse_value(param, "- takes a single image")
-        return Place(text, is_directory=False)
-    if os.path.isdir(text):
-        return Place(text, is_directory=True)
-    ends_as_one = text.endswith(("/", os.sep))
-    if not (several or ends_as_one):
+    elif not is_directory:
         advice = "" if Path(text).suffix else "; a directory ends in /"
         check_suffix(param, text, known, advice)
-        return Place(text, is_directory=False)
-    is_new = not os.path.lexists(text.rstrip(f"/{os.sep}"))
-    if not is_new or (Path(text).suffix and not ends_as_one):
+    elif not exists:
         msg = f"must be a directory, got {text}"
-        refuse_value(param, f"{msg}; a new one ends in /" if is_new else msg)
-    return Place(text, is_directory=True)
+        if os.path.lexists(text.rstrip(f"/{os.sep}")):
+            refuse_value(param, msg)
+        if Path(text).suffix and not ends_as_one:
+            refuse_value(param, f"{msg}; a new one ends in /")
+    return Place(text, is_directory)
 
 
 def check_suffix(
@@ -127,22 +127,16 @@ def check_suffix(
         refuse_value(param, rule + advice)
 
 
-def suffix_parser(
-    *known: str,
-) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Make a callback that turns a format, such as png or .png, into a suffix."""
+def suffix_parser(*known: str) -> Callable[[str], str]:
+    """Make a function that turns a format, such as png or .png, into a suffix."""
 
-    def parse(
-        _: click.Context, param: click.Parameter, value: str | None
-    ) -> str | None:
-        if value is None:
-            return None
-        suffix = f".{value.lstrip('.')}"
+    def parse(word: str) -> str:
+        suffix = f".{word.lstrip('.')}"
         if suffix.lower() in {*known, *writable_suffixes()} or is_ome(f"image{suffix}"):
             return suffix
         names = ", ".join(name[1:] for name in known)
-        msg = f"must be {names} {_OR_OTHER}, got {value}"
-        raise click.BadParameter(msg, param=param)
+        msg = f"must be {names} {_OR_OTHER}, got {word}"
+        raise click.BadParameter(msg)
 
     return parse
 
@@ -151,10 +145,8 @@ def choose_suffix(source: Source) -> str:
     """Choose the format of the compressed image; any, if it cannot be read."""
     if source.name == STDIN:
         return default_suffix(io.BytesIO(source.stdin or b""))
-    try:
+    with contextlib.suppress(OSError):
         if source.path.is_file():
             with source.path.open("rb") as file:
                 return default_suffix(file)
-    except OSError:
-        pass
     return ".png"

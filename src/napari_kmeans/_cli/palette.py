@@ -16,7 +16,7 @@ from napari_kmeans._cli import options as opt
 from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.running import Outcome, Step, one_line
-from napari_kmeans._compression import fit_palette
+from napari_kmeans._compression import fit_palette, part_of
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import palettes
 from napari_kmeans._files.read import decode_image
@@ -45,19 +45,19 @@ Examples:
 @opt.command(
     _EPILOG,
     *opt.fit_options,
-    option("--shared", is_flag=True, help="Find one palette for all images."),
+    option("--shared", "Find one palette for all images.", is_flag=True),
     option(
         "-o --output",
-        metavar="PATH",
-        help="File to write: .gpl, .json, .npy or .hex, or a picture of the colors, "
+        "File to write: .gpl, .json, .npy or .hex, or a picture of the colors, "
         "such as .png.  [default: print the colors]",
+        metavar="PATH",
     ),
     option(
         "--format suffix",
+        "Format of files in a directory.",
         metavar="NAME",
         default="gpl",
-        callback=outputs.suffix_parser(*_SUFFIXES),
-        help="Format of files in a directory.",
+        type=outputs.suffix_parser(*_SUFFIXES),
     ),
     opt.force_option,
     *opt.run_options,
@@ -70,16 +70,15 @@ def palette(images: tuple[str, ...], options: Options) -> None:
     opt.refuse_together("psnr", "k", "shared", "init", "seed")
     sources = inputs.find_sources(images)
     several = not options.shared and inputs.are_several(images, sources)
-    place = None
-    if options.output != outputs.STDOUT:
-        place = outputs.parse_place("output", options.output, several, _SUFFIXES)
+    if options.output == opt.STDOUT:
+        options = replace(options, output=None)
+    place = outputs.parse_place("output", options.output, several, _SUFFIXES)
     if place is not None:
         place.make()
     sources = inputs.with_stdin(sources)
     claims = outputs.Claims(sources, options)
-    if not options.shared:
-        options = replace(options, several=len(sources) > 1)
-    else:
+    options = replace(options, several=not options.shared and len(sources) > 1)
+    if options.shared:
         sources = inputs.read_group(sources)
         members = tuple(source for source in sources if source.fault is None)
         sources = [source for source in sources if source.fault is not None]
@@ -90,12 +89,11 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         if place is None:
             return source
         first = source.members[0] if source.members else source
-        path = claims.name(place, first, f"_palette{options.suffix}")
-        return source._replace(target=claims.claim(path))
+        target = claims.name(place, first, f"_palette{options.suffix}")
+        return source._replace(target=target)
 
     sources = inputs.changed(sources, files_of)
     outcomes = running.run(_find_palette, sources, options)
-    running.print_json(outcomes, options)
     running.leave(outcomes)
 
 
@@ -115,7 +113,9 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     else:
         image = decode_image(source.read())
         step("fitting")
-        result = fit_palette(image, options, lambda _: step("fitting"))
+        result = fit_palette(
+            [part_of(image)], lambda: [image], options, lambda _: step("fitting")
+        )
     step("writing")
     target, colors = source.target, hex_colors(result.palette)
     facts: dict[str, Any] = {

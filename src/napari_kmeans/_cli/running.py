@@ -15,13 +15,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import click
 
 from napari_kmeans._cli.inputs import Source, reason
-from napari_kmeans._cli.options import Options
+from napari_kmeans._cli.options import STDOUT, Options
 from napari_kmeans._core.color_counts import MAX_COUNTED
 from napari_kmeans._core.fitting import PaletteResult
 
@@ -38,7 +37,6 @@ __all__ = [
     "iterations_text",
     "leave",
     "one_line",
-    "print_json",
     "run",
     "say",
 ]
@@ -70,10 +68,10 @@ Step: TypeAlias = Callable[[str], object]
 Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
 
 
-def say(text: str, options: Options) -> None:
-    """Print a line for people that is no error."""
+def say(text: str, options: Options, *, err: bool = False) -> None:
+    """Print a line for people that is no error, away from an image."""
     if not options.quiet and not options.as_json:
-        click.echo(text, err=options.lines_on_stderr)
+        click.echo(text, err=err or options.output == STDOUT)
 
 
 def complain(name: str, why: str) -> None:
@@ -109,11 +107,16 @@ def iterations_text(fit: PaletteResult) -> str:
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
 
 
-def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcome]:
+def run(
+    do: Command,
+    sources: Sequence[Source],
+    options: Options,
+    sum_up: Callable[[list[Outcome]], dict[str, int]] | None = None,
+) -> list[Outcome]:
     """Do all images, print the outcomes in their order, and return them.
 
-    Ctrl-C ends the program with exit status 130, and a line says how many images are
-    done.
+    As JSON, they are followed by the numbers that `sum_up` finds in them. Ctrl-C ends
+    the program with exit status 130, and a line says how many images are done.
     """
     outcomes: list[Outcome] = []
     try:
@@ -125,18 +128,14 @@ def run(do: Command, sources: Sequence[Source], options: Options) -> list[Outcom
     except KeyboardInterrupt:
         click.echo(f"Interrupted: {len(outcomes)} of {len(sources)} done", err=True)
         click.get_current_context().exit(INTERRUPTED)
-    return outcomes
-
-
-def print_json(
-    outcomes: Sequence[Outcome], options: Options, **others: dict[str, int]
-) -> None:
-    """Print the outcomes for programs, if that was asked for."""
     if options.as_json:
-        facts = {"images": [outcome.facts for outcome in outcomes], **others}
+        facts: dict[str, Any] = {"images": [outcome.facts for outcome in outcomes]}
+        if sum_up is not None:
+            facts["summary"] = sum_up(outcomes)
         # JSON has no number for infinity: it becomes null.
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
         click.echo(json.dumps(finite, indent=2))
+    return outcomes
 
 
 def leave(outcomes: Sequence[Outcome]) -> None:
@@ -203,7 +202,6 @@ def _side_by_side(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import active_children, get_context
 
-    strangers = active_children()
     # Forking a process that has threads, as NumPy's has, may lock up.
     executor = ProcessPoolExecutor(
         min(options.jobs, len(sources)), get_context("spawn"), _start_beside
@@ -217,8 +215,7 @@ def _side_by_side(
                 yield _failed(source, "a process ended before it was done")
     except BaseException:
         for process in active_children():
-            if process not in strangers:
-                process.terminate()
+            process.terminate()
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
@@ -266,7 +263,7 @@ def _progress_bar(options: Options) -> tqdm[Any]:
         nrows=terminal.lines,
         mininterval=0,
         leave=False,
-        disable=True if options.quiet else None,
+        disable=options.quiet or None,
     )
 
 
@@ -285,4 +282,4 @@ def _print(outcome: Outcome, options: Options) -> None:
     say(outcome.text, options)
     if detail:
         name = one_line(outcome.facts["input"])
-        say(f"{name}: {detail}", replace(options, lines_on_stderr=True))
+        say(f"{name}: {detail}", options, err=True)

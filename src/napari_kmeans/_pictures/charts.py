@@ -99,16 +99,14 @@ def draw_before_after(comparison: Comparison) -> NDArray[np.uint8]:
 
 def _resized(image: Image.Image) -> Image.Image:
     """Shrink a large image, and enlarge the pixels of a small one."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     longest = max(image.size)
-    if longest > _LARGEST:
-        size = [max(1, round(side * _LARGEST / longest)) for side in image.size]
-        return image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     if longest < _SMALLEST:
         times = math.ceil(_SMALLEST / longest)
-        size = [side * times for side in image.size]
-        return image.resize((size[0], size[1]), Image.Resampling.NEAREST)
+        return ImageOps.scale(image, times, Image.Resampling.NEAREST)
+    sides = (_LARGEST, _LARGEST)
+    image.thumbnail(sides, Image.Resampling.LANCZOS, reducing_gap=None)
     return image
 
 
@@ -245,10 +243,11 @@ def encode_swatches(name: str, palette: Array) -> bytes:
 
     Where the format has a palette that can hold the colors, it is that of the file.
     """
-    n_channels = palette.shape[1] if palette.ndim == 2 else 1
-    colors = palette.reshape(-1, 1).repeat(3, axis=1) if n_channels == 1 else palette
-    is_held = palette_misfit(format_of(name), 2, colors) is None
-    if n_channels not in (1, 3, 4) or not is_held:
+    colors = palette.reshape(len(palette), -1)
+    if colors.shape[1] == 1:
+        colors = colors.repeat(3, axis=1)
+    misfit = palette_misfit(format_of(name), 2, colors)
+    if colors.shape[1] not in (3, 4) or misfit is not None:
         return encode_image(name, ImageFile(draw_swatches(palette)))
     labels = swatch_labels(len(colors))
     return encode_indexed(name, labels, colors, keep_order=True)

@@ -38,11 +38,15 @@ _CUT = "<!-- for each image -->\n"
 
 def render_section(comparison: Comparison) -> str:
     """Write the part of the page about one image."""
+    from PIL import Image
+
     low, high = displayed_range(comparison.before)
-    before, after = (
-        _fitting(displayed(pixels, low, high))
-        for pixels in (comparison.before, comparison.after)
-    )
+    before = displayed(comparison.before, low, high)
+    after = displayed(comparison.after, low, high)
+    for picture in (before, after):
+        # Pixels are taken, not mixed, so that no color is made up.
+        nearest = Image.Resampling.NEAREST
+        picture.thumbnail((_LARGEST, _LARGEST), nearest, reducing_gap=None)
     colors = displayed(comparison.palette[np.newaxis], low, high)
     shades = hex_colors(np.asarray(colors)[0])
     # Small pictures are enlarged, so that their pixels can be seen.
@@ -125,17 +129,6 @@ def _histogram(counts: NDArray[np.int64], shades: Sequence[str]) -> str:
         f'aria-label="Histogram of {len(shades)} colors, the largest with '
         f'{most / total:.1%} of the pixels">{bars}</svg>'
     )
-
-
-def _fitting(image: Image.Image) -> Image.Image:
-    """Shrink a large picture by taking pixels, so that no color is made up."""
-    from PIL import Image
-
-    longest = max(image.size)
-    if longest <= _LARGEST:
-        return image
-    size = [max(1, round(side * _LARGEST / longest)) for side in image.size]
-    return image.resize((size[0], size[1]), Image.Resampling.NEAREST)
 
 
 def _uri(kind: str, image: Image.Image, **options: Any) -> str:
