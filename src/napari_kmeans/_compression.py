@@ -25,6 +25,7 @@ from napari_kmeans._core.counted_image import (
     MappedImage,
     color_image,
     count_image,
+    curve_of,
     fit_image,
     fit_quality,
     map_image,
@@ -33,7 +34,7 @@ from napari_kmeans._core.counted_image import (
 from napari_kmeans._core.fitting import Callback, FittedImage, PaletteResult
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import mean_squared_error, white_of
-from napari_kmeans._core.quantize import count_colors, error_curve
+from napari_kmeans._core.quantize import count_colors
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._files.formats import BYTE_COLORS, format_of
 from napari_kmeans._files.indexed import encode_indexed
@@ -215,13 +216,9 @@ def fit_palette(
 def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
     """Return the squared error and the PSNR in dB for each number of colors."""
     counted = count_file(image)
-    errors = error_curve(
-        image.pixels if counted.counted is None else counted.counted,
-        ks,
-        channel_axis=_channel_axis(image),
-        alpha=image.has_alpha,
-    )
-    return [(error, psnr_of(counted, error)) for error in errors.tolist()]
+    return [
+        (error, psnr_of(counted, error)) for error in curve_of(counted, ks).tolist()
+    ]
 
 
 def _fitted(
