@@ -97,7 +97,7 @@ def from_file(path, image=RGB):
     [
         ("a.gpl", "hello", "“a.gpl” is no sound palette file: line 1 must be 'GIMP"),
         ("a.json", "{", "“a.json” is no sound palette file: "),
-        ("a.npy", "abc", "“a.npy” is no sound palette file: it does not begin"),
+        ("a.npy", "abc", "“a.npy” is no sound palette file: it is not an array"),
         (
             "a.txt",
             "",
