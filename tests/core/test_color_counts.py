@@ -166,10 +166,14 @@ def test_inside_and_outside_are_what_two_counts_find(monkeypatch, dtype, fewest)
     if not is_tabular(image.dtype, 3):
         return
     colors, counts = count_pixels([image], [mask], with_outside=True)
+    # Those inside come first, in the order that they have alone.
+    inside = count_colors(image, mask=mask)
+    assert_array_equal(colors[: len(inside.colors)], inside.colors)
     for column, where in zip(counts.T, (mask, ~mask), strict=True):
-        alone = count_colors(image, mask=where)
-        assert_array_equal(colors[column > 0], alone.colors)
-        assert_array_equal(column[column > 0], alone.counts)
+        alone, used = count_colors(image, mask=where), column > 0
+        order, expected = (np.lexsort(c.T) for c in (colors[used], alone.colors))
+        assert_array_equal(colors[used][order], alone.colors[expected])
+        assert_array_equal(column[used][order], alone.counts[expected])
 
 
 # Counts that are handed on.

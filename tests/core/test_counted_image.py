@@ -299,3 +299,18 @@ def test_palettes_of_whole_numbers_color_floats():
 
     assert_array_equal(colored, np.array([[[3, 4], [np.nan, 2]]], np.float32))
     assert colored.dtype == np.float32
+
+
+@pytest.mark.parametrize("init", ["auto", "k-means++", "random"])
+def test_pixels_outside_of_a_mask_do_not_change_the_fit(init):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    mask = rng.random((40, 50)) < 0.3
+    # Colors of another range, so that cells of all colors would be other cells.
+    image[mask] = image[mask] // 3 + 41
+
+    fitted = fit_image(count_image(image, mask=mask), 9, 2, init=init, rng=5)
+
+    expected = kmeans_palette(image, 9, 2, mask=mask, init=init, rng=5)
+    assert_array_equal(fitted.result.palette, expected.palette)
+    assert fitted.result.mse == expected.mse

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from numpy.typing import NDArray
 
 from napari_kmeans import _compression
 from napari_kmeans._cli import inputs, outputs, running
@@ -24,6 +23,7 @@ from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.outputs import STDOUT, Place
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import Compressed
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
 from napari_kmeans._files.read import ImageFile, decode_image
@@ -211,7 +211,7 @@ def _places(options: Options, several: bool) -> tuple[Place | None, Place | None
     return output, compare
 
 
-def _read_palette(path: str) -> NDArray[Any]:
+def _read_palette(path: str) -> Array:
     """Read a palette file or that of an indexed image, or leave with an error."""
     with running.giving_up(path):
         if Path(path).suffix.lower() in PALETTE_SUFFIXES:

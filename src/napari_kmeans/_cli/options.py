@@ -19,10 +19,10 @@ from typing import Any, NoReturn, TypeAlias
 
 import click
 from click.core import ParameterSource
-from numpy.typing import NDArray
 
 from napari_kmeans._compression import Recipe
 from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arrays import Array
 
 __all__ = [
     "NUMBER_OF_COLORS",
@@ -70,7 +70,7 @@ class Options(Recipe):
     verbose: bool = False
     # Not typed, but found out: the palette for all images, whether these are several,
     # and whether one takes the standard output, so that lines go to the error output.
-    palette: NDArray[Any] | None = None
+    palette: Array | None = None
     several: bool = False
     lines_on_stderr: bool = False
 

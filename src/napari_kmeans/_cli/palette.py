@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from napari_kmeans._cli import inputs, outputs, running
 from napari_kmeans._cli import options as opt
 from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import fit_palette
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import palettes
 from napari_kmeans._files.read import decode_image
 from napari_kmeans._files.replace import replace_file
@@ -140,7 +139,7 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     return Outcome("done", text, facts, detail, is_data=target is None)
 
 
-def _encoded(target: str, palette: NDArray[Any], options: Options) -> bytes:
+def _encoded(target: str, palette: Array, options: Options) -> bytes:
     """Encode colors in the format of a file name."""
     suffix = Path(target).suffix.lower()
     if suffix not in palettes.PALETTE_SUFFIXES:

@@ -22,7 +22,8 @@ from napari_kmeans._core.spaces import Layout, SpaceName
 InitName: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
 DitherName: TypeAlias = Literal["floyd-steinberg", "ordered"]
 Init: TypeAlias = InitName | ArrayLike
-Rng: TypeAlias = int | np.random.Generator | None
+# Quoted, for NumPy loads its generators when they are first named.
+Rng: TypeAlias = "int | np.random.Generator | None"
 Images: TypeAlias = ArrayLike | Sequence[Array]
 Masks: TypeAlias = ArrayLike | Sequence[Array] | None
 Dither: TypeAlias = DitherName | None

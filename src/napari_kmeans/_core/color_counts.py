@@ -213,7 +213,14 @@ def count_pixels(
     dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
     blocks = masked_blocks(images, masks, with_outside)
     if is_tabular(dtype, n_channels):
-        return _in_cells(*_count_codes(blocks, dtype, n_channels, 1 + with_outside))
+        colors, counts = _count_codes(blocks, dtype, n_channels, 1 + with_outside)
+        if not with_outside:
+            return _in_cells(colors, counts)
+        # Those under the masks come first, as if there were no others.
+        inside = counts[:, 0] > 0
+        parts = [_in_cells(colors[some], counts[some]) for some in (inside, ~inside)]
+        colors, counts = map(np.concatenate, zip(*parts, strict=True))
+        return colors, counts
     counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
     return None if counted is None else _in_cells(*counted)
 

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
 
 __all__ = [
     "BYTE_COLORS",
@@ -226,7 +227,7 @@ def pixel_misfit(
     return None
 
 
-def palette_misfit(form: Format, n_axes: int, palette: NDArray[Any]) -> Misfit | None:
+def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
     """Return what of an indexed image a format cannot hold, or None if it holds it.
 
     `palette` is gray (K,), RGB (K, 3) or RGBA (K, 4); its indices have `n_axes` axes.

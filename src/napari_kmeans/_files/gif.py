@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Mask
 from napari_kmeans._files.formats import Refused, check_pixel_limit
 
 if TYPE_CHECKING:
@@ -86,13 +87,16 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """
     from PIL import Image
 
-    places, durations = _read_blocks(content)
+    places, clear, durations = _read_blocks(content)
     check_pixel_limit(
         (len(durations), *struct.unpack_from("<HH", content, 6)), len(content)
     )
     tables = {content[place] for place in places}
     if len(tables) != 1:
         msg = "the frames of the GIF file have palettes of their own"
+        raise Refused(msg)
+    if len(clear) > 1:
+        msg = "the frames of the GIF file have transparent colors of their own"
         raise Refused(msg)
     palette = np.frombuffer(tables.pop(), np.uint8).reshape(-1, 3)
     # With its index as the red of each color, what Pillow paints are indices.
@@ -101,20 +105,13 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     recolored = bytearray(content)
     for place in places:
         recolored[place] = numbered.tobytes()
-    frames, clear = [], set()
+    frames = []
     with Image.open(io.BytesIO(recolored)) as image:
-        if "transparency" in image.info:
-            clear.add(image.info["transparency"])
         if match := _N_COLORS.search(image.info.get("comment", b"")):
             palette = palette[: int(match[0])]
         for number in range(len(durations)):
             image.seek(number)
-            painted = np.array(image.convert("RGBA"))
-            frames.append(painted[..., 0])
-            clear |= set(np.unique(painted[painted[..., 3] == 0, 0]).tolist())
-    if len(clear) > 1:
-        msg = "the frames of the GIF file have transparent colors of their own"
-        raise Refused(msg)
+            frames.append(np.array(image.convert("RGB"))[..., 0])
     if clear:
         alpha = np.where(np.isin(np.arange(len(palette)), list(clear)), 0, 255)
         palette = np.column_stack([palette, alpha.astype(np.uint8)])
@@ -123,7 +120,7 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def durations_of_gif(content: bytes) -> tuple[float, ...]:
     """Return the seconds that each frame is shown, or raise Refused."""
-    return _read_blocks(content)[1]
+    return _read_blocks(content)[2]
 
 
 def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:
@@ -135,22 +132,26 @@ def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:
     return image
 
 
-def _extent(changed: NDArray[np.bool_]) -> tuple[int, int]:
+def _extent(changed: Mask) -> tuple[int, int]:
     """Return the start and end of what holds all True, and at least one element."""
     found = np.flatnonzero(changed)
     return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 1)
 
 
-def _read_blocks(content: bytes) -> tuple[list[slice], tuple[float, ...]]:
-    """Return where color tables stand, and the seconds that each frame is shown."""
+def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ...]]:
+    """Return where color tables stand, clear indices, and the seconds of each frame."""
     tables: list[slice] = []
+    clear = set()
     durations, duration = [], 0.0
     try:
         position = _skip_table(13, content[10], tables)
         while (kind := content[position]) != _END:
             if kind == _EXTENSION:
                 if content[position + 1] == _CONTROL:
-                    duration = struct.unpack_from("<H", content, position + 4)[0] / 100
+                    control = struct.unpack_from("<BHB", content, position + 3)
+                    duration = control[1] / 100
+                    if control[0] & 1:
+                        clear.add(control[2])
                 position += 2
             elif kind == _IMAGE:
                 position = _skip_table(position + 10, content[position + 9], tables) + 1
@@ -168,7 +169,7 @@ def _read_blocks(content: bytes) -> tuple[list[slice], tuple[float, ...]]:
     if not durations:
         msg = "the GIF file holds no image"
         raise Refused(msg)
-    return tables, tuple(durations)
+    return tables, clear, tuple(durations)
 
 
 def _skip_table(start: int, flags: int, tables: list[slice]) -> int:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from napari_kmeans._core.arrays import Array
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from numpy.typing import NDArray
 
 # Size and unit of a pixel along each axis.
 Sizes: TypeAlias = dict[str, tuple[float, str]]
@@ -177,7 +178,7 @@ def turned(metadata: ImageMetadata, orientation: int) -> ImageMetadata:
     return with_axes(metadata, metadata.axes, sizes)
 
 
-def turn_upright(array: NDArray[Any], axes: str, orientation: int) -> NDArray[Any]:
+def turn_upright(array: Array, axes: str, orientation: int) -> Array:
     """Turn an image as an orientation of EXIF or TIFF says."""
     y, x = axes.index("Y"), axes.index("X")
     # TIFF 6.0, section 8: which side of the stored image the viewer sees where.

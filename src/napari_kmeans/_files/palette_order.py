@@ -6,9 +6,11 @@ small PNG files in it, if that is shorter than in the order that was given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_kmeans._core.arrays import Indices, Labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["neighborly_order"]
 
 
-def neighborly_order(
-    labels: NDArray[np.unsignedinteger[Any]], n_colors: int
-) -> NDArray[np.intp]:
+def neighborly_order(labels: Labels, n_colors: int) -> Indices:
     """Return an order in which colors that are often side by side have near indices.
 
     It starts with the color that touches another one most often. Then the color that
@@ -43,15 +43,10 @@ def neighborly_order(
     return np.array(order)
 
 
-def _count_meetings(
-    labels: NDArray[np.unsignedinteger[Any]], n_colors: int
-) -> NDArray[np.int64]:
+def _count_meetings(labels: Labels, n_colors: int) -> NDArray[np.int64]:
     """Count how often two different colors (K, K) lie beside or below each other."""
     counts = np.zeros(n_colors * n_colors, np.int64)
-    for before, after in (
-        (labels[:, :-1], labels[:, 1:]),
-        (labels[:-1], labels[1:]),
-    ):
+    for before, after in ((labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])):
         pairs = before.astype(np.intp) * n_colors + after
         counts += np.bincount(pairs.ravel(), minlength=counts.size)
     meetings = counts.reshape(n_colors, n_colors)

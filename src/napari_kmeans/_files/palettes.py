@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.replace import replace_file
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def encode_palette(
     return form.encode(colors, items, Path(path).stem)
 
 
-def read_palette(path: str | os.PathLike[str]) -> NDArray[Any]:
+def read_palette(path: str | os.PathLike[str]) -> Array:
     r"""Read a palette from a GIMP, JSON, NumPy or hex file.
 
     Parameters
@@ -217,7 +218,7 @@ def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, 
     return items
 
 
-def _check_colors(colors: NDArray[Any]) -> None:
+def _check_colors(colors: Array) -> None:
     """Raise TypeError or ValueError unless an array is a palette."""
     if colors.dtype.kind not in "biuf":
         msg = f"palette must have a boolean, integer or float dtype, got {colors.dtype}"
@@ -234,9 +235,7 @@ def _check_colors(colors: NDArray[Any]) -> None:
         raise ValueError(msg)
 
 
-def _of_8_bits(
-    colors: NDArray[Any], suffix: str, *n_channels: int
-) -> NDArray[np.uint8]:
+def _of_8_bits(colors: Array, suffix: str, *n_channels: int) -> NDArray[np.uint8]:
     """Return colors for a format that has only uint8 and no gray."""
     if colors.dtype != np.uint8:
         msg = (
@@ -256,7 +255,7 @@ def _of_8_bits(
     return colors
 
 
-def _encode_gpl(colors: NDArray[Any], items: dict[str, object], name: str) -> bytes:
+def _encode_gpl(colors: Array, items: dict[str, object], name: str) -> bytes:
     rgb = _of_8_bits(colors, ".gpl", 3)
     title = "".join(letter if letter.isprintable() else " " for letter in name)
     lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
@@ -295,7 +294,7 @@ def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
     return np.array(colors, np.uint8).reshape(-1, n_channels)
 
 
-def _encode_json(colors: NDArray[Any], items: dict[str, object], _: str) -> bytes:
+def _encode_json(colors: Array, items: dict[str, object], _: str) -> bytes:
     if colors.dtype.name not in _JSON_DTYPES:
         msg = (
             f"palette must have at most 64 bits a value in a .json file, "
@@ -314,7 +313,7 @@ def _encode_json(colors: NDArray[Any], items: dict[str, object], _: str) -> byte
     return f'{opened},\n  "colors": [\n{rows}\n  ]\n}}\n'.encode()
 
 
-def _decode_json(content: bytes) -> NDArray[Any]:
+def _decode_json(content: bytes) -> Array:
     try:
         document = json.loads(content, parse_constant=_refuse_constant)
     except RecursionError:
@@ -336,7 +335,7 @@ def _decode_json(content: bytes) -> NDArray[Any]:
     return _array_of(colors, np.dtype(name))
 
 
-def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> Array:
     """Return a list of numbers, or of lists of them, as an array."""
     is_flat = not any(isinstance(color, list) for color in colors)
     kinds = {"b": (bool,), "f": (int, float)}.get(dtype.kind, (int,))
@@ -362,13 +361,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(msg)
 
 
-def _encode_npy(colors: NDArray[Any], _: dict[str, object], __: str) -> bytes:
+def _encode_npy(colors: Array, _: dict[str, object], __: str) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(colors), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _decode_npy(content: bytes) -> NDArray[Any]:
+def _decode_npy(content: bytes) -> Array:
     try:
         colors = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # Its header is a Python expression.
@@ -380,7 +379,7 @@ def _decode_npy(content: bytes) -> NDArray[Any]:
     return colors
 
 
-def _encode_hex(colors: NDArray[Any], _: dict[str, object], __: str) -> bytes:
+def _encode_hex(colors: Array, _: dict[str, object], __: str) -> bytes:
     lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -412,8 +411,8 @@ def _shown(line: bytes) -> str:
 class _PaletteFormat(NamedTuple):
     """How a format is written, from colors, provenance and a title, and read."""
 
-    encode: Callable[[NDArray[Any], dict[str, object], str], bytes]
-    decode: Callable[[bytes], NDArray[Any]]
+    encode: Callable[[Array, dict[str, object], str], bytes]
+    decode: Callable[[bytes], Array]
     # Whether it says how a palette came about.
     has_provenance: bool = False
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from PIL import Image
     from tifffile import TiffFile
 
@@ -51,7 +51,7 @@ __all__ = [
 class ImageFile(NamedTuple):
     """The pixels of an image file, (...) or with channels last (..., C)."""
 
-    pixels: NDArray[Any]
+    pixels: Array
     has_channels: bool = True
     # Whether the last channel is opacity. Where it is 0, so are the others.
     has_alpha: bool = False
@@ -217,7 +217,7 @@ def _n_frames(image: Image.Image) -> int:
     return n_frames
 
 
-def _image_file(pixels: NDArray[Any], metadata: ImageMetadata) -> ImageFile:
+def _image_file(pixels: Array, metadata: ImageMetadata) -> ImageFile:
     """Return pixels as an image that has alpha only where it is not opaque."""
     has_channels = "S" in metadata.axes
     has_alpha = has_channels and pixels.shape[-1] == 4
@@ -321,7 +321,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _pixels(image: Image.Image) -> NDArray[Any]:
+def _pixels(image: Image.Image) -> Array:
     """Return the pixels of a loaded image, a copy."""
     if image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in ("PNG", "PPM")

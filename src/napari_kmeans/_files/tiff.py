@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import Refused, check_pixel_limit
 from napari_kmeans._files.metadata import (
     LENGTHS,
@@ -81,7 +82,7 @@ class TiffHeader(NamedTuple):
     # Of the array when it lies upright, samples last.
     metadata: ImageMetadata
     # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
-    palette: NDArray[Any] | None
+    palette: Array | None
     has_alpha: bool
 
 
@@ -96,9 +97,9 @@ def default_axes(n_spatial: int) -> str:
 
 
 def encode_tiff(
-    array: NDArray[Any],
+    array: Array,
     metadata: ImageMetadata,
-    palette: NDArray[Any] | None = None,
+    palette: Array | None = None,
     *,
     has_alpha: bool = False,
     ome: bool,
@@ -200,7 +201,7 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     )
 
 
-def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[NDArray[Any], TiffHeader]:
+def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
     """Decode the one image, or stack, of a TIFF file, upright and samples last.
 
     Raises Refused where it is not known what the pixels mean.
@@ -221,9 +222,7 @@ def has_deep_palette(page: TiffPage) -> bool:
     return bool(_palette(page, _note(page)).dtype == np.uint16)
 
 
-def _color_map(
-    palette: NDArray[Any], labels: NDArray[Any], axes: str
-) -> dict[str, Any]:
+def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
     """Return the options that store a palette, and what no standard tag holds."""
     color_map = np.zeros((3, 1 << 8 * labels.dtype.itemsize), np.uint16)
     # TIFF 6.0, section 5: a color map reaches from 0 to 65535, whatever the depth.
@@ -243,9 +242,7 @@ def _color_map(
     }
 
 
-def _dialect(
-    array: NDArray[Any], metadata: ImageMetadata, palette: NDArray[Any] | None
-) -> str:
+def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> str:
     """Choose for whom the image is described: "plain", "imagej" or "ome"."""
     sizes, axes = sizes_of(metadata), without_axis(metadata, "S").axes
     has_samples = "S" in metadata.axes
@@ -266,7 +263,7 @@ def _dialect(
     return "ome" if _fits_ome(array, metadata) else "plain"
 
 
-def _fits_ome(array: NDArray[Any], metadata: ImageMetadata) -> bool:
+def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
     return (
         set(metadata.axes) <= set(_STANDARD_AXES)
@@ -355,7 +352,7 @@ def _note(page: TiffPage) -> dict[str, Any] | None:
     return note if is_ours else None
 
 
-def _palette(page: TiffPage, note: dict[str, Any] | None) -> NDArray[Any]:
+def _palette(page: TiffPage, note: dict[str, Any] | None) -> Array:
     """Return the palette (K, 3) of a page, uint16 only if 8 bits do not hold it."""
     colors: NDArray[np.uint16] = np.asarray(page.colormap, np.uint16).T
     if note is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import formats, png, tiff
 from napari_kmeans._files.metadata import (
     ImageMetadata,
@@ -21,14 +22,12 @@ from napari_kmeans._files.metadata import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_kmeans._files.read import ImageFile
 
 __all__ = ["check_fit", "encode_image", "pillow_options"]
 
 
-def check_fit(name: str, image: ImageFile, palette: NDArray[Any] | None = None) -> None:
+def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None:
     """Raise ValueError unless the format of a file name holds such an image.
 
     With a `palette`, in its colors; a format of measurements needs no palette for them.

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.quality import white_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["hex_colors", "parse_colors"]
 
 _HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 
 
-def hex_colors(rgba: NDArray[np.float64]) -> list[str]:
+def hex_colors(rgba: Floats) -> list[str]:
     """Return colors (K, 4) as in HTML, with opacity where there is any."""
     octets = np.rint(rgba * 255).astype(np.uint8)
     return [
@@ -25,9 +23,7 @@ def hex_colors(rgba: NDArray[np.float64]) -> list[str]:
     ]
 
 
-def parse_colors(
-    text: str, dtype: np.dtype[Any], n_channels: int | None
-) -> NDArray[Any]:
+def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Array:
     """Read colors like ``#ff0000``, or numbers in the units of an image.
 
     Parameters

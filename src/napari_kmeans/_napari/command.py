@@ -16,6 +16,7 @@ from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay, quoted
 from napari_kmeans._napari.quantize_layer import (
+    Request,
     add_layer,
     create_layers,
     message_of,
@@ -41,6 +42,12 @@ def quantize_active_layer(viewer: Viewer) -> None:
     except ValueError as error:
         show_error(str(error))
         return
+    _run(request, viewer)
+
+
+def _run(request: Request, viewer: Viewer) -> None:
+    """Compute in a thread, with a bar that has a Cancel button, and add the result."""
+    layer = request.layers[0]
     # Nobody else holds it while it runs.
     job = Newest(QApplication.instance())
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from napari_kmeans import TooManyColorsError, __version__, read_palette
 from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.counted_image import (
     color_image,
     count_image,
@@ -40,8 +41,6 @@ from napari_kmeans._napari.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
-
     from napari_kmeans import ColorCounts, IterationState, PaletteResult
     from napari_kmeans._core.counted_image import MappedImage
     from napari_kmeans._core.fitting import FittedImage
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from napari_kmeans._napari.layers import Source
     from napari_kmeans._napari.settings import Settings
 
-    Labeling = NDArray[np.unsignedinteger[Any]]
+    Labeling = Labels
 
 __all__ = [
     "EmptyMaskError",
@@ -108,9 +107,9 @@ class Outcome(NamedTuple):
     # pixels that are not finite.
     labels: tuple[Labeling, ...]
     # At each level of detail; empty if no image is wanted.
-    images: tuple[NDArray[Any], ...]
+    images: tuple[Array, ...]
     # How layers show the palette, and what labels layers need for it.
-    rgba: NDArray[np.float64]
+    rgba: Floats
     shown: dict[str, Any]
 
 
@@ -180,7 +179,7 @@ class _Part(NamedTuple):
 def _part(
     counted: CountedImage,
     number: int,
-    given: NDArray[Any] | None,
+    given: Array | None,
     source: Source,
     settings: Settings,
     report: Callable[[Progress], None],
@@ -259,7 +258,7 @@ def _n_colors(parts: list[ColorCounts | None]) -> int | None:
 
 
 def _counted(
-    image: NDArray[Any], source: Source, settings: Settings
+    image: Array, source: Source, settings: Settings
 ) -> Iterator[CountedImage]:
     """Count the colors of the image, or of each of its slices."""
     axis, slice_axis = source.channel_axis, settings.slice_axis
@@ -320,9 +319,7 @@ def _fit(
     return fitted
 
 
-def fitted_mask(
-    source: Source, slice_axis: int | None = None
-) -> NDArray[np.bool_] | None:
+def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     """Return the pixels that palettes are fitted to, or None for all.
 
     Raises
@@ -357,7 +354,7 @@ def _axis_of_labels(slice_axis: int, source: Source) -> int:
 
 
 def number_pixels(
-    entries: Labeling, image: NDArray[Any], source: Source, n_colors: int
+    entries: Labeling, image: Array, source: Source, n_colors: int
 ) -> Labeling:
     """Turn palette entries (...) into labels from 1 on, 0 where an image is not finite.
 
@@ -376,7 +373,7 @@ def number_pixels(
     return numbers
 
 
-def shown_as(record: Record, rgba: NDArray[np.float64]) -> dict[str, Any]:
+def shown_as(record: Record, rgba: Floats) -> dict[str, Any]:
     """Return colormap and features of the labels, from 1 on, of a palette."""
     import pandas as pd
 
@@ -391,7 +388,7 @@ def shown_as(record: Record, rgba: NDArray[np.float64]) -> dict[str, Any]:
     return {"colormap": labels_colormap(rgba), "features": pd.DataFrame(table)}
 
 
-def fitting_palette(palette: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
+def fitting_palette(palette: Array, name: str, source: Source) -> Array:
     """Return the colors of a palette in the dtype of the image, which holds them.
 
     Raises
@@ -423,7 +420,7 @@ def fitting_palette(palette: NDArray[Any], name: str, source: Source) -> NDArray
     return colors
 
 
-def _read_palette(path: str, source: Source) -> NDArray[Any]:
+def _read_palette(path: str, source: Source) -> Array:
     """Read the palette of a file."""
     name = quoted(Path(path).name)
     try:

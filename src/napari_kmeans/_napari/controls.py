@@ -24,20 +24,17 @@ from magicgui.widgets import (
 )
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
 
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
 from napari_kmeans._napari.colors import parse_colors
 from napari_kmeans._napari.layers import Source, is_overlay, quoted
 from napari_kmeans._napari.placement import levels_of
 from napari_kmeans._napari.quantize_layer import Request, prepare
 from napari_kmeans._napari.record import record_of
-from napari_kmeans._napari.settings import (
-    Settings,
-    default_settings,
-)
+from napari_kmeans._napari.settings import Settings, default_settings
 
 __all__ = ["Controls"]
 
@@ -197,7 +194,7 @@ class Controls(Container[Widget]):
         is_update = self.again.value == _UPDATE
         return request._replace(settings=settings, is_update=is_update)
 
-    def _locked_colors(self, source: Source) -> NDArray[Any] | None:
+    def _locked_colors(self, source: Source) -> Array | None:
         """Return the colors that are locked, in the units of the image."""
         if not self.fixed.value.strip() or self.palette.value != _FIT:
             return None

@@ -14,6 +14,7 @@ from weakref import WeakSet
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._napari.overlay import Overlay
 from napari_kmeans._napari.placement import move_layer
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
 
 __all__ = ["Highlight", "grid_of"]
 
@@ -58,7 +58,7 @@ class Highlight:
         self._removed = removed
         self._overlay = Overlay(viewer)
         # What is shown, which entry of it in which color, and how it looks now.
-        self._labels: Sequence[NDArray[Any]] | None = None
+        self._labels: Sequence[Array] | None = None
         self._color: tuple[int, tuple[float, ...]] = (0, ())
         self._look: tuple[Any, ...] | None = None
         # Layers that made room, unless the user has chosen otherwise since.
@@ -76,11 +76,7 @@ class Highlight:
         ]
 
     def show(
-        self,
-        labels: Sequence[NDArray[Any]],
-        places: dict[str, Any],
-        entry: int,
-        rgba: NDArray[np.float64],
+        self, labels: Sequence[Array], places: dict[str, Any], entry: int, rgba: Floats
     ) -> None:
         """Show the pixels of an entry of a palette in its color.
 

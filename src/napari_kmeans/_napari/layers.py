@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.layers import Labels, Shapes
 
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
@@ -74,11 +75,11 @@ class Mask(NamedTuple):
     id: str
     # Labels (...), or the corners of each shape and what kind of shape it is.
     labels: Any
-    corners: tuple[NDArray[np.float64], ...]
+    corners: tuple[Floats, ...]
     kinds: tuple[str, ...]
     # From pixels of the image, each channel being one, to those of the layer, along the
     # last axes of the image.
-    matrix: NDArray[np.float64]
+    matrix: Floats
     # Of the image, and the axis of it that holds channels.
     shape: tuple[int, ...]
     channel_axis: int | None
@@ -171,7 +172,7 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
     return Source(tuple(zip(*data, strict=True)), channel_axis, look, first.name)
 
 
-def read_level(source: Source, level: int = 0) -> NDArray[Any]:
+def read_level(source: Source, level: int = 0) -> Array:
     """Read a level from wherever it is; several layers become its last axis."""
     arrays = [read_array(array) for array in source.levels[level]]
     if len(arrays) == 1:
@@ -184,7 +185,7 @@ def read_level(source: Source, level: int = 0) -> NDArray[Any]:
     return stacked
 
 
-def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
+def rgba_of(palette: Array, look: Look) -> Floats:
     """Return the colors (K, 4), from 0 to 1, in which layers show a palette.
 
     They are those of 8 bits, as screens have, so that text can name them exactly.
@@ -198,7 +199,7 @@ def rgba_of(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
     return rgba
 
 
-def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
+def _sum_of_channels(palette: Array, look: Look) -> Floats:
     """Add up the colors that layers show their channels in, or such as they might."""
     columns = palette.reshape(len(palette), -1).T.astype(np.float64)
     rgb = np.zeros((len(palette), 3))
@@ -212,19 +213,19 @@ def _sum_of_channels(palette: NDArray[Any], look: Look) -> NDArray[np.float64]:
     return rgb
 
 
-def _between(values: NDArray[np.float64], low: float, high: float) -> NDArray[Any]:
+def _between(values: Floats, low: float, high: float) -> Array:
     """Return where `values` lie from `low`, 0, to `high`, 1."""
     if low == high:
         return (values > low).astype(np.float64)
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def labels_colormap(rgba: NDArray[np.float64]) -> Any:
+def labels_colormap(rgba: Floats) -> Any:
     """Return a colormap with the colors (K, 4) for labels from 1 on."""
     from napari.utils.colormaps import DirectLabelColormap
 
     clear = np.zeros(4)
-    colors: dict[int | None, NDArray[np.float64]] = {None: clear, 0: clear}
+    colors: dict[int | None, Floats] = {None: clear, 0: clear}
     colors.update(enumerate(rgba, start=1))
     return DirectLabelColormap(color_dict=colors)
 
@@ -248,7 +249,7 @@ def read_mask(
     matrix = world_matrix(image, units)[first:, first:]
     matrix = np.linalg.inv(world_matrix(layer, units)) @ matrix
     labels: Any = None
-    corners: tuple[NDArray[Any], ...] = ()
+    corners: tuple[Array, ...] = ()
     kinds: tuple[str, ...] = ()
     if isinstance(layer, Shapes):
         corners = tuple(np.array(one) for one in layer.data)
@@ -310,7 +311,7 @@ def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return drawn
 
 
-def _ellipse(box: NDArray[np.float32]) -> NDArray[np.float64]:
+def _ellipse(box: NDArray[np.float32]) -> Floats:
     """Return the outline of an ellipse in a box (4, 2), as napari draws it.
 
     It begins and ends in the center, and is rounded where napari rounds.
@@ -321,11 +322,11 @@ def _ellipse(box: NDArray[np.float32]) -> NDArray[np.float64]:
     angle = np.linspace(0, np.deg2rad(360), _ELLIPSE)
     circle = np.zeros((_ELLIPSE + 1, 2), dtype=np.float32)
     circle[1:] = np.column_stack([np.cos(angle), np.sin(angle)])
-    outline: NDArray[np.float64] = np.matmul(circle, radii) + center
+    outline: Floats = np.matmul(circle, radii) + center
     return outline
 
 
-def _planes(corners: NDArray[Any], kind: str, shape: tuple[int, ...]) -> Any:
+def _planes(corners: Array, kind: str, shape: tuple[int, ...]) -> Any:
     """Index the planes, if there are several, that a shape is in."""
     if len(shape) == 2:
         return ...
@@ -336,7 +337,7 @@ def _planes(corners: NDArray[Any], kind: str, shape: tuple[int, ...]) -> Any:
     return np.asarray(layer.to_labels((*shape[:-2], 1, 1)))[..., 0, 0] != 0
 
 
-def _filled(outline: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _filled(outline: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Fill a polygon on a plane, its edge included."""
     from skimage.measure import points_in_poly
 
@@ -356,7 +357,7 @@ def _filled(outline: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _nearest(
-    inside: NDArray[np.bool_], matrix: NDArray[np.float64], shape: tuple[int, ...]
+    inside: NDArray[np.bool_], matrix: Floats, shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Return the nearest values at the pixels of `shape`, and False beyond the edge."""
     from scipy import ndimage
@@ -379,7 +380,7 @@ def _nearest(
 # Arrays of any kind.
 
 
-def read_array(array: Any, index: Any = ...) -> NDArray[Any]:
+def read_array(array: Any, index: Any = ...) -> Array:
     """Read an array, or its part at `index`, slices of the first axes.
 
     Dask computes it as always, with a checkpoint before each task. What else tells its
@@ -404,7 +405,7 @@ def read_array(array: Any, index: Any = ...) -> NDArray[Any]:
     return read
 
 
-def _computed(array: Any) -> NDArray[Any]:
+def _computed(array: Any) -> Array:
     """Compute a dask array, chunk by chunk if that is how the scheduler does it."""
     from dask.array.core import slices_from_chunks
     from dask.base import compute

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.colors import hex_colors, parse_colors
 from napari_kmeans._napari.highlight import Highlight
@@ -41,7 +42,6 @@ from napari_kmeans._napari.writer import file_size
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
-    from numpy.typing import NDArray
     from qtpy.QtGui import QHideEvent
 
     from napari_kmeans._napari.results import Listed, Results
@@ -94,7 +94,7 @@ class PalettePanel(QWidget):
             tooltip="Of the result whose palette is listed. The squared error is that\n"
             "of the mean pixel, summed over channels. PSNR is the same in decibels:\n"
             "more is better, and from some 40 dB on hardly anyone sees a difference.\n"
-            "The file is what File > Save Selected Layers writes as “palette file”.",
+            "The file is what File > Save Selected Layers writes as “palette file”."
         )
         self._lay_out()
         self._connect()
@@ -272,7 +272,7 @@ class PalettePanel(QWidget):
                 failed=lambda error: show_error(str(error)),
             )
 
-    def _ask_color(self, listed: Listed, entry: int) -> NDArray[Any] | None:
+    def _ask_color(self, listed: Listed, entry: int) -> Array | None:
         """Ask for a color in the units of a palette."""
         old = listed.record.palette[entry]
         dtype = old.dtype

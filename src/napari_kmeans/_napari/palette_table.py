@@ -10,15 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
-    QModelIndex,
-    Qt,
-    Signal,
-)
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
+from napari_kmeans._core.arrays import Floats
 from napari_kmeans._napari.colors import hex_colors
 
 if TYPE_CHECKING:
@@ -81,9 +77,7 @@ class PaletteTable(QTableView):
         """The colors, in the order of the rows."""
         return list(self._model.hexes)
 
-    def show_palette(
-        self, rgba: NDArray[np.float64], counts: NDArray[np.int64]
-    ) -> None:
+    def show_palette(self, rgba: Floats, counts: NDArray[np.int64]) -> None:
         """List colors (K, 4), with the number of pixels of each."""
         self._model.set_palette(rgba, counts)
 
@@ -146,7 +140,7 @@ class _PaletteModel(QAbstractTableModel):
             last = self.index(len(self.order) - 1, 0)
             self.dataChanged.emit(self.index(0, 0), last)
 
-    def set_palette(self, rgba: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+    def set_palette(self, rgba: Floats, counts: NDArray[np.int64]) -> None:
         self.beginResetModel()
         # Rec. 709 luma, as palettes are sorted; a replaced color finds its place.
         self.order = np.argsort(rgba[:, :3] @ [2126, 7152, 722], kind="stable")

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from napari.utils.transforms import Affine
 
+from napari_kmeans._core.arrays import Array, Floats
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.components import Dims
     from napari.layers import Layer
-    from numpy.typing import NDArray
 
 __all__ = [
     "PLACES",
@@ -56,7 +57,7 @@ class Visible(NamedTuple):
     # Of the layer's axes.
     box: tuple[slice, ...]
     # From their labels to the world, in the layer's units.
-    affine: NDArray[np.float64]
+    affine: Floats
 
 
 def levels_of(layer: Layer) -> tuple[Any, ...]:
@@ -108,9 +109,7 @@ def axes_of_labels(layer: Layer, channels: Channels | None) -> dict[str, Any]:
     return {"units": layer.units[first:], "axis_labels": layer.axis_labels[first:]}
 
 
-def labels_matrix(
-    matrix: NDArray[np.float64], channels: Channels | None
-) -> NDArray[np.float64]:
+def labels_matrix(matrix: Floats, channels: Channels | None) -> Floats:
     """Turn the matrix that takes the data of a layer somewhere into that of labels."""
     if channels is None:
         return matrix
@@ -122,7 +121,7 @@ def labels_matrix(
     return matrix @ longer
 
 
-def world_matrix(layer: Layer, units: Sequence[Any] | None = None) -> NDArray[Any]:
+def world_matrix(layer: Layer, units: Sequence[Any] | None = None) -> Array:
     """Return the matrix that takes data to the world, of `layer.ndim` + 1 rows.
 
     The world is in the units of the layer, or in `units`, of a viewer, whose last axes
@@ -195,7 +194,7 @@ def visible_part(
     return Visible(level, tuple(index), affine)
 
 
-def _slice_point(layer: Layer, dims: Dims, hidden: list[int]) -> NDArray[np.float64]:
+def _slice_point(layer: Layer, dims: Dims, hidden: list[int]) -> Floats:
     """Return where the current slice is along the axes that are not displayed.
 
     Whatever mixes these with others is left out, as napari does.

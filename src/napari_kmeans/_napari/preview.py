@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
+from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._napari.computation import fitted_mask, quantize_source
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import read_array
@@ -217,9 +218,7 @@ def _previewed(
     return colors.take(outcome.labels[0], axis=0)
 
 
-def _mask_at(
-    source: Source, part: Visible, thin: tuple[slice, ...]
-) -> NDArray[np.bool_] | None:
+def _mask_at(source: Source, part: Visible, thin: tuple[slice, ...]) -> Mask | None:
     """Return the mask of the pixels of a sample, unless these miss what is inside."""
     mask = fitted_mask(source)
     if mask is None:
@@ -242,7 +241,7 @@ def _whole_axis(source: Source) -> int | None:
     return source.channel_axis % len(source.levels[0][0].shape)
 
 
-def _thinned(source: Source, arrays: tuple[NDArray[Any], ...]) -> tuple[slice, ...]:
+def _thinned(source: Source, arrays: tuple[Array, ...]) -> tuple[slice, ...]:
     """Return the index of evenly spread pixels, of at most `_MOST_FITTED`."""
     shape, whole_axis = list(arrays[0].shape), _whole_axis(source)
     if whole_axis is not None:

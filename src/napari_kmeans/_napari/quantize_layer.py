@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.types import LayerDataTuple
 
+from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._napari.computation import (
     LayerError,
     Outcome,
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari.viewer import Viewer
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_kmeans._core.arguments import Dither
     from napari_kmeans._core.spaces import SpaceName
 
-    AnyMask = Labels | Shapes | NDArray[np.bool_] | None
+    AnyMask = Labels | Shapes | Mask | None
     Palette = ArrayLike | str | os.PathLike[str] | Layer | None
 
 __all__ = [
@@ -330,7 +331,7 @@ def _with_mask(
     return source._replace(mask=inside)
 
 
-def _palette_of(layer: Layer, source: Source) -> NDArray[Any]:
+def _palette_of(layer: Layer, source: Source) -> Array:
     """Return the palette of an earlier result."""
     record = record_of(layer)
     if record is None:

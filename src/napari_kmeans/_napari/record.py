@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.colormaps import ensure_colormap
 
+from napari_kmeans._core.arrays import Array, Indices
 from napari_kmeans._napari.layers import Look
 from napari_kmeans._napari.settings import Settings
 
@@ -71,9 +72,9 @@ class Record:
         Bytes of the source's pixels.
     """
 
-    palette: NDArray[Any]
+    palette: Array
     counts: NDArray[np.int64]
-    slices: NDArray[np.intp] | None = None
+    slices: Indices | None = None
     run: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     layer: str = ""
     name: str = ""

@@ -17,13 +17,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_kmeans import map_to_palette
+from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._napari.computation import number_pixels, shown_as
-from napari_kmeans._napari.layers import (
-    Look,
-    read_level,
-    read_source,
-    rgba_of,
-)
+from napari_kmeans._napari.layers import Look, read_level, read_source, rgba_of
 from napari_kmeans._napari.placement import PLACES, Channels, levels_of, move_layer
 from napari_kmeans._napari.quantize_layer import (
     add_layer,
@@ -38,14 +34,14 @@ if TYPE_CHECKING:
 
     from napari.types import LayerDataTuple
     from napari.viewer import Viewer
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_kmeans._napari.computation import Labeling, Outcome
     from napari_kmeans._napari.quantize_layer import Request
     from napari_kmeans._napari.settings import Settings
 
     # Image layers, and new data of each at all levels.
-    Painted = list[tuple[Image, list[NDArray[Any]]]]
+    Painted = list[tuple[Image, list[Array]]]
 
 __all__ = ["Listed", "Results"]
 
@@ -55,7 +51,7 @@ class Listed(NamedTuple):
 
     record: Record
     # (K, 4), from 0 to 1.
-    rgba: NDArray[np.float64]
+    rgba: Floats
     is_rgb: bool
     # Where an image has channels that its labels span; None for labels.
     channels: Channels | None
@@ -136,7 +132,7 @@ class Results:
     def recolor(
         self, layer: Layer, entry: int, color: ArrayLike
     ) -> Callable[[Callable[[Any], None]], Painted] | None:
-        """Give an entry of the palette another color in all layers of the run.
+        """Change the color of an entry of the palette in all layers of the run.
 
         What is quick happens at once. If images are among the layers, returns a
         function that paints them, which may take long; `repaint` takes what it returns.
@@ -175,7 +171,7 @@ class Results:
         return paint if images else None
 
     def repaint(self, painted: Painted) -> None:
-        """Give image layers the pixels that were painted for them."""
+        """Set the pixels of image layers to those that were painted."""
         for layer, levels in painted:
             layer.data = levels if layer.multiscale else levels[0]
 
@@ -247,7 +243,7 @@ def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Labeling, ...] | None:
     return tuple(labels)
 
 
-def _with_color(record: Record, palette: NDArray[Any], entry: int) -> Record:
+def _with_color(record: Record, palette: Array, entry: int) -> Record:
     """Return the record of a layer whose palette has another color."""
     settings = record.settings
     if settings is not None:
@@ -261,7 +257,7 @@ def _with_color(record: Record, palette: NDArray[Any], entry: int) -> Record:
 
 def _recolored(
     data: Any, numbers: Labeling, record: Record, entry: int, is_rgb: bool
-) -> NDArray[Any]:
+) -> Array:
     """Return the pixels of an image in the colors that entries have now.
 
     All that were ever changed are painted: the last one may not be there yet.
@@ -296,7 +292,7 @@ def _fits(layer: Layer, described: LayerDataTuple) -> bool:
 
 
 def _bring_up_to_date(layer: Layer, described: LayerDataTuple) -> str:
-    """Give a layer new data, and its source's place; a name of the user's is kept.
+    """Replace the data and the place of a layer; a name of the user's is kept.
 
     Returns the name that it was given here, then or now.
     """
@@ -313,5 +309,5 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple) -> str:
 
 
 def _show_as(layer: Labels, shown: dict[str, Any]) -> None:
-    """Give labels other colors, and other features."""
+    """Replace the colors and features of labels."""
     layer.colormap, layer.features = shown["colormap"], shown["features"]

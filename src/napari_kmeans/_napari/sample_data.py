@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.types import LayerDataTuple
+
+from napari_kmeans._core.arrays import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,7 +117,7 @@ def volume() -> list[LayerDataTuple]:
     return [LayerDataTuple((_exposed(density, rng), attributes, "image"))]
 
 
-def _exposed(signal: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint16]:
+def _exposed(signal: Array, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Return what a camera of 12 bits records of a signal from 0 to 1."""
     photons = rng.poisson(400 * signal + 10)
     return np.clip(photons * 9, 0, 4095).astype(np.uint16)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from napari_kmeans._core.arrays import Array
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from napari_kmeans._core.arguments import Dither
     from napari_kmeans._core.spaces import SpaceName
@@ -30,7 +30,7 @@ class Settings:
     # Colors in the units of the image, a palette file, or a layer that was made here.
     palette: Any = None
     # Colors that palettes have in any case, in the units of the image.
-    fixed: NDArray[Any] | None = None
+    fixed: Array | None = None
     color_space: SpaceName = "rgb"
     dither: Dither = None
     init: Any = "auto"

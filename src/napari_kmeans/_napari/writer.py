@@ -1,4 +1,9 @@
-"""Layers as palette files."""
+"""Layers as palette files: what napari's *Save Selected Layers* calls.
+
+`write_image` and `write_labels` are the writers that the manifest names; `file_size` is
+the number of bytes that they would write. A layer that no format holds raises
+`CannotHold`, which napari shows.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from napari_kmeans import (
     write_indexed,
 )
 from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import (
     INDEXED_SUFFIXES,
     Format,
@@ -82,10 +88,7 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def _write_image(
-    path: str,
-    data: Any,
-    attributes: dict[str, Any],
-    labels: NDArray[Any] | None = None,
+    path: str, data: Any, attributes: dict[str, Any], labels: Array | None = None
 ) -> list[str]:
     """Write an image, whose `labels` in its own palette may be known."""
     image = _full(data, attributes)
@@ -116,7 +119,7 @@ def _write_image(
     stored = _storable(palette, look)
 
     @functools.cache
-    def palette_of(form: Format) -> NDArray[Any]:
+    def palette_of(form: Format) -> Array:
         return _for_format(stored, form, has_clear=bool(is_empty.any()))
 
     path = _checked_path(path, is_empty.ndim, palette_of, attributes)
@@ -157,7 +160,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     is_empty = labels == 0
 
     @functools.cache
-    def palette_of(form: Format) -> NDArray[Any]:
+    def palette_of(form: Format) -> Array:
         colors = _colors_of_labels(_numbers_of(labels, form), attributes)
         return _for_format(colors, form, has_clear=bool(is_empty.any()))
 
@@ -174,10 +177,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def file_size(
-    data: Any,
-    attributes: dict[str, Any],
-    kind: str,
-    labels: NDArray[Any] | None = None,
+    data: Any, attributes: dict[str, Any], kind: str, labels: Array | None = None
 ) -> tuple[str, int] | None:
     """Return the format and the bytes of the palette file that a layer is saved in.
 
@@ -200,7 +200,7 @@ def file_size(
 def _checked_path(
     path: str,
     n_axes: int,
-    palette_of: Callable[[Format], NDArray[Any]],
+    palette_of: Callable[[Format], Array],
     attributes: dict[str, Any],
 ) -> str:
     """Return the path, with a suffix, of a file that holds entries of such palettes."""
@@ -242,7 +242,7 @@ def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
     return ", and ".join(filter(None, faults))
 
 
-def _fault(form: Format, n_axes: int, palette: NDArray[Any]) -> str | None:
+def _fault(form: Format, n_axes: int, palette: Array) -> str | None:
     """Return why a format cannot hold entries of `n_axes`, if it cannot."""
     misfit = palette_misfit(form, n_axes, palette)
     if misfit is None:
@@ -261,9 +261,7 @@ def _fault(form: Format, n_axes: int, palette: NDArray[Any]) -> str | None:
     return f"a {form.name} file does not hold {what}"
 
 
-def _for_format(
-    palette: NDArray[Any], form: Format, *, has_clear: bool
-) -> NDArray[Any]:
+def _for_format(palette: Array, form: Format, *, has_clear: bool) -> Array:
     """Return the palette as a format has it, with an entry at the end for no color."""
     if form.opacity != "any" and palette.ndim == 2 and palette.shape[1] == 4:
         top = np.iinfo(palette.dtype).max
@@ -280,9 +278,7 @@ def _for_format(
     return np.concatenate([palette, clear])
 
 
-def _with_one_clear_color(
-    image: NDArray[Any], palette: NDArray[Any] | None
-) -> NDArray[Any]:
+def _with_one_clear_color(image: Array, palette: Array | None) -> Array:
     """Return what is fully transparent the first such color of a palette, or zeros."""
     clear = np.zeros((1, 4), image.dtype)
     if palette is not None and palette.shape[1:] == (4,):
@@ -290,14 +286,12 @@ def _with_one_clear_color(
     return np.where(image[..., 3:] <= 0, clear[0], image)
 
 
-def _entries_of(image: NDArray[Any], palette: NDArray[Any], look: Look) -> NDArray[Any]:
+def _entries_of(image: Array, palette: Array, look: Look) -> Array:
     """Return each pixel its entry of a palette."""
     return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
 
 
-def _colors_of(
-    pixels: NDArray[Any], look: Look, attributes: dict[str, Any]
-) -> NDArray[Any]:
+def _colors_of(pixels: Array, look: Look, attributes: dict[str, Any]) -> Array:
     """Return the colors of an image (..., C), if they are few."""
     name, most = quoted(str(attributes.get("name"))), format_of("a.tif").most_colors
     number = "very many"
@@ -318,7 +312,7 @@ def _colors_of(
     raise CannotHold(msg)
 
 
-def _numbers_of(labels: NDArray[Any], form: Format) -> NDArray[Any]:
+def _numbers_of(labels: Array, form: Format) -> Array:
     """Return the label of each entry."""
     top = int(labels.max())
     if labels.min() >= 0 and top <= form.most_colors:
@@ -327,9 +321,7 @@ def _numbers_of(labels: NDArray[Any], form: Format) -> NDArray[Any]:
     return np.unique(labels[labels != 0])
 
 
-def _colors_of_labels(
-    numbers: NDArray[Any], attributes: dict[str, Any]
-) -> NDArray[Any]:
+def _colors_of_labels(numbers: Array, attributes: dict[str, Any]) -> Array:
     """Return the colors that labels are shown in, or those of the palette they show."""
     colormap = attributes["colormap"]
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
@@ -341,20 +333,20 @@ def _colors_of_labels(
     return palette
 
 
-def _palette_in(attributes: dict[str, Any]) -> NDArray[Any] | None:
+def _palette_in(attributes: dict[str, Any]) -> Array | None:
     """Return the palette that a layer was made with, if it was made here."""
     record = record_in(attributes.get("metadata", {}))
     return None if record is None else record.palette
 
 
-def _full(data: Any, attributes: dict[str, Any]) -> NDArray[Any]:
+def _full(data: Any, attributes: dict[str, Any]) -> Array:
     """Return the data at full resolution."""
     return np.asarray(data[0] if attributes.get("multiscale") else data)
 
 
 def _without_channels(
-    labels: NDArray[Any], attributes: dict[str, Any]
-) -> tuple[NDArray[Any], dict[str, Any]]:
+    labels: Array, attributes: dict[str, Any]
+) -> tuple[Array, dict[str, Any]]:
     """Leave out the axis of channels, along which labels are the same."""
     record = record_in(attributes.get("metadata", {}))
     settings = None if record is None else record.settings
@@ -369,7 +361,7 @@ def _without_channels(
     return labels.squeeze(axis), attributes | axes
 
 
-def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
+def _storable(palette: Array, look: Look) -> Array:
     """Return colors that files hold: the palette, or else what it looks like."""
     if palette.dtype in (np.uint8, np.uint16):
         return palette
@@ -377,7 +369,7 @@ def _storable(palette: NDArray[Any], look: Look) -> NDArray[Any]:
     return shown if look.is_rgb and palette.shape[1] == 4 else shown[:, :3]
 
 
-def _is_shown_as(palette: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
+def _is_shown_as(palette: Array, shown: NDArray[np.uint8]) -> bool:
     """Whether a file holds a palette, and a layer still shows it."""
     if palette.dtype not in (np.uint8, np.uint16):
         return False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files.formats import format_of, palette_misfit
 from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.read import ImageFile
@@ -81,10 +82,7 @@ def draw_before_after(comparison: Comparison) -> NDArray[np.uint8]:
     top = _MARGIN + _TITLE_HEIGHT
     rows = math.ceil(n_swatches / _ROW_OF_SWATCHES)
     bottom = top + shown[0].height + _GAP
-    size = (
-        2 * _MARGIN + 2 * width + _GAP,
-        bottom + rows * _SWATCH_HEIGHT + _MARGIN,
-    )
+    size = (2 * _MARGIN + 2 * width + _GAP, bottom + rows * _SWATCH_HEIGHT + _MARGIN)
     picture = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(picture)
     texts = zip(comparison.names, comparison.details, strict=True)
@@ -217,7 +215,7 @@ def _finite(curve: Curve) -> list[tuple[int, float]]:
     return [(k, value) for k, value in pairs if math.isfinite(value)]
 
 
-def draw_swatches(palette: NDArray[Any]) -> NDArray[np.uint8]:
+def draw_swatches(palette: Array) -> NDArray[np.uint8]:
     """Draw the colors (K, C) or (K,) where `swatch_labels` has them.
 
     Other dtypes than uint8 are stretched.
@@ -228,7 +226,7 @@ def draw_swatches(palette: NDArray[Any]) -> NDArray[np.uint8]:
     return picture
 
 
-def swatch_labels(n_colors: int) -> NDArray[np.unsignedinteger[Any]]:
+def swatch_labels(n_colors: int) -> Labels:
     """Lay colors out in rows of at most 16, or up to as many as there are rows.
 
     There is nothing but colors: rows of fewer colors are as wide as the others.
@@ -242,7 +240,7 @@ def swatch_labels(n_colors: int) -> NDArray[np.unsignedinteger[Any]]:
     return np.repeat(np.array(labels, dtype), side, axis=0)
 
 
-def encode_swatches(name: str, palette: NDArray[Any]) -> bytes:
+def encode_swatches(name: str, palette: Array) -> bytes:
     """Draw colors (K, C) or (K,) into the content of an image file.
 
     Where the format has a palette that can hold the colors, it is that of the file.

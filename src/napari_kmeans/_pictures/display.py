@@ -8,10 +8,12 @@ out. Read `displayed` first. Charts and pages are made of these in `charts` and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_kmeans._core.arrays import Array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,9 +26,9 @@ _CHECKERS = (255, 226)
 class Comparison(NamedTuple):
     """An image before and after, as planes (rows, columns) or (rows, columns, C)."""
 
-    before: NDArray[Any]
-    after: NDArray[Any]
-    palette: NDArray[Any]
+    before: Array
+    after: Array
+    palette: Array
     # Pixels of each palette color.
     counts: NDArray[np.int64]
     # Names of both files, and a line about each.
@@ -36,14 +38,14 @@ class Comparison(NamedTuple):
     figures: Sequence[tuple[str, str, str]]
 
 
-def middle_plane(pixels: NDArray[Any], has_channels: bool) -> NDArray[Any]:
+def middle_plane(pixels: Array, has_channels: bool) -> Array:
     """Return the plane in the middle of a stack, channels last."""
     while pixels.ndim > 2 + has_channels:
         pixels = pixels[len(pixels) // 2]
     return pixels
 
 
-def displayed_range(pixels: NDArray[Any]) -> tuple[float, float]:
+def displayed_range(pixels: Array) -> tuple[float, float]:
     """Return the values that are shown as black and as white."""
     if pixels.dtype == np.uint8:
         return 0.0, 255.0
@@ -51,7 +53,7 @@ def displayed_range(pixels: NDArray[Any]) -> tuple[float, float]:
     return float(finite.min(initial=0)), float(finite.max(initial=0))
 
 
-def displayed(pixels: NDArray[Any], low: float, high: float) -> Image.Image:
+def displayed(pixels: Array, low: float, high: float) -> Image.Image:
     """Return (rows, columns) or (rows, columns, C) as RGB, transparent over checkers.
 
     Other dtypes than uint8 are stretched from `low` to `high`. Of two channels, or more
@@ -73,7 +75,7 @@ def displayed(pixels: NDArray[Any], low: float, high: float) -> Image.Image:
     return Image.alpha_composite(paper, image).convert("RGB")
 
 
-def hex_colors(palette: NDArray[Any]) -> list[str]:
+def hex_colors(palette: Array) -> list[str]:
     """Write colors (K, C) or (K,) of 8 bits as in CSS, others as their numbers.
 
     Gray becomes RGB; opacity, where there is a channel of it, always takes two digits.
