@@ -13,18 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from magicgui.widgets import (
-    ComboBox,
-    Container,
-    FileEdit,
-    LineEdit,
-    Slider,
-    SpinBox,
-    Widget,
-)
+from magicgui.widgets import ComboBox, Container, FileEdit, LineEdit, Slider, SpinBox
+from magicgui.widgets.bases import Widget
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
+from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QWidget
 
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
@@ -112,10 +105,8 @@ class Controls(Container[Widget]):
             _lay_out(container)
         self.k.changed.connect(self._move_slider)
         self.k_slider.changed.connect(self._follow_slider)
-        self.source.changed.connect(self._follow_source)
-        self.channels.changed.connect(self._offer_slices)
-        for widget in (self.init, self.palette):
-            widget.changed.connect(self._update_enabled)
+        for box in (self.source, self.channels, self.init, self.palette):
+            box.changed.connect(self._follow_choices)
         self._selection.connect(self._follow_selection)
         self._move_slider()
         self._follow_selection()
@@ -176,17 +167,13 @@ class Controls(Container[Widget]):
         if layer is None:
             return None
         layers = self._together_with(layer) if channels == "layers" else [layer]
+        same = ("k", "iters", "output", "dither", "init", "rng")
         settings = Settings(
-            k=self.k.value,
-            iters=self.iters.value,
-            output=self.output.value,
             channel_axis=channels if isinstance(channels, int) else None,
             slice_axis=self.palettes.value,
             palette=self._given_palette(),
             color_space=self.color_space.value if _has_color(layer) else "rgb",
-            dither=self.dither.value,
-            init=self.init.value,
-            rng=self.rng.value,
+            **{name: getattr(self, name).value for name in same},
         )
         request = prepare(layers, settings, self.inside.value, self._viewer)
         fixed = self._locked_colors(request.source)
@@ -240,19 +227,19 @@ class Controls(Container[Widget]):
         """Follow nothing any more."""
         self._selection.disconnect(self._follow_selection)
         for layer in self._sources():
-            layer.events.data.disconnect(self._follow_source)
-            layer.events.axis_labels.disconnect(self._follow_source)
+            layer.events.data.disconnect(self._follow_choices)
+            layer.events.axis_labels.disconnect(self._follow_choices)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self._together = [x for x in self._together if x in self._viewer.layers]
         for layer in self._sources():
             # Data may be given other axes.
-            layer.events.data.connect(self._follow_source)
-            layer.events.axis_labels.connect(self._follow_source)
+            layer.events.data.connect(self._follow_choices)
+            layer.events.axis_labels.connect(self._follow_choices)
         for box in (self.source, self.palette, self.inside):
             _renew_choices(box)
-        self._follow_source()
+        self._follow_choices()
 
     def _follow_selection(self) -> None:
         """Offer the layers that are selected now to be channels."""
@@ -260,30 +247,21 @@ class Controls(Container[Widget]):
         together = [layer for layer in self._sources() if layer in selected]
         if len(together) > 1 and together != self._together:
             self._together = together
-            self._offer_channels()
+            self._follow_choices()
             if self.channels.value == "layers":
                 # The choice is the same, and what it means is not.
                 self.channels.changed.emit("layers")
 
-    def _follow_source(self, *_: Any) -> None:
-        """Offer what the chosen layer has."""
-        self._offer_channels()
-        self._offer_slices()
-        self._update_enabled()
-
-    def _offer_channels(self) -> None:
+    def _follow_choices(self, *_: Any) -> None:
+        """Offer what the chosen layer has, and what goes with other choices."""
         if self.channels.value == "layers":
             _renew_choices(self.channels)
         else:
             # Another layer may have axes of the same numbers.
             self.channels.reset_choices()
-        self.channels.enabled = len(self.channels.choices) > 1
-
-    def _offer_slices(self, *_: Any) -> None:
         self.palettes.reset_choices()
-        self.palettes.enabled = len(self.palettes.choices) > 1
-
-    def _update_enabled(self, *_: Any) -> None:
+        for box in (self.channels, self.palettes):
+            box.enabled = len(box.choices) > 1
         is_fit, layer = self.palette.value == _FIT, self.source.value
         fitted = self.k, self.k_slider, self.iters, self.init, self.inside, self.fixed
         for widget in fitted:
@@ -324,16 +302,12 @@ class Controls(Container[Widget]):
 
         They are of one shape, and were selected together.
         """
-        return [
+        further = [
             other
-            for other in self._sources()
-            if other is layer
-            or (
-                any(other is one for one in self._together)
-                and not other.rgb
-                and _shapes(other) == _shapes(layer)
-            )
+            for other in self._together
+            if not other.rgb and _shapes(other) == _shapes(layer)
         ]
+        return [x for x in self._sources() if x is layer or x in further]
 
     def _channels(self, _: Any) -> list[tuple[str, Any]]:
         layer = self.source.value
@@ -396,12 +370,10 @@ def _lay_out(container: Container[Widget]) -> None:
         label = QLabel(widget.label)
         label.setToolTip(widget.tooltip)
         form.addRow(label, widget.native)
-        for part in widget if isinstance(widget, Container) else [widget]:
-            # The widget with the focus may be inside of the one that magicgui returns.
-            for kind in (QSlider, QLineEdit):
-                for one in part.native.findChildren(kind):
-                    one.setAccessibleName(widget.label)
-            part.native.setAccessibleName(widget.label)
+        # The one with the focus may be inside; buttons say by themselves what they do.
+        for part in (widget.native, *widget.native.findChildren(QWidget)):
+            if not isinstance(part, QAbstractButton):
+                part.setAccessibleName(widget.label)
     container.margins = (0, 0, 0, 0)
     container.native.layout().addWidget(page)
 

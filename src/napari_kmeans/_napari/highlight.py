@@ -6,23 +6,18 @@ number of displayed dimensions and the grid by itself. Which entry is to be seen
 to `palette_panel`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from napari.viewer import Viewer
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._napari.overlay import Overlay
 from napari_kmeans._napari.placement import move_layer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from napari.layers import Layer
-    from napari.viewer import Viewer
 
 __all__ = ["Highlight", "grid_of"]
 
@@ -199,8 +194,6 @@ def _colormap(
     entry: int, color: tuple[float, ...], is_volume: bool, is_apart: bool
 ) -> Any:
     """Color the label of an entry, and all others, so that it is seen."""
-    from napari.utils.colormaps import DirectLabelColormap
-
     rgb = np.array(color[:3])
     lack = max(0.0, _FAINTEST - rgb @ _LUMA)
     own, others = np.zeros(4), np.zeros(4)

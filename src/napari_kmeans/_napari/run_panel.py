@@ -56,7 +56,6 @@ class RunPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._results = results
-        self._request: Request | None = None
         self._job = Newest(self)
         self.controls = Controls(viewer)
         self.more = _unfolding("More options", self.controls.more.native)
@@ -98,14 +97,12 @@ class RunPanel(QWidget):
             buttons.addWidget(button.native)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.controls.native)
-        layout.addWidget(self.more)
-        layout.addWidget(self.controls.more.native)
+        for widget in (self.controls.native, self.more, self.controls.more.native):
+            layout.addWidget(widget)
         layout.addWidget(self.live.native)
         layout.addLayout(buttons)
-        layout.addWidget(self.progress.native)
-        layout.addWidget(self.status.native)
-        layout.addWidget(self.plot)
+        for widget in (self.progress.native, self.status.native, self.plot):
+            layout.addWidget(widget)
         for box in self.findChildren(QComboBox):
             shorten_choices(box)
         status = self.status.native
@@ -115,7 +112,6 @@ class RunPanel(QWidget):
 
     def leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
-        self._request = None
         self._job.leave()
         self._preview.leave()
         self.controls.leave()
@@ -141,7 +137,6 @@ class RunPanel(QWidget):
         if request is None:
             self._end("There is no image layer: open an image first.", show_warning)
             return
-        self._request = request
         self.started.emit()
         self.run.enabled = False
         self.cancel.enabled = True
@@ -150,8 +145,8 @@ class RunPanel(QWidget):
         self.plot.clear(space=request.settings.color_space)
         self._job.start(
             partial(quantize_source, request.source, self._results.needed(request)),
-            returned=self._add_result,
-            failed=self._show_error,
+            returned=partial(self._add_result, request),
+            failed=lambda error: self._end(message_of(error, request), show_error),
             reported=self._show_progress,
         )
 
@@ -164,7 +159,6 @@ class RunPanel(QWidget):
 
     def _end(self, status: str, notify: Callable[[str], None] | None = None) -> None:
         """Be ready for the next computation and say how the last one ended."""
-        self._request = None
         self.run.enabled = True
         self.cancel.enabled = False
         self._show_done(0, 1)
@@ -183,9 +177,7 @@ class RunPanel(QWidget):
         self.progress.native.setRange(0, n_most)
         self.progress.native.setValue(n_done)
 
-    def _add_result(self, outcome: Outcome) -> None:
-        request = self._request
-        assert request is not None
+    def _add_result(self, request: Request, outcome: Outcome) -> None:
         name = quoted(request.layers[0].name)
         if any(layer not in self._viewer.layers for layer in request.layers):
             status = f"{name} was removed meanwhile; no layer was added."
@@ -204,10 +196,6 @@ class RunPanel(QWidget):
         done = "Updated" if before.issuperset(layers) else "Added"
         self.status.value = f"{done} {names}."
         self.added.emit(layers)
-
-    def _show_error(self, error: Exception) -> None:
-        assert self._request is not None
-        self._end(message_of(error, self._request), show_error)
 
     # The preview.
 
@@ -230,11 +218,9 @@ class RunPanel(QWidget):
         self._preview.stop()
         self.live.value = False
 
-    def _say_why_not(self, error: Exception | None, request: Request | None) -> None:
+    def _say_why_not(self, text: str) -> None:
         """Say what hinders the preview, or take back what was said."""
-        if error is not None:
-            # What the controls refuse is in words.
-            text = str(error) if request is None else message_of(error, request)
+        if text:
             self.status.value = f"{_NO_PREVIEW}: {text}"
         elif self.status.value.startswith(_NO_PREVIEW):
             self.status.value = ""

@@ -41,7 +41,7 @@ class QuantizeWidget(Container[Widget]):
         self.controls = self.run_panel.controls
         self._lay_out()
         self.run_panel.started.connect(self.palette_panel.stop_measuring)
-        self.run_panel.adding.connect(self.palette_panel.show_all_pixels)
+        self.run_panel.adding.connect(self.palette_panel.choose)
         self.run_panel.added.connect(self.palette_panel.show_result)
         self.palette_panel.locked.connect(self.controls.lock)
         self.palette_panel.told.connect(self.run_panel.status.set_value)
