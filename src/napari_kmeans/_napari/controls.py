@@ -10,7 +10,7 @@ their selection by themselves; what is done with a request is left to `run_panel
 import bisect
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, Container, FileEdit, LineEdit, Slider, SpinBox
@@ -107,7 +107,7 @@ class Controls(Container[Widget]):
         self.k_slider.changed.connect(self._follow_slider)
         for box in (self.source, self.channels, self.init, self.palette):
             box.changed.connect(self._follow_choices)
-        self._selection.connect(self._follow_selection)
+        self._viewer.layers.selection.events.changed.connect(self._follow_selection)
         self._move_slider()
         self._follow_selection()
         self.reset_choices()
@@ -120,12 +120,8 @@ class Controls(Container[Widget]):
         self.k_slider = Slider(
             **_words("k_slider"), max=len(_SLIDER_KS) - 1, readout=False, tracking=True
         )
-        number = Container[Widget](
-            widgets=[self.k_slider, self.k],
-            layout="horizontal",
-            labels=False,
-            **_words("k"),
-        )
+        number = Container[Widget](layout="horizontal", labels=False, **_words("k"))
+        number.extend([self.k_slider, self.k])
         number.margins = (0, 0, 0, 0)
         outputs = ("image", "image"), ("labels", "labels"), ("image and labels", "both")
         self.output = ComboBox(
@@ -201,10 +197,9 @@ class Controls(Container[Widget]):
 
     def _given_palette(self) -> str | Layer | None:
         """Return the layer or the file whose palette is taken, if one is."""
-        if self.palette.value == _FIT:
-            return None
-        if self.palette.value != _FROM_FILE:
-            return cast("Layer", self.palette.value)
+        chosen: Any = self.palette.value
+        if chosen != _FROM_FILE:
+            return None if chosen == _FIT else chosen
         path = str(self.palette_file.value or "")
         if Path(path).suffix.lower() not in PALETTE_SUFFIXES:
             ending = f"{', '.join(PALETTE_SUFFIXES[:-1])} or {PALETTE_SUFFIXES[-1]}"
@@ -219,13 +214,10 @@ class Controls(Container[Widget]):
         if color not in locked:
             self.fixed.value = "; ".join([*locked, color])
 
-    @property
-    def _selection(self) -> Any:
-        return self._viewer.layers.selection.events.changed
-
     def leave(self) -> None:
         """Follow nothing any more."""
-        self._selection.disconnect(self._follow_selection)
+        selection = self._viewer.layers.selection
+        selection.events.changed.disconnect(self._follow_selection)
         for layer in self._sources():
             layer.events.data.disconnect(self._follow_choices)
             layer.events.axis_labels.disconnect(self._follow_choices)
@@ -279,19 +271,12 @@ class Controls(Container[Widget]):
         self.k.value = _SLIDER_KS[at]
 
     def _sources(self, *_: Any) -> list[Image]:
-        return [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image) and not is_overlay(layer)
-        ]
+        layers = self._viewer.layers
+        return [x for x in layers if isinstance(x, Image) and not is_overlay(x)]
 
     def _masks(self, _: Any) -> list[Any]:
-        masks = [
-            (layer.name, layer)
-            for layer in self._viewer.layers
-            if isinstance(layer, Labels | Shapes) and not is_overlay(layer)
-        ]
-        return [_WHOLE, *masks]
+        layers = [x for x in self._viewer.layers if isinstance(x, Labels | Shapes)]
+        return [_WHOLE, *((x.name, x) for x in layers if not is_overlay(x))]
 
     def _given_palettes(self, _: Any) -> list[Any]:
         made = [layer for layer in self._viewer.layers if record_of(layer) is not None]
@@ -302,11 +287,8 @@ class Controls(Container[Widget]):
 
         They are of one shape, and were selected together.
         """
-        further = [
-            other
-            for other in self._together
-            if not other.rgb and _shapes(other) == _shapes(layer)
-        ]
+        shapes = _shapes(layer)
+        further = [x for x in self._together if not x.rgb and _shapes(x) == shapes]
         return [x for x in self._sources() if x is layer or x in further]
 
     def _channels(self, _: Any) -> list[tuple[str, Any]]:

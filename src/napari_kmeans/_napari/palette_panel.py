@@ -159,7 +159,7 @@ class PalettePanel(QWidget):
             return
         self.table.show_palette(listed.rgba, listed.record.counts)
         record = listed.record
-        # Whoever replaces a color makes what was measured wrong.
+        # What was measured is not true of a palette with a replaced color.
         text = "" if record.mse is None else self._measured.get(record.run, "")
         self._show_numbers(text)
 
@@ -269,23 +269,18 @@ class PalettePanel(QWidget):
         old = listed.record.palette[entry]
         dtype = old.dtype
         if listed.is_rgb:
-            options = QColorDialog.ColorDialogOption
+            options, shown = QColorDialog.ColorDialogOption, listed.rgba[entry].tolist()
+            option = options.ShowAlphaChannel if len(old) == 4 else options(0)
             chosen = QColorDialog.getColor(
-                QColor.fromRgbF(*map(float, listed.rgba[entry])),
-                self,
-                "Another color",
-                options.ShowAlphaChannel if len(old) == 4 else options(0),
+                QColor.fromRgbF(*shown), self, "Another color", option
             )
             if not chosen.isValid():
                 return None
             rgba = np.array(chosen.getRgbF()[: len(old)]) * white_of(dtype)
             return (np.rint(rgba) if dtype.kind in "iu" else rgba).astype(dtype)
-        text, is_meant = QInputDialog.getText(
-            self,
-            "Another color",
-            f"Values of {dtype}, one per channel",
-            text=" ".join(map(str, np.atleast_1d(old))),
-        )
+        label = f"Values of {dtype}, one per channel"
+        shown = " ".join(map(str, np.atleast_1d(old)))
+        text, is_meant = QInputDialog.getText(self, "Another color", label, text=shown)
         if not is_meant:
             return None
         try:

@@ -144,12 +144,8 @@ class _PaletteModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(_COLUMNS)
 
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
-        if (
-            role == Qt.ItemDataRole.DisplayRole
-            and orientation == Qt.Orientation.Horizontal
-        ):
-            return _COLUMNS[section]
-        return None
+        names = Qt.ItemDataRole.DisplayRole, Qt.Orientation.Horizontal
+        return _COLUMNS[section] if (role, orientation) == names else None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = index.row(), index.column()

@@ -199,8 +199,7 @@ def _previewed(
         palette = quantize_source(sample, settings, report).record.palette
         settings = dataclasses.replace(settings, palette=palette)
     outcome = quantize_source(pixels, settings, report)
-    octets = np.rint(outcome.rgba * 255).astype(np.uint8)
-    colors = np.concatenate([np.zeros((1, 4), np.uint8), octets])
+    colors = np.pad(np.rint(outcome.rgba * 255).astype(np.uint8), ((1, 0), (0, 0)))
     return colors.take(outcome.labels[0], axis=0)
 
 

@@ -16,14 +16,7 @@ from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
@@ -120,7 +113,7 @@ class RunPanel(QWidget):
         """Show no preview for controls that nobody sees."""
         # A minimized window hides its widgets, too; that event is spontaneous.
         if event is not None and not event.spontaneous():
-            self.stop_preview()
+            self.live.value = False
         super().hideEvent(event)
 
     # The reduction.
@@ -154,7 +147,7 @@ class RunPanel(QWidget):
         """Forget the running computation; its thread ends by itself."""
         if self._job.is_busy:
             self._job.leave()
-            self.stop_preview()
+            self.live.value = False
             self._end("Cancelled; no layer was added.")
 
     def _end(self, status: str, notify: Callable[[str], None] | None = None) -> None:
@@ -185,7 +178,7 @@ class RunPanel(QWidget):
             return
         # Ready again first, for a layer that has changed its shape cannot be followed.
         self._end(f"{name}: the result could not be added.")
-        self.stop_preview()
+        self.live.value = False
         self.adding.emit()
         before = set(self._viewer.layers)
         layers = self._results.add(request, outcome)
@@ -213,11 +206,6 @@ class RunPanel(QWidget):
         if self.live.value and not self._job.is_busy:
             self._preview.request()
 
-    def stop_preview(self) -> None:
-        """Switch the preview off."""
-        self._preview.stop()
-        self.live.value = False
-
     def _say_why_not(self, text: str) -> None:
         """Say what hinders the preview, or take back what was said."""
         if text:
@@ -243,7 +231,9 @@ def _unfolding(text: str, folded: QWidget) -> QToolButton:
     button.setCheckable(True)
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
     button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    policy = button.sizePolicy()
+    policy.setHorizontalPolicy(policy.Policy.Expanding)
+    button.setSizePolicy(policy)
 
     def unfold(is_open: bool) -> None:
         arrows = Qt.ArrowType

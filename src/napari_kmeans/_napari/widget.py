@@ -12,14 +12,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Widget
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QFrame,
-    QScrollArea,
-    QSizePolicy,
-    QSpacerItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QSpacerItem, QVBoxLayout, QWidget
 
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.results import Results
@@ -61,7 +54,7 @@ class QuantizeWidget(Container[Widget]):
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFrameShape(scroll.Shape.NoFrame)
         self.margins = (0, 0, 0, 0)
         self.native.layout().addWidget(scroll)
         # As wide as the title of the dock.
