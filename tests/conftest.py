@@ -53,8 +53,12 @@ def dock(viewer, qtbot):
     """Make the widget, and let it follow the layers as napari does."""
     from napari_kmeans._napari.widget import QuantizeWidget
 
+    # A widget that nobody holds goes with the next collection of garbage.
+    held = []
+
     def dock():
         widget = QuantizeWidget(viewer)
+        held.append(widget)
         qtbot.addWidget(widget.native)
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):

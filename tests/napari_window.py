@@ -3,6 +3,8 @@
 import threading
 
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication
 
@@ -22,6 +24,19 @@ def enter_canvas():
 
 def messages():
     return [notification.message for notification in notification_manager.records]
+
+
+def move_mouse(widget, place):
+    """Let a widget hear of the mouse, whose pointer all tests on a screen share."""
+    event = QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(place),
+        QPointF(widget.mapToGlobal(place)),
+        Qt.MouseButton.NoButton,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(widget, event)
 
 
 def press(button):

@@ -1,4 +1,5 @@
 import pytest
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication
 
 
@@ -21,3 +22,9 @@ def clipboard(monkeypatch):
     clipboard = _Clipboard()
     monkeypatch.setattr(QApplication, "clipboard", lambda: clipboard)
     return clipboard
+
+
+@pytest.fixture(autouse=True, scope="session")
+def pointer(qapp):
+    """Leave the pointer, which all tests on a screen share, where no window is."""
+    QCursor.setPos(qapp.primaryScreen().geometry().bottomRight())

@@ -13,7 +13,14 @@ from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.quantize_layer import quantize_layer
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.results import Results
-from napari_window import dock_in, messages, names, press, wait_for_threads
+from napari_window import (
+    dock_in,
+    messages,
+    move_mouse,
+    names,
+    press,
+    wait_for_threads,
+)
 
 
 def test_panel_lists_the_palette_from_dark_to_light(result):
@@ -271,9 +278,9 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     panel = widget.palette_panel.table
     rows = [panel.visualRect(panel.model().index(row, 1)) for row in range(4)]
 
-    qtbot.mouseMove(panel.viewport(), rows[0].center())
-    qtbot.mouseMove(panel.viewport(), rows[2].center())
-    qtbot.waitUntil(lambda: len(window.layers) == 3)
+    move_mouse(panel.viewport(), rows[0].center())
+    move_mouse(panel.viewport(), rows[2].center())
+    assert len(window.layers) == 3
     assert window.layers[-1].get_color(3)[3] == 0
 
     qtbot.mouseClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())

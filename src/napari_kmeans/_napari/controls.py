@@ -10,21 +10,14 @@ their selection by themselves; what is done with a request is left to `run_panel
 import bisect
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from magicgui.widgets import (
-    ComboBox,
-    Container,
-    FileEdit,
-    LineEdit,
-    Slider,
-    SpinBox,
-    Widget,
-)
+from magicgui.widgets import ComboBox, Container, FileEdit, LineEdit, Slider, SpinBox
+from magicgui.widgets.bases import Widget
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QSlider, QWidget
+from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QWidget
 
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
@@ -112,11 +105,9 @@ class Controls(Container[Widget]):
             _lay_out(container)
         self.k.changed.connect(self._move_slider)
         self.k_slider.changed.connect(self._follow_slider)
-        self.source.changed.connect(self._follow_source)
-        self.channels.changed.connect(self._offer_slices)
-        for widget in (self.init, self.palette):
-            widget.changed.connect(self._update_enabled)
-        self._selection.connect(self._follow_selection)
+        for box in (self.source, self.channels, self.init, self.palette):
+            box.changed.connect(self._follow_choices)
+        self._viewer.layers.selection.events.changed.connect(self._follow_selection)
         self._move_slider()
         self._follow_selection()
         self.reset_choices()
@@ -129,12 +120,8 @@ class Controls(Container[Widget]):
         self.k_slider = Slider(
             **_words("k_slider"), max=len(_SLIDER_KS) - 1, readout=False, tracking=True
         )
-        number = Container[Widget](
-            widgets=[self.k_slider, self.k],
-            layout="horizontal",
-            labels=False,
-            **_words("k"),
-        )
+        number = Container[Widget](layout="horizontal", labels=False, **_words("k"))
+        number.extend([self.k_slider, self.k])
         number.margins = (0, 0, 0, 0)
         outputs = ("image", "image"), ("labels", "labels"), ("image and labels", "both")
         self.output = ComboBox(
@@ -176,17 +163,13 @@ class Controls(Container[Widget]):
         if layer is None:
             return None
         layers = self._together_with(layer) if channels == "layers" else [layer]
+        same = ("k", "iters", "output", "dither", "init", "rng")
         settings = Settings(
-            k=self.k.value,
-            iters=self.iters.value,
-            output=self.output.value,
             channel_axis=channels if isinstance(channels, int) else None,
             slice_axis=self.palettes.value,
             palette=self._given_palette(),
             color_space=self.color_space.value if _has_color(layer) else "rgb",
-            dither=self.dither.value,
-            init=self.init.value,
-            rng=self.rng.value,
+            **{name: getattr(self, name).value for name in same},
         )
         request = prepare(layers, settings, self.inside.value, self._viewer)
         fixed = self._locked_colors(request.source)
@@ -214,10 +197,9 @@ class Controls(Container[Widget]):
 
     def _given_palette(self) -> str | Layer | None:
         """Return the layer or the file whose palette is taken, if one is."""
-        if self.palette.value == _FIT:
-            return None
-        if self.palette.value != _FROM_FILE:
-            return cast("Layer", self.palette.value)
+        chosen: Any = self.palette.value
+        if chosen != _FROM_FILE:
+            return None if chosen == _FIT else chosen
         path = str(self.palette_file.value or "")
         if Path(path).suffix.lower() not in PALETTE_SUFFIXES:
             ending = f"{', '.join(PALETTE_SUFFIXES[:-1])} or {PALETTE_SUFFIXES[-1]}"
@@ -232,27 +214,24 @@ class Controls(Container[Widget]):
         if color not in locked:
             self.fixed.value = "; ".join([*locked, color])
 
-    @property
-    def _selection(self) -> Any:
-        return self._viewer.layers.selection.events.changed
-
     def leave(self) -> None:
         """Follow nothing any more."""
-        self._selection.disconnect(self._follow_selection)
+        selection = self._viewer.layers.selection
+        selection.events.changed.disconnect(self._follow_selection)
         for layer in self._sources():
-            layer.events.data.disconnect(self._follow_source)
-            layer.events.axis_labels.disconnect(self._follow_source)
+            layer.events.data.disconnect(self._follow_choices)
+            layer.events.axis_labels.disconnect(self._follow_choices)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self._together = [x for x in self._together if x in self._viewer.layers]
         for layer in self._sources():
             # Data may be given other axes.
-            layer.events.data.connect(self._follow_source)
-            layer.events.axis_labels.connect(self._follow_source)
+            layer.events.data.connect(self._follow_choices)
+            layer.events.axis_labels.connect(self._follow_choices)
         for box in (self.source, self.palette, self.inside):
             _renew_choices(box)
-        self._follow_source()
+        self._follow_choices()
 
     def _follow_selection(self) -> None:
         """Offer the layers that are selected now to be channels."""
@@ -260,30 +239,21 @@ class Controls(Container[Widget]):
         together = [layer for layer in self._sources() if layer in selected]
         if len(together) > 1 and together != self._together:
             self._together = together
-            self._offer_channels()
+            self._follow_choices()
             if self.channels.value == "layers":
                 # The choice is the same, and what it means is not.
                 self.channels.changed.emit("layers")
 
-    def _follow_source(self, *_: Any) -> None:
-        """Offer what the chosen layer has."""
-        self._offer_channels()
-        self._offer_slices()
-        self._update_enabled()
-
-    def _offer_channels(self) -> None:
+    def _follow_choices(self, *_: Any) -> None:
+        """Offer what the chosen layer has, and what goes with other choices."""
         if self.channels.value == "layers":
             _renew_choices(self.channels)
         else:
             # Another layer may have axes of the same numbers.
             self.channels.reset_choices()
-        self.channels.enabled = len(self.channels.choices) > 1
-
-    def _offer_slices(self, *_: Any) -> None:
         self.palettes.reset_choices()
-        self.palettes.enabled = len(self.palettes.choices) > 1
-
-    def _update_enabled(self, *_: Any) -> None:
+        for box in (self.channels, self.palettes):
+            box.enabled = len(box.choices) > 1
         is_fit, layer = self.palette.value == _FIT, self.source.value
         fitted = self.k, self.k_slider, self.iters, self.init, self.inside, self.fixed
         for widget in fitted:
@@ -301,19 +271,12 @@ class Controls(Container[Widget]):
         self.k.value = _SLIDER_KS[at]
 
     def _sources(self, *_: Any) -> list[Image]:
-        return [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image) and not is_overlay(layer)
-        ]
+        layers = self._viewer.layers
+        return [x for x in layers if isinstance(x, Image) and not is_overlay(x)]
 
     def _masks(self, _: Any) -> list[Any]:
-        masks = [
-            (layer.name, layer)
-            for layer in self._viewer.layers
-            if isinstance(layer, Labels | Shapes) and not is_overlay(layer)
-        ]
-        return [_WHOLE, *masks]
+        layers = [x for x in self._viewer.layers if isinstance(x, Labels | Shapes)]
+        return [_WHOLE, *((x.name, x) for x in layers if not is_overlay(x))]
 
     def _given_palettes(self, _: Any) -> list[Any]:
         made = [layer for layer in self._viewer.layers if record_of(layer) is not None]
@@ -324,16 +287,9 @@ class Controls(Container[Widget]):
 
         They are of one shape, and were selected together.
         """
-        return [
-            other
-            for other in self._sources()
-            if other is layer
-            or (
-                any(other is one for one in self._together)
-                and not other.rgb
-                and _shapes(other) == _shapes(layer)
-            )
-        ]
+        shapes = _shapes(layer)
+        further = [x for x in self._together if not x.rgb and _shapes(x) == shapes]
+        return [x for x in self._sources() if x is layer or x in further]
 
     def _channels(self, _: Any) -> list[tuple[str, Any]]:
         layer = self.source.value
@@ -396,12 +352,10 @@ def _lay_out(container: Container[Widget]) -> None:
         label = QLabel(widget.label)
         label.setToolTip(widget.tooltip)
         form.addRow(label, widget.native)
-        for part in widget if isinstance(widget, Container) else [widget]:
-            # The widget with the focus may be inside of the one that magicgui returns.
-            for kind in (QSlider, QLineEdit):
-                for one in part.native.findChildren(kind):
-                    one.setAccessibleName(widget.label)
-            part.native.setAccessibleName(widget.label)
+        # The one with the focus may be inside; buttons say by themselves what they do.
+        for part in (widget.native, *widget.native.findChildren(QWidget)):
+            if not isinstance(part, QAbstractButton):
+                part.setAccessibleName(widget.label)
     container.margins = (0, 0, 0, 0)
     container.native.layout().addWidget(page)
 

@@ -5,19 +5,13 @@ above the lines, or instead of them, which screen readers are told, too. With ho
 digits errors are written is left to `numbers`.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from napari_kmeans._napari.numbers import errors_as_text
-
-if TYPE_CHECKING:
-    from qtpy.QtGui import QPaintEvent
 
 __all__ = ["ErrorPlot"]
 
@@ -103,10 +97,10 @@ class ErrorPlot(QWidget):
         painter.drawText(area, top, self.caption)
         # Neither text nor edge touch a point.
         area.setTop(text.bottom() + 2 * _MARGIN)
-        errors = [error for line in self._lines.values() for error in line]
-        errors = [error for error in errors if math.isfinite(error)]
+        lines = self._lines.values()
+        errors = [error for line in lines for error in line if math.isfinite(error)]
         low, high = min(errors, default=0.0), max(errors, default=0.0)
-        n_most = max(map(len, self._lines.values()))
+        n_most = max(map(len, lines))
         for part, line in self._lines.items():
             color = QColor(_COLOR)
             if part != max(self._lines):

@@ -6,23 +6,18 @@ number of displayed dimensions and the grid by itself. Which entry is to be seen
 to `palette_panel`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from napari.viewer import Viewer
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._napari.overlay import Overlay
 from napari_kmeans._napari.placement import move_layer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from napari.layers import Layer
-    from napari.viewer import Viewer
 
 __all__ = ["Highlight", "grid_of"]
 
@@ -98,21 +93,20 @@ class Highlight:
         is_shown = list(map(id, labels)) == list(map(id, self._labels or ()))
         if overlay is not None and is_shown:
             move_layer(overlay, places)
-            self._follow_view()
-            return
-        # The one before is not removed by the user.
-        self._labels = None
-        self._look = self._wanted_look()
-        overlay = Labels(
-            list(labels) if len(labels) > 1 else labels[0],
-            multiscale=len(labels) > 1,
-            colormap=_colormap(*self._look),
-            opacity=1,
-            name="pixels of a color",
-            **places,
-        )
-        self._overlay.show(overlay)
-        self._labels = labels
+        else:
+            # The one before is not removed by the user.
+            self._labels = None
+            self._look = self._wanted_look()
+            overlay = Labels(
+                list(labels) if len(labels) > 1 else labels[0],
+                multiscale=len(labels) > 1,
+                colormap=_colormap(*self._look),
+                opacity=1,
+                name="pixels of a color",
+                **places,
+            )
+            self._overlay.show(overlay)
+            self._labels = labels
         self._follow_view()
 
     def hide(self) -> None:
@@ -199,16 +193,14 @@ def _colormap(
     entry: int, color: tuple[float, ...], is_volume: bool, is_apart: bool
 ) -> Any:
     """Color the label of an entry, and all others, so that it is seen."""
-    from napari.utils.colormaps import DirectLabelColormap
-
     rgb = np.array(color[:3])
     lack = max(0.0, _FAINTEST - rgb @ _LUMA)
-    own, others = np.zeros(4), np.zeros(4)
+    clear = np.zeros(4)
     if is_volume:
-        own = np.array([*np.minimum(rgb + lack, 1), 1])
+        own, others = np.append(np.minimum(rgb + lack, 1), 1), clear
     else:
         # A dark color would be as dark as others are under a dark veil.
-        others = np.array([*np.full(3, float(lack > 0)), _VEIL])
+        own, others = clear, np.append(np.full(3, float(lack > 0)), _VEIL)
         if is_apart:
-            own = np.array([*rgb, 1])
+            own = np.append(rgb, 1)
     return DirectLabelColormap(color_dict={None: others, 0: others, entry + 1: own})

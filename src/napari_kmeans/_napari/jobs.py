@@ -5,21 +5,17 @@ hear what the computation reports, returns or raises. Where a computation can en
 left to the checkpoints of the core.
 """
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_kmeans._core.blocks import interruptible
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Report = Callable[[Any], None]
-
 __all__ = ["Cancelled", "Newest"]
+
+_Report: TypeAlias = Callable[[Any], None]
 
 
 class Cancelled(Exception):
@@ -46,7 +42,7 @@ class Newest(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._job: threading.Event | None = None
-        self._receivers: dict[str, Callable[[Any], None]] = {}
+        self._receivers: dict[str, Callable[[Any], None] | None] = {}
         self._sent.connect(self._receive)
 
     @property
@@ -56,11 +52,11 @@ class Newest(QObject):
 
     def start(
         self,
-        compute: Callable[[Report], Any],
+        compute: Callable[[_Report], Any],
         *,
         returned: Callable[[Any], None],
         failed: Callable[[Exception], None],
-        reported: Report | None = None,
+        reported: _Report | None = None,
     ) -> None:
         """Cancel what is running and start `compute`.
 
@@ -74,9 +70,8 @@ class Newest(QObject):
             Called with each report.
         """
         self.leave()
-        self._receivers = {"returned": returned, "failed": failed}
-        if reported is not None:
-            self._receivers["reported"] = reported
+        receivers = {"returned": returned, "failed": failed, "reported": reported}
+        self._receivers = receivers
         job = self._job = threading.Event()
         # A program that ends does not wait for a daemon.
         # superqt's workers would not do: they change the filters of warnings, which
@@ -90,20 +85,22 @@ class Newest(QObject):
         """Cancel the computation, and ignore what it still sends."""
         if self._job is not None:
             self._job.set()
-            self._job = None
+        # Nothing is kept of a computation that has ended.
+        self._job, self._receivers = None, {}
 
     def _receive(self, job: threading.Event, kind: str, value: Any) -> None:
         # It may arrive after the job was cancelled or the window was closed.
         if job is not self._job:
             return
+        receive = self._receivers.get(kind)
         if kind != "reported":
-            self._job = None
-        if kind in self._receivers:
-            self._receivers[kind](value)
+            self.leave()
+        if receive is not None:
+            receive(value)
 
 
 def _run(
-    compute: Callable[[Report], Any],
+    compute: Callable[[_Report], Any],
     cancelled: threading.Event,
     send: Callable[[threading.Event, str, Any], None],
 ) -> None:

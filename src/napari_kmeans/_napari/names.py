@@ -5,12 +5,10 @@ end, and show the whole one as a tooltip; `wrap_text` has a label break its line
 name is shortened in a sentence is left to `layers.quoted`.
 """
 
-from __future__ import annotations
-
 from html import escape
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QHelpEvent, QPaintEvent
+from qtpy.QtGui import QHelpEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
@@ -52,47 +50,27 @@ class _Shortener(QObject):
         box.installEventFilter(self)
 
     def eventFilter(self, _: QObject | None, event: QEvent | None) -> bool:
-        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            return self._show_tooltip(event)
-        if isinstance(event, QPaintEvent):
-            self._draw()
-            return True
-        return False
-
-    def _draw(self) -> None:
-        option = self._option()
-        option.currentText = self._shown(option)
-        painter = QStylePainter(self._box)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
-
-    def _show_tooltip(self, event: QHelpEvent) -> bool:
-        """Show a choice that is cut as a whole, above the tooltip."""
-        option = self._option()
-        if self._shown(option) == option.currentText:
+        kinds = QEvent.Type.Paint, QEvent.Type.ToolTip
+        if event is None or event.type() not in kinds:
             return False
-        # Paragraphs are wrapped, and a name is no HTML.
-        lines = option.currentText or "", self._box.toolTip()
-        text = "".join(f"<p>{escape(line)}</p>" for line in lines)
-        QToolTip.showText(event.globalPos(), text, self._box)
-        return True
-
-    def _option(self) -> QStyleOptionComboBox:
-        option = QStyleOptionComboBox()
-        self._box.initStyleOption(option)
-        return option
-
-    def _shown(self, option: QStyleOptionComboBox) -> str:
-        """Return as much of the choice as the box has room for."""
-        style = self._box.style()
+        box, option, control = self._box, QStyleOptionComboBox(), QStyle.ComplexControl
+        box.initStyleOption(option)
+        style, whole = box.style(), option.currentText or ""
         assert style is not None
-        room = style.subControlRect(
-            QStyle.ComplexControl.CC_ComboBox,
-            option,
-            QStyle.SubControl.SC_ComboBoxEditField,
-            self._box,
-        )
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(control.CC_ComboBox, option, field, box).width()
         # Styles draw the text one pixel inside.
-        return option.fontMetrics.elidedText(
-            option.currentText, Qt.TextElideMode.ElideMiddle, room.width() - 2
-        )
+        middle = Qt.TextElideMode.ElideMiddle
+        shown = option.fontMetrics.elidedText(whole, middle, room - 2)
+        if not isinstance(event, QHelpEvent):
+            option.currentText = shown
+            painter = QStylePainter(box)
+            painter.drawComplexControl(control.CC_ComboBox, option)
+            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        elif shown == whole:
+            return False
+        else:
+            # Paragraphs are wrapped, and a name is no HTML.
+            text = "".join(f"<p>{escape(line)}</p>" for line in (whole, box.toolTip()))
+            QToolTip.showText(event.globalPos(), text, box)
+        return True

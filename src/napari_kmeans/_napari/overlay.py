@@ -5,15 +5,12 @@ selection. It marks the layer, so that nobody offers it as an image or a mask. W
 layer shows is left to `preview` and `highlight`.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from napari.layers import Layer
+from napari.viewer import Viewer
 
 from napari_kmeans._napari.layers import OVERLAY
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from napari.viewer import Viewer
 
 __all__ = ["Overlay"]
 

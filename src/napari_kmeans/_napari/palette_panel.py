@@ -6,16 +6,15 @@ replaces, locks and copies colors, and says what the result cost and saves. Read
 signals say what concerns others: a color to be locked, and what to tell the user.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from magicgui.widgets import Label, PushButton
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
+from napari.viewer import Viewer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QHideEvent
 from qtpy.QtWidgets import (
     QApplication,
     QColorDialog,
@@ -36,15 +35,9 @@ from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.palette_table import PaletteTable
 from napari_kmeans._napari.placement import labels_placement
 from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.results import Listed, Results
 from napari_kmeans._napari.script import as_python
 from napari_kmeans._napari.writer import file_size
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-    from napari.viewer import Viewer
-    from qtpy.QtGui import QHideEvent
-
-    from napari_kmeans._napari.results import Listed, Results
 
 __all__ = ["PalettePanel"]
 
@@ -62,7 +55,7 @@ class PalettePanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._results = results
-        self._highlight = Highlight(viewer, self.show_all_pixels)
+        self._highlight = Highlight(viewer, self.choose)
         # The layer that is looked at, its palette, the entry that stays highlighted,
         # and the one that is pointed at.
         self._layer: Layer | None = None
@@ -119,41 +112,43 @@ class PalettePanel(QWidget):
         self.lock.changed.connect(self._lock)
         self.copy_hex.changed.connect(self._copy_hex)
         self.copy_python.changed.connect(self._copy_python)
-        layers = self._viewer.layers
-        layers.selection.events.changed.connect(self._follow_selection)
-        layers.events.removed.connect(self._follow_removal)
+        for event in self._followed():
+            event.connect(self._follow_layers)
 
     def leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
         for job in (self._measuring, *self._recoloring.values()):
             job.leave()
-        layers = self._viewer.layers
-        layers.selection.events.changed.disconnect(self._follow_selection)
-        layers.events.removed.disconnect(self._follow_removal)
+        for event in self._followed():
+            event.disconnect(self._follow_layers)
         self._highlight.leave()
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Show all pixels where nobody sees which color was chosen."""
         # A minimized window hides its widgets, too; that event is spontaneous.
         if event is not None and not event.spontaneous():
-            self.show_all_pixels()
+            self.choose()
         super().hideEvent(event)
 
     # The result that is looked at.
 
-    def _follow_selection(self) -> None:
-        active = self._viewer.layers.selection.active
-        if record_of(active) is not None and active is not self._layer:
-            self.list_palette(active)
+    def _followed(self) -> list[Any]:
+        layers = self._viewer.layers
+        return [layers.selection.events.changed, layers.events.removed]
 
-    def _follow_removal(self) -> None:
-        if self._layer not in self._viewer.layers:
-            self.list_palette(None)
+    def _follow_layers(self) -> None:
+        """List the palette of a result that is selected, and of none that is gone."""
+        layers = self._viewer.layers
+        if record_of(layers.selection.active) is None:
+            if self._layer not in layers:
+                self.list_palette(None)
+        elif layers.selection.active is not self._layer:
+            self.list_palette(layers.selection.active)
 
     def list_palette(self, layer: Layer | None) -> None:
         """List the colors of a result, or of none."""
         if layer is not self._layer:
-            self.choose(None)
+            self.choose()
         self._layer = layer
         listed = self._listed = self._results.listed(layer)
         self.copy_hex.enabled = listed is not None
@@ -163,7 +158,10 @@ class PalettePanel(QWidget):
             self._show_numbers("")
             return
         self.table.show_palette(listed.rgba, listed.record.counts)
-        self._show_numbers(self._measured.get(listed.record.run, ""))
+        record = listed.record
+        # What was measured is not true of a palette with a replaced color.
+        text = "" if record.mse is None else self._measured.get(record.run, "")
+        self._show_numbers(text)
 
     # What it cost and what it saves.
 
@@ -224,17 +222,13 @@ class PalettePanel(QWidget):
         self._pointed = entry if entry >= 0 else None
         self._show_pixels()
 
-    def choose(self, entry: int | None) -> None:
-        """Keep showing the pixels of a color, until it is chosen again."""
+    def choose(self, entry: int | None = None) -> None:
+        """Keep showing the pixels of a color, until it is chosen again, or of none."""
         self._kept = None if entry == self._kept else entry
         self._pointed = None
         self.lock.enabled = self._kept is not None
         self.table.mark(self._kept)
         self._show_pixels()
-
-    def show_all_pixels(self) -> None:
-        """Choose no color any more."""
-        self.choose(None)
 
     def _show_pixels(self) -> None:
         """Show what is to be shown now, as it is now."""
@@ -261,12 +255,10 @@ class PalettePanel(QWidget):
         paint = self._results.recolor(layer, entry, color)
         self.list_palette(layer)
         self._show_pixels()
-        record = record_of(layer)
-        assert record is not None
-        self._measured.pop(record.run, None)
-        self._show_numbers("")
         if paint is not None:
-            self._recoloring.setdefault(record.run, Newest(self)).start(
+            assert self._listed is not None
+            run = self._listed.record.run
+            self._recoloring.setdefault(run, Newest(self)).start(
                 paint,
                 returned=self._results.repaint,
                 failed=lambda error: show_error(str(error)),
@@ -277,23 +269,18 @@ class PalettePanel(QWidget):
         old = listed.record.palette[entry]
         dtype = old.dtype
         if listed.is_rgb:
-            options = QColorDialog.ColorDialogOption
+            options, shown = QColorDialog.ColorDialogOption, listed.rgba[entry].tolist()
+            option = options.ShowAlphaChannel if len(old) == 4 else options(0)
             chosen = QColorDialog.getColor(
-                QColor.fromRgbF(*map(float, listed.rgba[entry])),
-                self,
-                "Another color",
-                options.ShowAlphaChannel if len(old) == 4 else options(0),
+                QColor.fromRgbF(*shown), self, "Another color", option
             )
             if not chosen.isValid():
                 return None
             rgba = np.array(chosen.getRgbF()[: len(old)]) * white_of(dtype)
             return (np.rint(rgba) if dtype.kind in "iu" else rgba).astype(dtype)
-        text, is_meant = QInputDialog.getText(
-            self,
-            "Another color",
-            f"Values of {dtype}, one per channel",
-            text=" ".join(map(str, np.atleast_1d(old))),
-        )
+        label = f"Values of {dtype}, one per channel"
+        shown = " ".join(map(str, np.atleast_1d(old)))
+        text, is_meant = QInputDialog.getText(self, "Another color", label, text=shown)
         if not is_meant:
             return None
         try:

@@ -5,22 +5,17 @@ and signals which entry of the palette the mouse or the keys are about. What hap
 then is left to `palette_panel`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor
+from numpy.typing import NDArray
+from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QFocusEvent, QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_kmeans._core.arrays import Floats
 from napari_kmeans._napari.colors import hex_colors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from qtpy.QtCore import QEvent, QObject
-    from qtpy.QtGui import QFocusEvent, QKeyEvent
 
 __all__ = ["PaletteTable"]
 
@@ -67,7 +62,7 @@ class PaletteTable(QTableView):
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         columns.setHighlightSections(False)
-        self.pointed.connect(self._model.set_pointed)
+        self.pointed.connect(partial(self._model.set_mark, "○"))
         self.entered.connect(lambda index: self.pointed.emit(self._entry(index)))
         self.clicked.connect(lambda index: self.chosen.emit(self._entry(index)))
         self.doubleClicked.connect(lambda index: self.opened.emit(self._entry(index)))
@@ -83,7 +78,7 @@ class PaletteTable(QTableView):
 
     def mark(self, entry: int | None) -> None:
         """Mark the color that is chosen."""
-        self._model.set_marked(entry)
+        self._model.set_mark("●", entry)
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
         """Signal which entry the keys point at."""
@@ -124,18 +119,11 @@ class _PaletteModel(QAbstractTableModel):
         self.order = np.empty(0, dtype=np.intp)
         self.hexes: list[str] = []
         self._counts = np.empty(0, dtype=np.int64)
-        self._marked: int | None = None
-        self._pointed = -1
+        # The entry of each mark, of which the first one is seen.
+        self._marks: dict[str, int | None] = {"●": None, "○": None}
 
-    def set_marked(self, entry: int | None) -> None:
-        self._marked = entry
-        self._show_marks()
-
-    def set_pointed(self, entry: int) -> None:
-        self._pointed = entry
-        self._show_marks()
-
-    def _show_marks(self) -> None:
+    def set_mark(self, mark: str, entry: int | None) -> None:
+        self._marks[mark] = entry
         if len(self.order):
             last = self.index(len(self.order) - 1, 0)
             self.dataChanged.emit(self.index(0, 0), last)
@@ -156,12 +144,8 @@ class _PaletteModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(_COLUMNS)
 
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
-        if (
-            role == Qt.ItemDataRole.DisplayRole
-            and orientation == Qt.Orientation.Horizontal
-        ):
-            return _COLUMNS[section]
-        return None
+        names = Qt.ItemDataRole.DisplayRole, Qt.Orientation.Horizontal
+        return _COLUMNS[section] if (role, orientation) == names else None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = index.row(), index.column()
@@ -176,6 +160,6 @@ class _PaletteModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         share = self._counts[row] / self._n_pixels
-        mark = "○" if self.order[row] == self._pointed else ""
-        mark = "●" if self.order[row] == self._marked else mark
+        marks = [mark for mark, at in self._marks.items() if at == self.order[row]]
+        mark = marks[0] if marks else ""
         return (mark, self.hexes[row], f"{share:.1%}", f"{self._counts[row]:,}")[column]

@@ -6,20 +6,21 @@ and finds the palette from even fewer pixels (`_previewed`). When to ask again b
 control has changed is left to `run_panel`.
 """
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer
 
 from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._napari.computation import fitted_mask, quantize_source
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import read_array
+from napari_kmeans._napari.layers import Source, read_array
 from napari_kmeans._napari.overlay import Overlay
 from napari_kmeans._napari.placement import (
     PLACES,
@@ -28,17 +29,8 @@ from napari_kmeans._napari.placement import (
     move_layer,
     visible_part,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari.viewer import Viewer
-    from numpy.typing import NDArray
-    from qtpy.QtCore import QObject
-
-    from napari_kmeans._napari.layers import Source
-    from napari_kmeans._napari.quantize_layer import Request
-    from napari_kmeans._napari.settings import Settings
+from napari_kmeans._napari.quantize_layer import Request, message_of
+from napari_kmeans._napari.settings import Settings
 
 __all__ = ["Preview"]
 
@@ -62,8 +54,7 @@ class Preview:
         Called when a layer that is shown, its mask, or what is on the screen has
         changed.
     hindered : callable
-        Called with the error that hinders the preview and the request that it is about,
-        None if no request could be collected; with None and None once nothing hinders.
+        Called with what hinders the preview, in words, and with "" once nothing does.
     parent : QObject
         What it lives as long as.
     """
@@ -73,7 +64,7 @@ class Preview:
         viewer: Viewer,
         collect: Callable[[], Request | None],
         outdated: Callable[[], None],
-        hindered: Callable[[Exception | None, Request | None], None],
+        hindered: Callable[[str], None],
         parent: QObject,
     ) -> None:
         self._viewer = viewer
@@ -125,9 +116,9 @@ class Preview:
             request = self._collect()
         except ValueError as error:
             self._overlay.hide()
-            self._hindered(error, None)
+            self._hindered(str(error))
             return
-        self._hindered(None, None)
+        self._hindered("")
         part = None
         self._listen_to([] if request is None else self._events_of(request))
         if request is not None:
@@ -140,12 +131,17 @@ class Preview:
         name = f"preview of {layer.name}"
 
         def returned(pixels: NDArray[np.uint8]) -> None:
-            self._show(pixels, places, name)
+            layer = self._overlay.layer
+            if layer is None or layer.data.shape != pixels.shape:
+                self._overlay.show(Image(pixels, rgb=True, name=name, **places))
+            else:
+                layer.data = pixels
+                move_layer(layer, places)
             self._go_on()
 
         def failed(error: Exception) -> None:
             self._overlay.hide()
-            self._hindered(error, request)
+            self._hindered(message_of(error, request))
             self._go_on()
 
         compute = partial(_previewed, request.source, request.settings, part)
@@ -154,16 +150,6 @@ class Preview:
     def _go_on(self) -> None:
         if self._is_outdated:
             self._timer.start()
-
-    def _show(
-        self, pixels: NDArray[np.uint8], places: dict[str, Any], name: str
-    ) -> None:
-        layer = self._overlay.layer
-        if layer is None or layer.data.shape != pixels.shape:
-            self._overlay.show(Image(pixels, rgb=True, name=name, **places))
-            return
-        layer.data = pixels
-        move_layer(layer, places)
 
     def _events_of(self, request: Request) -> list[Any]:
         """Return the events after which a request looks different."""
@@ -205,7 +191,7 @@ def _previewed(
     settings = dataclasses.replace(settings, output="labels", slice_axis=None)
     if settings.palette is None:
         # Fewer pixels give a palette that is as good to look at.
-        thin = _thinned(source, arrays)
+        thin = _thinned(source, part, arrays)
         sample = source._replace(
             levels=(tuple(array[thin] for array in arrays),),
             mask=_mask_at(source, part, thin),
@@ -213,8 +199,7 @@ def _previewed(
         palette = quantize_source(sample, settings, report).record.palette
         settings = dataclasses.replace(settings, palette=palette)
     outcome = quantize_source(pixels, settings, report)
-    octets = np.rint(outcome.rgba * 255).astype(np.uint8)
-    colors = np.concatenate([np.zeros((1, 4), np.uint8), octets])
+    colors = np.pad(np.rint(outcome.rgba * 255).astype(np.uint8), ((1, 0), (0, 0)))
     return colors.take(outcome.labels[0], axis=0)
 
 
@@ -223,8 +208,9 @@ def _mask_at(source: Source, part: Visible, thin: tuple[slice, ...]) -> Mask | N
     mask = fitted_mask(source)
     if mask is None:
         return None
-    axes = [axis for axis in range(len(part.box)) if axis != _whole_axis(source)]
-    index = []
+    axes, index = list(range(len(part.box))), []
+    if source.channels is not None:
+        axes.remove(source.channels.axis)
     for axis, full in zip(axes, mask.shape, strict=True):
         # The pixel of the mask that lies under the middle of one of the level.
         n = source.levels[part.level][0].shape[axis]
@@ -234,18 +220,13 @@ def _mask_at(source: Source, part: Visible, thin: tuple[slice, ...]) -> Mask | N
     return inside if inside.any() else None
 
 
-def _whole_axis(source: Source) -> int | None:
-    """Return the axis of the arrays that holds channels, if one does."""
-    if source.channel_axis is None or len(source.levels[0]) > 1:
-        return None
-    return source.channel_axis % len(source.levels[0][0].shape)
-
-
-def _thinned(source: Source, arrays: tuple[Array, ...]) -> tuple[slice, ...]:
+def _thinned(
+    source: Source, part: Visible, arrays: tuple[Array, ...]
+) -> tuple[slice, ...]:
     """Return the index of evenly spread pixels, of at most `_MOST_FITTED`."""
-    shape, whole_axis = list(arrays[0].shape), _whole_axis(source)
-    if whole_axis is not None:
-        shape[whole_axis] = 1
+    shape = list(arrays[0].shape[: len(part.box)])
+    if source.channels is not None:
+        shape[source.channels.axis] = 1
     n_axes = sum(length > 1 for length in shape)
     excess = np.prod(shape, dtype=float) / _MOST_FITTED
     step = max(1, int(np.ceil(excess ** (1 / max(1, n_axes)))))

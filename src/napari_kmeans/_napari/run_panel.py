@@ -16,14 +16,7 @@ from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
@@ -56,7 +49,6 @@ class RunPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._results = results
-        self._request: Request | None = None
         self._job = Newest(self)
         self.controls = Controls(viewer)
         self.more = _unfolding("More options", self.controls.more.native)
@@ -98,14 +90,12 @@ class RunPanel(QWidget):
             buttons.addWidget(button.native)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.controls.native)
-        layout.addWidget(self.more)
-        layout.addWidget(self.controls.more.native)
+        for widget in (self.controls.native, self.more, self.controls.more.native):
+            layout.addWidget(widget)
         layout.addWidget(self.live.native)
         layout.addLayout(buttons)
-        layout.addWidget(self.progress.native)
-        layout.addWidget(self.status.native)
-        layout.addWidget(self.plot)
+        for widget in (self.progress.native, self.status.native, self.plot):
+            layout.addWidget(widget)
         for box in self.findChildren(QComboBox):
             shorten_choices(box)
         status = self.status.native
@@ -115,7 +105,6 @@ class RunPanel(QWidget):
 
     def leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
-        self._request = None
         self._job.leave()
         self._preview.leave()
         self.controls.leave()
@@ -124,7 +113,7 @@ class RunPanel(QWidget):
         """Show no preview for controls that nobody sees."""
         # A minimized window hides its widgets, too; that event is spontaneous.
         if event is not None and not event.spontaneous():
-            self.stop_preview()
+            self.live.value = False
         super().hideEvent(event)
 
     # The reduction.
@@ -141,7 +130,6 @@ class RunPanel(QWidget):
         if request is None:
             self._end("There is no image layer: open an image first.", show_warning)
             return
-        self._request = request
         self.started.emit()
         self.run.enabled = False
         self.cancel.enabled = True
@@ -150,8 +138,8 @@ class RunPanel(QWidget):
         self.plot.clear(space=request.settings.color_space)
         self._job.start(
             partial(quantize_source, request.source, self._results.needed(request)),
-            returned=self._add_result,
-            failed=self._show_error,
+            returned=partial(self._add_result, request),
+            failed=lambda error: self._end(message_of(error, request), show_error),
             reported=self._show_progress,
         )
 
@@ -159,12 +147,11 @@ class RunPanel(QWidget):
         """Forget the running computation; its thread ends by itself."""
         if self._job.is_busy:
             self._job.leave()
-            self.stop_preview()
+            self.live.value = False
             self._end("Cancelled; no layer was added.")
 
     def _end(self, status: str, notify: Callable[[str], None] | None = None) -> None:
         """Be ready for the next computation and say how the last one ended."""
-        self._request = None
         self.run.enabled = True
         self.cancel.enabled = False
         self._show_done(0, 1)
@@ -183,9 +170,7 @@ class RunPanel(QWidget):
         self.progress.native.setRange(0, n_most)
         self.progress.native.setValue(n_done)
 
-    def _add_result(self, outcome: Outcome) -> None:
-        request = self._request
-        assert request is not None
+    def _add_result(self, request: Request, outcome: Outcome) -> None:
         name = quoted(request.layers[0].name)
         if any(layer not in self._viewer.layers for layer in request.layers):
             status = f"{name} was removed meanwhile; no layer was added."
@@ -193,7 +178,7 @@ class RunPanel(QWidget):
             return
         # Ready again first, for a layer that has changed its shape cannot be followed.
         self._end(f"{name}: the result could not be added.")
-        self.stop_preview()
+        self.live.value = False
         self.adding.emit()
         before = set(self._viewer.layers)
         layers = self._results.add(request, outcome)
@@ -204,10 +189,6 @@ class RunPanel(QWidget):
         done = "Updated" if before.issuperset(layers) else "Added"
         self.status.value = f"{done} {names}."
         self.added.emit(layers)
-
-    def _show_error(self, error: Exception) -> None:
-        assert self._request is not None
-        self._end(message_of(error, self._request), show_error)
 
     # The preview.
 
@@ -225,16 +206,9 @@ class RunPanel(QWidget):
         if self.live.value and not self._job.is_busy:
             self._preview.request()
 
-    def stop_preview(self) -> None:
-        """Switch the preview off."""
-        self._preview.stop()
-        self.live.value = False
-
-    def _say_why_not(self, error: Exception | None, request: Request | None) -> None:
+    def _say_why_not(self, text: str) -> None:
         """Say what hinders the preview, or take back what was said."""
-        if error is not None:
-            # What the controls refuse is in words.
-            text = str(error) if request is None else message_of(error, request)
+        if text:
             self.status.value = f"{_NO_PREVIEW}: {text}"
         elif self.status.value.startswith(_NO_PREVIEW):
             self.status.value = ""
@@ -257,7 +231,9 @@ def _unfolding(text: str, folded: QWidget) -> QToolButton:
     button.setCheckable(True)
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
     button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    policy = button.sizePolicy()
+    policy.setHorizontalPolicy(policy.Policy.Expanding)
+    button.setSizePolicy(policy)
 
     def unfold(is_open: bool) -> None:
         arrows = Qt.ArrowType

@@ -12,14 +12,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Widget
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QFrame,
-    QScrollArea,
-    QSizePolicy,
-    QSpacerItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QScrollArea, QSizePolicy, QSpacerItem, QVBoxLayout, QWidget
 
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.results import Results
@@ -41,7 +34,7 @@ class QuantizeWidget(Container[Widget]):
         self.controls = self.run_panel.controls
         self._lay_out()
         self.run_panel.started.connect(self.palette_panel.stop_measuring)
-        self.run_panel.adding.connect(self.palette_panel.show_all_pixels)
+        self.run_panel.adding.connect(self.palette_panel.choose)
         self.run_panel.added.connect(self.palette_panel.show_result)
         self.palette_panel.locked.connect(self.controls.lock)
         self.palette_panel.told.connect(self.run_panel.status.set_value)
@@ -61,7 +54,7 @@ class QuantizeWidget(Container[Widget]):
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFrameShape(scroll.Shape.NoFrame)
         self.margins = (0, 0, 0, 0)
         self.native.layout().addWidget(scroll)
         # As wide as the title of the dock.
