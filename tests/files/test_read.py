@@ -14,11 +14,7 @@ from PIL.ImageFile import ImageFile as PillowFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from napari_kmeans import read_metadata, write_indexed
-from napari_kmeans._files.read import (
-    decode_image,
-    default_suffix,
-    read_image,
-)
+from napari_kmeans._files.read import decode_image, default_suffix, read_image
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.tiff import open_tiff
 from napari_kmeans._files.write import encode_image
