@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,8 +24,6 @@ from napari_kmeans._core.arrays import Array
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
-
 
 __all__ = [
     "BYTE_COLORS",
@@ -49,6 +48,8 @@ BYTE_COLORS = 256
 _LEAST_BYTES_PER_PIXEL = 1 / 50
 # PNG and BMP files store whole pixels per meter, in 31 bits.
 _MOST_PER_METER = (1 << 31) * 0.0254
+# For photographs, every pixel of which keeps its hue.
+_FINE = {"quality": 95, "subsampling": 0}
 
 Misfit = Literal["axes", "dtype", "channels", "colors", "opacity"]
 
@@ -59,6 +60,7 @@ class Format:
 
     # As Pillow calls it.
     name: str
+    # Of a format with a palette; those of the others are known to Pillow.
     suffixes: tuple[str, ...] = ()
     # Most axes of an image beside its channels: rows, columns and those before them.
     most_axes: float = 2
@@ -116,22 +118,10 @@ _FORMATS = (
         has_measurements=True,
         is_lossless=True,
     ),
-    Format(
-        "JPEG",
-        (".jpg", ".jpeg"),
-        most_dpi=65535,
-        save_options={"quality": 95, "subsampling": 0, "optimize": True},
-    ),
-    Format(
-        "MPO",
-        (".mpo",),
-        frames="left out",
-        most_dpi=65535,
-        save_options={"quality": 95, "subsampling": 0},
-    ),
+    Format("JPEG", most_dpi=65535, save_options=_FINE | {"optimize": True}),
+    Format("MPO", frames="left out", most_dpi=65535, save_options=_FINE),
     Format(
         "WEBP",
-        (".webp",),
         frames="film",
         is_lossless=True,
         has_gray=False,
@@ -140,24 +130,19 @@ _FORMATS = (
     ),
     Format(
         "AVIF",
-        (".avif",),
         frames="film",
         has_gray=False,
         has_exif_resolution=True,
         save_options={"quality": 95},
     ),
     # Lossless but for opacity, which Pillow writes and does not read.
-    Format("BMP", (".bmp",), most_dpi=_MOST_PER_METER),
-    Format("PSD", (".psd",), frames="left out"),
-    Format("ICO", (".ico",), frames="left out"),
-    Format("ICNS", (".icns",), frames="left out"),
+    Format("BMP", most_dpi=_MOST_PER_METER),
+    *(Format(name, frames="left out") for name in ("PSD", "ICO", "ICNS")),
 )
 # Pillow would write these as pictures of something else than the pixels.
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes}
-INDEXED_SUFFIXES = tuple(
-    s for form in _FORMATS if form.most_colors for s in form.suffixes
-)
+INDEXED_SUFFIXES = tuple(_BY_SUFFIX)
 
 
 def format_of(name: str | os.PathLike[str]) -> Format:
