@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from napari_kmeans._core.arrays import Array
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
 
 # Size and unit of a pixel along each axis.
 Sizes: TypeAlias = dict[str, tuple[float, str]]
@@ -58,10 +54,10 @@ TIMES = {
     "minute": ("min", 60.0),
     "hour": ("h", 3600.0),
 }
-_SPELLINGS = {symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()} | {
-    **dict.fromkeys(
-        ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), "micrometer"
-    ),
+_MICRONS = ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns")
+_SPELLINGS = {
+    **{symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()},
+    **dict.fromkeys(_MICRONS, "micrometer"),
     "inches": "inch",
     "sec": "second",
     "hr": "hour",
@@ -123,10 +119,9 @@ def with_axes(
     An axis without a size has steps of one pixel.
     """
     sizes = sizes_of(metadata) if sizes is None else sizes
-    pairs = [sizes.get(axis, (1.0, "pixel")) for axis in axes]
     if not sizes.keys() & set(axes):
-        pairs = []
-    scale, units = tuple(size for size, _ in pairs), tuple(unit for _, unit in pairs)
+        return metadata._replace(axes=axes, scale=(), units=())
+    scale, units = zip(*(sizes.get(a, (1.0, "pixel")) for a in axes), strict=True)
     return metadata._replace(axes=axes, scale=scale, units=units)
 
 
@@ -143,14 +138,9 @@ def canonical_unit(spelling: str) -> str:
 
 def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
     """Return the horizontal and vertical resolution, or None if there is none."""
-    sizes, found = sizes_of(metadata), []
-    for axis in "XY":
-        size, unit = sizes.get(axis, (0.0, ""))
-        meters = size * LENGTHS.get(unit, ("", 0.0))[1]
-        if not meters > 0:
-            return None
-        found.append(1 / meters)
-    return found[0], found[1]
+    pairs = [sizes_of(metadata).get(axis, (0.0, "")) for axis in "XY"]
+    across, down = (size * LENGTHS.get(unit, ("", 0.0))[1] for size, unit in pairs)
+    return (1 / across, 1 / down) if across > 0 and down > 0 else None
 
 
 def note_of_sizes(metadata: ImageMetadata) -> str | None:

@@ -30,7 +30,7 @@ def replace_file(
     # In the same folder, because only within a file system is a move atomic.
     temporary = target.with_name(f".napari-kmeans-{secrets.token_hex(8)}.tmp")
     try:
-        mode = _mode_to_keep(target, overwrite)
+        mode = _mode_to_keep(target)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -47,14 +47,12 @@ def replace_file(
         raise
 
 
-def _mode_to_keep(target: Path, overwrite: bool) -> int | None:
+def _mode_to_keep(target: Path) -> int | None:
     """Return the permissions of the file to replace, or None if there is none."""
     try:
         status = target.stat()
     except FileNotFoundError:
         return None
-    if not overwrite:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     if not stat.S_ISREG(status.st_mode):
         msg = "not a regular file"
         raise OSError(errno.EINVAL, msg)
@@ -67,9 +65,7 @@ def _put(temporary: Path, target: Path, overwrite: bool) -> None:
         try:
             os.link(temporary, target)  # Fails if a file has appeared there meanwhile.
             return
-        except FileExistsError:
-            raise
-        except OSError:  # A file system without links, such as a memory stick's.
+        except OSError:  # Or a file system without links, such as a memory stick's.
             if target.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
     os.replace(temporary, target)
