@@ -13,9 +13,11 @@ import contextlib
 import io
 import json
 import math
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import Refused, check_pixel_limit
@@ -24,6 +26,7 @@ from napari_kmeans._files.metadata import (
     RESOLUTION_UNITS,
     TIMES,
     ImageMetadata,
+    Sizes,
     canonical_unit,
     pixels_per_meter,
     sizes_of,
@@ -34,12 +37,7 @@ from napari_kmeans._files.metadata import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
     from tifffile import TiffFile, TiffPage
-
-    from napari_kmeans._files.metadata import Sizes
 
 __all__ = [
     "TiffHeader",
@@ -56,19 +54,13 @@ _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Private tag that tells which part of a color map is the palette, and of which array.
 _NOTE_TAG = 65000
 _STANDARD_AXES = "TZCYXS"
-_IMAGEJ_DTYPES = {"uint8", "uint16", "float32"}
+_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_OME_DTYPES = (*_IMAGEJ_DTYPES, "bool", "int8", "int16", "int32", "uint32", "float64")
 # ImageJ cannot read the offsets of larger files; elsewhere they take eight bytes then.
 _MOST_BYTES = 3 << 30
-_OME_DTYPES = {
-    *("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32"),
-    *("float32", "float64"),
-}
 # Attribute of OME for the size along each axis, and its unit where none is given.
-_OME_SIZES = {
-    "T": ("TimeIncrement", "s"),
-    "Z": ("PhysicalSizeZ", "\N{MICRO SIGN}m"),
-    "Y": ("PhysicalSizeY", "\N{MICRO SIGN}m"),
-    "X": ("PhysicalSizeX", "\N{MICRO SIGN}m"),
+_OME_SIZES = {"T": ("TimeIncrement", "s")} | {
+    axis: (f"PhysicalSize{axis}", "\N{MICRO SIGN}m") for axis in "ZYX"
 }
 
 
@@ -180,23 +172,23 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     if (fault := _fault(file, page)) is not None:
         raise Refused(fault)
     axes, shape, note = file.series[0].axes, file.series[0].shape, _note(page)
-    if note is not None and math.prod(note["shape"]) == math.prod(shape):
+    if note and math.prod(note["shape"]) == math.prod(shape):
         axes, shape = str(note["axes"]), tuple(note["shape"])
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
         msg = f"TIFF with axes {axes} cannot be read"
         raise Refused(msg)
     metadata = ImageMetadata(icc_profile=page.iccprofile or None)
     metadata = with_axes(metadata, _samples_last(axes), _sizes(file, page))
-    tag, orientation = page.tags.get("Orientation"), 1
-    if tag is not None and axes.replace("S", "").endswith("YX"):
-        orientation = int(tag.value)
+    orientation = 1
+    if axes.replace("S", "").endswith("YX"):
+        orientation = int(page.tags.valueof("Orientation", 1))
     alpha = 2  # TIFF 6.0, section 18: unassociated alpha.
     return TiffHeader(
         axes,
         shape,
         orientation,
         turned(metadata, orientation),
-        _palette(page, note) if page.photometric == PHOTOMETRIC.PALETTE else None,
+        _palette(page) if page.photometric == PHOTOMETRIC.PALETTE else None,
         tuple(page.extrasamples) == (alpha,) and page.samplesperpixel in (2, 4),
     )
 
@@ -217,9 +209,7 @@ def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
 
 def has_deep_palette(page: TiffPage) -> bool:
     """Whether the pixels of a page are indices of colors of 16 bits."""
-    if page.colormap is None:
-        return False
-    return bool(_palette(page, _note(page)).dtype == np.uint16)
+    return page.colormap is not None and _palette(page).dtype == np.dtype(np.uint16)
 
 
 def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
@@ -228,18 +218,11 @@ def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
     # TIFF 6.0, section 5: a color map reaches from 0 to 65535, whatever the depth.
     widened = palette.astype(np.uint16) * (257 if palette.dtype == np.uint8 else 1)
     color_map[:, : len(palette)] = widened.T
-    note = {
-        "colors": len(palette),
-        "dtype": str(palette.dtype),
-        # Readers drop axes of length 1.
-        "axes": axes,
-        "shape": labels.shape,
-    }
-    return {
-        "photometric": "palette",
-        "colormap": color_map,
-        "extratags": [(_NOTE_TAG, "s", 0, json.dumps(note), True)],
-    }
+    note: dict[str, Any] = {"colors": len(palette), "dtype": str(palette.dtype)}
+    # Readers drop axes of length 1.
+    note |= {"axes": axes, "shape": labels.shape}
+    tags = [(_NOTE_TAG, "s", 0, json.dumps(note), True)]
+    return {"photometric": "palette", "colormap": color_map, "extratags": tags}
 
 
 def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> str:
@@ -283,10 +266,8 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     options: dict[str, Any] = {"metadata": None if is_flat else {"axes": metadata.axes}}
     resolution = pixels_per_meter(metadata)
     if resolution is not None:
-        unit, meters = ("centimeter", 0.01)
-        if sizes["X"][1] == "inch":
-            unit, meters = ("inch", 0.0254)
-        options["resolution"] = tuple(meters * number for number in resolution)
+        unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
+        options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
         options["resolutionunit"] = unit
     return options
 
@@ -339,23 +320,20 @@ def _samples_last(axes: str) -> str:
     return axes.replace("S", "") + "S" * axes.count("S")
 
 
-def _note(page: TiffPage) -> dict[str, Any] | None:
-    """Read what `encode_tiff` noted about a palette and its labels."""
-    tag = page.tags.get(_NOTE_TAG)
-    if tag is None:
-        return None
+def _note(page: TiffPage) -> dict[str, Any]:
+    """Read what `encode_tiff` noted about a palette and its labels, if it did."""
     try:
-        note = json.loads(str(tag.value))
-    except ValueError:  # A tag of another program.
-        return None
+        note = json.loads(str(page.tags.valueof(_NOTE_TAG)))
+    except ValueError:  # No tag, or one of another program.
+        return {}
     is_ours = isinstance(note, dict) and {"colors", "dtype", "shape"} <= note.keys()
-    return note if is_ours else None
+    return note if is_ours else {}
 
 
-def _palette(page: TiffPage, note: dict[str, Any] | None) -> Array:
+def _palette(page: TiffPage) -> Array:
     """Return the palette (K, 3) of a page, uint16 only if 8 bits do not hold it."""
     colors: NDArray[np.uint16] = np.asarray(page.colormap, np.uint16).T
-    if note is not None:
+    if note := _note(page):
         colors = colors[: note["colors"]]
         is_wide = note["dtype"] == "uint16"
     else:
@@ -381,14 +359,12 @@ def _ome_sizes(file: TiffFile) -> Sizes:
     root = xml2dict(file.ome_metadata or "<OME/>", sep="")["OME"] or {}
     images = root.get("Image") or {}
     pixels = (images[0] if isinstance(images, list) else images).get("Pixels") or {}
-    return {
-        axis: (
-            float(pixels[name]),
-            canonical_unit(str(pixels.get(f"{name}Unit", unit))),
-        )
-        for axis, (name, unit) in _OME_SIZES.items()
-        if name in pixels
-    }
+    found = {}
+    for axis, (name, default) in _OME_SIZES.items():
+        if name in pixels:
+            unit = canonical_unit(str(pixels.get(f"{name}Unit", default)))
+            found[axis] = float(pixels[name]), unit
+    return found
 
 
 def _imagej_sizes(file: TiffFile, page: TiffPage) -> Sizes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from napari_kmeans._files.metadata import (
     has_channel_axis,
     pixels_per_meter,
 )
-
-if TYPE_CHECKING:
-    from napari_kmeans._files.read import ImageFile
+from napari_kmeans._files.read import ImageFile
 
 __all__ = ["check_fit", "encode_image", "pillow_options"]
 
