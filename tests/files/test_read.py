@@ -254,6 +254,12 @@ def test_complex_tiff_is_refused_by_name():
         decode_image(buffer.getvalue())
 
 
+def test_colors_of_16_bits_that_would_be_cut_to_8_are_refused():
+    with pytest.raises(ValueError, match="16-bit colors of a PPM file cannot be read"):
+        decode_image(b"P6 1 1 65535 " + bytes(6))
+    assert_array_equal(decode_image(b"P6 1 1 255 abc").pixels, [[[97, 98, 99]]])
+
+
 def test_bombs_are_refused_before_they_unfold(monkeypatch):
     header = struct.pack(">4sIIBBBBB", b"IHDR", 60_000, 60_000, 8, 2, 0, 0, 0)
     png = encoded(gradient())

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -39,6 +39,7 @@ __all__ = [
     "is_ome",
     "palette_misfit",
     "pixel_misfit",
+    "refuse",
     "writable_suffixes",
 ]
 
@@ -64,14 +65,11 @@ class Format:
     suffixes: tuple[str, ...] = ()
     # Most axes of an image beside its channels: rows, columns and those before them.
     most_axes: float = 2
-    # Of pixels; None for any.
-    dtypes: tuple[str, ...] | None = ("uint8",)
-    channels: tuple[int, ...] | None = (1, 3, 4)
     # Of a palette: 0 where the format has none.
     most_colors: int = 0
     palette_dtypes: tuple[str, ...] = ("uint8",)
-    # Whether gray levels and channels are measurements: not stored as indices, so that
-    # other programs can read them.
+    # Whether gray levels and channels are measurements, of any dtype and number: not
+    # stored as indices, so that other programs can read them. Else they are colors.
     has_measurements: bool = False
     opacity: Literal["none", "one clear color", "any"] = "none"
     # Whether further frames are those of a film, or previews, other eyes, sizes or
@@ -111,8 +109,6 @@ _FORMATS = (
         "TIFF",
         (".tif", ".tiff"),
         most_axes=math.inf,
-        dtypes=None,
-        channels=None,
         most_colors=65536,
         palette_dtypes=("uint8", "uint16"),
         has_measurements=True,
@@ -205,11 +201,9 @@ def pixel_misfit(
     """
     if not 2 <= n_axes <= form.most_axes:
         return "axes"
-    if form.dtypes is not None and dtype.name not in form.dtypes:
+    if not form.has_measurements and dtype.name != "uint8":
         return "dtype"
-    if form.channels is not None and n_channels not in form.channels:
-        return "channels"
-    return None
+    return None if form.has_measurements or n_channels in (1, 3, 4) else "channels"
 
 
 def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
@@ -233,6 +227,11 @@ def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
 
 class Refused(ValueError):
     """A file that is not for this program; the text says why."""
+
+
+def refuse(text: str) -> NoReturn:
+    """Raise Refused with this text, which `faults_in_words` lets pass."""
+    raise Refused(text)
 
 
 @contextlib.contextmanager
@@ -269,5 +268,4 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     n_pixels = math.prod(shape)
     limit = math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     if n_pixels > limit and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
-        msg = f"too many pixels for a file of {n_bytes:,} bytes: {shape}"
-        raise Refused(msg)
+        refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._files.formats import Refused, check_pixel_limit
+from napari_kmeans._files.formats import check_pixel_limit, refuse
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,11 +91,9 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     )
     tables = {content[place] for place in places}
     if len(tables) != 1:
-        msg = "the frames of the GIF file have palettes of their own"
-        raise Refused(msg)
+        refuse("the frames of the GIF file have palettes of their own")
     if len(clear) > 1:
-        msg = "the frames of the GIF file have transparent colors of their own"
-        raise Refused(msg)
+        refuse("the frames of the GIF file have transparent colors of their own")
     palette = np.frombuffer(tables.pop(), np.uint8).reshape(-1, 3)
     # With its index as the red of each color, what Pillow paints are indices.
     numbered = np.zeros_like(palette)
@@ -150,14 +148,12 @@ def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ..
                 durations.append(duration)
                 duration = 0.0
             else:
-                msg = "the GIF file is corrupt"
-                raise Refused(msg)
+                refuse("the GIF file is corrupt")
             while content[position]:
                 position += 1 + content[position]
             position += 1
     except (IndexError, struct.error):
-        msg = "the GIF file is truncated"
-        raise Refused(msg) from None
+        refuse("the GIF file is truncated")
     return tables, clear, tuple(durations)
 
 

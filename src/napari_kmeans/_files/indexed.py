@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arrays import Labels
+from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
@@ -59,7 +59,7 @@ class IndexedImage(NamedTuple):
     """
 
     labels: Labels
-    palette: Labels
+    palette: NDArray[np.unsignedinteger[Any]]
 
 
 def write_indexed(
@@ -197,7 +197,7 @@ def decode_indexed(content: bytes) -> IndexedImage:
 def encode_indexed(
     name: str,
     labels: Labels,
-    palette: Labels,
+    palette: Array,
     *,
     metadata: ImageMetadata = NO_METADATA,
     keep_order: bool,
@@ -219,13 +219,11 @@ def encode_indexed(
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
         durations = metadata.durations if len(metadata.durations) == len(frames) else ()
         return gif.encode_gif(frames, palette, durations)
-    if not metadata.axes:
-        metadata = metadata._replace(axes=tiff.default_axes(labels.ndim))
     return tiff.encode_tiff(labels, metadata, palette, ome=formats.is_ome(name))
 
 
 def _encode_png(
-    labels: Labels, palette: Labels, metadata: ImageMetadata, keep_order: bool
+    labels: Labels, palette: Array, metadata: ImageMetadata, keep_order: bool
 ) -> bytes:
     """Encode a plane of labels as a PNG file."""
     from PIL import Image, PngImagePlugin
@@ -245,7 +243,7 @@ def _encode_png(
     return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)
 
 
-def _validated_palette(palette: ArrayLike) -> Labels:
+def _validated_palette(palette: ArrayLike) -> Array:
     """Return `palette` as RGB (K, 3) or RGBA (K, 4)."""
     colors = np.asarray(palette)
     if colors.dtype not in (np.uint8, np.uint16):
@@ -273,7 +271,7 @@ def _validated_labels(labels: ArrayLike, n_colors: int) -> Labels:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _check_fit(suffix: str, labels: Labels, colors: Labels) -> None:
+def _check_fit(suffix: str, labels: Labels, colors: Array) -> None:
     """Raise TypeError or ValueError unless a format holds labels and their colors."""
     n_axes = labels.ndim if labels.size else 0
     forms = [formats.format_of(f"image{one}") for one in (suffix, ".tif", ".png")]
@@ -301,8 +299,7 @@ def _decode_tiff(content: bytes) -> IndexedImage:
     with tiff.open_tiff(io.BytesIO(content)) as file:
         labels, header = tiff.decode_tiff(file, len(content))
     if header.palette is None:
-        msg = "its pixels are not indices"
-        raise formats.Refused(msg)
+        formats.refuse("its pixels are not indices")
     return IndexedImage(labels, header.palette)
 
 
@@ -312,8 +309,7 @@ def _decode_png(content: bytes) -> IndexedImage:
 
     with Image.open(io.BytesIO(content)) as image:
         if image.format != "PNG" or image.mode != "P":
-            msg = f"it is a {image.format} file with {image.mode} pixels"
-            raise formats.Refused(msg)
+            formats.refuse(f"it is a {image.format} file with {image.mode} pixels")
         formats.check_pixel_limit((image.height, image.width), len(content))
         labels = np.array(image)
         mode = "RGBA" if "transparency" in image.info else "RGB"

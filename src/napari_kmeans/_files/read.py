@@ -12,7 +12,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -180,8 +180,7 @@ def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
     file.seek(0)
     with formats.faults_in_words():
         if not head:
-            msg = "the file is empty"
-            raise formats.Refused(msg)
+            formats.refuse("the file is empty")
         if tiff.is_tiff(head):
             with tiff.open_tiff(file) as opened:
                 if not _is_flat_photo(opened):
@@ -197,8 +196,7 @@ def _n_frames(image: Image.Image) -> int:
     frames = formats.format_of_pillow(image.format or "").frames
     n_frames = 1 if frames == "left out" else int(getattr(image, "n_frames", 1))
     if n_frames > 1 and frames == "refused":
-        msg = f"the file holds {n_frames} frames of a {image.format} file"
-        raise formats.Refused(msg)
+        formats.refuse(f"the file holds {n_frames} frames of a {image.format} file")
     return n_frames
 
 
@@ -272,20 +270,15 @@ def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetad
 
 def _refuse_reduced_depth(image: Image.Image) -> None:
     """Refuse colors of 16 bits, of which Pillow would drop the lower 8."""
-    tiles = getattr(image, "tile", ())
-    is_8_bit = image.mode in ("RGB", "RGBA", "LA", "L") and image.format != "PNG"
-    if is_8_bit and any(_is_deep(image.format, tile[3]) for tile in tiles):
-        kind = f"16-bit colors of a {image.format} file"
-        msg = f"{kind} cannot be read, only PNG and TIFF"
-        raise formats.Refused(msg)
-
-
-def _is_deep(form: str | None, args: Any) -> bool:
-    """Whether stored channels have more than 8 bits; BGR;16 has 16 in all."""
-    first, *others = args if isinstance(args, tuple) and args else (args,)
-    if form == "PPM" and others and others[0] not in (255, 0):
-        return True
-    return "16" in str(first) and not str(first).startswith("BGR")
+    if image.format == "PNG" or image.mode not in ("RGB", "RGBA", "LA", "L"):
+        return
+    for *_, args in getattr(image, "tile", ()):
+        first, *others = args if isinstance(args, tuple) and args else (args,)
+        is_deep_ppm = image.format == "PPM" and others and others[0] not in (255, 0)
+        # BGR;16 has 16 bits in all.
+        if is_deep_ppm or ("16" in str(first) and not str(first).startswith("BGR")):
+            kind = f"16-bit colors of a {image.format} file"
+            formats.refuse(f"{kind} cannot be read, only PNG and TIFF")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
@@ -308,12 +301,10 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 def _pixels(image: Image.Image) -> Array:
     """Return the pixels of a loaded image, a copy."""
-    if image.mode.startswith("I;16") or (
-        image.mode == "I" and image.format in ("PNG", "PPM")
-    ):
-        return np.array(image, dtype=np.uint16)
-    if image.mode in ("I", "F"):
-        return np.array(image)
+    if image.mode.startswith(("I", "F")):
+        is_deep = image.mode == "I" and image.format in ("PNG", "PPM")
+        is_deep |= image.mode.startswith("I;16")
+        return np.array(image, dtype=np.uint16 if is_deep else None)
     if image.has_transparency_data:
         return np.array(image.convert("RGBA"))
     return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))

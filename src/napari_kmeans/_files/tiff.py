@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array
-from napari_kmeans._files.formats import Refused, check_pixel_limit
+from napari_kmeans._files.formats import check_pixel_limit, refuse
 from napari_kmeans._files.metadata import (
     LENGTHS,
     RESOLUTION_UNITS,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "TiffHeader",
     "decode_tiff",
-    "default_axes",
     "encode_tiff",
     "has_deep_palette",
     "is_tiff",
@@ -83,27 +82,27 @@ def is_tiff(content: bytes) -> bool:
     return content.startswith(_STARTS)
 
 
-def default_axes(n_spatial: int) -> str:
-    """Return letters for axes of which nothing is known."""
-    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
-
-
 def encode_tiff(
     array: Array,
     metadata: ImageMetadata,
     palette: Array | None = None,
     *,
+    has_samples: bool = False,
     has_alpha: bool = False,
     ome: bool,
 ) -> bytes:
     """Encode an array, or the indices of an RGB palette, compressed without loss.
 
-    The axes of the metadata are those of the array, "S" for samples of a color. Sizes
-    of pixels that are not in inches, and more axes than two, are described for ImageJ
-    where it can read the array, else for OME.
+    The axes of the metadata are those of the array, "S" for samples of a color; if they
+    are not known, `has_samples` says whether it is the last. Sizes of pixels that are
+    not in inches, and more axes than two, are described for ImageJ where it can read
+    the array, else for OME.
     """
     import tifffile
 
+    if not metadata.axes:
+        axes = _default_axes(array.ndim - has_samples) + "S" * has_samples
+        metadata = metadata._replace(axes=axes)
     options: dict[str, Any] = {"photometric": "minisblack"}
     if palette is not None:
         options |= _color_map(palette, array, metadata.axes)
@@ -169,14 +168,12 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     from tifffile import PHOTOMETRIC
 
     page = file.pages.first.aspage()
-    if (fault := _fault(file, page)) is not None:
-        raise Refused(fault)
+    _refuse_unknown(file, page)
     axes, shape, note = file.series[0].axes, file.series[0].shape, _note(page)
     if note and math.prod(note["shape"]) == math.prod(shape):
         axes, shape = str(note["axes"]), tuple(note["shape"])
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
-        msg = f"TIFF with axes {axes} cannot be read"
-        raise Refused(msg)
+        refuse(f"TIFF with axes {axes} cannot be read")
     metadata = ImageMetadata(icc_profile=page.iccprofile or None)
     metadata = with_axes(metadata, _samples_last(axes), _sizes(file, page))
     orientation = 1
@@ -210,6 +207,11 @@ def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
 def has_deep_palette(page: TiffPage) -> bool:
     """Whether the pixels of a page are indices of colors of 16 bits."""
     return page.colormap is not None and _palette(page).dtype == np.dtype(np.uint16)
+
+
+def _default_axes(n_spatial: int) -> str:
+    """Return letters for axes of which nothing is known."""
+    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
 
 
 def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
@@ -297,23 +299,22 @@ def _imagej_description(axes: str, sizes: Sizes) -> dict[str, Any]:
     return options
 
 
-def _fault(file: TiffFile, page: TiffPage) -> str | None:
-    """Say why a file is not for this program, if it is not."""
+def _refuse_unknown(file: TiffFile, page: TiffPage) -> None:
+    """Raise Refused if a file is not for this program."""
     from tifffile import PHOTOMETRIC
 
     known = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
     if page.is_reduced:
-        return "the file starts with a preview, as camera raw files do"
+        refuse("the file starts with a preview, as camera raw files do")
     whole = [series for series in file.series if not series.keyframe.is_reduced]
     if len(whole) > 1:
         shapes = ", ".join(str(series.shape) for series in whole[:4])
-        return f"the file holds {len(whole)} images of different kinds: {shapes}"
+        refuse(f"the file holds {len(whole)} images of different kinds: {shapes}")
     if page.photometric not in known:
         kind = PHOTOMETRIC(page.photometric).name
-        return f"{page.dtype} TIFF of kind {kind} cannot be read"
+        refuse(f"{page.dtype} TIFF of kind {kind} cannot be read")
     if page.dtype is None or page.dtype.kind not in "buif":
-        return f"TIFF of dtype {page.dtype} cannot be read"
-    return None
+        refuse(f"TIFF of dtype {page.dtype} cannot be read")
 
 
 def _samples_last(axes: str) -> str:

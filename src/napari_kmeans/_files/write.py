@@ -91,14 +91,12 @@ def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, A
 def _encode_tiff(name: str, image: ImageFile) -> bytes:
     """Encode pixels of any dtype and any number of axes."""
     pixels, metadata = image.pixels, image.metadata
-    if not metadata.axes:
-        axes = tiff.default_axes(pixels.ndim - image.has_channels)
-        metadata = metadata._replace(axes=axes + "S" * image.has_channels)
     if image.has_channels and has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
     return tiff.encode_tiff(
-        np.ascontiguousarray(pixels),
+        pixels,
         metadata,
+        has_samples=image.has_channels,
         has_alpha=image.has_alpha,
         ome=formats.is_ome(name),
     )
@@ -108,12 +106,11 @@ def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
     """Encode gray, RGB or RGBA pixels of 8 bits."""
     from PIL import Image
 
-    form, metadata = formats.format_of(name), image.metadata
+    form, buffer = formats.format_of(name), io.BytesIO()
+    options = pillow_options(form, image.metadata)
     # Where a gray image becomes RGB, a gray profile would not be true of it.
     if not (image.has_channels or form.has_gray):
-        metadata = metadata._replace(icc_profile=None)
-    options = pillow_options(form, metadata)
-    buffer = io.BytesIO()
+        options.pop("icc_profile", None)
     try:
         Image.fromarray(image.pixels).save(buffer, form.name, **options)
     except (OSError, ValueError) as error:
