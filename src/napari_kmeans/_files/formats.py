@@ -32,6 +32,7 @@ __all__ = [
     "Misfit",
     "Refused",
     "check_pixel_limit",
+    "checked_suffix",
     "faults_in_words",
     "format_of",
     "format_of_pillow",
@@ -153,6 +154,16 @@ def format_of(name: str | os.PathLike[str]) -> Format:
         return _BY_SUFFIX[suffix]
     Image.init()
     return format_of_pillow(Image.registered_extensions().get(suffix, ""))
+
+
+def checked_suffix(path: str | os.PathLike[str], known: tuple[str, ...]) -> str:
+    """Return the suffix of a path in lower case; raise ValueError unless it is known."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        *others, last = known
+        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
+        raise ValueError(msg)
+    return suffix
 
 
 def format_of_pillow(name: str) -> Format:

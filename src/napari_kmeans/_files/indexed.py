@@ -17,12 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files import formats, gif, png, tiff
-from napari_kmeans._files.metadata import (
-    NO_METADATA,
-    NOTE_NAME,
-    ImageMetadata,
-    note_of_sizes,
-)
+from napari_kmeans._files.metadata import NO_METADATA, ImageMetadata, note_of_sizes
 from napari_kmeans._files.palette_order import neighborly_order
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import pillow_options
@@ -127,11 +122,7 @@ def write_indexed(
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in formats.INDEXED_SUFFIXES:
-        *others, last = formats.INDEXED_SUFFIXES
-        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
-        raise ValueError(msg)
+    suffix = formats.checked_suffix(path, formats.INDEXED_SUFFIXES)
     colors = _validated_palette(palette)
     array = _validated_labels(labels, len(colors))
     _check_fit(suffix, array, colors)
@@ -237,7 +228,7 @@ def _encode_png(
     if note is not None:
         # A resolution is rounded, and has no unit.
         options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_text(NOTE_NAME, note)
+        options["pnginfo"].add_text(*note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)

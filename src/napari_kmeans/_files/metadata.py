@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,6 @@ Sizes: TypeAlias = dict[str, tuple[float, str]]
 
 __all__ = [
     "LENGTHS",
-    "NOTE_NAME",
     "NO_METADATA",
     "RESOLUTION_UNITS",
     "TIMES",
@@ -97,7 +97,7 @@ class ImageMetadata(NamedTuple):
 
 NO_METADATA = ImageMetadata()
 # Name of the text in PNG files that holds sizes of pixels.
-NOTE_NAME = "napari-kmeans"
+_NOTE_NAME = "napari-kmeans"
 
 
 def has_channel_axis(metadata: ImageMetadata) -> bool:
@@ -143,17 +143,17 @@ def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
     return (1 / across, 1 / down) if across > 0 and down > 0 else None
 
 
-def note_of_sizes(metadata: ImageMetadata) -> str | None:
-    """Return sizes of pixels as text, unless a resolution says the same."""
+def note_of_sizes(metadata: ImageMetadata) -> tuple[str, str] | None:
+    """Return a name and sizes of pixels as text, unless a resolution says the same."""
     if set(metadata.units) <= {"inch", "pixel"}:
         return None
-    return json.dumps(sizes_of(metadata))
+    return _NOTE_NAME, json.dumps(sizes_of(metadata))
 
 
-def sizes_of_note(text: object) -> Sizes:
-    """Read the text that `note_of_sizes` returns of a plane, or nothing of another."""
+def sizes_of_note(texts: Mapping[Any, Any]) -> Sizes:
+    """Read what `note_of_sizes` says of a plane among texts by name, if it is there."""
     try:
-        note = json.loads(str(text))
+        note = json.loads(str(texts.get(_NOTE_NAME)))
         sizes = {axis: (float(note[axis][0]), str(note[axis][1])) for axis in "YX"}
     except (IndexError, KeyError, RecursionError, TypeError, ValueError):
         return {}

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core.arguments import MAX_COLORS
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._files.formats import checked_suffix
 from napari_kmeans._files.replace import replace_file
 
 __all__ = [
@@ -108,7 +109,7 @@ def encode_palette(
     provenance: Mapping[str, object] | None,
 ) -> bytes:
     """Return what `write_palette` would write, or raise what it would raise."""
-    suffix = _validated_suffix(path)
+    suffix = checked_suffix(path, PALETTE_SUFFIXES)
     colors = np.asarray(palette)
     _check_colors(colors)
     items = _validated_provenance(provenance)
@@ -167,7 +168,7 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    form = _FORMATS[_validated_suffix(path)]
+    form = _FORMATS[checked_suffix(path, PALETTE_SUFFIXES)]
     content = Path(path).read_bytes()
     try:
         palette = form.decode(content)
@@ -176,15 +177,6 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
         msg = f"cannot read palette {os.fspath(path)!r}: {error}"
         raise ValueError(msg) from error
     return palette.astype(palette.dtype.newbyteorder("="), order="C")
-
-
-def _validated_suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in PALETTE_SUFFIXES:
-        *others, last = PALETTE_SUFFIXES
-        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
-        raise ValueError(msg)
-    return suffix
 
 
 def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:

@@ -20,7 +20,6 @@ from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
-    NOTE_NAME,
     RESOLUTION_UNITS,
     ImageMetadata,
     Sizes,
@@ -237,7 +236,7 @@ def _sizes(image: Image.Image) -> Sizes:
     """
     from PIL.ExifTags import Base
 
-    if noted := sizes_of_note(image.info.get(NOTE_NAME)):
+    if noted := sizes_of_note(image.info):
         return noted
     tags = image.getexif()
     unit = RESOLUTION_UNITS.get(tags.get(Base.ResolutionUnit, 2), "")

@@ -260,42 +260,29 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
 def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     """Return the options that store axes and sizes of pixels."""
     sizes = sizes_of(metadata)
-    if dialect == "imagej":
-        return _imagej_description(metadata.axes, sizes)
-    if dialect == "ome":
-        return {"metadata": _ome_description(metadata.axes, sizes)}
-    is_flat = len(without_axis(metadata, "S").axes) == 2
-    options: dict[str, Any] = {"metadata": None if is_flat else {"axes": metadata.axes}}
-    resolution = pixels_per_meter(metadata)
-    if resolution is not None:
-        unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
-        options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
-        options["resolutionunit"] = unit
-    return options
-
-
-def _ome_description(axes: str, sizes: Sizes) -> dict[str, str | float]:
-    """Return the metadata of an OME-TIFF file."""
-    about: dict[str, str | float] = {"axes": axes}
-    for axis, (name, _) in _OME_SIZES.items():
-        size, unit = sizes.get(axis, (1.0, "pixel"))
-        if unit in LENGTHS | TIMES:
-            about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
-    return about
-
-
-def _imagej_description(axes: str, sizes: Sizes) -> dict[str, Any]:
-    """Return the options of a TIFF file for ImageJ."""
-    about: dict[str, str | float] = {"axes": axes}
+    about: dict[str, str | float] = {"axes": metadata.axes}
     options: dict[str, Any] = {"metadata": about}
-    if "X" in sizes and "Y" in sizes:
-        width, unit = sizes["X"]
-        options["resolution"] = (1 / width, 1 / sizes["Y"][0])
-        about["unit"] = {"micrometer": "micron"}.get(unit, unit)
-    if "Z" in sizes:
-        about["spacing"] = sizes["Z"][0]
-    if "T" in sizes and sizes["T"][1] in TIMES:
-        about["finterval"] = sizes["T"][0] * TIMES[sizes["T"][1]][1]
+    if dialect == "ome":
+        for axis, (name, _) in _OME_SIZES.items():
+            size, unit = sizes.get(axis, (1.0, "pixel"))
+            if unit in LENGTHS | TIMES:
+                about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
+    elif dialect == "imagej":
+        if "X" in sizes and "Y" in sizes:
+            width, unit = sizes["X"]
+            options["resolution"] = (1 / width, 1 / sizes["Y"][0])
+            about["unit"] = {"micrometer": "micron"}.get(unit, unit)
+        if "Z" in sizes:
+            about["spacing"] = sizes["Z"][0]
+        if "T" in sizes and sizes["T"][1] in TIMES:
+            about["finterval"] = sizes["T"][0] * TIMES[sizes["T"][1]][1]
+    else:
+        if len(without_axis(metadata, "S").axes) == 2:
+            options["metadata"] = None
+        if (resolution := pixels_per_meter(metadata)) is not None:
+            unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
+            options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
+            options["resolutionunit"] = unit
     return options
 
 
