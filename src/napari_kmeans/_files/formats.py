@@ -157,7 +157,7 @@ def format_of(name: str | os.PathLike[str]) -> Format:
 
 
 def checked_suffix(path: str | os.PathLike[str], known: tuple[str, ...]) -> str:
-    """Return the suffix of a path in lower case; raise ValueError unless it is known."""
+    """Return a suffix in lower case, or raise ValueError unless it is `known`."""
     suffix = Path(path).suffix.lower()
     if suffix not in known:
         *others, last = known

@@ -182,7 +182,13 @@ def decode_indexed(content: bytes) -> IndexedImage:
         if gif.is_gif(content):
             frames, palette = gif.decode_gif(content)
             return IndexedImage(frames if len(frames) > 1 else frames[0], palette)
-        return _decode_tiff(content) if tiff.is_tiff(content) else _decode_png(content)
+        if not tiff.is_tiff(content):
+            return _decode_png(content)
+        with tiff.open_tiff(io.BytesIO(content)) as file:
+            labels, header = tiff.decode_tiff(file, len(content))
+        if header.palette is None:
+            formats.refuse("its pixels are not indices")
+        return IndexedImage(labels, header.palette)
 
 
 def encode_indexed(
@@ -283,15 +289,6 @@ def _check_fit(suffix: str, labels: Labels, colors: Array) -> None:
         advice = f"; choose {('.tif', '.png')[others.index(None)]}"
     error = TypeError if misfit == "dtype" else ValueError
     raise error(texts[misfit] + advice)
-
-
-def _decode_tiff(content: bytes) -> IndexedImage:
-    """Decode a TIFF file with a color map."""
-    with tiff.open_tiff(io.BytesIO(content)) as file:
-        labels, header = tiff.decode_tiff(file, len(content))
-    if header.palette is None:
-        formats.refuse("its pixels are not indices")
-    return IndexedImage(labels, header.palette)
 
 
 def _decode_png(content: bytes) -> IndexedImage:

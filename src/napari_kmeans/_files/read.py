@@ -341,15 +341,12 @@ def _is_flat_photo(file: TiffFile) -> bool:
     from tifffile import PHOTOMETRIC
 
     page = file.pages.first.aspage()
-    if page.is_reduced or str(page.dtype) not in ("bool", "uint8"):
+    n_channels, kind = page.samplesperpixel, str(page.dtype)
+    is_described = page.is_reduced or file.is_imagej or file.is_ome
+    if is_described or kind not in ("bool", "uint8") or tiff.has_deep_palette(page):
         return False
-    if len(file.series) > 1 or file.is_imagej or file.is_ome:
+    if len(file.series) > 1 or len(file.series[0].shape) > 2 + (n_channels > 1):
         return False
-    if len(file.series[0].shape) > 2 + (page.samplesperpixel > 1):
-        return False
-    if tiff.has_deep_palette(page):
-        return False
-    n_channels = page.samplesperpixel
     if page.photometric == PHOTOMETRIC.MINISBLACK:
         return n_channels == 1 or (n_channels == 2 and any(page.extrasamples))
     return n_channels <= 4

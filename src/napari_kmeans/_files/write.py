@@ -60,10 +60,26 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
 
 def encode_image(name: str, image: ImageFile) -> bytes:
     """Encode an image in the format of a file name, or raise ValueError."""
+    from PIL import Image
+
     check_fit(name, image)
-    if formats.format_of(name).name == "TIFF":
+    form, buffer = formats.format_of(name), io.BytesIO()
+    if form.name == "TIFF":
         return _encode_tiff(name, image)
-    return _encode_with_pillow(name, image)
+    options = pillow_options(form, image.metadata)
+    # Where a gray image becomes RGB, a gray profile would not be true of it.
+    if not (image.has_channels or form.has_gray):
+        options.pop("icc_profile", None)
+    try:
+        Image.fromarray(image.pixels).save(buffer, form.name, **options)
+    except (OSError, ValueError) as error:
+        suffix = Path(name).suffix.lower()
+        msg = f"the image does not fit into a {suffix} file: {error}"
+        raise ValueError(msg) from error
+    content = buffer.getvalue()
+    return (
+        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
+    )
 
 
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
@@ -100,23 +116,3 @@ def _encode_tiff(name: str, image: ImageFile) -> bytes:
         has_alpha=image.has_alpha,
         ome=formats.is_ome(name),
     )
-
-
-def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
-    """Encode gray, RGB or RGBA pixels of 8 bits."""
-    from PIL import Image
-
-    form, buffer = formats.format_of(name), io.BytesIO()
-    options = pillow_options(form, image.metadata)
-    # Where a gray image becomes RGB, a gray profile would not be true of it.
-    if not (image.has_channels or form.has_gray):
-        options.pop("icc_profile", None)
-    try:
-        Image.fromarray(image.pixels).save(buffer, form.name, **options)
-    except (OSError, ValueError) as error:
-        suffix = Path(name).suffix.lower()
-        msg = f"the image does not fit into a {suffix} file: {error}"
-        raise ValueError(msg) from error
-    if form.name == "PNG":
-        return png.shrink_png(buffer.getvalue(), keep_palette=False)
-    return buffer.getvalue()
