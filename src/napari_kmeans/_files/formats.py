@@ -152,7 +152,6 @@ def format_of(name: str | os.PathLike[str]) -> Format:
     suffix = Path(name).suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    Image.init()
     return format_of_pillow(Image.registered_extensions().get(suffix, ""))
 
 
@@ -178,28 +177,21 @@ def is_ome(name: str) -> bool:
 
 def image_suffixes() -> set[str]:
     """Return the suffixes of files that can be read, in lower case."""
-    from PIL import Image
-
-    return _pixel_suffixes(Image.OPEN)
+    return _pixel_suffixes(written=False)
 
 
 def writable_suffixes() -> set[str]:
     """Return the suffixes of files that can be written, in lower case."""
+    return _pixel_suffixes(written=True)
+
+
+def _pixel_suffixes(*, written: bool) -> set[str]:
+    """Return the suffixes of the formats for pixels that Pillow reads, or writes."""
     from PIL import Image
 
-    return _pixel_suffixes(Image.SAVE)
-
-
-def _pixel_suffixes(codecs: dict[str, Any]) -> set[str]:
-    """Return the suffixes of the formats for pixels among Pillow's `codecs`."""
-    from PIL import Image
-
-    Image.init()
-    return {
-        suffix
-        for suffix, name in Image.registered_extensions().items()
-        if name in codecs and name not in _NOT_FOR_PIXELS
-    }
+    known = Image.registered_extensions()
+    names = set(Image.SAVE if written else Image.OPEN) - _NOT_FOR_PIXELS
+    return {suffix for suffix, name in known.items() if name in names}
 
 
 def pixel_misfit(

@@ -86,9 +86,8 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from PIL import Image
 
     places, clear, durations = _read_blocks(content)
-    check_pixel_limit(
-        (len(durations), *struct.unpack_from("<HH", content, 6)), len(content)
-    )
+    shape = len(durations), *struct.unpack_from("<HH", content, 6)
+    check_pixel_limit(shape, len(content))
     tables = {content[place] for place in places}
     if len(tables) != 1:
         refuse("the frames of the GIF file have palettes of their own")

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,12 +113,12 @@ def encode_palette(
     colors = np.asarray(palette)
     _check_colors(colors)
     items = _validated_provenance(provenance)
-    form = _FORMATS[suffix]
-    if provenance is not None and not form.has_provenance:
+    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
         place = f"in a {suffix} file, only in {' and '.join(PROVENANCE_SUFFIXES)}"
         msg = f"provenance has no place {place}, got {provenance!r}"
         raise ValueError(msg)
-    return form.encode(colors, items, Path(path).stem)
+    encode, _ = _FORMATS[suffix]
+    return encode(colors, items, Path(path).stem)
 
 
 def read_palette(path: str | os.PathLike[str]) -> Array:
@@ -168,10 +168,10 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    form = _FORMATS[checked_suffix(path, PALETTE_SUFFIXES)]
+    _, decode = _FORMATS[checked_suffix(path, PALETTE_SUFFIXES)]
     content = Path(path).read_bytes()
     try:
-        palette = form.decode(content)
+        palette = decode(content)
         _check_colors(palette)
     except (TypeError, ValueError) as error:
         msg = f"cannot read palette {os.fspath(path)!r}: {error}"
@@ -371,20 +371,14 @@ def _bad_line(number: int, rule: str, line: bytes) -> ValueError:
     return ValueError(f"line {number} must {rule}, got {shown!r}")
 
 
-class _PaletteFormat(NamedTuple):
-    """How a format is written, from colors, provenance and a title, and read."""
-
-    encode: Callable[[Array, dict[str, object], str], bytes]
-    decode: Callable[[bytes], Array]
-    # Whether it says how a palette came about.
-    has_provenance: bool = False
-
-
-_FORMATS = {
-    ".gpl": _PaletteFormat(_encode_gpl, _decode_gpl, has_provenance=True),
-    ".json": _PaletteFormat(_encode_json, _decode_json, has_provenance=True),
-    ".npy": _PaletteFormat(_encode_npy, _decode_npy),
-    ".hex": _PaletteFormat(_encode_hex, _decode_hex),
+# How a format is written, from colors, provenance and a title, and how it is read.
+_Encoder: TypeAlias = Callable[[Array, dict[str, object], str], bytes]
+_FORMATS: dict[str, tuple[_Encoder, Callable[[bytes], Array]]] = {
+    ".gpl": (_encode_gpl, _decode_gpl),
+    ".json": (_encode_json, _decode_json),
+    ".npy": (_encode_npy, _decode_npy),
+    ".hex": (_encode_hex, _decode_hex),
 }
 PALETTE_SUFFIXES = tuple(_FORMATS)
-PROVENANCE_SUFFIXES = tuple(s for s, form in _FORMATS.items() if form.has_provenance)
+# Those with a place for how a palette came about.
+PROVENANCE_SUFFIXES = (".gpl", ".json")
