@@ -103,9 +103,7 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     content = read_content(path)
     with _opened(io.BytesIO(content)) as file:
         if not isinstance(file, Image.Image):
-            header = tiff.read_tiff_header(file)
-            samples = "" if header.palette is None else "S"
-            return with_axes(header.metadata, header.metadata.axes + samples)
+            return tiff.read_tiff_header(file).metadata
         n_frames = _n_frames(file)
         if n_frames == 1:
             return _photo_metadata(file, content)
@@ -324,16 +322,15 @@ def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
     """Decode a TIFF file of measurements or indices, channels last."""
     pixels, header = tiff.decode_tiff(file, n_bytes)
     metadata, palette = header.metadata, header.palette
-    has_alpha = header.has_alpha and pixels.shape[-1] == 4
     if palette is not None:
         pixels = palette[np.minimum(pixels, len(palette) - 1)]
-        metadata = with_axes(metadata, metadata.axes + "S")
     elif has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif has_alpha:
+    elif header.has_alpha:
         pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
     has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    return ImageFile(np.ascontiguousarray(pixels), has_channels, has_alpha, metadata)
+    pixels = np.ascontiguousarray(pixels)
+    return ImageFile(pixels, has_channels, header.has_alpha, metadata)
 
 
 def _is_flat_photo(file: TiffFile) -> bool:

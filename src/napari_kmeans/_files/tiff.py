@@ -33,7 +33,6 @@ from napari_kmeans._files.metadata import (
     turn_upright,
     turned,
     with_axes,
-    without_axis,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class TiffHeader(NamedTuple):
     axes: str
     shape: tuple[int, ...]
     orientation: int
-    # Of the array when it lies upright, samples last.
+    # Of the image when it lies upright, samples last; of indices, that of their colors.
     metadata: ImageMetadata
     # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
     palette: Array | None
@@ -174,20 +173,16 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
         axes, shape = str(note["axes"]), tuple(note["shape"])
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
         refuse(f"TIFF with axes {axes} cannot be read")
-    metadata = ImageMetadata(icc_profile=page.iccprofile or None)
-    metadata = with_axes(metadata, _samples_last(axes), _sizes(file, page))
     orientation = 1
     if axes.replace("S", "").endswith("YX"):
         orientation = int(page.tags.valueof("Orientation", 1))
-    alpha = 2  # TIFF 6.0, section 18: unassociated alpha.
-    return TiffHeader(
-        axes,
-        shape,
-        orientation,
-        turned(metadata, orientation),
-        _palette(page) if page.photometric == PHOTOMETRIC.PALETTE else None,
-        tuple(page.extrasamples) == (alpha,) and page.samplesperpixel in (2, 4),
-    )
+    palette = _palette(page) if page.photometric == PHOTOMETRIC.PALETTE else None
+    shown = _samples_last(axes) + ("" if palette is None else "S")
+    metadata = ImageMetadata(icc_profile=page.iccprofile or None)
+    metadata = turned(with_axes(metadata, shown, _sizes(file, page)), orientation)
+    # TIFF 6.0, section 18: 2 is unassociated alpha.
+    has_alpha = tuple(page.extrasamples) == (2,) and page.samplesperpixel == 4
+    return TiffHeader(axes, shape, orientation, metadata, palette, has_alpha)
 
 
 def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
@@ -229,7 +224,7 @@ def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
 
 def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> str:
     """Choose for whom the image is described: "plain", "imagej" or "ome"."""
-    sizes, axes = sizes_of(metadata), without_axis(metadata, "S").axes
+    sizes, axes = sizes_of(metadata), metadata.axes.replace("S", "")
     has_samples = "S" in metadata.axes
     if len(axes) == 2 and sizes.get("X", (1.0, "inch"))[1] == "inch":
         return "plain"
@@ -252,7 +247,7 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
     return (
         set(metadata.axes) <= set(_STANDARD_AXES)
-        and without_axis(metadata, "S").axes.endswith("YX")
+        and metadata.axes.replace("S", "").endswith("YX")
         and str(array.dtype) in _OME_DTYPES
     )
 
@@ -277,7 +272,7 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
         if "T" in sizes and sizes["T"][1] in TIMES:
             about["finterval"] = sizes["T"][0] * TIMES[sizes["T"][1]][1]
     else:
-        if len(without_axis(metadata, "S").axes) == 2:
+        if len(metadata.axes.replace("S", "")) == 2:
             options["metadata"] = None
         if (resolution := pixels_per_meter(metadata)) is not None:
             unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
