@@ -14,11 +14,7 @@ from PIL.ImageFile import ImageFile as PillowFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from napari_kmeans import read_metadata, write_indexed
-from napari_kmeans._files.read import (
-    decode_image,
-    default_suffix,
-    read_image,
-)
+from napari_kmeans._files.read import decode_image, default_suffix, read_image
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.tiff import open_tiff
 from napari_kmeans._files.write import encode_image
@@ -256,6 +252,12 @@ def test_complex_tiff_is_refused_by_name():
     tifffile.imwrite(buffer, np.zeros((4, 5), np.complex64), photometric="minisblack")
     with pytest.raises(ValueError, match="TIFF of dtype complex64 cannot be read"):
         decode_image(buffer.getvalue())
+
+
+def test_colors_of_16_bits_that_would_be_cut_to_8_are_refused():
+    with pytest.raises(ValueError, match="16-bit colors of a PPM file cannot be read"):
+        decode_image(b"P6 1 1 65535 " + bytes(6))
+    assert_array_equal(decode_image(b"P6 1 1 255 abc").pixels, [[[97, 98, 99]]])
 
 
 def test_bombs_are_refused_before_they_unfold(monkeypatch):

@@ -13,9 +13,10 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -23,8 +24,6 @@ from napari_kmeans._core.arrays import Array
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
-
 
 __all__ = [
     "BYTE_COLORS",
@@ -33,6 +32,7 @@ __all__ = [
     "Misfit",
     "Refused",
     "check_pixel_limit",
+    "checked_suffix",
     "faults_in_words",
     "format_of",
     "format_of_pillow",
@@ -40,6 +40,7 @@ __all__ = [
     "is_ome",
     "palette_misfit",
     "pixel_misfit",
+    "refuse",
     "writable_suffixes",
 ]
 
@@ -49,6 +50,8 @@ BYTE_COLORS = 256
 _LEAST_BYTES_PER_PIXEL = 1 / 50
 # PNG and BMP files store whole pixels per meter, in 31 bits.
 _MOST_PER_METER = (1 << 31) * 0.0254
+# For photographs, every pixel of which keeps its hue.
+_FINE = {"quality": 95, "subsampling": 0}
 
 Misfit = Literal["axes", "dtype", "channels", "colors", "opacity"]
 
@@ -59,17 +62,15 @@ class Format:
 
     # As Pillow calls it.
     name: str
+    # Of a format with a palette; those of the others are known to Pillow.
     suffixes: tuple[str, ...] = ()
     # Most axes of an image beside its channels: rows, columns and those before them.
     most_axes: float = 2
-    # Of pixels; None for any.
-    dtypes: tuple[str, ...] | None = ("uint8",)
-    channels: tuple[int, ...] | None = (1, 3, 4)
     # Of a palette: 0 where the format has none.
     most_colors: int = 0
     palette_dtypes: tuple[str, ...] = ("uint8",)
-    # Whether gray levels and channels are measurements: not stored as indices, so that
-    # other programs can read them.
+    # Whether gray levels and channels are measurements, of any dtype and number: not
+    # stored as indices, so that other programs can read them. Else they are colors.
     has_measurements: bool = False
     opacity: Literal["none", "one clear color", "any"] = "none"
     # Whether further frames are those of a film, or previews, other eyes, sizes or
@@ -109,29 +110,15 @@ _FORMATS = (
         "TIFF",
         (".tif", ".tiff"),
         most_axes=math.inf,
-        dtypes=None,
-        channels=None,
         most_colors=65536,
         palette_dtypes=("uint8", "uint16"),
         has_measurements=True,
         is_lossless=True,
     ),
-    Format(
-        "JPEG",
-        (".jpg", ".jpeg"),
-        most_dpi=65535,
-        save_options={"quality": 95, "subsampling": 0, "optimize": True},
-    ),
-    Format(
-        "MPO",
-        (".mpo",),
-        frames="left out",
-        most_dpi=65535,
-        save_options={"quality": 95, "subsampling": 0},
-    ),
+    Format("JPEG", most_dpi=65535, save_options=_FINE | {"optimize": True}),
+    Format("MPO", frames="left out", most_dpi=65535, save_options=_FINE),
     Format(
         "WEBP",
-        (".webp",),
         frames="film",
         is_lossless=True,
         has_gray=False,
@@ -140,24 +127,19 @@ _FORMATS = (
     ),
     Format(
         "AVIF",
-        (".avif",),
         frames="film",
         has_gray=False,
         has_exif_resolution=True,
         save_options={"quality": 95},
     ),
     # Lossless but for opacity, which Pillow writes and does not read.
-    Format("BMP", (".bmp",), most_dpi=_MOST_PER_METER),
-    Format("PSD", (".psd",), frames="left out"),
-    Format("ICO", (".ico",), frames="left out"),
-    Format("ICNS", (".icns",), frames="left out"),
+    Format("BMP", most_dpi=_MOST_PER_METER),
+    *(Format(name, frames="left out") for name in ("PSD", "ICO", "ICNS")),
 )
 # Pillow would write these as pictures of something else than the pixels.
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes}
-INDEXED_SUFFIXES = tuple(
-    s for form in _FORMATS if form.most_colors for s in form.suffixes
-)
+INDEXED_SUFFIXES = tuple(_BY_SUFFIX)
 
 
 def format_of(name: str | os.PathLike[str]) -> Format:
@@ -170,8 +152,17 @@ def format_of(name: str | os.PathLike[str]) -> Format:
     suffix = Path(name).suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    Image.init()
     return format_of_pillow(Image.registered_extensions().get(suffix, ""))
+
+
+def checked_suffix(path: str | os.PathLike[str], known: tuple[str, ...]) -> str:
+    """Return a suffix in lower case, or raise ValueError unless it is `known`."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in known:
+        *others, last = known
+        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
+        raise ValueError(msg)
+    return suffix
 
 
 def format_of_pillow(name: str) -> Format:
@@ -186,28 +177,21 @@ def is_ome(name: str) -> bool:
 
 def image_suffixes() -> set[str]:
     """Return the suffixes of files that can be read, in lower case."""
-    from PIL import Image
-
-    return _pixel_suffixes(Image.OPEN)
+    return _pixel_suffixes(written=False)
 
 
 def writable_suffixes() -> set[str]:
     """Return the suffixes of files that can be written, in lower case."""
+    return _pixel_suffixes(written=True)
+
+
+def _pixel_suffixes(*, written: bool) -> set[str]:
+    """Return the suffixes of the formats for pixels that Pillow reads, or writes."""
     from PIL import Image
 
-    return _pixel_suffixes(Image.SAVE)
-
-
-def _pixel_suffixes(codecs: dict[str, Any]) -> set[str]:
-    """Return the suffixes of the formats for pixels among Pillow's `codecs`."""
-    from PIL import Image
-
-    Image.init()
-    return {
-        suffix
-        for suffix, name in Image.registered_extensions().items()
-        if name in codecs and name not in _NOT_FOR_PIXELS
-    }
+    known = Image.registered_extensions()
+    names = set(Image.SAVE if written else Image.OPEN) - _NOT_FOR_PIXELS
+    return {suffix for suffix, name in known.items() if name in names}
 
 
 def pixel_misfit(
@@ -220,11 +204,9 @@ def pixel_misfit(
     """
     if not 2 <= n_axes <= form.most_axes:
         return "axes"
-    if form.dtypes is not None and dtype.name not in form.dtypes:
+    if not form.has_measurements and dtype.name != "uint8":
         return "dtype"
-    if form.channels is not None and n_channels not in form.channels:
-        return "channels"
-    return None
+    return None if form.has_measurements or n_channels in (1, 3, 4) else "channels"
 
 
 def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
@@ -248,6 +230,11 @@ def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
 
 class Refused(ValueError):
     """A file that is not for this program; the text says why."""
+
+
+def refuse(text: str) -> NoReturn:
+    """Raise Refused with this text, which `faults_in_words` lets pass."""
+    raise Refused(text)
 
 
 @contextlib.contextmanager
@@ -284,5 +271,4 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     n_pixels = math.prod(shape)
     limit = math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     if n_pixels > limit and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
-        msg = f"too many pixels for a file of {n_bytes:,} bytes: {shape}"
-        raise Refused(msg)
+        refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}")

@@ -16,12 +16,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Mask
-from napari_kmeans._files.formats import Refused, check_pixel_limit
+from napari_kmeans._files.formats import check_pixel_limit, refuse
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
 
 __all__ = ["decode_gif", "durations_of_gif", "encode_gif", "is_gif"]
@@ -50,7 +49,7 @@ def encode_gif(
 
     One color of an RGBA palette is clear. `durations` are seconds, or empty.
     """
-    from PIL import GifImagePlugin
+    from PIL import GifImagePlugin, Image
 
     if max(frames.shape[1:]) > _LARGEST_SIDE:
         msg = f"a GIF file holds at most {_LARGEST_SIDE} rows or columns"
@@ -67,11 +66,10 @@ def encode_gif(
     rgb = palette[:, :3].tobytes()
     parts, _ = GifImagePlugin.getheader(_plane(frames[0], rgb), info=about)
     for number, frame in enumerate(frames):
-        top, bottom, left, right = 0, frame.shape[0], 0, frame.shape[1]
+        left, top, right, bottom = 0, 0, frame.shape[1], frame.shape[0]
         if number and is_opaque:
-            changed = frame != frames[number - 1]
-            top, bottom = _extent(changed.any(axis=1))
-            left, right = _extent(changed.any(axis=0))
+            changes = Image.fromarray(frame ^ frames[number - 1])
+            left, top, right, bottom = changes.getbbox() or (0, 0, 1, 1)
         if durations:
             hundredths = min(round(100 * durations[number]), _LONGEST_DELAY)
             control["duration"] = 10 * hundredths
@@ -88,16 +86,13 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from PIL import Image
 
     places, clear, durations = _read_blocks(content)
-    check_pixel_limit(
-        (len(durations), *struct.unpack_from("<HH", content, 6)), len(content)
-    )
+    shape = len(durations), *struct.unpack_from("<HH", content, 6)
+    check_pixel_limit(shape, len(content))
     tables = {content[place] for place in places}
     if len(tables) != 1:
-        msg = "the frames of the GIF file have palettes of their own"
-        raise Refused(msg)
+        refuse("the frames of the GIF file have palettes of their own")
     if len(clear) > 1:
-        msg = "the frames of the GIF file have transparent colors of their own"
-        raise Refused(msg)
+        refuse("the frames of the GIF file have transparent colors of their own")
     palette = np.frombuffer(tables.pop(), np.uint8).reshape(-1, 3)
     # With its index as the red of each color, what Pillow paints are indices.
     numbered = np.zeros_like(palette)
@@ -132,12 +127,6 @@ def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:
     return image
 
 
-def _extent(changed: Mask) -> tuple[int, int]:
-    """Return the start and end of what holds all True, and at least one element."""
-    found = np.flatnonzero(changed)
-    return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 1)
-
-
 def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ...]]:
     """Return where color tables stand, clear indices, and the seconds of each frame."""
     tables: list[slice] = []
@@ -158,17 +147,12 @@ def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ..
                 durations.append(duration)
                 duration = 0.0
             else:
-                msg = "the GIF file is corrupt"
-                raise Refused(msg)
+                refuse("the GIF file is corrupt")
             while content[position]:
                 position += 1 + content[position]
             position += 1
     except (IndexError, struct.error):
-        msg = "the GIF file is truncated"
-        raise Refused(msg) from None
-    if not durations:
-        msg = "the GIF file holds no image"
-        raise Refused(msg)
+        refuse("the GIF file is truncated")
     return tables, clear, tuple(durations)
 
 

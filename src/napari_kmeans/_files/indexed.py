@@ -13,22 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files import formats, gif, png, tiff
-from napari_kmeans._files.metadata import (
-    NO_METADATA,
-    NOTE_NAME,
-    ImageMetadata,
-    note_of_sizes,
-)
+from napari_kmeans._files.metadata import NO_METADATA, ImageMetadata, note_of_sizes
 from napari_kmeans._files.palette_order import neighborly_order
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import pillow_options
 
 if TYPE_CHECKING:
     import os
-
-    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "IndexedImage",
@@ -58,7 +53,7 @@ class IndexedImage(NamedTuple):
         RGB or RGBA colors, in the order of the file.
     """
 
-    labels: NDArray[np.unsignedinteger[Any]]
+    labels: Labels
     palette: NDArray[np.unsignedinteger[Any]]
 
 
@@ -127,11 +122,7 @@ def write_indexed(
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in formats.INDEXED_SUFFIXES:
-        *others, last = formats.INDEXED_SUFFIXES
-        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
-        raise ValueError(msg)
+    suffix = formats.checked_suffix(path, formats.INDEXED_SUFFIXES)
     colors = _validated_palette(palette)
     array = _validated_labels(labels, len(colors))
     _check_fit(suffix, array, colors)
@@ -191,13 +182,19 @@ def decode_indexed(content: bytes) -> IndexedImage:
         if gif.is_gif(content):
             frames, palette = gif.decode_gif(content)
             return IndexedImage(frames if len(frames) > 1 else frames[0], palette)
-        return _decode_tiff(content) if tiff.is_tiff(content) else _decode_png(content)
+        if not tiff.is_tiff(content):
+            return _decode_png(content)
+        with tiff.open_tiff(io.BytesIO(content)) as file:
+            labels, header = tiff.decode_tiff(file, len(content))
+        if header.palette is None:
+            formats.refuse("its pixels are not indices")
+        return IndexedImage(labels, header.palette)
 
 
 def encode_indexed(
     name: str,
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[np.unsignedinteger[Any]],
+    labels: Labels,
+    palette: Array,
     *,
     metadata: ImageMetadata = NO_METADATA,
     keep_order: bool,
@@ -217,20 +214,13 @@ def encode_indexed(
         return min(content, other, key=len)
     if form.name == "GIF":
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
-        has_durations = len(metadata.durations) == len(frames)
-        durations = metadata.durations if has_durations else ()
+        durations = metadata.durations if len(metadata.durations) == len(frames) else ()
         return gif.encode_gif(frames, palette, durations)
-    if not metadata.axes:
-        metadata = metadata._replace(axes=tiff.default_axes(labels.ndim))
-    is_ome = formats.is_ome(name)
-    return tiff.encode_tiff(labels, metadata, palette, ome=is_ome)
+    return tiff.encode_tiff(labels, metadata, palette, ome=formats.is_ome(name))
 
 
 def _encode_png(
-    labels: NDArray[np.unsignedinteger[Any]],
-    palette: NDArray[np.unsignedinteger[Any]],
-    metadata: ImageMetadata,
-    keep_order: bool,
+    labels: Labels, palette: Array, metadata: ImageMetadata, keep_order: bool
 ) -> bytes:
     """Encode a plane of labels as a PNG file."""
     from PIL import Image, PngImagePlugin
@@ -244,13 +234,13 @@ def _encode_png(
     if note is not None:
         # A resolution is rounded, and has no unit.
         options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_text(NOTE_NAME, note)
+        options["pnginfo"].add_text(*note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)
 
 
-def _validated_palette(palette: ArrayLike) -> NDArray[np.unsignedinteger[Any]]:
+def _validated_palette(palette: ArrayLike) -> Array:
     """Return `palette` as RGB (K, 3) or RGBA (K, 4)."""
     colors = np.asarray(palette)
     if colors.dtype not in (np.uint8, np.uint16):
@@ -264,9 +254,7 @@ def _validated_palette(palette: ArrayLike) -> NDArray[np.unsignedinteger[Any]]:
     return np.ascontiguousarray(colors)
 
 
-def _validated_labels(
-    labels: ArrayLike, n_colors: int
-) -> NDArray[np.unsignedinteger[Any]]:
+def _validated_labels(labels: ArrayLike, n_colors: int) -> Labels:
     """Return `labels` as uint8 or, for more than 256 colors, uint16."""
     array = np.asarray(labels)
     if array.dtype.kind not in "ui":
@@ -280,22 +268,16 @@ def _validated_labels(
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _check_fit(
-    suffix: str,
-    labels: NDArray[np.unsignedinteger[Any]],
-    colors: NDArray[np.unsignedinteger[Any]],
-) -> None:
+def _check_fit(suffix: str, labels: Labels, colors: Array) -> None:
     """Raise TypeError or ValueError unless a format holds labels and their colors."""
-    form = formats.format_of(f"image{suffix}")
     n_axes = labels.ndim if labels.size else 0
-    misfit = formats.palette_misfit(form, n_axes, colors)
+    forms = [formats.format_of(f"image{one}") for one in (suffix, ".tif", ".png")]
+    misfit, *others = [formats.palette_misfit(one, n_axes, colors) for one in forms]
     if misfit is None:
         return
-    file = f" in a {suffix} file"
+    file, form = f" in a {suffix} file", forms[0]
     shapes = _SHAPES.get(form.most_axes, "(..., rows, columns)")
-    tif = formats.format_of("image.tif")
-    most = f"{form.most_colors} colors{'' if form is tif else file}"
-    is_for_tif = formats.palette_misfit(tif, 2, colors) is None
+    most = f"{form.most_colors} colors{'' if form.name == 'TIFF' else file}"
     texts = {
         "axes": f"labels must have shape {shapes}, got {labels.shape}",
         "dtype": f"palette must have dtype uint8{file}, got {colors.dtype}",
@@ -303,22 +285,10 @@ def _check_fit(
         "opacity": f"palette must not have alpha{file}, got shape {colors.shape}",
     }
     advice = ""
-    if misfit in ("dtype", "colors") and is_for_tif:
-        advice = "; choose .tif"
-    elif misfit == "opacity":
-        advice = "; choose .png"
+    if None in others:
+        advice = f"; choose {('.tif', '.png')[others.index(None)]}"
     error = TypeError if misfit == "dtype" else ValueError
     raise error(texts[misfit] + advice)
-
-
-def _decode_tiff(content: bytes) -> IndexedImage:
-    """Decode a TIFF file with a color map."""
-    with tiff.open_tiff(io.BytesIO(content)) as file:
-        labels, header = tiff.decode_tiff(file, len(content))
-    if header.palette is None:
-        msg = "its pixels are not indices"
-        raise formats.Refused(msg)
-    return IndexedImage(labels, header.palette)
 
 
 def _decode_png(content: bytes) -> IndexedImage:
@@ -327,12 +297,10 @@ def _decode_png(content: bytes) -> IndexedImage:
 
     with Image.open(io.BytesIO(content)) as image:
         if image.format != "PNG" or image.mode != "P":
-            msg = f"it is a {image.format} file with {image.mode} pixels"
-            raise formats.Refused(msg)
+            formats.refuse(f"it is a {image.format} file with {image.mode} pixels")
         formats.check_pixel_limit((image.height, image.width), len(content))
         labels = np.array(image)
-        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        if "transparency" in image.info:
-            image.apply_transparency()
-            palette = np.array(image.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+        mode = "RGBA" if "transparency" in image.info else "RGB"
+        image.apply_transparency()
+        palette = np.array(image.getpalette(mode), np.uint8).reshape(-1, len(mode))
     return IndexedImage(labels, palette)

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from napari_kmeans._core.arrays import Array
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
 
 # Size and unit of a pixel along each axis.
 Sizes: TypeAlias = dict[str, tuple[float, str]]
 
 __all__ = [
     "LENGTHS",
-    "NOTE_NAME",
     "NO_METADATA",
     "RESOLUTION_UNITS",
     "TIMES",
@@ -58,10 +54,10 @@ TIMES = {
     "minute": ("min", 60.0),
     "hour": ("h", 3600.0),
 }
-_SPELLINGS = {symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()} | {
-    **dict.fromkeys(
-        ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns"), "micrometer"
-    ),
+_MICRONS = ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns")
+_SPELLINGS = {
+    **{symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()},
+    **dict.fromkeys(_MICRONS, "micrometer"),
     "inches": "inch",
     "sec": "second",
     "hr": "hour",
@@ -101,7 +97,7 @@ class ImageMetadata(NamedTuple):
 
 NO_METADATA = ImageMetadata()
 # Name of the text in PNG files that holds sizes of pixels.
-NOTE_NAME = "napari-kmeans"
+_NOTE_NAME = "napari-kmeans"
 
 
 def has_channel_axis(metadata: ImageMetadata) -> bool:
@@ -123,10 +119,9 @@ def with_axes(
     An axis without a size has steps of one pixel.
     """
     sizes = sizes_of(metadata) if sizes is None else sizes
-    pairs = [sizes.get(axis, (1.0, "pixel")) for axis in axes]
     if not sizes.keys() & set(axes):
-        pairs = []
-    scale, units = tuple(size for size, _ in pairs), tuple(unit for _, unit in pairs)
+        return metadata._replace(axes=axes, scale=(), units=())
+    scale, units = zip(*(sizes.get(a, (1.0, "pixel")) for a in axes), strict=True)
     return metadata._replace(axes=axes, scale=scale, units=units)
 
 
@@ -143,27 +138,22 @@ def canonical_unit(spelling: str) -> str:
 
 def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
     """Return the horizontal and vertical resolution, or None if there is none."""
-    sizes, found = sizes_of(metadata), []
-    for axis in "XY":
-        size, unit = sizes.get(axis, (0.0, ""))
-        meters = size * LENGTHS.get(unit, ("", 0.0))[1]
-        if not meters > 0:
-            return None
-        found.append(1 / meters)
-    return found[0], found[1]
+    pairs = [sizes_of(metadata).get(axis, (0.0, "")) for axis in "XY"]
+    across, down = (size * LENGTHS.get(unit, ("", 0.0))[1] for size, unit in pairs)
+    return (1 / across, 1 / down) if across > 0 and down > 0 else None
 
 
-def note_of_sizes(metadata: ImageMetadata) -> str | None:
-    """Return sizes of pixels as text, unless a resolution says the same."""
+def note_of_sizes(metadata: ImageMetadata) -> tuple[str, str] | None:
+    """Return a name and sizes of pixels as text, unless a resolution says the same."""
     if set(metadata.units) <= {"inch", "pixel"}:
         return None
-    return json.dumps(sizes_of(metadata))
+    return _NOTE_NAME, json.dumps(sizes_of(metadata))
 
 
-def sizes_of_note(text: object) -> Sizes:
-    """Read the text that `note_of_sizes` returns of a plane, or nothing of another."""
+def sizes_of_note(texts: Mapping[Any, Any]) -> Sizes:
+    """Read what `note_of_sizes` says of a plane among texts by name, if it is there."""
     try:
-        note = json.loads(str(text))
+        note = json.loads(str(texts.get(_NOTE_NAME)))
         sizes = {axis: (float(note[axis][0]), str(note[axis][1])) for axis in "YX"}
     except (IndexError, KeyError, RecursionError, TypeError, ValueError):
         return {}

@@ -6,14 +6,10 @@ small PNG files in it, if that is shorter than in the order that was given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Indices, Labels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["neighborly_order"]
 

@@ -13,20 +13,18 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from napari_kmeans._core.arguments import MAX_COLORS
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._files.formats import checked_suffix
 from napari_kmeans._files.replace import replace_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "PALETTE_SUFFIXES",
@@ -36,13 +34,11 @@ __all__ = [
     "write_palette",
 ]
 
-_MAX_COLORS = 65536
 _JSON_FORMAT = "napari-kmeans palette"
 _JSON_VERSION = 1
 _JSON_DTYPES = (
-    "bool",
-    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
-    *("float16", "float32", "float64"),
+    *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"),
+    *("int64", "float16", "float32", "float64"),
 )
 
 
@@ -113,18 +109,16 @@ def encode_palette(
     provenance: Mapping[str, object] | None,
 ) -> bytes:
     """Return what `write_palette` would write, or raise what it would raise."""
-    suffix = _validated_suffix(path)
+    suffix = checked_suffix(path, PALETTE_SUFFIXES)
     colors = np.asarray(palette)
     _check_colors(colors)
     items = _validated_provenance(provenance)
-    form = _FORMATS[suffix]
-    if provenance is not None and not form.has_provenance:
-        msg = (
-            f"provenance has no place in a {suffix} file, only in "
-            f"{' and '.join(PROVENANCE_SUFFIXES)}, got {provenance!r}"
-        )
+    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
+        place = f"in a {suffix} file, only in {' and '.join(PROVENANCE_SUFFIXES)}"
+        msg = f"provenance has no place {place}, got {provenance!r}"
         raise ValueError(msg)
-    return form.encode(colors, items, Path(path).stem)
+    encode, _ = _FORMATS[suffix]
+    return encode(colors, items, Path(path).stem)
 
 
 def read_palette(path: str | os.PathLike[str]) -> Array:
@@ -174,24 +168,15 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
-    form = _FORMATS[_validated_suffix(path)]
+    _, decode = _FORMATS[checked_suffix(path, PALETTE_SUFFIXES)]
     content = Path(path).read_bytes()
     try:
-        palette = form.decode(content)
+        palette = decode(content)
         _check_colors(palette)
     except (TypeError, ValueError) as error:
         msg = f"cannot read palette {os.fspath(path)!r}: {error}"
         raise ValueError(msg) from error
     return palette.astype(palette.dtype.newbyteorder("="), order="C")
-
-
-def _validated_suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in PALETTE_SUFFIXES:
-        *others, last = PALETTE_SUFFIXES
-        msg = f"path must end in {', '.join(others)} or {last}, got {suffix!r}"
-        raise ValueError(msg)
-    return suffix
 
 
 def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:
@@ -206,10 +191,8 @@ def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, 
             msg = f"provenance must have printable names, got {name!r}"
             raise TypeError(msg)
         if not isinstance(plain, str | int | float | None):
-            msg = (
-                "provenance must have strings, numbers, booleans or None as values, "
-                f"got {value!r} for {name!r}"
-            )
+            kinds = "strings, numbers, booleans or None"
+            msg = f"provenance must have {kinds} as values, got {value!r} for {name!r}"
             raise TypeError(msg)
         if isinstance(plain, float) and not math.isfinite(plain):
             msg = f"provenance must be finite, got {value!r} for {name!r}"
@@ -226,8 +209,8 @@ def _check_colors(colors: Array) -> None:
     if colors.ndim not in (1, 2) or 0 in colors.shape[1:]:
         msg = f"palette must have shape (K, C) or (K,), got {colors.shape}"
         raise ValueError(msg)
-    if not 1 <= len(colors) <= _MAX_COLORS:
-        msg = f"palette must have 1 to {_MAX_COLORS} colors, got {len(colors)}"
+    if not 1 <= len(colors) <= MAX_COLORS:
+        msg = f"palette must have 1 to {MAX_COLORS} colors, got {len(colors)}"
         raise ValueError(msg)
     finite = np.isfinite(colors)
     if not finite.all():
@@ -238,19 +221,16 @@ def _check_colors(colors: Array) -> None:
 def _of_8_bits(colors: Array, suffix: str, *n_channels: int) -> NDArray[np.uint8]:
     """Return colors for a format that has only uint8 and no gray."""
     if colors.dtype != np.uint8:
-        msg = (
-            f"palette must have dtype uint8 in a {suffix} file, got {colors.dtype}; "
-            ".json and .npy hold every dtype"
-        )
+        msg = f"palette must have dtype uint8 in a {suffix} file, got {colors.dtype}"
+        msg += "; .json and .npy hold every dtype"
         raise TypeError(msg)
     if colors.ndim == 1:
         return np.repeat(colors[:, np.newaxis], 3, axis=1)
     if colors.shape[1] not in n_channels:
         shapes = ", ".join(f"(K, {number})" for number in n_channels)
-        msg = (
-            f"palette must have shape {shapes} or (K,) in a {suffix} file, "
-            f"got {colors.shape}; .json and .npy hold every number of channels"
-        )
+        rule = f"must have shape {shapes} or (K,) in a {suffix} file"
+        advice = ".json and .npy hold every number of channels"
+        msg = f"palette {rule}, got {colors.shape}; {advice}"
         raise ValueError(msg)
     return colors
 
@@ -261,52 +241,38 @@ def _encode_gpl(colors: Array, items: dict[str, object], name: str) -> bytes:
     lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
     lines += [f"# {item}: {json.dumps(value)}" for item, value in items.items()]
     lines += [f"{r:3} {g:3} {b:3}\t{r:02x}{g:02x}{b:02x}" for r, g, b in rgb.tolist()]
-    return "".join(f"{line}\n" for line in lines).encode()
+    return "\n".join([*lines, ""]).encode()
 
 
 def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
     # Bytes, because names are UTF-8 or of some older encoding, and are not needed.
     header, *lines = content.removeprefix(b"\xef\xbb\xbf").splitlines() or [b""]
     if header.strip() != b"GIMP Palette":
-        msg = f"line 1 must be 'GIMP Palette', got {_shown(header)}"
-        raise ValueError(msg)
+        raise _bad_line(1, "be 'GIMP Palette'", header)
     n_channels = 3
     colors: list[list[int]] = []
     for number, line in enumerate(lines, 2):
-        words = line.split(maxsplit=n_channels)
+        words = line.split()
         if not words or words[0].startswith(b"#"):
             continue
         if not colors and re.match(rb"\s*[A-Za-z]+:", line):
-            if line.split() == [b"Channels:", b"RGBA"]:
+            if words == [b"Channels:", b"RGBA"]:
                 n_channels = 4
             continue
-        values = words[:n_channels]
-        if len(values) < n_channels or not all(
-            re.fullmatch(rb"[0-9]{1,9}", value) and int(value) <= 255
-            for value in values
-        ):
-            msg = (
-                f"line {number} must have {n_channels} integers from 0 to 255, "
-                f"got {_shown(line)}"
-            )
-            raise ValueError(msg)
-        colors.append([int(value) for value in values])
+        values = [int(w) for w in words[:n_channels] if re.fullmatch(rb"[0-9]{1,9}", w)]
+        if len(values) < n_channels or max(values) > 255:
+            raise _bad_line(number, f"have {n_channels} integers from 0 to 255", line)
+        colors.append(values)
     return np.array(colors, np.uint8).reshape(-1, n_channels)
 
 
 def _encode_json(colors: Array, items: dict[str, object], _: str) -> bytes:
     if colors.dtype.name not in _JSON_DTYPES:
-        msg = (
-            f"palette must have at most 64 bits a value in a .json file, "
-            f"got {colors.dtype}; .npy holds every dtype"
-        )
+        rule = "must have at most 64 bits a value in a .json file"
+        msg = f"palette {rule}, got {colors.dtype}; .npy holds every dtype"
         raise TypeError(msg)
-    head = {
-        "format": _JSON_FORMAT,
-        "version": _JSON_VERSION,
-        "provenance": items,
-        "dtype": colors.dtype.name,
-    }
+    head = {"format": _JSON_FORMAT, "version": _JSON_VERSION, "provenance": items}
+    head["dtype"] = colors.dtype.name
     # A color a line; every float of up to 64 bits is a float64, whose repr is exact.
     rows = ",\n".join(f"    {json.dumps(color)}" for color in colors.tolist())
     opened = json.dumps(head, indent=2).removesuffix("\n}")
@@ -319,20 +285,19 @@ def _decode_json(content: bytes) -> Array:
     except RecursionError:
         msg = "it is nested too deep"
         raise ValueError(msg) from None
-    if not isinstance(document, dict) or document.get("format") != _JSON_FORMAT:
-        msg = f'"format" must be "{_JSON_FORMAT}"'
-        raise ValueError(msg)
-    if document.get("version") != _JSON_VERSION:
-        msg = f'"version" must be {_JSON_VERSION}, got {document.get("version")!r}'
-        raise ValueError(msg)
-    name, colors = document.get("dtype"), document.get("colors")
-    if name not in _JSON_DTYPES:
-        msg = f'"dtype" must be one of {", ".join(_JSON_DTYPES)}, got {name!r}'
+    head = document if isinstance(document, dict) else {}
+    for name, value in (("format", _JSON_FORMAT), ("version", _JSON_VERSION)):
+        if head.get(name) != value:
+            msg = f'"{name}" must be {json.dumps(value)}, got {head.get(name)!r}'
+            raise ValueError(msg)
+    dtype, colors = head.get("dtype"), head.get("colors")
+    if dtype not in _JSON_DTYPES:
+        msg = f'"dtype" must be one of {", ".join(_JSON_DTYPES)}, got {dtype!r}'
         raise ValueError(msg)
     if not isinstance(colors, list):
         msg = '"colors" must be a list'
         raise ValueError(msg)
-    return _array_of(colors, np.dtype(name))
+    return _array_of(colors, np.dtype(dtype))
 
 
 def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> Array:
@@ -341,11 +306,10 @@ def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> Array:
     kinds = {"b": (bool,), "f": (int, float)}.get(dtype.kind, (int,))
     for number, color in enumerate(colors, 1):
         values = [color] if is_flat else color
-        if not (
-            isinstance(values, list)
-            and (is_flat or len(values) == len(colors[0]))
-            and all(type(value) in kinds for value in values)
-        ):
+        is_like = isinstance(values, list) and (
+            is_flat or len(values) == len(colors[0])
+        )
+        if not (is_like and all(type(value) in kinds for value in values)):
             msg = f"color {number} must be like the first, of {dtype}, got {color!r}"
             raise ValueError(msg)
     try:
@@ -381,7 +345,7 @@ def _decode_npy(content: bytes) -> Array:
 
 def _encode_hex(colors: Array, _: dict[str, object], __: str) -> bytes:
     lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
-    return "".join(f"{line}\n" for line in lines).encode()
+    return "\n".join([*lines, ""]).encode()
 
 
 def _decode_hex(content: bytes) -> NDArray[np.uint8]:
@@ -393,35 +357,28 @@ def _decode_hex(content: bytes) -> NDArray[np.uint8]:
             continue
         n_digits = (2 * len(colors[0]),) if colors else (6, 8)
         if len(digits) not in n_digits or not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
-            rule = " or ".join(str(n) for n in n_digits)
-            msg = (
-                f"line {number} must have {rule} hexadecimal digits, got {_shown(line)}"
-            )
-            raise ValueError(msg)
+            numbers = " or ".join(map(str, n_digits))
+            raise _bad_line(number, f"have {numbers} hexadecimal digits", line)
         colors.append(bytes.fromhex(digits.decode()))
     n_channels = len(colors[0]) if colors else 3
     return np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels)
 
 
-def _shown(line: bytes) -> str:
+def _bad_line(number: int, rule: str, line: bytes) -> ValueError:
+    """Return an error that shows the start of a line."""
     text = line.decode("utf-8", "replace").strip()
-    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+    shown = text if len(text) <= 40 else f"{text[:39]}…"
+    return ValueError(f"line {number} must {rule}, got {shown!r}")
 
 
-class _PaletteFormat(NamedTuple):
-    """How a format is written, from colors, provenance and a title, and read."""
-
-    encode: Callable[[Array, dict[str, object], str], bytes]
-    decode: Callable[[bytes], Array]
-    # Whether it says how a palette came about.
-    has_provenance: bool = False
-
-
-_FORMATS = {
-    ".gpl": _PaletteFormat(_encode_gpl, _decode_gpl, has_provenance=True),
-    ".json": _PaletteFormat(_encode_json, _decode_json, has_provenance=True),
-    ".npy": _PaletteFormat(_encode_npy, _decode_npy),
-    ".hex": _PaletteFormat(_encode_hex, _decode_hex),
+# How a format is written, from colors, provenance and a title, and how it is read.
+_Encoder: TypeAlias = Callable[[Array, dict[str, object], str], bytes]
+_FORMATS: dict[str, tuple[_Encoder, Callable[[bytes], Array]]] = {
+    ".gpl": (_encode_gpl, _decode_gpl),
+    ".json": (_encode_json, _decode_json),
+    ".npy": (_encode_npy, _decode_npy),
+    ".hex": (_encode_hex, _decode_hex),
 }
 PALETTE_SUFFIXES = tuple(_FORMATS)
-PROVENANCE_SUFFIXES = tuple(s for s, form in _FORMATS.items() if form.has_provenance)
+# Those with a place for how a palette came about.
+PROVENANCE_SUFFIXES = (".gpl", ".json")

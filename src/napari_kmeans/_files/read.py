@@ -8,10 +8,11 @@ files of 16 bits to `png`; everything else is read by Pillow.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
-    NOTE_NAME,
     RESOLUTION_UNITS,
     ImageMetadata,
+    Sizes,
     has_channel_axis,
     sizes_of_note,
     turn_upright,
@@ -31,12 +32,9 @@ from napari_kmeans._files.metadata import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
     from PIL import Image
     from tifffile import TiffFile
-
-    from napari_kmeans._files.metadata import Sizes
 
 __all__ = [
     "ImageFile",
@@ -100,45 +98,52 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     Pixels are not decoded, except those of WebP and AVIF films, whose durations stand
     between them. So it is fast, and does not notice damaged pixels.
     """
+    from PIL import Image
+
     content = read_content(path)
-    _check_content(content)
-    with formats.faults_in_words():
-        if tiff.is_tiff(content):
-            with tiff.open_tiff(io.BytesIO(content)) as file:
-                if not _is_flat_photo(file):
-                    header = tiff.read_tiff_header(file)
-                    samples = "" if header.palette is None else "S"
-                    return with_axes(header.metadata, header.metadata.axes + samples)
-        with _opened(content) as image:
-            n_frames = _n_frames(image)
-            if n_frames == 1:
-                return _photo_metadata(image)
-            if image.format == "GIF":
-                return _film_metadata(image, gif.durations_of_gif(content))
-            if image.format == "PNG":
-                return _film_metadata(image, png.durations_of_png(content, n_frames))
-            return _decode_film(image, n_frames).metadata
+    with _opened(io.BytesIO(content)) as file:
+        if not isinstance(file, Image.Image):
+            return tiff.read_tiff_header(file).metadata
+        n_frames = _n_frames(file)
+        if n_frames == 1:
+            return _photo_metadata(file, content)
+        if file.format == "GIF":
+            return _film_metadata(file, gif.durations_of_gif(content))
+        if file.format == "PNG":
+            return _film_metadata(file, png.durations_of_png(content, n_frames))
+        return _decode_film(file, n_frames).metadata
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
     """Read a file, unless it is one without an end."""
-    mode = Path(path).stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
         msg = "not a regular file"
         raise ValueError(msg)
-    return Path(path).read_bytes()
+    return path.read_bytes()
 
 
 def decode_image(content: bytes) -> ImageFile:
     """Read the content of an image file, or raise ValueError."""
-    _check_content(content)
-    with formats.faults_in_words():
-        if tiff.is_tiff(content):
-            with tiff.open_tiff(io.BytesIO(content)) as file:
-                if not _is_flat_photo(file):
-                    return _decode_tiff(file, len(content))
-        # Pillow knows more of the colors and compressions that photos have.
-        return _decode_with_pillow(content)
+    from PIL import Image, ImageOps
+
+    with _opened(io.BytesIO(content)) as file:
+        if not isinstance(file, Image.Image):
+            return _decode_tiff(file, len(content))
+        n_frames = _n_frames(file)
+        if n_frames > 1:
+            shape = n_frames, file.height, file.width
+            formats.check_pixel_limit(shape, len(content))
+            return _decode_film(file, n_frames)
+        # Loading a TIFF file turns it, and then forgets how it lay.
+        metadata = _photo_metadata(file, content)
+        if png.is_deep_png(content):
+            pixels = png.decode_deep_png(content)
+            pixels = turn_upright(pixels, "YX", _orientation(file))
+        else:
+            file.load()
+            pixels = _pixels(ImageOps.exif_transpose(_in_srgb(file)))
+        return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
 def default_suffix(file: IO[bytes]) -> str:
@@ -149,62 +154,38 @@ def default_suffix(file: IO[bytes]) -> str:
     from PIL import Image
 
     head = file.read(32)
-    file.seek(0)
     if png.is_deep_png(head):
         return ".tif"
     try:
-        with formats.faults_in_words():
-            if tiff.is_tiff(head):
-                with tiff.open_tiff(file) as opened:
-                    if _is_flat_photo(opened):
-                        return ".png"
-                    return ".ome.tif" if opened.is_ome else ".tif"
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    return ".tif"
-                return ".gif" if _n_frames(image) > 1 else ".png"
+        with _opened(file) as opened:
+            if not isinstance(opened, Image.Image):
+                return ".ome.tif" if opened.is_ome else ".tif"
+            if opened.mode.startswith(("I", "F")):
+                return ".tif"
+            return ".gif" if _n_frames(opened) > 1 else ".png"
     except ValueError:  # Reading it will show what is wrong.
         return ".png"
 
 
-def _check_content(content: bytes) -> None:
-    if not content:
-        msg = "the file is empty"
-        raise ValueError(msg)
-
-
-def _opened(content: bytes) -> Image.Image:
-    """Open a file with Pillow, which decodes no pixel yet."""
+@contextlib.contextmanager
+def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
+    """Open a file by the library that reads it better; it decodes no pixel yet."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(content))
-    if image.format == "PNG" and "Raw profile type exif" not in image.info:
-        # Pillow would decode the pixels to look for EXIF data behind them.
-        image.info.setdefault("exif", png.exif_of_png(content))
-    return image
-
-
-def _decode_with_pillow(content: bytes) -> ImageFile:
-    """Decode a file of 8 bits per channel, 16-bit PNG, or 16-bit and float gray."""
-    from PIL import ImageOps
-
-    with _opened(content) as image:
-        n_frames = _n_frames(image)
-        if n_frames > 1:
-            formats.check_pixel_limit(
-                (n_frames, image.height, image.width), len(content)
-            )
-            return _decode_film(image, n_frames)
-        # Loading a TIFF file turns it, and then forgets how it lay.
-        metadata = _photo_metadata(image)
-        if png.is_deep_png(content):
-            pixels = turn_upright(
-                png.decode_deep_png(content), "YX", _orientation(image)
-            )
-        else:
-            image.load()
-            pixels = _pixels(ImageOps.exif_transpose(_in_srgb(image)))
-    return _image_file(np.ascontiguousarray(pixels), metadata)
+    file.seek(0)
+    head = file.read(32)
+    file.seek(0)
+    with formats.faults_in_words():
+        if not head:
+            formats.refuse("the file is empty")
+        if tiff.is_tiff(head):
+            with tiff.open_tiff(file) as opened:
+                if not _is_flat_photo(opened):
+                    yield opened
+                    return
+        # Pillow knows more of the colors and compressions that photos have.
+        with Image.open(file) as image:
+            yield image
 
 
 def _n_frames(image: Image.Image) -> int:
@@ -212,8 +193,7 @@ def _n_frames(image: Image.Image) -> int:
     frames = formats.format_of_pillow(image.format or "").frames
     n_frames = 1 if frames == "left out" else int(getattr(image, "n_frames", 1))
     if n_frames > 1 and frames == "refused":
-        msg = f"the file holds {n_frames} frames of a {image.format} file"
-        raise formats.Refused(msg)
+        formats.refuse(f"the file holds {n_frames} frames of a {image.format} file")
     return n_frames
 
 
@@ -228,8 +208,11 @@ def _image_file(pixels: Array, metadata: ImageMetadata) -> ImageFile:
     return ImageFile(pixels, has_channels, has_alpha, metadata)
 
 
-def _photo_metadata(image: Image.Image) -> ImageMetadata:
+def _photo_metadata(image: Image.Image, content: bytes) -> ImageMetadata:
     """Describe the pixels of one picture as they are decoded, or refuse it."""
+    if image.format == "PNG" and "Raw profile type exif" not in image.info:
+        # Pillow would decode the pixels to look for EXIF data behind them.
+        image.info.setdefault("exif", png.exif_of_png(content))
     _refuse_reduced_depth(image)
     is_gray = image.mode in ("1", "L") or image.mode.startswith(("I", "F"))
     axes = "YX" if is_gray and not image.has_transparency_data else "YXS"
@@ -251,21 +234,19 @@ def _sizes(image: Image.Image) -> Sizes:
     """
     from PIL.ExifTags import Base
 
-    if noted := sizes_of_note(image.info.get(NOTE_NAME)):
+    if noted := sizes_of_note(image.info):
         return noted
-    unit: str | None = "inch"
-    resolution = image.info.get("dpi")
-    if resolution is None:
-        tags = image.getexif()
-        unit = RESOLUTION_UNITS.get(tags.get(Base.ResolutionUnit, 2))
-        resolution = tags.get(Base.XResolution, 0), tags.get(Base.YResolution, 0)
+    tags = image.getexif()
+    unit = RESOLUTION_UNITS.get(tags.get(Base.ResolutionUnit, 2), "")
+    resolution = tags.get(Base.XResolution, 0), tags.get(Base.YResolution, 0)
+    if "dpi" in image.info:
+        resolution, unit = image.info["dpi"], "inch"
     try:
         across, down = (1 / float(value) for value in resolution)
     except (TypeError, ValueError, ZeroDivisionError):
         return {}
-    if unit is None or not min(across, down) > 0:
-        return {}
-    return {"Y": (down, unit), "X": (across, unit)}
+    is_known = unit != "" and min(across, down) > 0
+    return {"Y": (down, unit), "X": (across, unit)} if is_known else {}
 
 
 def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
@@ -286,21 +267,15 @@ def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetad
 
 def _refuse_reduced_depth(image: Image.Image) -> None:
     """Refuse colors of 16 bits, of which Pillow would drop the lower 8."""
-    tiles = getattr(image, "tile", ())
-    is_8_bit = image.mode in ("RGB", "RGBA", "LA", "L") and image.format != "PNG"
-    if is_8_bit and any(_is_deep(image.format, tile[3]) for tile in tiles):
-        msg = (
-            f"16-bit colors of a {image.format} file cannot be read, only PNG and TIFF"
-        )
-        raise formats.Refused(msg)
-
-
-def _is_deep(form: str | None, args: Any) -> bool:
-    """Whether stored channels have more than 8 bits; BGR;16 has 16 in all."""
-    first, *others = args if isinstance(args, tuple) and args else (args,)
-    if form == "PPM" and others and others[0] not in (255, 0):
-        return True
-    return "16" in str(first) and not str(first).startswith("BGR")
+    if image.format == "PNG" or image.mode not in ("RGB", "RGBA", "LA", "L"):
+        return
+    for *_, args in getattr(image, "tile", ()):
+        first, *others = args if isinstance(args, tuple) and args else (args,)
+        is_deep_ppm = image.format == "PPM" and others and others[0] not in (255, 0)
+        # BGR;16 has 16 bits in all.
+        if is_deep_ppm or ("16" in str(first) and not str(first).startswith("BGR")):
+            kind = f"16-bit colors of a {image.format} file"
+            formats.refuse(f"{kind} cannot be read, only PNG and TIFF")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
@@ -323,12 +298,10 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 def _pixels(image: Image.Image) -> Array:
     """Return the pixels of a loaded image, a copy."""
-    if image.mode.startswith("I;16") or (
-        image.mode == "I" and image.format in ("PNG", "PPM")
-    ):
-        return np.array(image, dtype=np.uint16)
-    if image.mode in ("I", "F"):
-        return np.array(image)
+    if image.mode.startswith(("I", "F")):
+        is_deep = image.mode == "I" and image.format in ("PNG", "PPM")
+        is_deep |= image.mode.startswith("I;16")
+        return np.array(image, dtype=np.uint16 if is_deep else None)
     if image.has_transparency_data:
         return np.array(image.convert("RGBA"))
     return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
@@ -349,16 +322,15 @@ def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
     """Decode a TIFF file of measurements or indices, channels last."""
     pixels, header = tiff.decode_tiff(file, n_bytes)
     metadata, palette = header.metadata, header.palette
-    has_alpha = header.has_alpha and pixels.shape[-1] == 4
     if palette is not None:
         pixels = palette[np.minimum(pixels, len(palette) - 1)]
-        metadata = with_axes(metadata, metadata.axes + "S")
     elif has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif has_alpha:
+    elif header.has_alpha:
         pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
     has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    return ImageFile(np.ascontiguousarray(pixels), has_channels, has_alpha, metadata)
+    pixels = np.ascontiguousarray(pixels)
+    return ImageFile(pixels, has_channels, header.has_alpha, metadata)
 
 
 def _is_flat_photo(file: TiffFile) -> bool:
@@ -366,15 +338,12 @@ def _is_flat_photo(file: TiffFile) -> bool:
     from tifffile import PHOTOMETRIC
 
     page = file.pages.first.aspage()
-    if page.is_reduced or str(page.dtype) not in ("bool", "uint8"):
+    n_channels, kind = page.samplesperpixel, str(page.dtype)
+    is_described = page.is_reduced or file.is_imagej or file.is_ome
+    if is_described or kind not in ("bool", "uint8") or tiff.has_deep_palette(page):
         return False
-    if len(file.series) > 1 or file.is_imagej or file.is_ome:
+    if len(file.series) > 1 or len(file.series[0].shape) > 2 + (n_channels > 1):
         return False
-    if len(file.series[0].shape) > 2 + (page.samplesperpixel > 1):
-        return False
-    if tiff.has_deep_palette(page):
-        return False
-    n_channels = page.samplesperpixel
     if page.photometric == PHOTOMETRIC.MINISBLACK:
         return n_channels == 1 or (n_channels == 2 and any(page.extrasamples))
     return n_channels <= 4

@@ -6,10 +6,11 @@ command line and the plugin write files; whoever calls it has encoded them befor
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
-import stat
+import shutil
 from pathlib import Path
 
 __all__ = ["replace_file"]
@@ -30,14 +31,16 @@ def replace_file(
     # In the same folder, because only within a file system is a move atomic.
     temporary = target.with_name(f".napari-kmeans-{secrets.token_hex(8)}.tmp")
     try:
-        mode = _mode_to_keep(target, overwrite)
+        if target.exists() and not target.is_file():
+            msg = "not a regular file"
+            raise OSError(errno.EINVAL, msg)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if mode is not None:
-                temporary.chmod(mode)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(target, temporary)
             _put(temporary, target, overwrite)
         finally:  # Ctrl-C leaves no file behind either.
             temporary.unlink(missing_ok=True)
@@ -47,29 +50,13 @@ def replace_file(
         raise
 
 
-def _mode_to_keep(target: Path, overwrite: bool) -> int | None:
-    """Return the permissions of the file to replace, or None if there is none."""
-    try:
-        status = target.stat()
-    except FileNotFoundError:
-        return None
-    if not overwrite:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    if not stat.S_ISREG(status.st_mode):
-        msg = "not a regular file"
-        raise OSError(errno.EINVAL, msg)
-    return status.st_mode & 0o777
-
-
 def _put(temporary: Path, target: Path, overwrite: bool) -> None:
     """Move a finished file to its place, over another one only if allowed."""
     if not overwrite:
         try:
             os.link(temporary, target)  # Fails if a file has appeared there meanwhile.
             return
-        except FileExistsError:
-            raise
-        except OSError:  # A file system without links, such as a memory stick's.
+        except OSError:  # Or a file system without links, such as a memory stick's.
             if target.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
     os.replace(temporary, target)

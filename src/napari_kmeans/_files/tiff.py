@@ -13,38 +13,34 @@ import contextlib
 import io
 import json
 import math
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array
-from napari_kmeans._files.formats import Refused, check_pixel_limit
+from napari_kmeans._files.formats import check_pixel_limit, refuse
 from napari_kmeans._files.metadata import (
     LENGTHS,
     RESOLUTION_UNITS,
     TIMES,
     ImageMetadata,
+    Sizes,
     canonical_unit,
     pixels_per_meter,
     sizes_of,
     turn_upright,
     turned,
     with_axes,
-    without_axis,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
     from tifffile import TiffFile, TiffPage
-
-    from napari_kmeans._files.metadata import Sizes
 
 __all__ = [
     "TiffHeader",
     "decode_tiff",
-    "default_axes",
     "encode_tiff",
     "has_deep_palette",
     "is_tiff",
@@ -56,19 +52,13 @@ _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Private tag that tells which part of a color map is the palette, and of which array.
 _NOTE_TAG = 65000
 _STANDARD_AXES = "TZCYXS"
-_IMAGEJ_DTYPES = {"uint8", "uint16", "float32"}
+_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_OME_DTYPES = (*_IMAGEJ_DTYPES, "bool", "int8", "int16", "int32", "uint32", "float64")
 # ImageJ cannot read the offsets of larger files; elsewhere they take eight bytes then.
 _MOST_BYTES = 3 << 30
-_OME_DTYPES = {
-    *("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32"),
-    *("float32", "float64"),
-}
 # Attribute of OME for the size along each axis, and its unit where none is given.
-_OME_SIZES = {
-    "T": ("TimeIncrement", "s"),
-    "Z": ("PhysicalSizeZ", "\N{MICRO SIGN}m"),
-    "Y": ("PhysicalSizeY", "\N{MICRO SIGN}m"),
-    "X": ("PhysicalSizeX", "\N{MICRO SIGN}m"),
+_OME_SIZES = {"T": ("TimeIncrement", "s")} | {
+    axis: (f"PhysicalSize{axis}", "\N{MICRO SIGN}m") for axis in "ZYX"
 }
 
 
@@ -79,7 +69,7 @@ class TiffHeader(NamedTuple):
     axes: str
     shape: tuple[int, ...]
     orientation: int
-    # Of the array when it lies upright, samples last.
+    # Of the image when it lies upright, samples last; of indices, that of their colors.
     metadata: ImageMetadata
     # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
     palette: Array | None
@@ -91,27 +81,27 @@ def is_tiff(content: bytes) -> bool:
     return content.startswith(_STARTS)
 
 
-def default_axes(n_spatial: int) -> str:
-    """Return letters for axes of which nothing is known."""
-    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
-
-
 def encode_tiff(
     array: Array,
     metadata: ImageMetadata,
     palette: Array | None = None,
     *,
+    has_samples: bool = False,
     has_alpha: bool = False,
     ome: bool,
 ) -> bytes:
     """Encode an array, or the indices of an RGB palette, compressed without loss.
 
-    The axes of the metadata are those of the array, "S" for samples of a color. Sizes
-    of pixels that are not in inches, and more axes than two, are described for ImageJ
-    where it can read the array, else for OME.
+    The axes of the metadata are those of the array, "S" for samples of a color; if they
+    are not known, `has_samples` says whether it is the last. Sizes of pixels that are
+    not in inches, and more axes than two, are described for ImageJ where it can read
+    the array, else for OME.
     """
     import tifffile
 
+    if not metadata.axes:
+        axes = _default_axes(array.ndim - has_samples) + "S" * has_samples
+        metadata = metadata._replace(axes=axes)
     options: dict[str, Any] = {"photometric": "minisblack"}
     if palette is not None:
         options |= _color_map(palette, array, metadata.axes)
@@ -177,28 +167,22 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     from tifffile import PHOTOMETRIC
 
     page = file.pages.first.aspage()
-    if (fault := _fault(file, page)) is not None:
-        raise Refused(fault)
+    _refuse_unknown(file, page)
     axes, shape, note = file.series[0].axes, file.series[0].shape, _note(page)
-    if note is not None and math.prod(note["shape"]) == math.prod(shape):
+    if note and math.prod(note["shape"]) == math.prod(shape):
         axes, shape = str(note["axes"]), tuple(note["shape"])
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
-        msg = f"TIFF with axes {axes} cannot be read"
-        raise Refused(msg)
+        refuse(f"TIFF with axes {axes} cannot be read")
+    orientation = 1
+    if axes.replace("S", "").endswith("YX"):
+        orientation = int(page.tags.valueof("Orientation", 1))
+    palette = _palette(page) if page.photometric == PHOTOMETRIC.PALETTE else None
+    shown = _samples_last(axes) + ("" if palette is None else "S")
     metadata = ImageMetadata(icc_profile=page.iccprofile or None)
-    metadata = with_axes(metadata, _samples_last(axes), _sizes(file, page))
-    tag, orientation = page.tags.get("Orientation"), 1
-    if tag is not None and axes.replace("S", "").endswith("YX"):
-        orientation = int(tag.value)
-    alpha = 2  # TIFF 6.0, section 18: unassociated alpha.
-    return TiffHeader(
-        axes,
-        shape,
-        orientation,
-        turned(metadata, orientation),
-        _palette(page, note) if page.photometric == PHOTOMETRIC.PALETTE else None,
-        tuple(page.extrasamples) == (alpha,) and page.samplesperpixel in (2, 4),
-    )
+    metadata = turned(with_axes(metadata, shown, _sizes(file, page)), orientation)
+    # TIFF 6.0, section 18: 2 is unassociated alpha.
+    has_alpha = tuple(page.extrasamples) == (2,) and page.samplesperpixel == 4
+    return TiffHeader(axes, shape, orientation, metadata, palette, has_alpha)
 
 
 def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
@@ -217,9 +201,12 @@ def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
 
 def has_deep_palette(page: TiffPage) -> bool:
     """Whether the pixels of a page are indices of colors of 16 bits."""
-    if page.colormap is None:
-        return False
-    return bool(_palette(page, _note(page)).dtype == np.uint16)
+    return page.colormap is not None and _palette(page).dtype == np.dtype(np.uint16)
+
+
+def _default_axes(n_spatial: int) -> str:
+    """Return letters for axes of which nothing is known."""
+    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
 
 
 def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
@@ -228,23 +215,16 @@ def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
     # TIFF 6.0, section 5: a color map reaches from 0 to 65535, whatever the depth.
     widened = palette.astype(np.uint16) * (257 if palette.dtype == np.uint8 else 1)
     color_map[:, : len(palette)] = widened.T
-    note = {
-        "colors": len(palette),
-        "dtype": str(palette.dtype),
-        # Readers drop axes of length 1.
-        "axes": axes,
-        "shape": labels.shape,
-    }
-    return {
-        "photometric": "palette",
-        "colormap": color_map,
-        "extratags": [(_NOTE_TAG, "s", 0, json.dumps(note), True)],
-    }
+    note: dict[str, Any] = {"colors": len(palette), "dtype": str(palette.dtype)}
+    # Readers drop axes of length 1.
+    note |= {"axes": axes, "shape": labels.shape}
+    tags = [(_NOTE_TAG, "s", 0, json.dumps(note), True)]
+    return {"photometric": "palette", "colormap": color_map, "extratags": tags}
 
 
 def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> str:
     """Choose for whom the image is described: "plain", "imagej" or "ome"."""
-    sizes, axes = sizes_of(metadata), without_axis(metadata, "S").axes
+    sizes, axes = sizes_of(metadata), metadata.axes.replace("S", "")
     has_samples = "S" in metadata.axes
     if len(axes) == 2 and sizes.get("X", (1.0, "inch"))[1] == "inch":
         return "plain"
@@ -267,7 +247,7 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
     return (
         set(metadata.axes) <= set(_STANDARD_AXES)
-        and without_axis(metadata, "S").axes.endswith("YX")
+        and metadata.axes.replace("S", "").endswith("YX")
         and str(array.dtype) in _OME_DTYPES
     )
 
@@ -275,87 +255,68 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
 def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     """Return the options that store axes and sizes of pixels."""
     sizes = sizes_of(metadata)
-    if dialect == "imagej":
-        return _imagej_description(metadata.axes, sizes)
-    if dialect == "ome":
-        return {"metadata": _ome_description(metadata.axes, sizes)}
-    is_flat = len(without_axis(metadata, "S").axes) == 2
-    options: dict[str, Any] = {"metadata": None if is_flat else {"axes": metadata.axes}}
-    resolution = pixels_per_meter(metadata)
-    if resolution is not None:
-        unit, meters = ("centimeter", 0.01)
-        if sizes["X"][1] == "inch":
-            unit, meters = ("inch", 0.0254)
-        options["resolution"] = tuple(meters * number for number in resolution)
-        options["resolutionunit"] = unit
-    return options
-
-
-def _ome_description(axes: str, sizes: Sizes) -> dict[str, str | float]:
-    """Return the metadata of an OME-TIFF file."""
-    about: dict[str, str | float] = {"axes": axes}
-    for axis, (name, _) in _OME_SIZES.items():
-        size, unit = sizes.get(axis, (1.0, "pixel"))
-        if unit in LENGTHS | TIMES:
-            about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
-    return about
-
-
-def _imagej_description(axes: str, sizes: Sizes) -> dict[str, Any]:
-    """Return the options of a TIFF file for ImageJ."""
-    about: dict[str, str | float] = {"axes": axes}
+    about: dict[str, str | float] = {"axes": metadata.axes}
     options: dict[str, Any] = {"metadata": about}
-    if "X" in sizes and "Y" in sizes:
-        width, unit = sizes["X"]
-        options["resolution"] = (1 / width, 1 / sizes["Y"][0])
-        about["unit"] = {"micrometer": "micron"}.get(unit, unit)
-    if "Z" in sizes:
-        about["spacing"] = sizes["Z"][0]
-    if "T" in sizes and sizes["T"][1] in TIMES:
-        about["finterval"] = sizes["T"][0] * TIMES[sizes["T"][1]][1]
+    if dialect == "ome":
+        for axis, (name, _) in _OME_SIZES.items():
+            size, unit = sizes.get(axis, (1.0, "pixel"))
+            if unit in LENGTHS | TIMES:
+                about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
+    elif dialect == "imagej":
+        if "X" in sizes and "Y" in sizes:
+            width, unit = sizes["X"]
+            options["resolution"] = (1 / width, 1 / sizes["Y"][0])
+            about["unit"] = {"micrometer": "micron"}.get(unit, unit)
+        if "Z" in sizes:
+            about["spacing"] = sizes["Z"][0]
+        if "T" in sizes and sizes["T"][1] in TIMES:
+            about["finterval"] = sizes["T"][0] * TIMES[sizes["T"][1]][1]
+    else:
+        if len(metadata.axes.replace("S", "")) == 2:
+            options["metadata"] = None
+        if (resolution := pixels_per_meter(metadata)) is not None:
+            unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
+            options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
+            options["resolutionunit"] = unit
     return options
 
 
-def _fault(file: TiffFile, page: TiffPage) -> str | None:
-    """Say why a file is not for this program, if it is not."""
+def _refuse_unknown(file: TiffFile, page: TiffPage) -> None:
+    """Raise Refused if a file is not for this program."""
     from tifffile import PHOTOMETRIC
 
     known = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
     if page.is_reduced:
-        return "the file starts with a preview, as camera raw files do"
+        refuse("the file starts with a preview, as camera raw files do")
     whole = [series for series in file.series if not series.keyframe.is_reduced]
     if len(whole) > 1:
         shapes = ", ".join(str(series.shape) for series in whole[:4])
-        return f"the file holds {len(whole)} images of different kinds: {shapes}"
+        refuse(f"the file holds {len(whole)} images of different kinds: {shapes}")
     if page.photometric not in known:
         kind = PHOTOMETRIC(page.photometric).name
-        return f"{page.dtype} TIFF of kind {kind} cannot be read"
+        refuse(f"{page.dtype} TIFF of kind {kind} cannot be read")
     if page.dtype is None or page.dtype.kind not in "buif":
-        return f"TIFF of dtype {page.dtype} cannot be read"
-    return None
+        refuse(f"TIFF of dtype {page.dtype} cannot be read")
 
 
 def _samples_last(axes: str) -> str:
     return axes.replace("S", "") + "S" * axes.count("S")
 
 
-def _note(page: TiffPage) -> dict[str, Any] | None:
-    """Read what `encode_tiff` noted about a palette and its labels."""
-    tag = page.tags.get(_NOTE_TAG)
-    if tag is None:
-        return None
+def _note(page: TiffPage) -> dict[str, Any]:
+    """Read what `encode_tiff` noted about a palette and its labels, if it did."""
     try:
-        note = json.loads(str(tag.value))
-    except ValueError:  # A tag of another program.
-        return None
+        note = json.loads(str(page.tags.valueof(_NOTE_TAG)))
+    except ValueError:  # No tag, or one of another program.
+        return {}
     is_ours = isinstance(note, dict) and {"colors", "dtype", "shape"} <= note.keys()
-    return note if is_ours else None
+    return note if is_ours else {}
 
 
-def _palette(page: TiffPage, note: dict[str, Any] | None) -> Array:
+def _palette(page: TiffPage) -> Array:
     """Return the palette (K, 3) of a page, uint16 only if 8 bits do not hold it."""
     colors: NDArray[np.uint16] = np.asarray(page.colormap, np.uint16).T
-    if note is not None:
+    if note := _note(page):
         colors = colors[: note["colors"]]
         is_wide = note["dtype"] == "uint16"
     else:
@@ -381,14 +342,12 @@ def _ome_sizes(file: TiffFile) -> Sizes:
     root = xml2dict(file.ome_metadata or "<OME/>", sep="")["OME"] or {}
     images = root.get("Image") or {}
     pixels = (images[0] if isinstance(images, list) else images).get("Pixels") or {}
-    return {
-        axis: (
-            float(pixels[name]),
-            canonical_unit(str(pixels.get(f"{name}Unit", unit))),
-        )
-        for axis, (name, unit) in _OME_SIZES.items()
-        if name in pixels
-    }
+    found = {}
+    for axis, (name, default) in _OME_SIZES.items():
+        if name in pixels:
+            unit = canonical_unit(str(pixels.get(f"{name}Unit", default)))
+            found[axis] = float(pixels[name]), unit
+    return found
 
 
 def _imagej_sizes(file: TiffFile, page: TiffPage) -> Sizes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from napari_kmeans._files.metadata import (
     has_channel_axis,
     pixels_per_meter,
 )
-
-if TYPE_CHECKING:
-    from napari_kmeans._files.read import ImageFile
+from napari_kmeans._files.read import ImageFile
 
 __all__ = ["check_fit", "encode_image", "pillow_options"]
 
@@ -62,10 +60,26 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
 
 def encode_image(name: str, image: ImageFile) -> bytes:
     """Encode an image in the format of a file name, or raise ValueError."""
+    from PIL import Image
+
     check_fit(name, image)
-    if formats.format_of(name).name == "TIFF":
+    form, buffer = formats.format_of(name), io.BytesIO()
+    if form.name == "TIFF":
         return _encode_tiff(name, image)
-    return _encode_with_pillow(name, image)
+    options = pillow_options(form, image.metadata)
+    # Where a gray image becomes RGB, a gray profile would not be true of it.
+    if not (image.has_channels or form.has_gray):
+        options.pop("icc_profile", None)
+    try:
+        Image.fromarray(image.pixels).save(buffer, form.name, **options)
+    except (OSError, ValueError) as error:
+        suffix = Path(name).suffix.lower()
+        msg = f"the image does not fit into a {suffix} file: {error}"
+        raise ValueError(msg) from error
+    content = buffer.getvalue()
+    return (
+        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
+    )
 
 
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
@@ -93,35 +107,12 @@ def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, A
 def _encode_tiff(name: str, image: ImageFile) -> bytes:
     """Encode pixels of any dtype and any number of axes."""
     pixels, metadata = image.pixels, image.metadata
-    if not metadata.axes:
-        axes = tiff.default_axes(pixels.ndim - image.has_channels)
-        metadata = metadata._replace(axes=axes + "S" * image.has_channels)
     if image.has_channels and has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, -1, metadata.axes.index("C"))
     return tiff.encode_tiff(
-        np.ascontiguousarray(pixels),
+        pixels,
         metadata,
+        has_samples=image.has_channels,
         has_alpha=image.has_alpha,
         ome=formats.is_ome(name),
     )
-
-
-def _encode_with_pillow(name: str, image: ImageFile) -> bytes:
-    """Encode gray, RGB or RGBA pixels of 8 bits."""
-    from PIL import Image
-
-    form, metadata = formats.format_of(name), image.metadata
-    # Where a gray image becomes RGB, a gray profile would not be true of it.
-    if not (image.has_channels or form.has_gray):
-        metadata = metadata._replace(icc_profile=None)
-    options = pillow_options(form, metadata)
-    buffer = io.BytesIO()
-    try:
-        Image.fromarray(image.pixels).save(buffer, form.name, **options)
-    except (OSError, ValueError) as error:
-        suffix = Path(name).suffix.lower()
-        msg = f"the image does not fit into a {suffix} file: {error}"
-        raise ValueError(msg) from error
-    if form.name == "PNG":
-        return png.shrink_png(buffer.getvalue(), keep_palette=False)
-    return buffer.getvalue()
