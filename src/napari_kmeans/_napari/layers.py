@@ -9,8 +9,6 @@ space is a matter for `placement`.
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +20,7 @@ from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
@@ -50,8 +48,6 @@ _MOST_LETTERS = 40
 _CHANNEL_COLORS = np.array(
     [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float
 )
-# Bytes that are read at once, where a chunk is not larger.
-_PIECE = 1 << 22
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
@@ -383,63 +379,18 @@ def _nearest(
 def read_array(array: Any, index: Any = ...) -> Array:
     """Read an array, or its part at `index`, slices of the first axes.
 
-    Dask computes it as always, with a checkpoint before each task. What else tells its
-    chunks, as zarr does, is read some of them at a time, and all other kinds at once.
+    Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
+    checkpoint before each task. All other kinds are read at once.
     """
-    from dask.base import is_dask_collection
-
-    if is_dask_collection(array):
-        return _computed(array[index])
-    chunks = getattr(array, "chunks", None)
-    is_chunked = isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks)
-    if isinstance(array, np.ndarray) or not is_chunked:
-        return np.asarray(array[index])
-    sides = () if index is ... else index
-    sides = (*sides, *[slice(None)] * (len(array.shape) - len(sides)))
-    taken = [range(n)[side] for n, side in zip(array.shape, sides, strict=True)]
-    read = np.empty(tuple(map(len, taken)), array.dtype)
-    for box in _pieces(taken, array.chunks, read.itemsize):
-        checkpoint()
-        parts = [places[side] for places, side in zip(taken, box, strict=True)]
-        read[box] = array[tuple(slice(p.start, p.stop, p.step) for p in parts)]
-    return read
-
-
-def _computed(array: Any) -> Array:
-    """Compute a dask array, chunk by chunk if that is how the scheduler does it."""
-    from dask.array.core import slices_from_chunks
-    from dask.base import compute
+    from dask.array import from_array
+    from dask.base import compute, is_dask_collection
     from dask.callbacks import Callback
 
-    # Another library's array has one of dask inside.
-    array = getattr(array, "data", array)
+    if not is_dask_collection(array):
+        if isinstance(array, np.ndarray) or getattr(array, "chunks", None) is None:
+            return np.asarray(array[index])
+        array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
-    delayed = array.to_delayed().ravel()
-    chunks = compute(*delayed, callbacks=[*Callback.active, look])
-    if len(chunks) == 1:
-        return np.asarray(chunks[0])
-    computed = np.empty(array.shape, np.result_type(*chunks))
-    for box, chunk in zip(slices_from_chunks(array.chunks), chunks, strict=True):
-        checkpoint()
-        computed[box] = chunk
-    return computed
-
-
-def _pieces(
-    taken: list[range], chunks: Sequence[int], n_bytes: int
-) -> Iterator[tuple[slice, ...]]:
-    """Cut what is taken of a grid of items of `n_bytes` into boxes of whole chunks."""
-    lengths = [
-        min(-(-n // places.step), max(1, len(places)))
-        for n, places in zip(chunks, taken, strict=True)
-    ]
-    n_bytes *= math.prod(places.step for places in taken)
-    for axis in reversed(range(len(taken))):
-        n_chunks = max(1, _PIECE // (math.prod(lengths) * n_bytes))
-        lengths[axis] = max(1, min(lengths[axis] * n_chunks, len(taken[axis])))
-    sides = (
-        [slice(i, min(i + length, len(places))) for i in range(0, len(places), length)]
-        for length, places in zip(lengths, taken, strict=True)
-    )
-    yield from itertools.product(*sides)
+    (computed,) = compute(array[index], callbacks=[*Callback.active, look])
+    return np.asarray(computed)
