@@ -9,21 +9,17 @@ space is a matter for `placement`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from napari.layers import Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari.layers import Image, Layer
-    from numpy.typing import NDArray
 
 __all__ = [
     "OVERLAY",
@@ -71,8 +67,7 @@ class Mask(NamedTuple):
     id: str
     # Labels (...), or the corners of each shape and what kind of shape it is.
     labels: Any
-    corners: tuple[Floats, ...]
-    kinds: tuple[str, ...]
+    shapes: tuple[tuple[Floats, str], ...]
     # From pixels of the image, each channel being one, to those of the layer, along the
     # last axes of the image.
     matrix: Floats
@@ -171,14 +166,7 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
 def read_level(source: Source, level: int = 0) -> Array:
     """Read a level from wherever it is; several layers become its last axis."""
     arrays = [read_array(array) for array in source.levels[level]]
-    if len(arrays) == 1:
-        return arrays[0]
-    shape = arrays[0].shape
-    stacked = np.empty((*shape, len(arrays)), source.dtype)
-    for box in cut_boxes(shape, 8):
-        for i, channel in enumerate(arrays):
-            stacked[..., i][box] = channel[box]
-    return stacked
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
 
 
 def rgba_of(palette: Array, look: Look) -> Floats:
@@ -245,23 +233,13 @@ def read_mask(
     matrix = world_matrix(image, units)[first:, first:]
     matrix = np.linalg.inv(world_matrix(layer, units)) @ matrix
     labels: Any = None
-    corners: tuple[Array, ...] = ()
-    kinds: tuple[str, ...] = ()
+    shapes: tuple[tuple[Array, str], ...] = ()
     if isinstance(layer, Shapes):
-        corners = tuple(np.array(one) for one in layer.data)
-        kinds = tuple(layer.shape_type)
+        shapes = tuple(zip(map(np.array, layer.data), layer.shape_type, strict=True))
     else:
         labels = levels_of(layer)[0]
-    return Mask(
-        name=layer.name,
-        id=str(layer.unique_id),
-        labels=labels,
-        corners=corners,
-        kinds=kinds,
-        matrix=matrix,
-        shape=tuple(shape),
-        channel_axis=None if channels is None else channels.axis,
-    )
+    name, axis = layer.name, None if channels is None else channels.axis
+    return Mask(name, str(layer.unique_id), labels, shapes, matrix, tuple(shape), axis)
 
 
 def draw_mask(mask: Mask | NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -292,7 +270,7 @@ def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     # Into the pixels of the image.
     back = np.linalg.inv(mask.matrix)
     drawn = np.zeros(shape, dtype=bool)
-    for corners, kind in zip(mask.corners, mask.kinds, strict=True):
+    for corners, kind in mask.shapes:
         checkpoint()
         moved = corners @ back[:-1, :-1].T + back[:-1, -1]
         if kind in ("line", "path"):
@@ -358,18 +336,12 @@ def _nearest(
     """Return the nearest values at the pixels of `shape`, and False beyond the edge."""
     from scipy import ndimage
 
-    moved = np.empty(shape, dtype=bool)
+    pixels, moved = inside.view(np.uint8), np.empty(shape, dtype=bool)
     for box in cut_boxes(shape, 8):
-        start = [side.start for side in box]
-        ndimage.affine_transform(
-            inside.view(np.uint8),
-            matrix[:-1, :-1],
-            offset=matrix[:-1, :-1] @ start + matrix[:-1, -1],
-            output_shape=moved[box].shape,
-            output=moved[box].view(np.uint8),
-            order=0,
-            mode="grid-constant",
-        )
+        offset = matrix[:-1] @ [*(side.start for side in box), 1]
+        part = moved[box].view(np.uint8)
+        options = {"output": part, "order": 0, "mode": "grid-constant"}
+        ndimage.affine_transform(pixels, matrix[:-1, :-1], offset, **options)
     return moved
 
 
