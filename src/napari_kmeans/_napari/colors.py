@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.quality import white_of
-from napari_kmeans._pictures import display
 
 __all__ = ["hex_colors", "parse_colors"]
 
@@ -19,7 +18,7 @@ _HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 def hex_colors(rgba: Floats) -> list[str]:
     """Return colors (K, 4) as in HTML, with opacity where there is any."""
     octets = np.rint(rgba * 255).astype(np.uint8)
-    return [text.removesuffix("ff") for text in display.hex_colors(octets)]
+    return [f"#{bytes(color).hex().removesuffix('ff')}" for color in octets]
 
 
 def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Array:

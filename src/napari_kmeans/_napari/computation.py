@@ -8,7 +8,6 @@ wrong with the pixels, the mask or a palette is a `LayerError`.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -130,10 +129,6 @@ def quantize_source(
     image, given = read_level(source), settings.palette
     if isinstance(given, str):
         given = _read_palette(given, source)
-    if given is not None:
-        # There is nothing to fit, to slices or inside of a mask.
-        settings = dataclasses.replace(settings, slice_axis=None)
-        source = source._replace(mask=None)
     report(Progress("Counting colors"))
     parts = [
         _part(counted, i, given, source, settings, report)

@@ -265,6 +265,9 @@ def prepare(
     elif mask is not None:
         source = _with_mask(source, mask, first, viewer)
     axis = source.channel_axis
+    if palette is not None:
+        # There is nothing to fit to slices, nor inside of a mask.
+        slice_axis = None
     settings = dataclasses.replace(
         settings, palette=palette, channel_axis=axis, slice_axis=slice_axis
     )
