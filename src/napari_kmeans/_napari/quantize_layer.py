@@ -252,22 +252,12 @@ def prepare(
     if slice_axis is not None:
         _check_slices(slice_axis, source)
     palette = settings.palette
-    if isinstance(palette, Layer):
-        record, name = record_of(palette), quoted(palette.name)
-        if record is None:
-            msg = f"{name} has no palette: it was not made here"
-            raise PaletteError(msg)
-        palette = fitting_palette(record.palette, name, source)
-    elif isinstance(palette, str | os.PathLike):
-        palette = os.fspath(palette)
-    elif palette is not None:
-        palette = fitting_palette(np.asarray(palette), "palette", source)
+    if palette is not None:
+        # There is nothing to fit to slices, nor inside of a mask.
+        palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
         source = _with_mask(source, mask, first, viewer)
     axis = source.channel_axis
-    if palette is not None:
-        # There is nothing to fit to slices, nor inside of a mask.
-        slice_axis = None
     settings = dataclasses.replace(
         settings, palette=palette, channel_axis=axis, slice_axis=slice_axis
     )
@@ -297,6 +287,19 @@ def _check_slices(axis: int, source: Source) -> None:
                 f"{coarse} at a coarser level: choose one palette for the whole image"
             )
             raise LayerError(msg)
+
+
+def _checked_palette(palette: Palette, source: Source) -> Any:
+    """Return the path of a palette file, or colors that the image can have."""
+    if isinstance(palette, str | os.PathLike):
+        return os.fspath(palette)
+    if not isinstance(palette, Layer):
+        return fitting_palette(np.asarray(palette), "palette", source)
+    record, name = record_of(palette), quoted(palette.name)
+    if record is None:
+        msg = f"{name} has no palette: it was not made here"
+        raise PaletteError(msg)
+    return fitting_palette(record.palette, name, source)
 
 
 def _with_mask(
