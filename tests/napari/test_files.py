@@ -448,6 +448,13 @@ def test_bytes_are_those_of_the_saved_file(tmp_path, image):
     assert f"{n_bytes:,} bytes as {name}" in text
 
 
+@pytest.mark.parametrize(("image", "axis"), [(GRAY, None), (STACK, 0), (STACK, 3)])
+def test_labels_that_are_known_change_no_file(image, axis):
+    layer, labels, _ = results_of(image, channel_axis=axis, rgb=False)
+    described = layer.as_layer_data_tuple()
+    assert file_size(*described, labels.data) == file_size(*described)
+
+
 def test_file_without_a_palette_is_opened_as_an_image(tmp_path):
     io.imsave(tmp_path / "a.png", RGB)
     layer = opened(tmp_path / "a.png")

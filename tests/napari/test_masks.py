@@ -168,7 +168,7 @@ def test_pixels_on_an_edge_are_those_of_napari(monkeypatch, offset):
     monkeypatch.setattr(layers, "_COMPARED", 300)
     corners = np.array([[0, 5], [900, 905], [900, 5]]) + offset
     shape = (1000, 1000)
-    mask = Mask("m", "", None, (corners,), ("polygon",), np.eye(3), shape, None)
+    mask = Mask("m", "", None, ((corners, "polygon"),), np.eye(3), shape, None)
     expected = Shapes([corners], shape_type="polygon").to_labels(shape) != 0
     assert_array_equal(draw_mask(mask), expected)
 
@@ -191,7 +191,7 @@ def test_labels_are_moved_as_scipy_does(monkeypatch, ndim, seed):
         order=0,
         mode="grid-constant",
     )
-    mask = draw_mask(Mask("labels", "", labels, (), (), matrix, shape, None))
+    mask = draw_mask(Mask("labels", "", labels, (), matrix, shape, None))
     assert_array_equal(mask, expected != 0)
 
 

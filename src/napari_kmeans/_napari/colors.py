@@ -18,9 +18,7 @@ _HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 def hex_colors(rgba: Floats) -> list[str]:
     """Return colors (K, 4) as in HTML, with opacity where there is any."""
     octets = np.rint(rgba * 255).astype(np.uint8)
-    return [
-        f"#{bytes(color if color[3] < 255 else color[:3]).hex()}" for color in octets
-    ]
+    return [f"#{bytes(color).hex().removesuffix('ff')}" for color in octets]
 
 
 def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Array:
@@ -68,7 +66,10 @@ def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Arr
         msg = f"colors must have {each} each, got {len(values)} in all"
         raise ValueError(msg)
     colors = np.array(values)
-    low, high = _range_of(dtype)
+    low, high = 0.0, 1.0
+    if dtype.kind != "b":
+        info: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        low, high = float(info.min), float(info.max)
     if dtype.kind in "iu":
         colors = np.rint(colors)
     is_outside = ~((low <= colors) & (colors <= high))
@@ -78,11 +79,3 @@ def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Arr
         raise ValueError(msg)
     colors = colors.astype(dtype)
     return colors if n_channels is None else colors.reshape(-1, size)
-
-
-def _range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the least and the greatest number of a dtype."""
-    if dtype.kind == "b":
-        return 0, 1
-    info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    return float(info.min), float(info.max)

@@ -8,28 +8,38 @@ wrong with the pixels, the mask or a palette is a `LayerError`.
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_kmeans import TooManyColorsError, __version__, read_palette
+from napari_kmeans import (
+    ColorCounts,
+    IterationState,
+    PaletteResult,
+    TooManyColorsError,
+    __version__,
+    read_palette,
+)
 from napari_kmeans._core.arguments import NoFinitePixelError
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.counted_image import (
+    MappedImage,
     color_image,
     count_image,
     fit_image,
     map_image,
     psnr_of,
 )
+from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
+    Source,
     draw_mask,
     labels_colormap,
     quoted,
@@ -37,18 +47,7 @@ from napari_kmeans._napari.layers import (
     rgba_of,
 )
 from napari_kmeans._napari.record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from napari_kmeans import ColorCounts, IterationState, PaletteResult
-    from napari_kmeans._core.counted_image import MappedImage
-    from napari_kmeans._core.fitting import FittedImage
-    from napari_kmeans._core.pixels import CountedImage
-    from napari_kmeans._napari.layers import Source
-    from napari_kmeans._napari.settings import Settings
-
-    Labeling = Labels
+from napari_kmeans._napari.settings import Settings
 
 __all__ = [
     "EmptyMaskError",
@@ -105,7 +104,7 @@ class Outcome(NamedTuple):
     record: Record
     # At each level of detail, with the axes of labels layers: entry + 1, and 0 for
     # pixels that are not finite.
-    labels: tuple[Labeling, ...]
+    labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
     # How layers show the palette, and what labels layers need for it.
@@ -130,10 +129,6 @@ def quantize_source(
     image, given = read_level(source), settings.palette
     if isinstance(given, str):
         given = _read_palette(given, source)
-    if given is not None:
-        # There is nothing to fit, to slices or inside of a mask.
-        settings = dataclasses.replace(settings, slice_axis=None)
-        source = source._replace(mask=None)
     report(Progress("Counting colors"))
     parts = [
         _part(counted, i, given, source, settings, report)
@@ -167,13 +162,10 @@ def quantize_source(
 class _Part(NamedTuple):
     """The full resolution, or a slice of it, in the colors of its palette."""
 
+    counted: CountedImage
     mapped: MappedImage
     # None where the palette was given.
     result: PaletteResult | None
-    counts: ColorCounts | None
-    # Pixels that the error is of, and the PSNR, in dB, for an error of 1.
-    n_seen: int
-    peak: float
 
 
 def _part(
@@ -186,15 +178,26 @@ def _part(
 ) -> _Part:
     """Map the image, or one of its slices, to the palette that is given or fitted."""
     if given is not None:
-        mapped, result = map_image(counted, given, dither=settings.dither), None
-    else:
-        fitted = _fit(counted, number, source, settings, report)
-        mapped = map_image(counted, fitted, dither=settings.dither)
-        result = fitted.result
-    seen = counted.images[0][..., -1] > 0 if source.has_alpha else mapped.counts
-    # Nobody asks for the range of pixels where there may be none.
-    peak = psnr_of(counted, 1.0) if mapped.mse > 0 else -math.inf
-    return _Part(mapped, result, counted.counted, int(np.sum(seen)), peak)
+        return _Part(counted, map_image(counted, given, dither=settings.dither), None)
+    axis, iters = settings.slice_axis, settings.iters
+    n_parts = 1 if axis is None else source.levels[0][0].shape[axis]
+
+    def tell(state: IterationState) -> None:
+        text = f"Iteration {state.n_iter} of at most {iters}"
+        if n_parts > 1:
+            text = f"Slice {number + 1} of {n_parts}, {text.lower()}"
+        text += f", mean squared error {state.mse:.4g}"
+        n_done = number * iters + state.n_iter
+        report(Progress(text, n_done, n_parts * iters, number, state.mse))
+
+    init, rng, fixed = settings.init, settings.rng, settings.fixed
+    fitted = fit_image(
+        counted, settings.k, iters, init=init, rng=rng, callback=tell, fixed=fixed
+    )
+    n_most = max(1, n_parts * iters)
+    report(Progress("Labeling the pixels", (number + 1) * iters, n_most, number))
+    mapped = map_image(counted, fitted, dither=settings.dither)
+    return _Part(counted, mapped, fitted.result)
 
 
 def _record(
@@ -205,15 +208,12 @@ def _record(
     slices = None
     if settings.slice_axis is not None:
         slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
-    sizes = [part.n_seen for part in parts]
-    mse = float(np.dot([part.mapped.mse for part in parts], sizes)) / max(1, sum(sizes))
-    psnr = math.inf
-    if mse > 0:
-        psnr = max(part.peak for part in parts) - 10 * math.log10(mse)
     fits = [part.result for part in parts if part.result is not None]
     palette, recolored = np.concatenate(palettes), settings.recolored or {}
     for entry, color in recolored.items():
         palette[entry] = color
+    # The error is that of the palette that was found.
+    mse, psnr = (None, None) if recolored else _error(parts, source.has_alpha)
     return Record(
         palette=palette,
         counts=np.concatenate([part.mapped.counts for part in parts]),
@@ -226,15 +226,28 @@ def _record(
         look=source.look,
         n_iter=max((fit.n_iter for fit in fits), default=0),
         converged=all(fit.converged for fit in fits),
-        n_colors=_n_colors([part.counts for part in parts]),
-        # The error is that of the palette that was found.
-        mse=None if recolored else mse,
-        psnr=None if recolored else psnr,
+        n_colors=_n_colors([part.counted.counted for part in parts]),
+        mse=mse,
+        psnr=psnr,
         n_bytes=n_bytes,
     )
 
 
-def _joined(mapped: list[MappedImage], source: Source, settings: Settings) -> Labeling:
+def _error(parts: list[_Part], has_alpha: bool) -> tuple[float, float]:
+    """Return the error of all parts, and the same in decibels."""
+    sizes = [part.mapped.counts.sum() for part in parts]
+    if has_alpha:
+        # What cannot be seen has no error.
+        sizes = [np.sum(part.counted.images[0][..., -1] > 0) for part in parts]
+    mse = float(np.dot([part.mapped.mse for part in parts], sizes)) / max(1, sum(sizes))
+    if mse == 0:
+        return 0.0, math.inf
+    # The range of pixels is asked for only where there are some.
+    peak = max(psnr_of(part.counted, 1.0) for part in parts if part.mapped.mse > 0)
+    return mse, peak - 10 * math.log10(mse)
+
+
+def _joined(mapped: list[MappedImage], source: Source, settings: Settings) -> Labels:
     """Return for each pixel its entry among those of all palettes."""
     if settings.slice_axis is None:
         return mapped[0].labels
@@ -286,39 +299,6 @@ def _counted(
             raise LayerError(msg) from error
 
 
-def _fit(
-    counted: CountedImage,
-    part: int,
-    source: Source,
-    settings: Settings,
-    report: Callable[[Progress], None],
-) -> FittedImage:
-    """Fit a palette to the image, or to one of its slices."""
-    axis, iters = settings.slice_axis, settings.iters
-    n_parts = 1 if axis is None else source.levels[0][0].shape[axis]
-
-    def tell(state: IterationState) -> None:
-        text = f"Iteration {state.n_iter} of at most {iters}"
-        if n_parts > 1:
-            text = f"Slice {part + 1} of {n_parts}, {text.lower()}"
-        text += f", mean squared error {state.mse:.4g}"
-        n_done = part * iters + state.n_iter
-        report(Progress(text, n_done, n_parts * iters, part, state.mse))
-
-    fitted = fit_image(
-        counted,
-        settings.k,
-        iters,
-        init=settings.init,
-        rng=settings.rng,
-        callback=tell,
-        fixed=settings.fixed,
-    )
-    n_most = max(1, n_parts * iters)
-    report(Progress("Labeling the pixels", (part + 1) * iters, n_most, part))
-    return fitted
-
-
 def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     """Return the pixels that palettes are fitted to, or None for all.
 
@@ -354,8 +334,8 @@ def _axis_of_labels(slice_axis: int, source: Source) -> int:
 
 
 def number_pixels(
-    entries: Labeling, image: Array, source: Source, n_colors: int
-) -> Labeling:
+    entries: Labels, image: Array, source: Source, n_colors: int
+) -> Labels:
     """Turn palette entries (...) into labels from 1 on, 0 where an image is not finite.
 
     They have the axes of labels layers.
@@ -364,10 +344,8 @@ def number_pixels(
     numbers += 1
     axis, channels = source.channel_axis, source.channels
     if image.dtype.kind == "f":
-        pixels = image[..., np.newaxis]
-        if axis is not None:
-            pixels = np.moveaxis(image, axis, -1)
-        numbers[~np.isfinite(pixels).all(axis=-1)] = 0
+        finite = np.isfinite(image)
+        numbers[~(finite if axis is None else finite.all(axis=axis))] = 0
     if channels is not None and channels.axis > 0:
         numbers = np.expand_dims(numbers, channels.axis)
     return numbers

@@ -9,23 +9,17 @@ space is a matter for `placement`.
 
 from __future__ import annotations
 
-import itertools
-import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from napari.layers import Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from napari.layers import Image, Layer
-    from numpy.typing import NDArray
 
 __all__ = [
     "OVERLAY",
@@ -50,8 +44,6 @@ _MOST_LETTERS = 40
 _CHANNEL_COLORS = np.array(
     [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float
 )
-# Bytes that are read at once, where a chunk is not larger.
-_PIECE = 1 << 22
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
@@ -75,8 +67,7 @@ class Mask(NamedTuple):
     id: str
     # Labels (...), or the corners of each shape and what kind of shape it is.
     labels: Any
-    corners: tuple[Floats, ...]
-    kinds: tuple[str, ...]
+    shapes: tuple[tuple[Floats, str], ...]
     # From pixels of the image, each channel being one, to those of the layer, along the
     # last axes of the image.
     matrix: Floats
@@ -175,14 +166,7 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
 def read_level(source: Source, level: int = 0) -> Array:
     """Read a level from wherever it is; several layers become its last axis."""
     arrays = [read_array(array) for array in source.levels[level]]
-    if len(arrays) == 1:
-        return arrays[0]
-    shape = arrays[0].shape
-    stacked = np.empty((*shape, len(arrays)), source.dtype)
-    for box in cut_boxes(shape, 8):
-        for i, channel in enumerate(arrays):
-            stacked[..., i][box] = channel[box]
-    return stacked
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
 
 
 def rgba_of(palette: Array, look: Look) -> Floats:
@@ -249,23 +233,13 @@ def read_mask(
     matrix = world_matrix(image, units)[first:, first:]
     matrix = np.linalg.inv(world_matrix(layer, units)) @ matrix
     labels: Any = None
-    corners: tuple[Array, ...] = ()
-    kinds: tuple[str, ...] = ()
+    shapes: tuple[tuple[Array, str], ...] = ()
     if isinstance(layer, Shapes):
-        corners = tuple(np.array(one) for one in layer.data)
-        kinds = tuple(layer.shape_type)
+        shapes = tuple(zip(map(np.array, layer.data), layer.shape_type, strict=True))
     else:
         labels = levels_of(layer)[0]
-    return Mask(
-        name=layer.name,
-        id=str(layer.unique_id),
-        labels=labels,
-        corners=corners,
-        kinds=kinds,
-        matrix=matrix,
-        shape=tuple(shape),
-        channel_axis=None if channels is None else channels.axis,
-    )
+    name, axis = layer.name, None if channels is None else channels.axis
+    return Mask(name, str(layer.unique_id), labels, shapes, matrix, tuple(shape), axis)
 
 
 def draw_mask(mask: Mask | NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -296,7 +270,7 @@ def _drawn(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     # Into the pixels of the image.
     back = np.linalg.inv(mask.matrix)
     drawn = np.zeros(shape, dtype=bool)
-    for corners, kind in zip(mask.corners, mask.kinds, strict=True):
+    for corners, kind in mask.shapes:
         checkpoint()
         moved = corners @ back[:-1, :-1].T + back[:-1, -1]
         if kind in ("line", "path"):
@@ -362,18 +336,12 @@ def _nearest(
     """Return the nearest values at the pixels of `shape`, and False beyond the edge."""
     from scipy import ndimage
 
-    moved = np.empty(shape, dtype=bool)
+    pixels, moved = inside.view(np.uint8), np.empty(shape, dtype=bool)
     for box in cut_boxes(shape, 8):
-        start = [side.start for side in box]
-        ndimage.affine_transform(
-            inside.view(np.uint8),
-            matrix[:-1, :-1],
-            offset=matrix[:-1, :-1] @ start + matrix[:-1, -1],
-            output_shape=moved[box].shape,
-            output=moved[box].view(np.uint8),
-            order=0,
-            mode="grid-constant",
-        )
+        offset = matrix[:-1] @ [*(side.start for side in box), 1]
+        part = moved[box].view(np.uint8)
+        options = {"output": part, "order": 0, "mode": "grid-constant"}
+        ndimage.affine_transform(pixels, matrix[:-1, :-1], offset, **options)
     return moved
 
 
@@ -383,63 +351,18 @@ def _nearest(
 def read_array(array: Any, index: Any = ...) -> Array:
     """Read an array, or its part at `index`, slices of the first axes.
 
-    Dask computes it as always, with a checkpoint before each task. What else tells its
-    chunks, as zarr does, is read some of them at a time, and all other kinds at once.
+    Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
+    checkpoint before each task. All other kinds are read at once.
     """
-    from dask.base import is_dask_collection
-
-    if is_dask_collection(array):
-        return _computed(array[index])
-    chunks = getattr(array, "chunks", None)
-    is_chunked = isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks)
-    if isinstance(array, np.ndarray) or not is_chunked:
-        return np.asarray(array[index])
-    sides = () if index is ... else index
-    sides = (*sides, *[slice(None)] * (len(array.shape) - len(sides)))
-    taken = [range(n)[side] for n, side in zip(array.shape, sides, strict=True)]
-    read = np.empty(tuple(map(len, taken)), array.dtype)
-    for box in _pieces(taken, array.chunks, read.itemsize):
-        checkpoint()
-        parts = [places[side] for places, side in zip(taken, box, strict=True)]
-        read[box] = array[tuple(slice(p.start, p.stop, p.step) for p in parts)]
-    return read
-
-
-def _computed(array: Any) -> Array:
-    """Compute a dask array, chunk by chunk if that is how the scheduler does it."""
-    from dask.array.core import slices_from_chunks
-    from dask.base import compute
+    from dask.array import from_array
+    from dask.base import compute, is_dask_collection
     from dask.callbacks import Callback
 
-    # Another library's array has one of dask inside.
-    array = getattr(array, "data", array)
+    if not is_dask_collection(array):
+        if isinstance(array, np.ndarray) or getattr(array, "chunks", None) is None:
+            return np.asarray(array[index])
+        array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
-    delayed = array.to_delayed().ravel()
-    chunks = compute(*delayed, callbacks=[*Callback.active, look])
-    if len(chunks) == 1:
-        return np.asarray(chunks[0])
-    computed = np.empty(array.shape, np.result_type(*chunks))
-    for box, chunk in zip(slices_from_chunks(array.chunks), chunks, strict=True):
-        checkpoint()
-        computed[box] = chunk
-    return computed
-
-
-def _pieces(
-    taken: list[range], chunks: Sequence[int], n_bytes: int
-) -> Iterator[tuple[slice, ...]]:
-    """Cut what is taken of a grid of items of `n_bytes` into boxes of whole chunks."""
-    lengths = [
-        min(-(-n // places.step), max(1, len(places)))
-        for n, places in zip(chunks, taken, strict=True)
-    ]
-    n_bytes *= math.prod(places.step for places in taken)
-    for axis in reversed(range(len(taken))):
-        n_chunks = max(1, _PIECE // (math.prod(lengths) * n_bytes))
-        lengths[axis] = max(1, min(lengths[axis] * n_chunks, len(taken[axis])))
-    sides = (
-        [slice(i, min(i + length, len(places))) for i in range(0, len(places), length)]
-        for length, places in zip(lengths, taken, strict=True)
-    )
-    yield from itertools.product(*sides)
+    (computed,) = compute(array[index], callbacks=[*Callback.active, look])
+    return np.asarray(computed)

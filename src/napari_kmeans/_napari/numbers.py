@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from napari_kmeans._napari.record import Record
+from napari_kmeans._napari.record import Record
 
 __all__ = ["errors_as_text", "numbers_text"]
 

@@ -7,18 +7,15 @@ pixels that stand for what is on the screen. What layers hold is a matter for `l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from napari.components import Dims
+from napari.layers import Layer
 from napari.utils.transforms import Affine
 
 from napari_kmeans._core.arrays import Array, Floats
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari.components import Dims
-    from napari.layers import Layer
 
 __all__ = [
     "PLACES",
@@ -81,19 +78,18 @@ def labels_placement(layer: Layer, channels: Channels | None) -> dict[str, Any]:
     if channels.axis > 0:
         # Pixels become longer before anything else happens to them.
         longer = labels_matrix(np.eye(layer.ndim + 1), channels)
-        to_space = Affine(scale, translate, rotate=rotate, shear=shear)
-        places["scale"] = scale * np.diag(longer)[:-1]
-        places["translate"] = to_space(longer[:-1, -1])
-        return places
-    axes, linear = axes_of_labels(layer, channels), world_matrix(layer)
-    mixed = linear[1:-1, 0].any() or linear[0, 1:-1].any()
-    turned = not np.allclose(np.asarray(rotate), np.eye(layer.ndim))
-    scale, translate = scale[1:], translate[1:]
-    affine = labels_matrix(np.asarray(places["affine"]), channels)
-    if mixed or turned or np.any(layer.shear):
-        scale, translate = np.ones_like(scale), np.zeros_like(translate)
-        affine = labels_matrix(linear, channels)
-    return axes | {"scale": scale, "translate": translate, "affine": affine}
+        translate = Affine(scale, translate, rotate=rotate, shear=shear)(
+            longer[:-1, -1]
+        )
+        scale = scale * np.diag(longer)[:-1]
+        return places | {"scale": scale, "translate": translate}
+    linear, matrix = world_matrix(layer), np.asarray(places["affine"])
+    is_mixed = linear[1:-1, 0].any() or linear[0, 1:-1].any()
+    is_turned = not np.allclose(np.asarray(rotate), np.eye(layer.ndim))
+    if is_mixed or is_turned or np.any(layer.shear):
+        scale, translate, matrix = np.ones_like(scale), np.zeros_like(scale), linear
+    places = {"scale": scale[1:], "translate": translate[1:], "affine": matrix[1:, 1:]}
+    return places | axes_of_labels(layer, channels)
 
 
 def move_layer(layer: Layer, places: dict[str, Any]) -> None:
@@ -159,19 +155,17 @@ def visible_part(
     displayed = order[-dims.ndisplay :]
     whole_axis = None if channels is None else channels.axis
     levels = levels_of(layer)
-    full = np.array(levels[0].shape[:n])
     axes = [axis for axis in range(n) if axis in displayed and axis != whole_axis]
     point = _slice_point(layer, dims, [axis for axis in order if axis not in displayed])
 
-    level = len(levels) - 1
-    for i, data in enumerate(levels):
-        if np.prod([data.shape[axis] for axis in axes], dtype=float) <= n_most:
-            level = i
-            break
-    shape = np.array(levels[level].shape[:n])
-    factors = full / shape
-    n_pixels = np.prod(shape[axes], dtype=float)
-    step = max(1, int(np.ceil((n_pixels / n_most) ** (1 / max(1, len(axes))))))
+    shapes = np.array([data.shape[:n] for data in levels])
+    n_pixels = np.prod(shapes[:, axes], axis=1, dtype=float)
+    level = next((i for i in range(len(levels)) if n_pixels[i] <= n_most), -1)
+    level %= len(levels)
+    shape = shapes[level]
+    factors = shapes[0] / shape
+    excess = n_pixels[level] / n_most
+    step = max(1, int(np.ceil(excess ** (1 / max(1, len(axes))))))
 
     index, scale, offset = [], np.ones(n), np.zeros(n)
     for axis in range(n):
@@ -182,7 +176,7 @@ def visible_part(
             scale[axis] = step * factors[axis]
             offset[axis] = (scale[axis] - 1) / 2
         else:
-            if not -0.5 <= point[axis] < full[axis] - 0.5:
+            if not -0.5 <= point[axis] < shapes[0, axis] - 0.5:
                 return None
             at = int((np.rint(point[axis]) + 0.5) / factors[axis])
             index.append(slice(at, at + 1))

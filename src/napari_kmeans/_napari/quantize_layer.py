@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.types import LayerDataTuple
+from napari.viewer import Viewer
+from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arrays import Array, Mask
+from napari_kmeans._core.arguments import Dither
+from napari_kmeans._core.arrays import Mask
+from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
     LayerError,
     Outcome,
@@ -30,18 +35,6 @@ from napari_kmeans._napari.placement import labels_placement, levels_of, placeme
 from napari_kmeans._napari.record import record_of, write_record
 from napari_kmeans._napari.settings import OUTPUTS, Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from napari.viewer import Viewer
-    from numpy.typing import ArrayLike
-
-    from napari_kmeans._core.arguments import Dither
-    from napari_kmeans._core.spaces import SpaceName
-
-    AnyMask = Labels | Shapes | Mask | None
-    Palette = ArrayLike | str | os.PathLike[str] | Layer | None
-
 __all__ = [
     "Request",
     "add_layer",
@@ -53,6 +46,9 @@ __all__ = [
     "quantize_layer",
     "sign_layer",
 ]
+
+AnyMask = Labels | Shapes | Mask | None
+Palette = ArrayLike | str | os.PathLike[str] | Layer | None
 
 # What makes an image look as it does.
 _LOOKS = (
@@ -243,10 +239,8 @@ def prepare(
     if 0 in shape:
         msg = f"{name} has no pixels: its shape is {shape}"
         raise LayerError(msg)
-    channel_axis, slice_axis = None, settings.slice_axis
-    if settings.channel_axis is not None and len(images) == 1 and not first.rgb:
-        axis, n_axes = settings.channel_axis, first.ndim
-        channel_axis = _checked_axis("channel_axis", axis, n_axes)
+    channel_axis = None if first.rgb or len(images) > 1 else settings.channel_axis
+    channel_axis = _checked_axis("channel_axis", channel_axis, first.ndim)
     source = read_source(images, channel_axis)
     if source.has_alpha and source.dtype.kind not in "uf":
         msg = (
@@ -254,37 +248,34 @@ def prepare(
             "opacity takes unsigned integers or floats"
         )
         raise LayerError(msg)
+    slice_axis = _checked_axis("slice_axis", settings.slice_axis, first.ndim)
     if slice_axis is not None:
-        slice_axis = _checked_slices(slice_axis, source, first.ndim)
+        _check_slices(slice_axis, source)
     palette = settings.palette
-    if isinstance(palette, Layer):
-        palette = _palette_of(palette, source)
-    elif isinstance(palette, str | os.PathLike):
-        palette = os.fspath(palette)
-    elif palette is not None:
-        palette = fitting_palette(np.asarray(palette), "palette", source)
+    if palette is not None:
+        # There is nothing to fit to slices, nor inside of a mask.
+        palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
         source = _with_mask(source, mask, first, viewer)
+    axis = source.channel_axis
     settings = dataclasses.replace(
-        settings,
-        palette=palette,
-        channel_axis=source.channel_axis,
-        slice_axis=slice_axis,
+        settings, palette=palette, channel_axis=axis, slice_axis=slice_axis
     )
     return Request(images, source, settings)
 
 
-def _checked_axis(name: str, axis: int, n_axes: int) -> int:
-    """Return an axis of a layer, counted from the first one."""
+def _checked_axis(name: str, axis: int | None, n_axes: int) -> int | None:
+    """Return an axis of a layer, if there is one, counted from the first."""
+    if axis is None:
+        return None
     if not -n_axes <= axis < n_axes:
         msg = f"{name} must be one of the layer's {n_axes} axes, got {axis}"
         raise ValueError(msg)
     return axis % n_axes
 
 
-def _checked_slices(axis: int, source: Source, n_axes: int) -> int:
-    """Return an axis that has as many slices at each level."""
-    axis = _checked_axis("slice_axis", axis, n_axes)
+def _check_slices(axis: int, source: Source) -> None:
+    """Check that an axis is no channels', and has as many slices at each level."""
     if source.channel_axis == axis:
         msg = f"slice_axis must not be the channel_axis, got {axis} for both"
         raise ValueError(msg)
@@ -296,7 +287,19 @@ def _checked_slices(axis: int, source: Source, n_axes: int) -> int:
                 f"{coarse} at a coarser level: choose one palette for the whole image"
             )
             raise LayerError(msg)
-    return axis
+
+
+def _checked_palette(palette: Palette, source: Source) -> Any:
+    """Return the path of a palette file, or colors that the image can have."""
+    if isinstance(palette, str | os.PathLike):
+        return os.fspath(palette)
+    if not isinstance(palette, Layer):
+        return fitting_palette(np.asarray(palette), "palette", source)
+    record, name = record_of(palette), quoted(palette.name)
+    if record is None:
+        msg = f"{name} has no palette: it was not made here"
+        raise PaletteError(msg)
+    return fitting_palette(record.palette, name, source)
 
 
 def _with_mask(
@@ -329,15 +332,6 @@ def _with_mask(
         )
         raise (TypeError if inside.dtype != bool else ValueError)(msg)
     return source._replace(mask=inside)
-
-
-def _palette_of(layer: Layer, source: Source) -> Array:
-    """Return the palette of an earlier result."""
-    record = record_of(layer)
-    if record is None:
-        msg = f"{quoted(layer.name)} has no palette: it was not made here"
-        raise PaletteError(msg)
-    return fitting_palette(record.palette, quoted(layer.name), source)
 
 
 def message_of(error: Exception, request: Request) -> str:

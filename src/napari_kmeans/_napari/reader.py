@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.types import LayerDataTuple
@@ -13,9 +14,6 @@ from napari_kmeans._files.read import read_image
 from napari_kmeans._napari.computation import shown_as
 from napari_kmeans._napari.layers import Look, rgba_of
 from napari_kmeans._napari.record import Record, metadata_with
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["get_reader"]
 

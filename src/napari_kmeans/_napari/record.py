@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from napari.layers import Layer
 from napari.utils.colormaps import ensure_colormap
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Indices
 from napari_kmeans._napari.layers import Look
 from napari_kmeans._napari.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from napari.layers import Layer
-    from numpy.typing import NDArray
 
 __all__ = ["Record", "metadata_with", "record_in", "record_of", "write_record"]
 

@@ -10,40 +10,35 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.types import LayerDataTuple
+from napari.viewer import Viewer
+from numpy.typing import ArrayLike
 
 from napari_kmeans import map_to_palette
 from napari_kmeans._core.arrays import Array, Floats
-from napari_kmeans._napari.computation import number_pixels, shown_as
+from napari_kmeans._napari.computation import Outcome, number_pixels, shown_as
 from napari_kmeans._napari.layers import Look, read_level, read_source, rgba_of
 from napari_kmeans._napari.placement import PLACES, Channels, levels_of, move_layer
 from napari_kmeans._napari.quantize_layer import (
+    Request,
     add_layer,
     describe_layers,
     ids_of,
     sign_layer,
 )
 from napari_kmeans._napari.record import Record, record_of, write_record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from napari.types import LayerDataTuple
-    from napari.viewer import Viewer
-    from numpy.typing import ArrayLike
-
-    from napari_kmeans._napari.computation import Labeling, Outcome
-    from napari_kmeans._napari.quantize_layer import Request
-    from napari_kmeans._napari.settings import Settings
-
-    # Image layers, and new data of each at all levels.
-    Painted = list[tuple[Image, list[Array]]]
+from napari_kmeans._napari.settings import Settings
 
 __all__ = ["Listed", "Results"]
+
+# Image layers, and new data of each at all levels.
+Painted = list[tuple[Image, list[Array]]]
 
 
 class Listed(NamedTuple):
@@ -63,7 +58,7 @@ class Results:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         # Of images, for as long as these live.
-        self._labels: WeakKeyDictionary[Layer, tuple[Labeling, ...]]
+        self._labels: WeakKeyDictionary[Layer, tuple[Array, ...]]
         self._labels = WeakKeyDictionary()
 
     def needed(self, request: Request) -> Settings:
@@ -116,7 +111,7 @@ class Results:
             channels = Channels(axis, levels_of(layer)[0].shape[axis])
         return Listed(record, rgba, look.is_rgb, channels)
 
-    def labels_of(self, layer: Layer) -> tuple[Labeling, ...] | None:
+    def labels_of(self, layer: Layer) -> tuple[Array, ...] | None:
         """Return the labels of a result at each level; None if they are lost."""
         if isinstance(layer, Labels):
             return levels_of(layer)
@@ -150,21 +145,21 @@ class Results:
         name = secrets.token_hex(8) if is_copy else listed.record.run
         images = []
         for one, record, labels in run:
-            changed = _with_color(record, palette, entry)
-            own = str(one.unique_id)
-            write_record(one, dataclasses.replace(changed, run=name, layer=own))
+            changed = dataclasses.replace(record, run=name, layer=str(one.unique_id))
+            changed = _with_color(changed, palette, entry)
+            write_record(one, changed)
             if isinstance(one, Labels):
-                _show_as(one, shown_as(record, rgba))
+                shown = shown_as(record, rgba)
+                one.colormap, one.features = shown["colormap"], shown["features"]
             elif labels is not None and isinstance(one, Image):
                 images.append((one, levels_of(one), labels, changed))
 
         def paint(report: Callable[[Any], None]) -> Painted:
             painted = []
             for image, levels, labels, record in images:
-                new = []
-                for data, numbers in zip(levels, labels, strict=True):
-                    new.append(_recolored(data, numbers, record, entry, image.rgb))
-                    report(None)
+                pairs = zip(levels, labels, strict=True)
+                new = [_recolored(*pair, record, entry, image.rgb) for pair in pairs]
+                report(None)
                 painted.append((image, new))
             return painted
 
@@ -177,12 +172,10 @@ class Results:
 
     def _last(self, request: Request) -> dict[tuple[str, int], Layer]:
         """Return the layers that an update finds, by their kind and channel."""
+        if not request.is_update:
+            return {}
         ids = ids_of(request.layers)
-        found = [
-            (layer, record)
-            for layer, record in self._originals()
-            if request.is_update and record.source_ids == ids
-        ]
+        found = [pair for pair in self._originals() if pair[1].source_ids == ids]
         newest = max(found, key=lambda pair: pair[1].time, default=None)
         return {
             ("labels" if isinstance(layer, Labels) else "image", record.channel): layer
@@ -209,9 +202,8 @@ class Results:
 
     def _look_of(self, layer: Layer, record: Record) -> Look:
         """Return how the images of a run show a palette, which 0.1.0 did not tell."""
-        images = [one for one, _ in self._run_of(layer) if isinstance(one, Image)]
-        n_images = max(1, len(record.source))
-        if len(images) == n_images:
+        images = _images_in(self._run_of(layer))
+        if images:
             return read_source(images, _channel_axis(record)).look
         palette = record.palette
         return Look(is_rgb=palette.ndim == 2 and palette.shape[1] in (3, 4))
@@ -227,12 +219,17 @@ def _channel_axis(record: Record) -> int | None:
     return None if record.settings is None else record.settings.channel_axis
 
 
-def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Labeling, ...] | None:
-    """Return the labels that the images of a run were painted by, from their colors."""
+def _images_in(run: list[tuple[Layer, Record]]) -> list[Image]:
+    """Return the images of a run, in the order of channels, if all are there."""
     run = sorted(run, key=lambda pair: pair[1].channel)
     images = [layer for layer, _ in run if isinstance(layer, Image)]
-    record = run[0][1]
-    if len(images) != max(1, len(record.source)):
+    return images if len(images) == max(1, len(run[0][1].source)) else []
+
+
+def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Array, ...] | None:
+    """Return the labels that the images of a run were painted by, from their colors."""
+    images, record = _images_in(run), run[0][1]
+    if not images:
         return None
     source = read_source(images, _channel_axis(record))
     labels = []
@@ -256,7 +253,7 @@ def _with_color(record: Record, palette: Array, entry: int) -> Record:
 
 
 def _recolored(
-    data: Any, numbers: Labeling, record: Record, entry: int, is_rgb: bool
+    data: Any, numbers: Array, record: Record, entry: int, is_rgb: bool
 ) -> Array:
     """Return the pixels of an image in the colors that entries have now.
 
@@ -300,14 +297,10 @@ def _bring_up_to_date(layer: Layer, described: LayerDataTuple) -> str:
     layer.data = data
     move_layer(layer, {name: attributes[name] for name in PLACES if name in attributes})
     if isinstance(layer, Labels):
-        _show_as(layer, attributes)
+        layer.colormap = attributes["colormap"]
+        layer.features = attributes["features"]
     record = record_of(layer)
     if record is not None and layer.name != record.name:
         return record.name
     layer.name = attributes["name"]
     return layer.name
-
-
-def _show_as(layer: Labels, shown: dict[str, Any]) -> None:
-    """Replace the colors and features of labels."""
-    layer.colormap, layer.features = shown["colormap"], shown["features"]

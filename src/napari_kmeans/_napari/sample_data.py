@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from napari.types import LayerDataTuple
+from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["fluorescence", "photo", "stained_section", "volume"]
 
@@ -18,6 +14,12 @@ __all__ = ["fluorescence", "photo", "stained_section", "volume"]
 # Quantitative Cytology and Histology 23:291, 2001), and as slides of H&E look.
 _HEMATOXYLIN_AND_DAB = np.array([[0.65, 0.70, 0.29], [0.27, 0.57, 0.78]])
 _HEMATOXYLIN_AND_EOSIN = np.array([[0.60, 0.72, 0.34], [0.18, 0.84, 0.42]])
+# Of 12 bits, in micrometers.
+_STACK = {
+    "units": ("um", "um", "um"),
+    "axis_labels": ("z", "y", "x"),
+    "contrast_limits": (0, 4095),
+}
 
 
 def photo() -> list[LayerDataTuple]:
@@ -44,13 +46,8 @@ def stained_section() -> list[LayerDataTuple]:
     eosin = 0.3 * np.clip(dab - 0.05, 0, None) + 0.5 * tissue
     density = np.stack([2.2 * nuclei, eosin], axis=-1) @ _HEMATOXYLIN_AND_EOSIN
     section = np.rint(255 * np.exp(-density)).astype(np.uint8)
-    attributes = {
-        "name": "H&E section",
-        "rgb": True,
-        "scale": (0.5, 0.5),
-        "units": ("um", "um"),
-    }
-    return [LayerDataTuple((section, attributes, "image"))]
+    attributes = {"name": "H&E section", "rgb": True, "scale": (0.5, 0.5)}
+    return [LayerDataTuple((section, attributes | {"units": ("um", "um")}, "image"))]
 
 
 def fluorescence() -> list[LayerDataTuple]:
@@ -59,17 +56,12 @@ def fluorescence() -> list[LayerDataTuple]:
 
     rng = np.random.default_rng(6)
     shape = (12, 256, 256)
-    grid = np.indices(shape, dtype=np.float32)
-    spacing = np.array([2.0, 0.5, 0.5])
+    grid = np.moveaxis(np.indices(shape, dtype=np.float32), 0, -1)
+    spacing = (2.0, 0.5, 0.5)
     cells, nuclei = np.zeros(shape), np.zeros(shape)
     for _ in range(40):
         center = rng.uniform((2, 10, 10), (10, 246, 246))
-        distance = np.sqrt(
-            sum(
-                ((axis - c) * step) ** 2
-                for axis, c, step in zip(grid, center, spacing, strict=True)
-            )
-        )
+        distance = np.linalg.norm((grid - center) * spacing, axis=-1)
         radius = rng.uniform(5, 7)
         cells = np.maximum(cells, rng.uniform(0.5, 1) * (distance < 2 * radius))
         nuclei = np.maximum(nuclei, rng.uniform(0.6, 1) * (distance < radius))
@@ -81,15 +73,8 @@ def fluorescence() -> list[LayerDataTuple]:
     }
     layers = []
     for name, (signal, colormap) in images.items():
-        attributes = {
-            "name": name,
-            "colormap": colormap,
-            "blending": "additive",
-            "contrast_limits": (0, 4095),
-            "scale": (2.0, 0.5, 0.5),
-            "units": ("um", "um", "um"),
-            "axis_labels": ("z", "y", "x"),
-        }
+        look = {"name": name, "colormap": colormap, "blending": "additive"}
+        attributes = _STACK | {"scale": spacing} | look
         blurred = filters.gaussian(signal, (0.5, 1, 1))
         layers.append(LayerDataTuple((_exposed(blurred, rng), attributes, "image")))
     return layers
@@ -107,13 +92,7 @@ def volume() -> list[LayerDataTuple]:
     density = 0.3 + 0.3 * blobs[0] + 0.65 * (blobs[1] & ~blobs[0])
     pores = filters.gaussian(rng.normal(size=density.shape), 3)
     density[pores > np.quantile(pores, 0.9)] = 0.02
-    attributes = {
-        "name": "volume",
-        "scale": (4.0, 2.0, 2.0),
-        "units": ("um", "um", "um"),
-        "axis_labels": ("z", "y", "x"),
-        "contrast_limits": (0, 4095),
-    }
+    attributes = _STACK | {"name": "volume", "scale": (4.0, 2.0, 2.0)}
     return [LayerDataTuple((_exposed(density, rng), attributes, "image"))]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["as_python"]
 
@@ -33,22 +31,30 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
     assert record is not None
     assert record.settings is not None
     names_now = {str(other.unique_id): other.name for other in layers}
-    comments, names = [], []
-    ids = record.source_ids or ("",) * len(record.source)
-    for then, unique_id in zip(record.source, ids, strict=True):
+    comments = []
+
+    def named(what: str, then: str, unique_id: str) -> str:
+        """Return a layer as Python finds it, and say which one it is."""
         now = names_now.get(unique_id)
-        comments.append(_comment("The layer whose colors are reduced", then, now))
-        names.append(_layer_named(then if now is None else now))
+        told = "" if now == then else f", which was called {then!r}"
+        if now is None:
+            now, told = then, f". It was removed: open it again, as {then!r}"
+        comments.append(f"# {what}{told}.")
+        return f"viewer.layers[{now!r}]"
+
+    ids = record.source_ids or ("",) * len(record.source)
+    names = [
+        named("The layer whose colors are reduced", *pair)
+        for pair in zip(record.source, ids, strict=True)
+    ]
     arguments = [names[0] if len(names) == 1 else f"[{', '.join(names)}]"]
     output = "image" if isinstance(layer, Image) else "labels"
     settings = dataclasses.replace(record.settings, output=output)
     arguments += _keywords(settings)
     if record.mask is not None and settings.palette is None:
-        what, now = "The layer inside of which the palette is fitted", None
         if record.mask_id:
-            now = names_now.get(record.mask_id)
-            comments.append(_comment(what, record.mask, now))
-            mask = _layer_named(record.mask if now is None else now)
+            what = "The layer inside of which the palette is fitted"
+            mask = named(what, record.mask, record.mask_id)
         else:
             comments.append("# The palette is fitted inside of an array: name it.")
             mask = "mask"
@@ -69,17 +75,6 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
     )
 
 
-def _layer_named(name: str) -> str:
-    return f"viewer.layers[{name!r}]"
-
-
-def _comment(what: str, then: str, now: str | None) -> str:
-    """Say which layer is meant, where its name does not."""
-    if now is None:
-        return f"# {what}. It was removed: open it again, as {then!r}."
-    return f"# {what}." if now == then else f"# {what}, which was called {then!r}."
-
-
 def _keywords(settings: Settings) -> list[str]:
     """Return the settings that are not the default."""
     keywords = []
@@ -89,13 +84,9 @@ def _keywords(settings: Settings) -> list[str]:
         is_told = field.name != "channel_axis" or value != -1
         # Nobody knows what a generator has drawn.
         is_told &= not isinstance(value, np.random.Generator)
-        if is_told and not (_is_plain(value) and value == field.default):
+        if is_told and _text(value) != _text(field.default):
             keywords.append(f"{field.name}={_text(value)}")
     return keywords
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int)
 
 
 def _text(value: Any) -> str:

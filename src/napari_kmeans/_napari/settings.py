@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from napari_kmeans._core.arguments import Dither
 from napari_kmeans._core.arrays import Array
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from napari_kmeans._core.arguments import Dither
-    from napari_kmeans._core.spaces import SpaceName
+from napari_kmeans._core.spaces import SpaceName
 
 __all__ = ["OUTPUTS", "Settings", "default_preview", "default_settings"]
 

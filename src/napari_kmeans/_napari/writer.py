@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.utils.colormaps import ensure_colormap
+from numpy.typing import NDArray
 
 from napari_kmeans import (
     ImageMetadata,
@@ -31,13 +33,9 @@ from napari_kmeans._files.formats import (
     format_of,
     palette_misfit,
 )
+from napari_kmeans._files.metadata import LENGTHS, TIMES
 from napari_kmeans._napari.layers import Look, quoted, rgba_of
 from napari_kmeans._napari.record import record_in
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 __all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
 
@@ -45,11 +43,9 @@ __all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
 _CHOSEN = (".png", ".tif", ".gif")
 # What is behind a dot may also be a part of the name.
 _SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
-_UNITS = (
-    *("nanometer", "micrometer", "millimeter", "centimeter", "meter", "inch"),
-    *("second", "millisecond", "minute"),
-)
 _AXES = "TZYX"
+# Colors of these are stored as they are.
+_STORED = (np.uint8, np.uint16)
 
 
 class CannotHold(OSError):
@@ -59,7 +55,9 @@ class CannotHold(OSError):
     """
 
 
-def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+def write_image(
+    path: str, data: Any, attributes: dict[str, Any], labels: Array | None = None
+) -> list[str]:
     """Write an image layer of few colors to a PNG, GIF or TIFF file.
 
     Pixels that are not finite become one more entry, as unlabeled ones do, and what is
@@ -73,6 +71,9 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         Pixels, or levels of detail of which the first is written.
     attributes : dict
         What napari tells of the layer.
+    labels : array, optional
+        Labels of the pixels in the palette of the layer, if they are known, to spare a
+        search.
 
     Returns
     -------
@@ -84,13 +85,6 @@ def write_image(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     OSError
         If the file cannot hold the layer, or cannot be written.
     """
-    return _write_image(path, data, attributes)
-
-
-def _write_image(
-    path: str, data: Any, attributes: dict[str, Any], labels: Array | None = None
-) -> list[str]:
-    """Write an image, whose `labels` in its own palette may be known."""
     image = _full(data, attributes)
     look = Look(
         is_rgb=bool(attributes.get("rgb")),
@@ -98,37 +92,26 @@ def _write_image(
         contrast_limits=(tuple(attributes.get("contrast_limits") or (0, 1)),),
         gammas=(attributes.get("gamma", 1.0),),
     )
-    palette: Any = _palette_in(attributes)
-    has_alpha = look.is_rgb and image.shape[-1] == 4
-    if has_alpha:
-        image = _with_one_clear_color(image, palette)
+    palette, axis = _palette_in(attributes), -1 if look.is_rgb else None
+    if look.is_rgb and image.shape[-1] == 4:
+        image, labels = _with_one_clear_color(image, palette), None
     pixels = image if look.is_rgb else image[..., np.newaxis]
-    entries, is_empty = None, np.zeros(pixels.shape[:-1], dtype=bool)
-    if image.dtype.kind == "f":
-        is_empty = ~np.isfinite(pixels).all(axis=-1)
-    if labels is not None and not has_alpha:
-        entries = labels.reshape(is_empty.shape).astype(np.int64) - 1
-    elif palette is not None and palette.ndim == (2 if look.is_rgb else 1):
+    is_empty = np.asarray(~np.isfinite(pixels).all(axis=-1))
+    entries: Array | None = None
+    if palette is not None and palette.ndim == (2 if look.is_rgb else 1):
         # The palette keeps its order, unless the image was changed.
-        entries = _entries_of(image, palette, look)
-        colors = palette if look.is_rgb else palette[:, np.newaxis]
-        if ((colors[entries] != pixels).any(axis=-1) & ~is_empty).any():
-            entries = None
-    if entries is None:
-        palette = _colors_of(pixels, look, attributes)
+        if labels is not None:
+            entries = labels.reshape(is_empty.shape).astype(np.int64) - 1
+        else:
+            entries = map_to_palette(image, palette, channel_axis=axis)
+            colors = palette.reshape(len(palette), -1)
+            if not ((colors[entries] == pixels).all(axis=-1) | is_empty).all():
+                entries = None
+    if entries is None or palette is None:
+        palette = _colors_of(image, axis, attributes)
+        entries = map_to_palette(image, palette, channel_axis=axis)
     stored = _storable(palette, look)
-
-    @functools.cache
-    def palette_of(form: Format) -> Array:
-        return _for_format(stored, form, has_clear=bool(is_empty.any()))
-
-    path = _checked_path(path, is_empty.ndim, palette_of, attributes)
-    if entries is None:
-        entries = _entries_of(image, palette, look)
-    entries = np.where(is_empty, len(stored), entries)
-    metadata = _metadata(entries.ndim, attributes)
-    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
-    return [path]
+    return _write(path, lambda _: (entries, stored), is_empty, attributes)
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -157,22 +140,38 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         If the file cannot hold the layer, or cannot be written.
     """
     labels, attributes = _without_channels(_full(data, attributes), attributes)
-    is_empty = labels == 0
+    entries = labels.astype(np.int64) - 1
+
+    def indexed(form: Format) -> tuple[Array, Array]:
+        top = int(labels.max())
+        if labels.min() >= 0 and top <= form.most_colors:
+            return entries, _colors_of_labels(np.arange(1, top + 1), attributes)
+        # Numbers that the file cannot hold are counted through.
+        numbers = np.unique(labels[labels != 0])
+        return numbers.searchsorted(labels), _colors_of_labels(numbers, attributes)
+
+    return _write(path, indexed, labels == 0, attributes)
+
+
+def _write(
+    path: str,
+    indexed: Callable[[Format], tuple[Array, Array]],
+    is_empty: Array,
+    attributes: dict[str, Any],
+) -> list[str]:
+    """Write entries and colors, as a format is given them, and one more where empty."""
+    has_clear = bool(is_empty.any())
 
     @functools.cache
     def palette_of(form: Format) -> Array:
-        colors = _colors_of_labels(_numbers_of(labels, form), attributes)
-        return _for_format(colors, form, has_clear=bool(is_empty.any()))
+        return _for_format(indexed(form)[1], form, has_clear=has_clear)
 
-    path = _checked_path(path, labels.ndim, palette_of, attributes)
-    numbers = _numbers_of(labels, format_of(path))
-    if np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
-        entries = labels.astype(np.int64) - 1
-    else:
-        entries = numbers.searchsorted(labels)
-    entries = np.where(is_empty, len(numbers), entries)
+    path = _checked_path(path, is_empty.ndim, palette_of, attributes)
+    form = format_of(path)
+    entries, colors = indexed(form)
+    entries = np.where(is_empty, len(colors), entries)
     metadata = _metadata(entries.ndim, attributes)
-    write_indexed(path, entries, palette_of(format_of(path)), metadata=metadata)
+    write_indexed(path, entries, palette_of(form), metadata=metadata)
     return [path]
 
 
@@ -191,7 +190,7 @@ def file_size(
             if kind == "labels":
                 (path,) = write_labels(path, data, attributes)
             else:
-                (path,) = _write_image(path, data, attributes, labels)
+                (path,) = write_image(path, data, attributes, labels)
         except CannotHold:
             return None
         return Path(path).suffix[1:].upper(), Path(path).stat().st_size
@@ -209,37 +208,26 @@ def _checked_path(
         form = format_of(f"image{suffix}")
         return _fault(form, n_axes, palette_of(form))
 
-    suffix, name = Path(path).suffix, Path(path).name
+    suffix, name = Path(path).suffix.lower(), Path(path).name
+    is_known = suffix in INDEXED_SUFFIXES
+    if is_known and fault(suffix) is None:
+        return path
+    fits = [one for one in _CHOSEN if fault(one) is None]
     cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
-    if suffix.lower() in INDEXED_SUFFIXES:
-        why = fault(suffix.lower())
-        if why is None:
-            return path
-        others = [other for other in _CHOSEN if fault(other) is None]
-        if not others:
-            msg = f"{cannot}: {_why_nowhere(suffix.lower(), fault)}"
-            raise CannotHold(msg)
-        if len(palette_of(format_of(path))) > format_of(path).most_colors:
-            others.append("fewer colors")
-        msg = f"{cannot}: {why}; choose {' or '.join(others)}"
-        raise CannotHold(msg)
-    if _SUFFIX.fullmatch(suffix):
+    if _SUFFIX.fullmatch(suffix) and not is_known:
         msg = f"{cannot}: choose a name that ends in .png, .gif, .tif or .tiff"
-        raise CannotHold(msg)
-    for chosen in _CHOSEN:
-        if fault(chosen) is None:
-            if Path(path + chosen).exists():
-                msg = f"{cannot}{chosen} unasked, for that file exists: add {chosen}"
-                raise CannotHold(msg)
-            return path + chosen
-    msg = f"{cannot}: {_why_nowhere('.png', fault)}"
+    elif not fits:
+        faults = dict.fromkeys(map(fault, [suffix] * is_known + [*_CHOSEN]))
+        msg = f"{cannot}: {', and '.join(filter(None, faults))}"
+    elif is_known:
+        if len(palette_of(format_of(path))) > format_of(path).most_colors:
+            fits.append("fewer colors")
+        msg = f"{cannot}: {fault(suffix)}; choose {' or '.join(fits)}"
+    elif Path(path + fits[0]).exists():
+        msg = f"{cannot}{fits[0]} unasked, for that file exists: add {fits[0]}"
+    else:
+        return path + fits[0]
     raise CannotHold(msg)
-
-
-def _why_nowhere(suffix: str, fault: Callable[[str], str | None]) -> str:
-    """Return why no format holds a layer, that of a suffix first."""
-    faults = dict.fromkeys(fault(one) for one in (suffix, *_CHOSEN))
-    return ", and ".join(filter(None, faults))
 
 
 def _fault(form: Format, n_axes: int, palette: Array) -> str | None:
@@ -263,14 +251,12 @@ def _fault(form: Format, n_axes: int, palette: Array) -> str | None:
 
 def _for_format(palette: Array, form: Format, *, has_clear: bool) -> Array:
     """Return the palette as a format has it, with an entry at the end for no color."""
-    if form.opacity != "any" and palette.ndim == 2 and palette.shape[1] == 4:
+    if form.opacity != "any" and palette.shape[1] == 4:
         top = np.iinfo(palette.dtype).max
         if (palette[:, 3] == top).all():
             palette = palette[:, :3]
     if not has_clear:
         return palette
-    if palette.ndim == 1:
-        palette = np.repeat(palette[:, np.newaxis], 3, axis=1)
     if form.opacity != "none" and palette.shape[1] == 3:
         opaque = np.full((len(palette), 1), 255, palette.dtype)
         palette = np.hstack([palette, opaque])
@@ -286,25 +272,21 @@ def _with_one_clear_color(image: Array, palette: Array | None) -> Array:
     return np.where(image[..., 3:] <= 0, clear[0], image)
 
 
-def _entries_of(image: Array, palette: Array, look: Look) -> Array:
-    """Return each pixel its entry of a palette."""
-    return map_to_palette(image, palette, channel_axis=-1 if look.is_rgb else None)
-
-
-def _colors_of(pixels: Array, look: Look, attributes: dict[str, Any]) -> Array:
-    """Return the colors of an image (..., C), if they are few."""
+def _colors_of(
+    image: Array, channel_axis: int | None, attributes: dict[str, Any]
+) -> Array:
+    """Return the colors of an image, if they are few."""
     name, most = quoted(str(attributes.get("name"))), format_of("a.tif").most_colors
-    number = "very many"
     try:
-        colors = count_colors(pixels).colors
+        colors = count_colors(image, channel_axis=channel_axis).colors
         if len(colors) <= most:
-            return colors if look.is_rgb else colors[:, 0]
+            return colors
         number = f"{len(colors):,}"
     except NoFinitePixelError as error:
         msg = f"{name} has no colors: none of its pixels is a number"
         raise CannotHold(msg) from error
     except TooManyColorsError:
-        pass
+        number = "very many"
     msg = (
         f"{name} has {number} colors, and palette files hold 256 (.png, .gif) "
         f"or {most:,} (.tif): reduce them first"
@@ -312,25 +294,29 @@ def _colors_of(pixels: Array, look: Look, attributes: dict[str, Any]) -> Array:
     raise CannotHold(msg)
 
 
-def _numbers_of(labels: Array, form: Format) -> Array:
-    """Return the label of each entry."""
-    top = int(labels.max())
-    if labels.min() >= 0 and top <= form.most_colors:
-        return np.arange(1, top + 1)
-    # Numbers that the file cannot hold are counted through.
-    return np.unique(labels[labels != 0])
-
-
 def _colors_of_labels(numbers: Array, attributes: dict[str, Any]) -> Array:
     """Return the colors that labels are shown in, or those of the palette they show."""
     colormap = attributes["colormap"]
     rgba = np.atleast_2d(colormap.map(numbers)) if len(numbers) else np.empty((0, 4))
-    shown = np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
-    palette = shown if (shown[:, 3] < 255).any() else shown[:, :3]
+    shown = _octets(np.asarray(rgba))
     exact = _palette_in(attributes)
-    if exact is not None and _is_shown_as(exact, palette):
-        return np.asarray(exact)
-    return palette
+    if exact is not None and exact.dtype in _STORED:
+        colors = _in_rgb(exact)
+        if colors.shape[1] in (3, 4):
+            looks = _octets(rgba_of(colors, Look(is_rgb=True)))
+            if np.array_equal(looks, shown):
+                return colors
+    return shown if (shown[:, 3] < 255).any() else shown[:, :3]
+
+
+def _in_rgb(palette: Array) -> Array:
+    """Return gray levels (K,) as colors (K, 3), and colors as they are."""
+    return np.stack([palette] * 3, axis=1) if palette.ndim == 1 else palette
+
+
+def _octets(rgba: Array) -> NDArray[np.uint8]:
+    """Return colors from 0 to 1 as bytes."""
+    return np.rint(np.asarray(rgba, dtype=np.float64) * 255).astype(np.uint8)
 
 
 def _palette_in(attributes: dict[str, Any]) -> Array | None:
@@ -353,39 +339,26 @@ def _without_channels(
     axis = None if settings is None else settings.channel_axis
     if axis is None or not 0 < axis < labels.ndim or labels.shape[axis] > 1:
         return labels, attributes
+    names = {"scale", "units", "axis_labels"} & attributes.keys()
     axes = {
         name: [*attributes[name][:axis], *attributes[name][axis + 1 :]]
-        for name in ("scale", "units", "axis_labels")
-        if name in attributes
+        for name in names
     }
     return labels.squeeze(axis), attributes | axes
 
 
 def _storable(palette: Array, look: Look) -> Array:
     """Return colors that files hold: the palette, or else what it looks like."""
-    if palette.dtype in (np.uint8, np.uint16):
-        return palette
-    shown = np.rint(rgba_of(palette, look) * 255).astype(np.uint8)
+    if palette.dtype in _STORED:
+        return _in_rgb(palette)
+    shown = _octets(rgba_of(palette, look))
     return shown if look.is_rgb and palette.shape[1] == 4 else shown[:, :3]
-
-
-def _is_shown_as(palette: Array, shown: NDArray[np.uint8]) -> bool:
-    """Whether a file holds a palette, and a layer still shows it."""
-    if palette.dtype not in (np.uint8, np.uint16):
-        return False
-    colors = palette[:, np.newaxis] if palette.ndim == 1 else palette
-    if colors.shape[1] not in (1, 3, 4) or len(colors) != len(shown):
-        return False
-    octets = np.rint(colors / (np.iinfo(colors.dtype).max / 255)).astype(np.uint8)
-    if octets.shape[1] == 1:
-        octets = np.repeat(octets, 3, axis=1)
-    return np.array_equal(octets, shown)
 
 
 def _metadata(n_axes: int, attributes: dict[str, Any]) -> ImageMetadata:
     """Return the axes, and the size of pixels that are not just pixels."""
     units = [
-        str(unit) if str(unit) in _UNITS else "pixel"
+        str(unit) if str(unit) in LENGTHS | TIMES else "pixel"
         for unit in attributes.get("units") or ()
     ]
     names = [str(name).upper() for name in attributes.get("axis_labels") or ()]
