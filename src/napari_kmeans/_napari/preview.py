@@ -141,7 +141,9 @@ class Preview:
 
         def failed(error: Exception) -> None:
             self._overlay.hide()
-            self._hindered(message_of(error, request))
+            self._hindered(
+                message_of(error, request.layers[0], request.settings.palette)
+            )
             self._go_on()
 
         compute = partial(_previewed, request.source, request.settings, part)

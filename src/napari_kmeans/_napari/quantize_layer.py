@@ -334,13 +334,13 @@ def _with_mask(
     return source._replace(mask=inside)
 
 
-def message_of(error: Exception, request: Request) -> str:
-    """Return what went wrong with a request, in the words of the window."""
-    name, text = quoted(request.layers[0].name), str(error)
+def message_of(error: Exception, layer: Layer, palette: Any = None) -> str:
+    """Return what went wrong with a layer, in the words of the window."""
+    name, text = quoted(layer.name), str(error)
     if isinstance(error, LayerError):
         return text
     if isinstance(error, OSError) and error.filename is not None:
-        is_palette = str(error.filename) == request.settings.palette
+        is_palette = str(error.filename) == palette
         name = "Palette file" if is_palette else name
         text = f"{error.filename} cannot be read: {error.strerror}"
     return f"{name}: {text or type(error).__name__}"

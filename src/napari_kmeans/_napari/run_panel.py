@@ -139,9 +139,13 @@ class RunPanel(QWidget):
         self._job.start(
             partial(quantize_source, request.source, self._results.needed(request)),
             returned=partial(self._add_result, request),
-            failed=lambda error: self._end(message_of(error, request), show_error),
+            failed=partial(self._fail, request),
             reported=self._show_progress,
         )
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        layer, palette = request.layers[0], request.settings.palette
+        self._end(message_of(error, layer, palette), show_error)
 
     def stop(self) -> None:
         """Forget the running computation; its thread ends by itself."""
