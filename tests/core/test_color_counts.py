@@ -153,10 +153,10 @@ def test_parts_share_the_blocks(n_parts):
 @pytest.mark.parametrize("fewest", [0, 1 << 20])
 def test_inside_and_outside_are_what_two_counts_find(monkeypatch, dtype, fewest):
     monkeypatch.setattr(color_counts, "_SORT_BELOW", fewest)
-    monkeypatch.setattr(blocks, "_BLOCK", 200)
+    monkeypatch.setattr(blocks, "_BLOCK", 1 << 14)
     rng = np.random.default_rng(3)
-    image = rng.integers(0, 9, (30, 20, 3)).astype(dtype)
-    mask = rng.random((30, 20)) < 0.3
+    image = rng.integers(0, 9, (200, 150, 3)).astype(dtype)
+    mask = rng.random((200, 150)) < 0.3
 
     pixels = list(masked_blocks([image], [mask], True))
     for place, where in enumerate((mask, ~mask)):
