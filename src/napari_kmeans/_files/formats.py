@@ -1,6 +1,7 @@
 """What the files of each image format hold: one row per format.
 
-To add a format, add a row to `_FORMATS`; `format_of` finds the row of a file name, and
+To add a format, add a row to `_FORMATS`, and if its files hold a palette, its encoder
+to `indexed.encode_indexed`. `format_of` finds the row of a file name,
 `format_of_pillow` that of a file that Pillow has opened. `pixel_misfit` and
 `palette_misfit` say what of an image, or of a palette and its indices, a format cannot
 hold; those who write put it into words. `faults_in_words` and `check_pixel_limit` stand
