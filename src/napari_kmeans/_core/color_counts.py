@@ -45,8 +45,8 @@ MAX_COUNTED = 1 << 20
 _SORTED = 1 << 23
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
-# Memory is no quicker for more.
-_MOST_THREADS = 2
+# Bytes of an image that are worth a thread, and how many memory is no quicker for.
+_SHARED, _MOST_THREADS = 1 << 20, 2
 
 
 class TooManyColorsError(ValueError):
@@ -279,7 +279,7 @@ def paint(image: Array, colors: Array, values: Array) -> Array:
 def _share(image: Array, work: Callable[[int, int], None]) -> None:
     """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
-    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SORT_BELOW))
+    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SHARED))
     with ThreadPoolExecutor(n_threads) as executor:
         parts = [
             # They come to the checkpoints of the thread that waits for them.
@@ -345,7 +345,7 @@ def _count_codes(
     for block, column in blocks:
         few.append((_codes(block), column))
         n_pixels += len(block)
-        if n_pixels < _SORT_BELOW:
+        if n_pixels < n_columns * _SORT_BELOW:
             continue
         if not tables:
             tables = [np.zeros(1 << 8 * n_octets, np.uint32) for _ in range(n_columns)]
