@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from napari_kmeans._core.fitting import FitOptions, FittedImage, fit_palette
-from napari_kmeans._core.pixels import CountedImage, fitted_pixels
+from napari_kmeans._core.fitting import FitOptions, FittedImage, fit_palette, fit_source
+from napari_kmeans._core.pixels import CountedImage
 
 __all__ = ["fit_fewest"]
 
@@ -35,10 +35,10 @@ def fit_fewest(
     colors: a line through the logarithms of two fits tells the next number, and the
     middle of the range does where it was a poor guide.
     """
-    pixels = fitted_pixels(image)
+    source = fit_source(image)
 
     def tried(k: int) -> _Trial:
-        fitted = fit_palette(image, options._replace(k=k), pixels)
+        fitted = fit_palette(source, options._replace(k=k))
         return _Trial(k, fitted, _log(fitted.result.mse) - _log(most))
 
     few, many = None, tried(options.k)
