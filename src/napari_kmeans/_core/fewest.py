@@ -7,6 +7,7 @@ the errors so far. How a palette is fitted is left to `fitting`.
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 from napari_kmeans._core.fitting import FitOptions, FittedImage, fit_palette, fit_source
@@ -70,4 +71,5 @@ def _crossing(few: _Trial, many: _Trial) -> float:
 
 
 def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
+    # An infinite one would leave no slope.
+    return math.log(min(value, sys.float_info.max)) if value > 0 else -math.inf

@@ -7,6 +7,7 @@ not there. Outliers that are many, or near to each other, stay in the image.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,6 +25,8 @@ __all__ = ["Apart", "set_apart"]
 
 # Most colors that are set apart.
 _MOST = 256
+# No gap is smaller than so many times what all others differ from their middle.
+_LEAST_GAP = 4
 # Colors that show where the middle of all is.
 _SAMPLE = 1 << 12
 
@@ -44,29 +47,36 @@ class _Ball(NamedTuple):
 
     center: Floats
     radius: float
-    # How far from these, and from each other, all other points must be.
-    gap: float
 
 
 def set_apart(image: CountedImage, space: Space) -> Apart | None:
     """Part an image from the colors that the best palette keeps apart, if it has some.
 
-    All other colors, in n pixels and D coordinates, lie within r of a center in each
-    coordinate. The far ones are farther than ``s = 4 sqrt(n D) r`` from these and from
-    each other. A palette in which two of them, or one and some others, share a color
-    has a squared error of at least s^2 / 2; where none of them does, even a single
-    color for all others has at most n D r^2. So the best palette of enough colors has
-    each far one, and for the rest what is best for the rest alone.
+    Of n pixels in D coordinates, all but those of far colors lie within r of a center
+    in each coordinate. A far color of w pixels is farther than
+    ``s = 4 sqrt(n D / w) r`` from these, and from each other far one of as many. Let it
+    share a palette color with some of the others: then the error is at least s^2 / 2
+    for each pixel of these or of it, whichever are fewer. A color of its own, at the
+    price of one for the rest, costs these at most 4 D r^2 each, which is less.
     """
-    if (ball := _ball(image, space)) is None:
+    for ball in _balls(image, space):
+        parted = _apart_in_pixels if image.counted is None else _apart_in_colors
+        if (apart := parted(image, space, ball)) is not None:
+            return apart
+    return None
+
+
+def _apart_in_colors(image: CountedImage, space: Space, ball: _Ball) -> Apart | None:
+    """Part an image whose colors are counted."""
+    counted, layout = image.counted, image.layout
+    if counted is None:
         return None
-    if image.counted is None:
-        return _apart_in_pixels(image, space, ball)
-    colors, counts = image.counted.colors, image.counted.counts
-    fitted = is_fitted(image.counted, image.layout)
+    colors, counts = counted.colors, counted.counts
+    fitted = is_fitted(counted, layout)
     is_far = np.zeros(len(colors), dtype=bool)
     is_far[fitted] = _are_far(colors[fitted], space, ball)
-    if not _are_apart(points_of(colors[is_far], space), ball):
+    n_pixels = int(counts[fitted].sum())
+    if not _are_apart(colors[is_far], counts[is_far], n_pixels, space, ball):
         return None
     others = np.flatnonzero(~is_far)
     # In the order of an image that never had the far ones, to get the same bits.
@@ -74,10 +84,10 @@ def set_apart(image: CountedImage, space: Space) -> Apart | None:
     if ordered is None:
         return None
     rest = trusted_counts(ordered[0], ordered[1][:, 0])
-    others = ordered[1][is_fitted(rest, image.layout), 1]
+    others = ordered[1][is_fitted(rest, layout), 1]
     places = np.concatenate((others, np.flatnonzero(is_far)))
-    alone = CountedImage([], [], image.layout, rest)
     ranks = np.cumsum(fitted) - 1
+    alone = CountedImage([], [], layout, rest)
     return Apart(alone, colors[is_far], counts[is_far], ranks[places])
 
 
@@ -85,56 +95,48 @@ def _apart_in_pixels(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
     """Part an image whose colors are not counted."""
     near_masks: list[Mask | None] = []
     far_masks: list[Mask | None] = []
-    has_alpha = space.layout.has_alpha
     for pixels, mask in zip(image.images, image.masks, strict=True):
         is_far: Mask = np.zeros(pixels.shape[:-1], dtype=bool)
         for box in cut_boxes(is_far.shape, pixels.shape[-1] * pixels.itemsize):
             block = pixels[box].reshape(-1, pixels.shape[-1])
             block = block.astype(block.dtype.newbyteorder("="), copy=False)
-            seen = are_seen(block, has_alpha)
-            far = np.zeros(len(block), dtype=bool)
-            far[seen] = _are_far(block[seen], space, ball)
+            far = are_seen(block, space.layout.has_alpha)
+            far[far] = _are_far(block[far], space, ball)
             is_far[box] = far.reshape(is_far[box].shape)
         near_masks.append(~is_far if mask is None else mask & ~is_far)
         far_masks.append(is_far if mask is None else mask & is_far)
     found = count_pixels(image.images, far_masks)
-    if found is None or not _are_apart(points_of(found[0], space), ball):
+    if found is None:
+        return None
+    colors, counts = found[0], found[1][:, 0]
+    n_pixels = sum(len(block) for block in seen_colors(image))
+    if not _are_apart(colors, counts, n_pixels, space, ball):
         return None
     rest = CountedImage(image.images, near_masks, image.layout)
-    return Apart(rest, found[0], found[1][:, 0], None)
+    return Apart(rest, colors, counts, None)
 
 
-def _ball(image: CountedImage, space: Space) -> _Ball | None:
-    """Return a ball of points from which all others are far, if there are others."""
-
-    def blocks() -> Iterator[Array]:
-        for colors in seen_colors(image):
-            for block in cut(len(colors), 64):
-                yield points_of(colors[block], space)
-
+def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
+    """Yield balls of half of the points and more, from which some others are far."""
     sizes = [len(colors) for colors in seen_colors(image)]
-    n = sum(sizes) if image.counted is None else int(image.counted.counts.sum())
-    ratio = 4 * math.sqrt(n * len(space.frame.origin))
     sample = _sample(seen_colors(image), space, -(-sum(sizes) // _SAMPLE))
-    center = np.sort(sample, axis=0)[len(sample) // 2]
-    radius = float(np.sort(_distances(sample, center))[len(sample) // 2])
-    dtype = image.layout.dtype
-    if dtype.kind != "f" and 256.0**dtype.itemsize <= ratio * radius:
-        return None
-    while True:
-        below, above, most = 0.0, math.inf, 0.0
-        for points in blocks():
-            distances = _distances(points, center)
-            near = distances <= radius
-            below = max(below, float(distances.max(initial=0, where=near)))
-            above = min(above, float(distances.min(initial=math.inf, where=~near)))
-            most = max(most, float(distances.max()))
-        gap = ratio * below
-        if most <= gap or above == math.inf or below == 0:
-            return None
-        if above - below > gap:
-            return _Ball(center, below, gap)
-        radius = 2 * above
+    half = len(sample) // 2
+    center = np.sort(sample, axis=0)[half]
+    radius = float(np.sort(_distances(sample, center))[half])
+    dtype = space.layout.dtype
+    if dtype.kind != "f" and 256.0**dtype.itemsize <= _LEAST_GAP * radius:
+        return
+    # Before a far point there is no other within a power of two and more. Negative
+    # exponents are at the end.
+    found = np.zeros(2048, dtype=bool)
+    for colors in seen_colors(image):
+        for block in cut(len(colors), 64):
+            distances = _distances(points_of(colors[block], space), center)
+            found[np.frexp(distances[distances > 0])[1]] = True
+    exponents = np.arange(-1074, 512)
+    for below, above in itertools.pairwise(exponents[found[exponents]].tolist()):
+        if above > below + 1 and radius < 2.0**below:
+            yield _Ball(center, 2.0**below)
 
 
 def _sample(blocks: Iterator[Array], space: Space, step: int) -> Floats:
@@ -155,9 +157,17 @@ def _distances(points: Array, center: Floats) -> Floats:
     return farthest
 
 
-def _are_apart(points: Array, ball: _Ball) -> bool:
-    """Whether points (m, D) are few, and all of them far from each other."""
-    if len(points) > _MOST:
+def _are_apart(
+    colors: Array, counts: Array, n_pixels: int, space: Space, ball: _Ball
+) -> bool:
+    """Whether colors (m, C) of so many of all pixels are few, and far from all."""
+    if not 0 < len(colors) <= _MOST:
         return False
-    others = ((i, points[i + 1 :]) for i in range(len(points) - 1))
-    return all(_distances(rest, points[i]).min() > ball.gap for i, rest in others)
+    points = points_of(colors, space)
+    n_values = n_pixels * points.shape[1]
+    gap = _LEAST_GAP * math.sqrt(n_values / int(counts.min())) * ball.radius
+    nearest = float(_distances(points, ball.center).min()) - ball.radius
+    for i in range(len(points) - 1):
+        rest = points[i + 1 :]
+        nearest = min(nearest, float(_distances(rest, points[i].astype(float)).min()))
+    return nearest > gap

@@ -11,7 +11,6 @@ far from all others cost the others no precision.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -48,6 +47,8 @@ _LARGEST = 2.0**64 - 2.0**11
 # Half of the points of floats lie at least as near to the origin as this, so that
 # values from 1e-100 to 1e150 times theirs have squares that are normal, too.
 _MIDDLE = 2.0**-30
+# Points of a block that show where the middle is.
+_SAMPLE = 256
 # Points beyond this are equally far: sums of their squares stay finite.
 _FARTHEST = 2.0**480
 
@@ -103,14 +104,21 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
 
 def frame_of(blocks: Iterable[Array]) -> Frame:
     """Return the frame of coordinates in blocks of (n, D), at least one."""
-    rest = iter(blocks)
-    first = next(block for block in rest if len(block))
-    low, high = ends_of(itertools.chain([first], rest))
+    ends, sample = [], []
+    for block in blocks:
+        if len(block):
+            ends.append(ends_of([block]))
+            sample.append(block[:: -(-len(block) // _SAMPLE)])
+    low, high = ends_of(ends)
+    if low.dtype.kind != "f" and not _is_wide(low, high):
+        return Frame(low, 1.0)
+    # Of a fill value, however many pixels have it, there is one.
+    some = np.unique(np.concatenate(sample), axis=0)
     if low.dtype.kind != "f":
-        return Frame(_median(first) if _is_wide(low, high) else low, 1.0)
+        return Frame(_median(some), 1.0)
     origin = np.clip(low.dtype.type(0), low, high)
     # In halves: the range of float64 does not fit float64.
-    halves = np.abs(first.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
+    halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
     middle = float(_median(halves.max(axis=1))) or float(np.abs([low, high]).max()) / 2
     exponent = max(int(np.frexp(middle)[1]) + 1, -960)
     return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
