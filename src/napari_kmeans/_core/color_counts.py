@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arguments import plain_array, real_array
 from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
@@ -64,17 +65,17 @@ class ColorCounts:
     Parameters
     ----------
     colors : (n, C) or (n,) ndarray
-        Distinct finite colors of a boolean, integer or float dtype, one at least. They
-        are brought into native byte order, and into an order that depends on the set
-        of colors alone.
+        Distinct finite colors of a boolean, integer or float dtype of up to 64 bits,
+        one at least. They are brought into native byte order, and into an order that
+        depends on the set of colors alone.
     counts : (n,) ndarray of int64
         Number of pixels of each color, at least 1.
 
     Raises
     ------
     TypeError
-        If the dtype of `colors` is not boolean, integer or float, or that of `counts`
-        not integer.
+        If the dtype of `colors` is not boolean, integer or float of up to 64 bits, that
+        of `counts` not integer, or one of them is masked.
     ValueError
         If there is no color, `counts` has another length or a count below 1, or colors
         are not finite, not distinct, or have no channel.
@@ -156,10 +157,7 @@ def trusted_counts(colors: Array, counts: Array) -> ColorCounts:
 
 def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int64]]:
     """Check what `ColorCounts` are made of, and return copies of one kind."""
-    colors, counts = np.asarray(colors), np.asarray(counts)
-    if colors.dtype.kind not in "biuf":
-        msg = f"colors must have a boolean, integer or float dtype, got {colors.dtype}"
-        raise TypeError(msg)
+    colors, counts = real_array("colors", colors), plain_array("counts", counts)
     if counts.dtype.kind not in "iu":
         msg = f"counts must have an integer dtype, got {counts.dtype}"
         raise TypeError(msg)
