@@ -291,6 +291,7 @@ def test_many_channels_are_taken_where_nothing_else_looks_like_them():
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
 def test_colors_of_0_to_1_are_refused_for_short_integers(dtype):
     image, colors = COLORS.astype(dtype), np.array([[0, 0.25, 1], [1, 1, 1]])
+    image[0, 0] = 2
     text = rf"must be in the units of the image, of {image.dtype}, got 0.25 among colors of 0 to 1; multiply (palette|init|fixed) by {np.iinfo(dtype).max}"  # fmt: skip
 
     for function, name in ((map_to_palette, "palette"), (kmeans_palette, "init"), (kmeans_palette, "fixed")):  # fmt: skip
@@ -352,6 +353,21 @@ def test_the_centers_of_a_callback_are_initial_colors(dtype):
 
     for state in states:
         assert kmeans_palette(image, 4, 0, init=state.centers).n_iter == 0
+
+
+def test_initial_colors_of_0_to_1_are_means_of_0_and_1():
+    image = np.random.default_rng(0).integers(0, 2, (9, 9, 4), dtype=np.uint8)
+    states = []
+    kmeans_palette(image, 3, 2, callback=states.append)
+
+    assert kmeans_palette(image, 3, init=states[-1].centers).mse > 0
+    image[0, 0] = 2
+    refuse(
+        kmeans_palette,
+        {"image": image, "k": 3, "init": states[-1].centers},
+        ValueError,
+        "init must be in the units of the image, of uint8",
+    )
 
 
 # Floats in Lab and Oklab.

@@ -263,12 +263,19 @@ def checked_palette(palette: ArrayLike, layout: Layout) -> Array:
     if not 1 <= len(colors) <= MAX_COLORS:
         msg = f"palette must have between 1 and {MAX_COLORS} colors, got {len(colors)}"
         raise ValueError(msg)
-    _require_units("palette", colors, layout)
+    _require_finite("palette", colors, layout)
+    _require_units("palette", colors, layout.dtype)
     return colors.reshape(len(colors), layout.n_channels)
 
 
-def checked_init(init: Init, k: int, layout: Layout) -> str | Array:
-    """Return `init` as the name of a start, or as colors (k, C)."""
+def checked_init(
+    init: Init, k: int, layout: Layout, fitted: Iterable[Array]
+) -> str | Array:
+    """Return `init` as the name of a start, or as colors (k, C).
+
+    Blocks of the colors that are `fitted` tell whether the image has other levels than
+    0 and 1, whose means lie between these.
+    """
     if isinstance(init, str):
         if init not in INITS:
             rule = f"{_listed(INITS)} or an array of colors"
@@ -276,6 +283,8 @@ def checked_init(init: Init, k: int, layout: Layout) -> str | Array:
             raise ValueError(msg)
         return init
     colors = _checked_colors("init", _color_array("init", init), k, layout)
+    if any(block.max() > 1 for block in fitted):
+        _require_units("init", colors, layout.dtype)
     low, high = _limits(layout.dtype)
     # Means that were given back, as a callback gets them, may be off by rounding.
     values = np.rint(colors.astype(np.float64))
@@ -296,6 +305,7 @@ def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> Array:
     array = _color_array("fixed", fixed)
     number = len(array) if array.ndim else 0
     colors = _checked_colors("fixed", array, number, layout)
+    _require_units("fixed", colors, layout.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         same = colors.astype(layout.dtype)
     # Floats may be written with more digits than the image has.
@@ -423,7 +433,7 @@ def _checked_colors(name: str, array: Array, number: int, layout: Layout) -> Arr
     if array.shape != shape:
         msg = f"{name} must have shape {shape}, got {array.shape}"
         raise ValueError(msg)
-    _require_units(name, array, layout)
+    _require_finite(name, array, layout)
     return array.reshape(number, layout.n_channels)
 
 
@@ -435,13 +445,16 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(limits.min), float(limits.max)
 
 
-def _require_units(name: str, colors: Array, layout: Layout) -> None:
-    """Refuse colors that are not numbers, or not in the units of the image."""
+def _require_finite(name: str, colors: Array, layout: Layout) -> None:
+    """Refuse colors that are not finite, or far beyond white."""
     if not np.isfinite(colors).all():
         msg = f"{name} must be finite, got {colors[~np.isfinite(colors)][0]}"
         raise ValueError(msg)
     check_white(name, [colors], layout)
-    dtype = layout.dtype
+
+
+def _require_units(name: str, colors: Array, dtype: np.dtype[Any]) -> None:
+    """Refuse colors of 0 to 1 for short integers, unless they are whole."""
     if dtype.kind not in "iu" or dtype.itemsize > 2 or colors.dtype.kind != "f":
         return
     part = colors[colors != np.rint(colors)]

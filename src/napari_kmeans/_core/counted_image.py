@@ -161,7 +161,7 @@ def fit_options(
     return FitOptions(
         k,
         arguments.checked_integer("iters", iters, 0, None),
-        arguments.checked_init(init, k, layout),
+        arguments.checked_init(init, k, layout, seen_colors(counted)),
         arguments.checked_rng(rng),
         arguments.checked_callback(callback),
         arguments.checked_fixed(fixed, k, layout),
