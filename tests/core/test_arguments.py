@@ -193,6 +193,8 @@ def test_palettes_and_dither(changes, error, message):
         ({"mse": np.nan}, ValueError, "mse must be at least 0, got nan"),
         ({"mse": None, "psnr": -0.5}, ValueError, "psnr must be at least 0, got -0.5"),
         ({"mse": None, "psnr": np.nan}, ValueError, "psnr must be at least 0, got nan"),
+        ({"mse": 10**400, "max_k": 10**400}, ValueError, r"max_k must be between 1 and 65536, got 10+\.\.\.0+$"),
+        ({"mse": -(10**400)}, ValueError, "mse must be at least 0, got -inf"),
         ({"mse": "30"}, TypeError, "mse must be a number, got '30'"),
         ({"mse": False}, TypeError, "mse must be a number, got False"),
         ({"mse": None, "psnr": False}, TypeError, "psnr must be a number, got False"),

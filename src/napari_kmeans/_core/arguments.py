@@ -64,7 +64,8 @@ DITHERS: tuple[DitherName, ...] = get_args(DitherName)
 _MANY_CHANNELS, _FEW_CHANNELS = 64, (2, 3, 4)
 # Most axes of a NumPy array.
 _MOST_AXES = 64
-# Of floats in Lab and Oklab, whose white is 1: light of 125 times white is below 8.
+# Floats in Lab and Oklab have white at 1: 10,000 cd/m2, the most of HDR, over a white
+# of 80 are 7.8.
 _BRIGHTEST = 8
 
 
@@ -273,8 +274,7 @@ def checked_init(
 ) -> str | Array:
     """Return `init` as the name of a start, or as colors (k, C).
 
-    Blocks of the colors that are `fitted` tell whether the image has other levels than
-    0 and 1, whose means lie between these.
+    Blocks of the colors that are `fitted` are looked at if `init` lies in 0 to 1.
     """
     if isinstance(init, str):
         if init not in INITS:
@@ -283,8 +283,7 @@ def checked_init(
             raise ValueError(msg)
         return init
     colors = _checked_colors("init", _color_array("init", init), k, layout)
-    if any(block.max() > 1 for block in fitted):
-        _require_units("init", colors, layout.dtype)
+    _require_units("init", colors, layout.dtype, fitted)
     low, high = _limits(layout.dtype)
     # Means that were given back, as a callback gets them, may be off by rounding.
     values = np.rint(colors.astype(np.float64))
@@ -379,7 +378,7 @@ def checked_integer(name: str, value: object, low: int | None, high: int | None)
         raise TypeError(msg) from None
     if (low is not None and number < low) or (high is not None and number > high):
         rule = f"at least {low}" if high is None else f"between {low} and {high}"
-        msg = f"{name} must be {rule}, got {number}"
+        msg = f"{name} must be {rule}, got {_shown(number)}"
         raise ValueError(msg)
     return number
 
@@ -390,6 +389,8 @@ def checked_number(name: str, value: object) -> float:
         if isinstance(value, bool | np.bool_ | str) or hasattr(value, "mask"):
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = np.inf if value > 0 else -np.inf  # type: ignore[operator]
     except (TypeError, ValueError):
         msg = f"{name} must be a number, got {_shown(value)}"
         raise TypeError(msg) from None
@@ -453,12 +454,22 @@ def _require_finite(name: str, colors: Array, layout: Layout) -> None:
     check_white(name, [colors], layout)
 
 
-def _require_units(name: str, colors: Array, dtype: np.dtype[Any]) -> None:
-    """Refuse colors of 0 to 1 for short integers, unless they are whole."""
+def _require_units(
+    name: str,
+    colors: Array,
+    dtype: np.dtype[Any],
+    fitted: Iterable[Array] | None = None,
+) -> None:
+    """Refuse colors of 0 to 1 for short integers, unless they are whole.
+
+    They may be means if the colors that are `fitted` are not above 1 either.
+    """
     if dtype.kind not in "iu" or dtype.itemsize > 2 or colors.dtype.kind != "f":
         return
     part = colors[colors != np.rint(colors)]
-    if part.size and colors.min() >= 0 and colors.max() <= 1:
+    if part.size == 0 or colors.min() < 0 or colors.max() > 1:
+        return
+    if fitted is None or any(block.max() > 1 for block in fitted):
         msg = (
             f"{name} must be in the units of the image, of {dtype}, "
             f"got {part[0]} among colors of 0 to 1; "
