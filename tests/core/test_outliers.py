@@ -105,8 +105,9 @@ def test_labels_are_nearest_in_palettes_of_all_sizes(dtype, fill):
     assert (labels[:10] == 0).all()
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("fill", FILLS["f4"])
-def test_curve_and_choice_see_the_rest_beside_a_fill_value(way, fill):
+def test_curve_and_choice_see_the_rest_beside_a_fill_value(fill):
     colors = heights(3, "f4")
     image = filled(colors, fill)
     ks = [2, 3, 5, 9, 17]
