@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.quality import white_of
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
@@ -129,7 +130,7 @@ def decode_image(content: bytes) -> ImageFile:
 
     with _opened(io.BytesIO(content)) as file:
         if not isinstance(file, Image.Image):
-            return _decode_tiff(file, len(content))
+            return _image_file(*tiff.decode_tiff(file, len(content)))
         n_frames = _n_frames(file)
         if n_frames > 1:
             shape = n_frames, file.height, file.width
@@ -143,7 +144,8 @@ def decode_image(content: bytes) -> ImageFile:
         else:
             file.load()
             pixels = _pixels(ImageOps.exif_transpose(_in_srgb(file)))
-        return _image_file(np.ascontiguousarray(pixels), metadata)
+        has_alpha = "S" in metadata.axes and pixels.shape[-1] == 4
+        return _image_file(np.ascontiguousarray(pixels), has_alpha, metadata)
 
 
 def default_suffix(file: IO[bytes]) -> str:
@@ -159,6 +161,8 @@ def default_suffix(file: IO[bytes]) -> str:
     try:
         with _opened(file) as opened:
             if not isinstance(opened, Image.Image):
+                if tiff.is_flat_photo(opened):
+                    return ".png"
                 return ".ome.tif" if opened.is_ome else ".tif"
             if opened.mode.startswith(("I", "F")):
                 return ".tif"
@@ -180,10 +184,8 @@ def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
             formats.refuse("the file is empty")
         if tiff.is_tiff(head):
             with tiff.open_tiff(file) as opened:
-                if not _is_flat_photo(opened):
-                    yield opened
-                    return
-        # Pillow knows more of the colors and compressions that photos have.
+                yield opened
+            return
         with Image.open(file) as image:
             yield image
 
@@ -197,14 +199,19 @@ def _n_frames(image: Image.Image) -> int:
     return n_frames
 
 
-def _image_file(pixels: Array, metadata: ImageMetadata) -> ImageFile:
-    """Return pixels as an image that has alpha only where it is not opaque."""
-    has_channels = "S" in metadata.axes
-    has_alpha = has_channels and pixels.shape[-1] == 4
-    if has_alpha and (pixels[..., 3] == np.iinfo(pixels.dtype).max).all():
-        pixels, has_alpha = pixels[..., :3].copy(), False
+def _image_file(pixels: Array, has_alpha: bool, metadata: ImageMetadata) -> ImageFile:
+    """Return pixels as an image that has alpha only where it is not opaque.
+
+    The channels of a microscope come last.
+    """
+    has_channels = "S" in metadata.axes or has_channel_axis(metadata)
+    if has_channel_axis(metadata):
+        pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
+        pixels = np.ascontiguousarray(pixels)
+    if has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
+        pixels, has_alpha = pixels[..., :-1].copy(), False
     elif has_alpha:
-        pixels[pixels[..., 3] == 0] = 0
+        pixels[pixels[..., -1] == 0] = 0
     return ImageFile(pixels, has_channels, has_alpha, metadata)
 
 
@@ -257,7 +264,7 @@ def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
         image.seek(number)
         stack[number] = np.array(image.convert("RGBA"))
         durations.append(float(image.info.get("duration", 0) or 0) / 1000)
-    return _image_file(stack, _film_metadata(image, durations))
+    return _image_file(stack, True, _film_metadata(image, durations))
 
 
 def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetadata:
@@ -316,34 +323,3 @@ def _kept_profile(image: Image.Image) -> bytes | None:
     kind = b"GRAY" if gray else b"RGB "
     is_kept = gray or image.mode in ("RGB", "RGBA", "P")
     return profile if is_kept and profile[16:20] == kind else None
-
-
-def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
-    """Decode a TIFF file of measurements or indices, channels last."""
-    pixels, header = tiff.decode_tiff(file, n_bytes)
-    metadata, palette = header.metadata, header.palette
-    if palette is not None:
-        pixels = palette[np.minimum(pixels, len(palette) - 1)]
-    elif has_channel_axis(metadata):
-        pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif header.has_alpha:
-        pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
-    has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    pixels = np.ascontiguousarray(pixels)
-    return ImageFile(pixels, has_channels, header.has_alpha, metadata)
-
-
-def _is_flat_photo(file: TiffFile) -> bool:
-    """Whether a TIFF file is one page of 8-bit gray or colors."""
-    from tifffile import PHOTOMETRIC
-
-    page = file.pages.first.aspage()
-    n_channels, kind = page.samplesperpixel, str(page.dtype)
-    is_described = page.is_reduced or file.is_imagej or file.is_ome
-    if is_described or kind not in ("bool", "uint8") or tiff.has_deep_palette(page):
-        return False
-    if len(file.series) > 1 or len(file.series[0].shape) > 2 + (n_channels > 1):
-        return False
-    if page.photometric == PHOTOMETRIC.MINISBLACK:
-        return n_channels == 1 or (n_channels == 2 and any(page.extrasamples))
-    return n_channels <= 4
