@@ -130,7 +130,7 @@ def decode_image(content: bytes) -> ImageFile:
 
     with _opened(io.BytesIO(content)) as file:
         if not isinstance(file, Image.Image):
-            return _image_file(*tiff.decode_tiff(file, len(content)))
+            return _decode_tiff(file, len(content))
         n_frames = _n_frames(file)
         if n_frames > 1:
             shape = n_frames, file.height, file.width
@@ -144,8 +144,7 @@ def decode_image(content: bytes) -> ImageFile:
         else:
             file.load()
             pixels = _pixels(ImageOps.exif_transpose(_in_srgb(file)))
-        has_alpha = "S" in metadata.axes and pixels.shape[-1] == 4
-        return _image_file(np.ascontiguousarray(pixels), has_alpha, metadata)
+        return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
 def default_suffix(file: IO[bytes]) -> str:
@@ -199,15 +198,15 @@ def _n_frames(image: Image.Image) -> int:
     return n_frames
 
 
-def _image_file(pixels: Array, has_alpha: bool, metadata: ImageMetadata) -> ImageFile:
+def _image_file(
+    pixels: Array, metadata: ImageMetadata, has_alpha: bool = True
+) -> ImageFile:
     """Return pixels as an image that has alpha only where it is not opaque.
 
-    The channels of a microscope come last.
+    `has_alpha` says whether the last of four channels, or more, is opacity.
     """
     has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    if has_channel_axis(metadata):
-        pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-        pixels = np.ascontiguousarray(pixels)
+    has_alpha = has_alpha and has_channels and pixels.shape[-1] >= 4
     if has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
         pixels, has_alpha = pixels[..., :-1].copy(), False
     elif has_alpha:
@@ -264,7 +263,7 @@ def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
         image.seek(number)
         stack[number] = np.array(image.convert("RGBA"))
         durations.append(float(image.info.get("duration", 0) or 0) / 1000)
-    return _image_file(stack, True, _film_metadata(image, durations))
+    return _image_file(stack, _film_metadata(image, durations))
 
 
 def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetadata:
@@ -323,3 +322,11 @@ def _kept_profile(image: Image.Image) -> bytes | None:
     kind = b"GRAY" if gray else b"RGB "
     is_kept = gray or image.mode in ("RGB", "RGBA", "P")
     return profile if is_kept and profile[16:20] == kind else None
+
+
+def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
+    """Decode a TIFF file, the channels of a microscope last."""
+    pixels, has_alpha, metadata = tiff.decode_tiff(file, n_bytes)
+    if has_channel_axis(metadata):
+        pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
+    return _image_file(np.ascontiguousarray(pixels), metadata, has_alpha)

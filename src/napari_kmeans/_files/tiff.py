@@ -242,22 +242,26 @@ def _decode(
 ) -> Array:
     """Decode all series of a file, paint each, stack them and turn them upright."""
     check_pixel_limit(header.shape, n_bytes)
-    arrays, axes = [], header.axes
-    shape = header.shape[len(header.series) > 1 :]
+    arrays = []
     for series in header.series:
         _check_segments(series)
         if is_read_by_libtiff(series.keyframe):
             array = _decode_by_libtiff(file, series)
         else:
             array = series.asarray()
-        array = array.reshape(shape)
-        if "S" in axes:
-            place = axes.index("S") - (len(header.series) > 1)
-            array = np.moveaxis(array, place, -1)
-        arrays.append(painted(array, series, axes))
+        array = array.reshape(series.shape)
+        if "S" in series.axes:
+            array = np.moveaxis(array, series.axes.index("S"), -1)
+        arrays.append(painted(array, series, series.axes))
+    n_channels = arrays[0].shape[len(series.axes.replace("S", "")) :]
     array = np.stack(arrays) if len(arrays) > 1 else arrays[0]
-    shown = axes.replace("S", "") + "S" * (array.ndim > len(axes.replace("S", "")))
-    return np.ascontiguousarray(turn_upright(array, shown, header.orientation))
+    spatial = header.axes.replace("S", "")
+    sizes = [
+        n for axis, n in zip(header.axes, header.shape, strict=True) if axis != "S"
+    ]
+    array = array.reshape(*sizes, *n_channels)
+    array = turn_upright(array, spatial + "S" * len(n_channels), header.orientation)
+    return np.ascontiguousarray(array)
 
 
 def _decode_by_libtiff(file: TiffFile, series: TiffPageSeries) -> Array:
@@ -304,6 +308,8 @@ def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, 
     so does one whose recording ended early. tifffile would make up the others, of
     zeros; here the planes that are there count, in the order of the file.
     """
+    from tifffile import TiffPageSeries
+
     appended = _appended(file) if file.is_shaped else None
     if appended or (file.is_ome and _is_one_of_several(file)):
         series = _plain_series(file)
@@ -314,20 +320,21 @@ def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, 
     for one in series:
         refuse_unknown(one.keyframe, one.axes)
     first = _of_one_kind(series)
+    if len(series) > 1 and first.kind in ("generic", "uniform"):
+        # Pages that differ in how they are stored, in the order of the file.
+        pages = [page for one in series for page in one.pages if page is not None]
+        pages.sort(key=lambda page: page.index)
+        series = tuple(TiffPageSeries([page]) for page in pages)
+        first = series[0]
     axes, shape, note = first.axes, tuple(first.shape), read_note(first.keyframe)
     if note and math.prod(note["shape"]) == math.prod(shape):
         axes, shape = str(note["axes"]), tuple(note["shape"])
-    if len(series) > 1:
-        axes, shape = _one_more(axes) + axes, (len(series), *shape)
-    elif appended:
-        n_arrays = math.prod(shape) // math.prod(appended[1])
-        axes, shape = _one_more(appended[0]) + appended[0], (n_arrays, *appended[1])
-    return series, axes, shape
-
-
-def _one_more(axes: str) -> str:
-    """Return a letter for an axis before these."""
-    return next(axis for axis in "IQTZ" if axis not in axes)
+    if appended:
+        n_arrays = len(series) * math.prod(shape) // math.prod(appended[1])
+        axes, shape = "I" + appended[0], (n_arrays, *appended[1])
+    elif len(series) > 1:
+        axes, shape = "I" + axes, (len(series), *shape)
+    return series, _distinct(axes), shape
 
 
 def _plain_series(file: TiffFile) -> tuple[TiffPageSeries, ...]:
@@ -403,7 +410,7 @@ def _of_one_kind(series: tuple[TiffPageSeries, ...]) -> TiffPageSeries:
     """Return the first of several images of one kind, or refuse them."""
     if not series:
         refuse("the file holds no image")
-    kinds = {(s.shape, s.axes, s.dtype, _kind_of(s.keyframe)) for s in series}
+    kinds = {_kind_of(one) for one in series}
     if len(kinds) > 1:
         shapes = ", ".join(str(one.shape) for one in series[:4])
         refuse(
@@ -413,15 +420,28 @@ def _of_one_kind(series: tuple[TiffPageSeries, ...]) -> TiffPageSeries:
     return series[0]
 
 
-def _kind_of(page: TiffPage) -> tuple[object, ...]:
-    """Return what pages have in common whose colors can be stacked."""
-    shown = shown_axes(page, page.axes)
-    return shown, has_opacity(page, page.axes), page.samplesperpixel
+def _kind_of(series: TiffPageSeries) -> tuple[object, ...]:
+    """Return what images have in common whose colors can be stacked."""
+    page = series.keyframe
+    shown, is_clear = shown_axes(page, page.axes), has_opacity(page, page.axes)
+    # Of pages the number may differ, as each is a step then.
+    is_plain = series.kind in ("generic", "uniform")
+    shape = page.shape if is_plain else series.shape
+    return shape, page.axes, series.dtype, page.samplesperpixel, shown, is_clear
 
 
 def _default_axes(n_spatial: int) -> str:
     """Return letters for axes of which nothing is known."""
-    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
+    return _distinct("Q" * (n_spatial - 4) + "TZYX"[-n_spatial:])
+
+
+def _distinct(axes: str) -> str:
+    """Replace letters that stand twice by others, since sizes go by the letter."""
+    free = (letter for letter in "QRIABDEFGHJKLMNOPUVW" if letter not in axes)
+    return "".join(
+        letter if axes.rindex(letter) == i else next(free, letter)
+        for i, letter in enumerate(axes)
+    )
 
 
 def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
@@ -458,8 +478,10 @@ def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> st
     if (
         [a for a in _STANDARD_AXES if a in metadata.axes] == list(metadata.axes)
         and axes.endswith("YX")
-        # ImageJ has one unit for all lengths.
+        # ImageJ has one unit for all lengths, and a line for it.
         and len(lengths) <= 1
+        and all(unit.isascii() and unit.isprintable() for unit in lengths)
+        and all(_is_resolution(1 / sizes[a][0]) for a in "YX" if a in sizes)
         and str(array.dtype) in _IMAGEJ_DTYPES
         and (palette is None or array.dtype == np.uint8)
         and (not has_samples or (array.dtype == np.uint8 and array.shape[-1] == 3))
@@ -473,6 +495,7 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
     return (
         set(metadata.axes) <= set(_STANDARD_AXES)
+        and len(set(metadata.axes)) == len(metadata.axes)
         and metadata.axes.replace("S", "").endswith("YX")
         and str(array.dtype) in _OME_DTYPES
     )
@@ -500,11 +523,17 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     else:
         if len(metadata.axes.replace("S", "")) == 2:
             options["metadata"] = None
-        if (resolution := pixels_per_meter(metadata)) is not None:
+        if (per_meter := pixels_per_meter(metadata)) is not None:
             unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
-            options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
-            options["resolutionunit"] = unit
+            resolution = tuple(LENGTHS[unit][1] * n for n in per_meter)
+            if all(map(_is_resolution, resolution)):
+                options |= {"resolution": resolution, "resolutionunit": unit}
     return options
+
+
+def _is_resolution(value: float) -> bool:
+    """Whether a quotient of 32-bit numbers comes close to a value."""
+    return 1e-6 <= value <= 4e9
 
 
 def _sizes(page: TiffPage) -> Sizes:
