@@ -57,6 +57,13 @@ class ImageFile(NamedTuple):
     # Its axes are those of the file, where channels may stand elsewhere.
     metadata: ImageMetadata = NO_METADATA
 
+    @property
+    def are_colors(self) -> bool:
+        """Whether the pixels are gray, RGB or RGBA, and not bands or channels."""
+        n_channels = self.pixels.shape[-1] if self.has_channels else 1
+        is_known = n_channels in (1, 3) or (n_channels == 4 and self.has_alpha)
+        return is_known and not has_channel_axis(self.metadata)
+
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
     """Read an image file upright, in its own dtype.

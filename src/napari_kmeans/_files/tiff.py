@@ -65,8 +65,12 @@ _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _STANDARD_AXES = "TZCYXS"
 # Samples of a strip or tile that are no more than a reader has room for.
 _FREE_SAMPLES = 1 << 24
-# Images of different kinds that are told apart in a second.
+# Pages of different kinds that tifffile sorts in a second.
 _MOST_SERIES = 2000
+# Programs whose files tifffile takes for more than a sequence of pages.
+_DIALECTS = {"avs", "bif", "eer", "fluoview", "imagej", "lsm", "mdgel", "mmstack"}
+_DIALECTS |= {"ndpi", "nih", "ome", "philips", "qpi", "scanimage", "scn", "shaped"}
+_DIALECTS |= {"sis", "stk", "svs"}
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _OME_DTYPES = (*_IMAGEJ_DTYPES, "bool", "int8", "int16", "int32", "uint32", "float64")
 # ImageJ cannot read the offsets of larger files; elsewhere they take eight bytes then.
@@ -194,7 +198,7 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
         orientation = int(page.tags.valueof("Orientation", 1))
     shown = shown_axes(page, axes)
     metadata = ImageMetadata(icc_profile=kept_profile(page, shown))
-    metadata = with_axes(metadata, shown, _sizes(page))
+    metadata = with_axes(metadata, shown, _sizes(file, page))
     return TiffHeader(series, axes, shape, orientation, turned(metadata, orientation))
 
 
@@ -269,12 +273,14 @@ def _decode_by_libtiff(file: TiffFile, series: TiffPageSeries) -> Array:
     import imagecodecs
 
     file.filehandle.seek(0)
-    content = file.filehandle.read()
-    planes = [
-        imagecodecs.tiff_decode(content, index=page.index, asrgb=True)[..., :3]
-        for page in series.pages
-        if page is not None
-    ]
+    content, planes = file.filehandle.read(), []
+    for page in series.pages:
+        if page is None:
+            continue
+        plane = imagecodecs.tiff_decode(content, index=page.index, asrgb=True)[..., :3]
+        # It has flipped the plane, and not exchanged rows and columns. Undo that.
+        orientation = int(page.aspage().tags.valueof("Orientation", 1))
+        planes.append(turn_upright(plane, "YXS", (orientation - 1) % 4 + 1))
     return np.stack(planes)
 
 
@@ -308,24 +314,18 @@ def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, 
     so does one whose recording ended early. tifffile would make up the others, of
     zeros; here the planes that are there count, in the order of the file.
     """
-    from tifffile import TiffPageSeries
-
     appended = _appended(file) if file.is_shaped else None
-    if appended or (file.is_ome and _is_one_of_several(file)):
-        series = _plain_series(file)
-    else:
+    series: tuple[TiffPageSeries, ...] = ()
+    is_part = file.is_ome and _is_one_of_several(file)
+    if not appended and not is_part and file.flags & _DIALECTS:
+        if not file.is_uniform and len(file.pages) > _MOST_SERIES:
+            refuse(f"the file holds {len(file.pages)} pages of different kinds")
         series = tuple(one for one in file.series if not one.keyframe.is_reduced)
-        if not all(map(_is_complete, series)):
-            series = _plain_series(file)
+    if not series or not all(map(_is_complete, series)):
+        series = _plain_series(file)
     for one in series:
         refuse_unknown(one.keyframe, one.axes)
     first = _of_one_kind(series)
-    if len(series) > 1 and first.kind in ("generic", "uniform"):
-        # Pages that differ in how they are stored, in the order of the file.
-        pages = [page for one in series for page in one.pages if page is not None]
-        pages.sort(key=lambda page: page.index)
-        series = tuple(TiffPageSeries([page]) for page in pages)
-        first = series[0]
     axes, shape, note = first.axes, tuple(first.shape), read_note(first.keyframe)
     if note and math.prod(note["shape"]) == math.prod(shape):
         axes, shape = str(note["axes"]), tuple(note["shape"])
@@ -338,17 +338,19 @@ def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, 
 
 
 def _plain_series(file: TiffFile) -> tuple[TiffPageSeries, ...]:
-    """Return the pages of a file as they stand, whatever its description says."""
-    from tifffile import TiffFile
+    """Return the pages of a file as they stand, whatever its description says.
 
-    plain = TiffFile(
-        file.filehandle,
-        is_ndtiff=False,
-        is_ome=False,
-        is_mmstack=False,
-        is_shaped=False,
-    )
-    return tuple(one for one in plain.series if not one.keyframe.is_reduced)
+    One series if all are stored alike, else each is one.
+    """
+    from tifffile import TiffPageSeries
+
+    pages = [page.aspage() for page in file.pages]
+    pages = [page for page in pages if page.shape and not page.is_reduced]
+    if len({page.hash for page in pages}) > 1 or len(pages) < 2:
+        return tuple(TiffPageSeries([page]) for page in pages)
+    first = pages[0]
+    shape, axes = (len(pages), *first.shape), "I" + first.axes
+    return (TiffPageSeries(pages, shape, first.dtype, axes),)
 
 
 def _is_one_of_several(file: TiffFile) -> bool:
@@ -358,7 +360,7 @@ def _is_one_of_several(file: TiffFile) -> bool:
     try:
         root = ElementTree.fromstring(file.ome_metadata or "")
     except ElementTree.ParseError:
-        return False
+        return True
     found = [e for e in root.iter() if e.tag.rpartition("}")[2] == "UUID"]
     names = {e.get("FileName") for e in found}
     return len(names) > 1 or not {e.text for e in found} <= {root.get("UUID")}
@@ -424,10 +426,8 @@ def _kind_of(series: TiffPageSeries) -> tuple[object, ...]:
     """Return what images have in common whose colors can be stacked."""
     page = series.keyframe
     shown, is_clear = shown_axes(page, page.axes), has_opacity(page, page.axes)
-    # Of pages the number may differ, as each is a step then.
-    is_plain = series.kind in ("generic", "uniform")
-    shape = page.shape if is_plain else series.shape
-    return shape, page.axes, series.dtype, page.samplesperpixel, shown, is_clear
+    n_samples = page.samplesperpixel
+    return series.shape, series.axes, series.dtype, n_samples, shown, is_clear
 
 
 def _default_axes(n_spatial: int) -> str:
@@ -536,9 +536,8 @@ def _is_resolution(value: float) -> bool:
     return 1e-6 <= value <= 4e9
 
 
-def _sizes(page: TiffPage) -> Sizes:
+def _sizes(file: TiffFile, page: TiffPage) -> Sizes:
     """Return the size of a pixel along each axis and its unit, as far as known."""
-    file = page.parent
     if file.is_ome:
         return _ome_sizes(file)
     if file.is_imagej:

@@ -174,20 +174,23 @@ def colors_of(array: Array, series: TiffPageSeries, axes: str) -> Array:
         gray = array[..., :1] if has_samples else array
         gray[...] = ~gray if gray.dtype.kind == "i" else gray.dtype.type(white) - gray
     elif kind == _CMYK:
-        rgb = _rgb_of_cmyk(array[..., :4], page.iccprofile)
-        array = np.concatenate([rgb, array[..., 4:]], axis=-1)
+        rgb, others = _rgb_of_cmyk(array[..., :4], page.iccprofile), array[..., 4:]
+        array = np.concatenate([rgb, others], axis=-1) if others.shape[-1] else rgb
     opacity = _opacity(page) if has_samples else None
     if opacity is None:
         return array
     place, is_multiplied = opacity
     place += array.shape[-1] - (page.samplesperpixel - n_colors)
+    is_narrow = white < white_of(array.dtype)
+    if n_colors > 1 and place == array.shape[-1] - 1 and not is_multiplied | is_narrow:
+        return array
     colors, alpha = np.delete(array, place, axis=-1), array[..., place]
     if colors.shape[-1] == 1:
         colors = np.repeat(colors, 3, axis=-1)
     if is_multiplied:
         _divide(colors, alpha, white)
-    if white < white_of(array.dtype):
-        alpha = _rescaled(alpha, white, white_of(array.dtype))
+    if is_narrow:
+        alpha = np.rint(alpha * (white_of(array.dtype) / white)).astype(alpha.dtype)
     return np.concatenate([colors, alpha[..., np.newaxis]], axis=-1)
 
 
@@ -235,8 +238,10 @@ def _rgb_of_cmyk(inks: Array, profile: bytes | None) -> Array:
             return rgb.reshape(*inks.shape[:-1], 3)
     white = np.iinfo(inks.dtype).max
     rgb = np.empty((*inks.shape[:-1], 3), inks.dtype)
+    # Products of two levels, and half a level more.
+    product = np.uint16 if inks.dtype == np.uint8 else np.uint32
     for rows, colors in zip(inks, rgb, strict=True):
-        wide = rows.astype(np.uint32)
+        wide = rows.astype(product)
         light = white - wide[..., 3:]
         colors[:] = light - (wide[..., :3] * light + white // 2) // white
     return rgb
@@ -252,11 +257,6 @@ def _divide(colors: Array, alpha: Array, white: float) -> None:
         if colors.dtype.kind in "iu":
             found = np.minimum(np.rint(found), white)
         flat[some] = found
-
-
-def _rescaled(alpha: Array, white: float, new_white: float) -> Array:
-    """Bring opacity to the white of its dtype."""
-    return np.rint(alpha * (new_white / white)).astype(alpha.dtype)
 
 
 def _name(kinds: Any, value: int) -> str:

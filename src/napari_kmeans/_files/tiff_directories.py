@@ -29,6 +29,11 @@ _OF_KIND = (254, 255, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 339
 _MOST_KINDS = 64
 # Values may be shared by pages, but not read more often than this.
 _MOST_READS = 8
+# Tags of one whole number, and the types of such. A reader would multiply by others.
+_SINGLE = (254, 256, 257, 259, 262, 266, 274, 277, 284, 317, 322, 323, 32997, 32998)
+_WHOLE = (1, 3, 4, 16)
+# Directories without an image that a reader passes by.
+_MOST_EMPTY = 64
 # Strips and tiles of a page that cost nothing worth mentioning, and the fewest pixels
 # that each has of more than that.
 _FREE_SEGMENTS = 1 << 16
@@ -72,15 +77,22 @@ def check_directories(file: IO[bytes]) -> None:
     if len(start) < layout.width:
         refuse("the image cannot be read: the file is cut off")
     waiting, spent, loaded = [layout.offset_at(start)], 0, 0
-    kinds = set()
+    kinds, n_empty = set(), 0
     while waiting:
         entries, following, n_bytes = _read_directory(file, waiting.pop(), layout)
         spent += n_bytes
         if spent > size:
-            refuse("the pages of the file run in a circle, or overlap")
+            refuse("the file is damaged: its pages run in a circle, or overlap")
         loaded += sum(entries[code].n_bytes for code in _LOADED if code in entries)
         if loaded > _MOST_READS * size:
-            refuse("the pages of the file name the same values again and again")
+            refuse("the file is damaged: its pages name the same values over again")
+        n_empty += not {_WIDTH, _LENGTH} <= entries.keys()
+        if n_empty > _MOST_EMPTY:
+            refuse("the file is damaged: it has pages without an image")
+        for code in _SINGLE:
+            value = entries.get(code)
+            if value and (value.number != 1 or value.kind not in _WHOLE):
+                refuse(f"the file is damaged: tag {code} must be one whole number")
         _check_segments(entries, layout)
         kinds.add(tuple(entries.get(code) for code in _OF_KIND))
         if len(kinds) > _MOST_KINDS:
@@ -146,7 +158,9 @@ def _check_segments(entries: dict[int, _Value], layout: _Layout) -> None:
     n_given = given.number if given else 0
     n_pixels = width * length * planes
     if claimed > 2 * n_given or claimed * _LEAST_PIXELS > n_pixels:
-        refuse(f"too many strips or tiles: {claimed} for {width} x {length} pixels")
+        refuse(
+            f"too many strips or tiles: {claimed:,} for {width:,} x {length:,} pixels"
+        )
 
 
 def _offsets(

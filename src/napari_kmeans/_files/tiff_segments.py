@@ -16,10 +16,10 @@ __all__ = ["IMAGE_COMPRESSIONS", "REFUSED_COMPRESSIONS", "check_segment"]
 # Values of the tag Compression. Version 6 is the JPEG of TIFF 6.0, 33007 another name.
 _JPEG = (6, 7, 33007, 34892)
 _JPEG_2000 = (33003, 33004, 33005, 34712)
-_LERC, _PNG, _WEBP = (34887,), (34933,), (34927, 50001)
-IMAGE_COMPRESSIONS = (*_JPEG, *_JPEG_2000, *_LERC, *_PNG, *_WEBP)
-# JPEG XR, JPEG XL, and those of single cameras: their claims are not read here.
-REFUSED_COMPRESSIONS = (22610, 34934, 48124, 50002, 52546, 65000, 65001, 65002)
+_LERC, _WEBP = (34887,), (34927, 50001)
+IMAGE_COMPRESSIONS = (*_JPEG, *_JPEG_2000, *_LERC, *_WEBP)
+# PNG, JPEG XR, JPEG XL, and those of single cameras: their claims are not read here.
+REFUSED_COMPRESSIONS = (22610, 34933, 34934, 48124, 50002, 52546, 65000, 65001, 65002)
 
 
 def check_segment(data: bytes, compression: int, most_samples: int) -> None:
@@ -40,10 +40,7 @@ def _claimed_samples(data: bytes, compression: int) -> int:
         return _samples_of_jpeg_2000(data)
     if compression in _LERC:
         return _samples_of_lerc(data)
-    if compression in _WEBP:
-        return _samples_of_webp(data)
-    width, height = struct.unpack_from(">II", data, 16)
-    return int(width * height)
+    return _samples_of_webp(data)
 
 
 def _samples_of_jpeg(data: bytes) -> int:
