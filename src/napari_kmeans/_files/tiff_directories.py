@@ -76,7 +76,8 @@ def check_directories(file: IO[bytes]) -> None:
     start = head[8:16] if layout.is_big else head[4:8]
     if len(start) < layout.width:
         refuse("the image cannot be read: the file is cut off")
-    waiting, spent, loaded = [layout.offset_at(start)], 0, 0
+    waiting = [offset for offset in (layout.offset_at(start),) if offset]
+    spent = loaded = 0
     kinds, n_empty = set(), 0
     while waiting:
         entries, following, n_bytes = _read_directory(file, waiting.pop(), layout)
@@ -94,7 +95,11 @@ def check_directories(file: IO[bytes]) -> None:
             if value and (value.number != 1 or value.kind not in _WHOLE):
                 refuse(f"the file is damaged: tag {code} must be one whole number")
         _check_segments(entries, layout)
-        kinds.add(tuple(entries.get(code) for code in _OF_KIND))
+        # A value that stands elsewhere counts by its length.
+        found = [entries.get(code) for code in _OF_KIND]
+        kinds.add(
+            tuple(v if v and v.n_bytes <= layout.width else v and v[:2] for v in found)
+        )
         if len(kinds) > _MOST_KINDS:
             refuse(f"the file holds more than {_MOST_KINDS} images of different kinds")
         waiting += [offset for offset in (following,) if 0 < offset < size]
@@ -121,7 +126,7 @@ def _read_directory(
         entries.setdefault(code, _Value(kind, count, field))
     end = data[n_bytes : n_bytes + width]
     following = layout.offset_at(end) if len(end) == width else 0
-    return entries, following, len(start) + n_bytes + width
+    return entries, following, len(start) + len(data)
 
 
 def _number(

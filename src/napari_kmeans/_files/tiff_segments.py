@@ -80,7 +80,7 @@ def _samples_of_jpeg_2000(data: bytes) -> int:
 def _samples_of_lerc(data: bytes) -> int:
     """Add up the blobs of LERC 2, whose sizes stand before their pixels."""
     at = total = 0
-    while at < len(data):
+    while at < max(1, len(data)):
         if data[at : at + 6] != b"Lerc2 ":
             msg = "no blob"
             raise ValueError(msg)
