@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import shutil
+import struct
 
 import imageio.v2 as iio
 import numpy as np
@@ -337,3 +338,68 @@ def test_nothing_is_printed_of_broken_files(capfd):
         with contextlib.suppress(ValueError):
             decode_image(bytes(content))
     assert capfd.readouterr() == ("", "")
+
+
+def micro_manager(planes, summary):
+    """A stack of Micro-Manager, of planes by their place (c, z, t, position).
+
+    The level of a plane is 1 + 100 t + 10 c + z. The places of pages are fixed: a
+    directory of 13 entries, then the pixels.
+    """
+    about = json.dumps({"MicroManagerVersion": "1.4"} | summary).encode()
+    first, size = 40 + len(about) + 20 * len(planes) + 8, 162 + 84
+    offsets = [first + i * size for i in range(len(planes))]
+    content = struct.pack("<2sHI", b"II", 42, first)
+    content += (
+        struct.pack(
+            "<IIIIIIII", 54773648, 40 + len(about), *[0] * 4, 2355492, len(about)
+        )
+        + about
+    )
+    content += struct.pack("<II", 3453623, len(planes))
+    for place, offset in zip(planes, offsets, strict=True):
+        content += struct.pack("<5I", *place, offset)
+    for (c, z, t, _), offset in zip(planes, offsets, strict=True):
+        entries = [
+            (256, 4, 1, 7),
+            (257, 4, 1, 6),
+            (258, 3, 1, 16),
+            (259, 3, 1, 1),
+            (262, 3, 1, 1),
+            (273, 4, 1, offset + 162),
+            (277, 3, 1, 1),
+            (278, 4, 1, 6),
+            (279, 4, 1, 84),
+            (282, 5, 1, 8),
+            (283, 5, 1, 8),
+            (296, 3, 1, 1),
+            (51123, 2, len(about), 40),
+        ]
+        content += struct.pack("<H", 13)
+        content += b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        content += struct.pack("<I", 0 if offset == offsets[-1] else offset + size)
+        content += np.full(42, 1 + 100 * t + 10 * c + z, "<u2").tobytes()
+    return content
+
+
+@pytest.mark.parametrize("n_frames", [2, 5])
+def test_a_stack_of_micro_manager_holds_its_own_planes(n_frames):
+    planes = [(c, z, t, 0) for t in range(2) for z in range(3) for c in range(2)]
+    summary = {"Frames": n_frames, "Slices": 3, "Channels": 2, "Positions": 1}
+    content = micro_manager(planes, summary)
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        assert file.is_mmstack
+    image = decode_image(content)
+    levels = [1, 2, 3, 11, 12, 13, 101, 102, 103, 111, 112, 113]
+    assert sorted(np.unique(image.pixels)) == levels
+    # With all planes, or those of its first frames, the axes are known.
+    assert image.metadata.axes == "TZCYX"
+    assert_array_equal(image.pixels[1, 2, 0, 0], [103, 113])
+
+
+def test_planes_that_micro_manager_has_not_written_are_not_made_up():
+    planes = [(c, z, t, 0) for t in range(2) for z in range(3) for c in range(2)]
+    summary = {"Frames": 2, "Slices": 3, "Channels": 2, "Positions": 1}
+    image = decode_image(micro_manager(planes[:-1], summary))
+    assert image.pixels.shape == (11, 6, 7)
+    assert image.pixels.min() == 1

@@ -1,6 +1,6 @@
 """The directories of a TIFF file, looked through before anything follows them.
 
-`check_directories` walks the pages of a file and refuses what a reader would follow
+`check_directories` walks the pages of a file and stops at what a reader would follow
 for ever or pay for by the claim: pages in a circle, values that are named again and
 again, strips and tiles that the file does not have. It reads no pixels. What is known
 afterwards is that a reader's time and memory are in proportion to the file.
@@ -11,9 +11,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import IO, NamedTuple
-
-from napari_kmeans._files.formats import refuse
+from typing import IO, NamedTuple, NoReturn
 
 __all__ = ["check_directories"]
 
@@ -67,15 +65,20 @@ class _Layout(NamedTuple):
         return 8 if self.is_big else 4
 
 
+def _fail(text: str) -> NoReturn:
+    """Raise what `formats.faults_in_words` takes for a damaged file."""
+    raise ValueError(text)
+
+
 def check_directories(file: IO[bytes]) -> None:
-    """Refuse a file whose pages take more than its bytes account for."""
+    """Raise ValueError if pages take more than the bytes of the file account for."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(16)
     layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:4])
     start = head[8:16] if layout.is_big else head[4:8]
     if len(start) < layout.width:
-        refuse("the image cannot be read: the file is cut off")
+        _fail("the file is cut off")
     waiting = [offset for offset in (layout.offset_at(start),) if offset]
     spent = loaded = 0
     kinds, n_empty = set(), 0
@@ -83,17 +86,17 @@ def check_directories(file: IO[bytes]) -> None:
         entries, following, n_bytes = _read_directory(file, waiting.pop(), layout)
         spent += n_bytes
         if spent > size:
-            refuse("the file is damaged: its pages run in a circle, or overlap")
+            _fail("its pages run in a circle, or overlap")
         loaded += sum(entries[code].n_bytes for code in _LOADED if code in entries)
         if loaded > _MOST_READS * size:
-            refuse("the file is damaged: its pages name the same values over again")
+            _fail("its pages name the same values over again")
         n_empty += not {_WIDTH, _LENGTH} <= entries.keys()
         if n_empty > _MOST_EMPTY:
-            refuse("the file is damaged: it has pages without an image")
+            _fail("it has pages without an image")
         for code in _SINGLE:
             value = entries.get(code)
             if value and (value.number != 1 or value.kind not in _WHOLE):
-                refuse(f"the file is damaged: tag {code} must be one whole number")
+                _fail(f"tag {code} must be one whole number")
         _check_segments(entries, layout)
         # A value that stands elsewhere counts by its length.
         found = [entries.get(code) for code in _OF_KIND]
@@ -101,7 +104,7 @@ def check_directories(file: IO[bytes]) -> None:
             tuple(v if v and v.n_bytes <= layout.width else v and v[:2] for v in found)
         )
         if len(kinds) > _MOST_KINDS:
-            refuse(f"the file holds more than {_MOST_KINDS} images of different kinds")
+            _fail(f"it holds more than {_MOST_KINDS} images of different kinds")
         waiting += [offset for offset in (following,) if 0 < offset < size]
         if _SUB_DIRECTORIES in entries:
             waiting += _offsets(file, entries[_SUB_DIRECTORIES], layout, size)
@@ -142,7 +145,7 @@ def _number(
 
 
 def _check_segments(entries: dict[int, _Value], layout: _Layout) -> None:
-    """Refuse a page that claims strips or tiles that it does not have."""
+    """Raise ValueError if a page claims strips or tiles that it does not have."""
 
     def number(code: int, default: int) -> int:
         return _number(entries, code, layout, default)
@@ -163,9 +166,8 @@ def _check_segments(entries: dict[int, _Value], layout: _Layout) -> None:
     n_given = given.number if given else 0
     n_pixels = width * length * planes
     if claimed > 2 * n_given or claimed * _LEAST_PIXELS > n_pixels:
-        refuse(
-            f"too many strips or tiles: {claimed:,} for {width:,} x {length:,} pixels"
-        )
+        size = f"{width:,} x {length:,}"
+        _fail(f"too many strips or tiles: {claimed:,} for {size} pixels")
 
 
 def _offsets(

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import struct
 
-from napari_kmeans._files.formats import refuse
-
 __all__ = ["IMAGE_COMPRESSIONS", "REFUSED_COMPRESSIONS", "check_segment"]
 
 # Values of the tag Compression. Version 6 is the JPEG of TIFF 6.0, 33007 another name.
@@ -23,13 +21,15 @@ REFUSED_COMPRESSIONS = (22610, 34933, 34934, 48124, 50002, 52546, 65000, 65001, 
 
 
 def check_segment(data: bytes, compression: int, most_samples: int) -> None:
-    """Refuse a strip or tile that claims more samples than it has room for."""
+    """Raise ValueError if a strip or tile claims more samples than it has room for."""
     try:
         claimed = _claimed_samples(data, compression)
-    except (IndexError, struct.error, ValueError):
-        refuse("a strip or tile is not of the compression that the file names")
+    except (IndexError, struct.error, ValueError) as error:
+        msg = "a strip or tile is not of the compression that the file names"
+        raise ValueError(msg) from error
     if claimed > most_samples:
-        refuse(f"too many pixels: a strip or tile claims {claimed:,} samples")
+        msg = f"too many pixels: a strip or tile claims {claimed:,} samples"
+        raise ValueError(msg)
 
 
 def _claimed_samples(data: bytes, compression: int) -> int:
