@@ -58,6 +58,17 @@ def test_appended_volumes_keep_their_axes():
     assert image.metadata.axes == "IZYX"
 
 
+def test_appended_frames_are_not_compared_with_each_other(monkeypatch):
+    def compare(_):
+        pytest.fail("tifffile compares each series with all others")
+
+    monkeypatch.setattr(tifffile.TiffFile, "series", property(compare))
+    frames = stack(5, 6, 7)
+    for metadata in ({}, None):
+        content = appended(frames, photometric="minisblack", metadata=metadata)
+        assert_array_equal(decode_image(content).pixels, frames)
+
+
 @pytest.mark.parametrize("metadata", [{}, None])
 def test_frames_are_in_the_order_of_the_file_however_each_is_stored(metadata):
     frames = stack(5, 6, 7, 3, dtype="u1")
@@ -99,17 +110,18 @@ def test_images_that_differ_are_refused_with_what_to_do(others):
         decode_image(content)
 
 
-def write_ome_set(folder, planes_of, size, *, has_uuid=True):
+def write_ome_set(folder, planes_of, size, *, has_uuid=True, has_counts=True):
     """Write the files of an OME set, each with the planes (t, c, z) that are its own.
 
     The level of a plane is 1 + 100 t + 10 c + z.
     """
     identities = {name: f"urn:uuid:{i}" for i, name in enumerate(planes_of)}
     data = "".join(
-        f'<TiffData FirstT="{t}" FirstC="{c}" FirstZ="{z}" IFD="{i}" PlaneCount="1">'
-        f'<UUID FileName="{name}">{identities[name]}</UUID></TiffData>'
+        f'<TiffData FirstT="{t}" FirstC="{c}" FirstZ="{z}"'
+        + f' IFD="{i}" PlaneCount="1"' * has_counts
+        + f'><UUID FileName="{name}">{identities[name]}</UUID></TiffData>'
         for name, planes in planes_of.items()
-        for i, (t, c, z) in enumerate(planes)
+        for i, (t, c, z) in enumerate(planes if has_counts else planes[:1])
     )
     for name, planes in planes_of.items():
         uuid = f'UUID="{identities[name]}"' if has_uuid else ""
@@ -139,12 +151,16 @@ def levels_of(path):
 
 
 @pytest.mark.parametrize("has_uuid", [True, False])
-def test_a_file_of_an_ome_set_holds_its_own_planes_and_no_others(tmp_path, has_uuid):
+@pytest.mark.parametrize("has_counts", [True, False])
+def test_a_file_of_an_ome_set_holds_its_own_planes_and_no_others(
+    tmp_path, has_counts, has_uuid
+):
     planes = {
         f"{t}.ome.tif": [(t, c, z) for c in range(2) for z in range(3)]
         for t in range(2)
     }
-    write_ome_set(tmp_path, planes, (2, 2, 3), has_uuid=has_uuid)
+    options = {"has_uuid": has_uuid, "has_counts": has_counts}
+    write_ome_set(tmp_path, planes, (2, 2, 3), **options)
     shutil.copy(tmp_path / "1.ome.tif", tmp_path / "renamed.tif")
     expected = [101, 102, 103, 111, 112, 113]
     for name in ("1.ome.tif", "renamed.tif"):

@@ -227,9 +227,11 @@ def decode_tiff_labels(file: TiffFile, n_bytes: int) -> tuple[Array, Array]:
 
 def is_flat_photo(file: TiffFile) -> bool:
     """Whether a file holds one picture of 8-bit gray, RGB or RGBA."""
+    if file.is_imagej or file.is_ome or file.is_mmstack:
+        return False
     header = read_tiff_header(file)
     page, axes = header.series[0].keyframe, header.metadata.axes
-    if file.is_imagej or file.is_ome or axes not in ("YX", "YXS"):
+    if axes not in ("YX", "YXS"):
         return False
     if palettes := palettes_of(header.series[0]):
         return palettes[0].dtype == np.uint8
@@ -439,7 +441,7 @@ def _distinct(axes: str) -> str:
     """Replace letters that stand twice by others, since sizes go by the letter."""
     free = (letter for letter in "QRIABDEFGHJKLMNOPUVW" if letter not in axes)
     return "".join(
-        letter if axes.rindex(letter) == i else next(free, letter)
+        letter if axes.index(letter) == i else next(free, letter)
         for i, letter in enumerate(axes)
     )
 
@@ -495,7 +497,6 @@ def _fits_ome(array: Array, metadata: ImageMetadata) -> bool:
     """Whether OME has words for the axes and the dtype."""
     return (
         set(metadata.axes) <= set(_STANDARD_AXES)
-        and len(set(metadata.axes)) == len(metadata.axes)
         and metadata.axes.replace("S", "").endswith("YX")
         and str(array.dtype) in _OME_DTYPES
     )
