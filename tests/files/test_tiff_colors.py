@@ -56,6 +56,16 @@ def test_samples_that_are_no_opacity_stay_bands(shape, dtype, photometric):
         encode_image("a.png", image)
 
 
+def test_one_of_several_bands_is_no_opacity():
+    pixels = noise(5, 6, 4)
+    kinds = ["unspecified", "unspecified", "unassalpha"]
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    image = decode_image(written(pixels, extrasamples=kinds, **options))
+    assert_array_equal(image.pixels, pixels)
+    assert not image.has_alpha
+    assert image.metadata.axes == "YXC"
+
+
 @pytest.mark.parametrize("planarconfig", ["contig", "separate"])
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_colors_that_are_multiplied_by_opacity_are_divided(dtype, planarconfig):
