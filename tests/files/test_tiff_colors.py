@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -178,6 +179,53 @@ def test_inks_of_16_bits_keep_their_depth():
     # Each is rounded to a level of its own depth.
     difference = wide.pixels / 257 - narrow.pixels
     assert np.abs(difference).max() <= 0.5 + 0.5 / 257
+
+
+def profile_of_inks():
+    """A CMYK profile that lays Lab colors between the 16 corners of the inks."""
+    corners = np.indices((2, 2, 2, 2)).reshape(4, -1).T
+    lab = [
+        level
+        for c, m, y, k in corners
+        for level in (
+            (255 - 64 * c - 77 * m - 25 * y) * (1 - k),
+            128 + 60 * (m - c) * (1 - k),
+            128 + 70 * (y - c / 2) * (1 - k),
+        )
+    ]
+    curve = bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0])
+    table += np.eye(3, dtype=">i4").tobytes().replace(b"\0\0\0\1", b"\0\1\0\0")
+    table += curve * 4 + np.clip(lab, 0, 255).astype("u1").tobytes() + curve * 3
+    white = struct.pack(">iii", 63190, 65536, 54061)
+    tags = {b"A2B0": table, b"wtpt": b"XYZ " + bytes(4) + white}
+    tags[b"cprt"] = b"text" + bytes(4) + b"x\0"
+    tags[b"desc"] = b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(78)
+    index, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        place = 128 + 4 + 12 * len(tags) + len(body)
+        index += name + struct.pack(">II", place, len(data))
+        body += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", 128 + len(index) + len(body))
+    head = size + b"lcms\2\x20\0\0prtrCMYKLab " + bytes(12) + b"acsp"
+    return head.ljust(68, b"\0") + white + bytes(48) + index + body
+
+
+def test_inks_are_mixed_as_their_profile_says():
+    image = Image.frombytes("CMYK", (24, 16), (noise(16, 24, 4) // 2).tobytes())
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile_of_inks()))
+    target = ImageCms.createProfile("sRGB")
+    shown = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    expected = np.array(shown).astype(int)
+    assert np.abs(expected - np.array(image.convert("RGB"))).max() > 30
+    found = decode_image(of_pillow(image, icc_profile=profile_of_inks()))
+    # They round to a level each.
+    assert np.abs(found.pixels - expected).max() <= 1
+    assert found.metadata.icc_profile is None
+    wide = np.array(image).astype("u2") * 257
+    options = {"photometric": "separated", "iccprofile": profile_of_inks()}
+    found = decode_image(written(wide, **options))
+    assert np.abs(found.pixels / 257 - expected).max() < 1
 
 
 def two_palettes(compression=None, *, same=False):

@@ -2,8 +2,8 @@
 
 `decode_image` turns the content of a file into an `ImageFile`, `read_image` reads it
 first, and `read_metadata` reads only the header. `default_suffix` chooses the format
-for the compressed image of a file. TIFF files of measurements are left to `tiff`, PNG
-files of 16 bits to `png`; everything else is read by Pillow.
+for the compressed image of a file. TIFF files are left to `tiff`, PNG files of 16 bits
+to `png`; everything else is read by Pillow.
 """
 
 from __future__ import annotations
@@ -143,7 +143,6 @@ def decode_image(content: bytes) -> ImageFile:
             shape = n_frames, file.height, file.width
             formats.check_pixel_limit(shape, len(content))
             return _decode_film(file, n_frames)
-        # Loading a TIFF file turns it, and then forgets how it lay.
         metadata = _photo_metadata(file, content)
         if png.is_deep_png(content):
             pixels = png.decode_deep_png(content)

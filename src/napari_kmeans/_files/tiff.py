@@ -2,9 +2,10 @@
 
 `encode_tiff` and `decode_tiff` turn an array and its metadata into the content of a
 file and back; `read_tiff_header` reads all but the pixels. Pixels, resolutions and
-descriptions are read by tifffile. A private tag keeps what no standard tag holds: how
-many entries of a color map are the palette, of which dtype, and the axes of length 1.
-Photographs, which Pillow reads better, are left to `read`.
+descriptions are read by tifffile, after `tiff_directories` and `tiff_segments` have
+looked at what they claim; `tiff_colors` knows what the samples mean. A private tag
+keeps what no standard tag holds: how many entries of a color map are the palette, of
+which dtype, and the axes of length 1.
 """
 
 from __future__ import annotations
