@@ -106,7 +106,7 @@ def test_pages_of_many_kinds_are_refused_before_they_are_sorted():
         page(4, 1000, _277=(SHORT, 1, 60_000), _284=(SHORT, 1, 2), _278=(LONG, 1, 1)),
         # A volume of slices of one strip each.
         page(4, 4, _32997=(LONG, 1, 100_000_000)),
-        # Offsets that are all there, of strips of one pixel.
+        # Offsets beyond the end of the file.
         page(1, 16_000_000, _278=(LONG, 1, 1), _273=(LONG, 16_000_000, 8)),
     ],
 )
@@ -118,6 +118,15 @@ def test_strips_and_tiles_count_before_they_are_laid_out(claim):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 22
+
+
+def test_strips_of_a_pixel_each_are_refused_though_all_are_there():
+    n_strips = 70_000
+    offsets = {"_273": (LONG, n_strips, 8), "_279": (LONG, n_strips, 8)}
+    sound = page(16, n_strips, _278=(LONG, 1, 1), **offsets)
+    check_directories(io.BytesIO(file_of([sound], room=4 * n_strips)))
+    thin = page(1, n_strips, _278=(LONG, 1, 1), **offsets)
+    refused(file_of([thin], room=4 * n_strips), "too many strips or tiles: 70,000")
 
 
 @pytest.mark.parametrize("value", [(LONG, 3, 8), (ASCII, 1, 65), (5, 1, 8)])
