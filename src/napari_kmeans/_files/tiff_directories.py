@@ -67,7 +67,8 @@ class _Layout(NamedTuple):
 
 def _fail(text: str) -> NoReturn:
     """Raise what `formats.faults_in_words` takes for a damaged file."""
-    raise ValueError(text)
+    msg = f"{text}; get the file again, or save it anew"
+    raise ValueError(msg)
 
 
 def check_directories(file: IO[bytes]) -> None:
