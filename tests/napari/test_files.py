@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.plugins import _initialize_plugins
 from napari.plugins.io import save_layers
 from npe2 import PluginManager
 from numpy.testing import assert_allclose, assert_array_equal
@@ -24,15 +23,11 @@ from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.writer import _fault, file_size
 
+pytestmark = pytest.mark.usefixtures("discovered")
+
 RGB = data.astronaut()[:60, :50]
 STACK = RGB.reshape(3, 20, 50, 3)
 GRAY = data.camera()[:60, :50]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def discovered():
-    """Find plugins, as napari does when it starts."""
-    _initialize_plugins()
 
 
 def results_of(image, k=5, channel_axis=None, **attributes):

@@ -8,7 +8,6 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.plugins import _initialize_plugins
 from napari.plugins._npe2 import get_readers
 from napari.utils.notifications import notification_manager
 from numpy.testing import assert_array_equal
@@ -19,16 +18,12 @@ from napari_kmeans import write_indexed
 from napari_kmeans._napari.command import open_palette_file
 from napari_kmeans._napari.reader import get_reader
 
+pytestmark = pytest.mark.usefixtures("discovered")
+
 LABELS = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
 PALETTE = np.array([[0, 0, 90], [0, 200, 0], [255, 250, 240]], np.uint8)
 GRAY = (np.arange(20 * 24) % 251).astype(np.uint8).reshape(20, 24)
 RGB = np.stack([GRAY, GRAY[::-1], GRAY[:, ::-1]], axis=-1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def discovered():
-    """Find plugins, as napari does when it starts."""
-    _initialize_plugins()
 
 
 def imagej(axes, dtype=np.uint16, **keywords):
