@@ -1,4 +1,3 @@
-import dask.array as da
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
@@ -289,14 +288,3 @@ def test_outliers_that_leave_contrast_change_no_color():
     expected = (palette + 9999) / 12999
     shown = rgba_of(palette, Look(is_rgb=False))[:, 1]
     assert_allclose(shown, expected, atol=1 / 255)
-
-
-@pytest.mark.parametrize("wrap", [np.ma.masked_less, da.ma.masked_less])
-@pytest.mark.parametrize("least", [5, -1])
-def test_masked_arrays_are_refused(wrap, least):
-    pixels = np.arange(20.0).reshape(4, 5)
-    if wrap is da.ma.masked_less:
-        pixels = da.from_array(pixels)
-    layer = Image(wrap(pixels, least), contrast_limits=(0, 20))
-    with pytest.raises(ValueError, match="must not hold a masked array, whose mask"):
-        quantize_layer(layer, 3)

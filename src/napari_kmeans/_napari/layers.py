@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arguments import plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
@@ -47,6 +48,8 @@ _CHANNEL_COLORS = np.array(
 # How many times as wide as the other values a range is, if one of its ends is a fill
 # value: in 256 levels, hardly four are left for all others.
 _FAR = 64
+# What to do about data with a mask of NumPy, which napari shows as if it had none.
+_UNMASKED = "show np.ma.getdata(data), and choose a labels layer of what counts"
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
@@ -380,20 +383,9 @@ def read_array(array: Any, index: Any = ...) -> Array:
 
     if not is_dask_collection(array):
         if isinstance(array, np.ndarray) or getattr(array, "chunks", None) is None:
-            return _plain(array[index])
+            return plain_array("data", array[index], _UNMASKED)
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
     (computed,) = compute(array[index], callbacks=[*Callback.active, look])
-    return _plain(computed)
-
-
-def _plain(array: Any) -> Array:
-    """Return an array of any kind as one of NumPy, if that loses nothing."""
-    if isinstance(array, np.ma.MaskedArray):
-        msg = (
-            "the layer must not hold a masked array, whose mask would be lost; "
-            "fill it with NaN (.filled(np.nan)), or add its mask as a labels layer"
-        )
-        raise ValueError(msg)
-    return np.asarray(array)
+    return plain_array("data", computed, _UNMASKED)
