@@ -62,9 +62,8 @@ def run(images):
         return
     install_for_window()
     print("Opening napari ...", flush=True)
-    # As images: this plugin, too, would open files with a palette.
     widget = ["-w", "napari-kmeans", "K-means colors"]
-    call([program("napari"), "--plugin", "napari", *images, *widget])
+    call([program("napari"), *images, *widget])
 
 
 def test(options):
