@@ -9,7 +9,6 @@ from napari_kmeans import kmeans_palette
 from napari_kmeans._core import fitting
 from napari_kmeans._core.counted_image import count_image
 from napari_kmeans._core.fitting import FitOptions, fit_curve
-from napari_kmeans._core.pixels import fitted_pixels
 
 
 def counted(values, n_channels=1, alpha=False):
@@ -18,7 +17,7 @@ def counted(values, n_channels=1, alpha=False):
 
 
 def fit_palette(image, options, fewer=None):
-    return fitting.fit_palette(image, options, fitted_pixels(image), fewer)
+    return fitting.fit_palette(fitting.fit_source(image), options, fewer)
 
 
 def options(k, iters=10, init="auto", fixed=(), n_channels=1):
@@ -150,3 +149,23 @@ def test_the_curve_finds_a_place_for_what_is_transparent():
     errors = fit_curve(found, options(1, n_channels=2), [1, 2, 3, 4, 5])
 
     assert errors[0] == errors[1] > errors[2] > errors[3] > errors[4] == 0
+
+
+@pytest.mark.parametrize("dtype", ["u4", "u8", "f4"])
+def test_the_error_that_a_callback_gets_is_not_negative(dtype):
+    # Two clumps, which are many million times as far apart as they are wide.
+    rng = np.random.default_rng(0)
+    white = 1.0 if dtype == "f4" else float(np.iinfo(dtype).max)
+    share = rng.integers(0, 9, (9, 9, 2)) * 2.0**-30 + rng.integers(0, 2, (9, 9, 1)) / 2
+    image = (np.maximum(share, 2.0**-30) * white).astype(dtype)
+    errors = []
+
+    def note(state):
+        errors.append(state.mse)
+
+    for alpha in (False, True):
+        how = {"alpha": alpha, "init": "random", "rng": 1}
+        kmeans_palette(image, 3, 3, **how, callback=note)
+
+    assert errors
+    assert min(errors) >= 0

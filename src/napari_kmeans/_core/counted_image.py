@@ -41,10 +41,11 @@ from napari_kmeans._core.fitting import (
     FittedImage,
     fit_curve,
     fit_palette,
+    fit_source,
 )
+from napari_kmeans._core.outliers import set_apart
 from napari_kmeans._core.pixels import (
     CountedImage,
-    fitted_pixels,
     is_fitted,
     seen_colors,
 )
@@ -142,7 +143,7 @@ def fit_image(
 ) -> FittedImage:
     """Find a palette of at most `k` colors, as `kmeans_palette` does."""
     options = fit_options(counted, k, iters, init, rng, callback, fixed)
-    return fit_palette(counted, options, fitted_pixels(counted))
+    return fit_palette(fit_source(counted), options)
 
 
 def fit_options(
@@ -154,13 +155,14 @@ def fit_options(
     callback: Callback | None = None,
     fixed: ArrayLike | None = None,
 ) -> FitOptions:
-    """Check how a palette is to be fitted."""
+    """Check how a palette is to be fitted, and that there are colors to fit."""
     layout = counted.layout
+    arguments.check_white("image", seen_colors(counted), layout)
     k = arguments.checked_integer("k", k, 1, MAX_COLORS)
     return FitOptions(
         k,
         arguments.checked_integer("iters", iters, 0, None),
-        arguments.checked_init(init, k, layout),
+        arguments.checked_init(init, k, layout, seen_colors(counted)),
         arguments.checked_rng(rng),
         arguments.checked_callback(callback),
         arguments.checked_fixed(fixed, k, layout),
@@ -201,7 +203,7 @@ def fit_quality(
 
 def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats:
     """Return the error for many numbers of colors, as `error_curve` does."""
-    numbers = np.asarray(ks)
+    numbers = arguments.plain_array("ks", ks)
     if numbers.ndim != 1:
         msg = f"ks must be one-dimensional, got shape {numbers.shape}"
         raise ValueError(msg)
@@ -221,8 +223,15 @@ def _n_seen(counted: CountedImage) -> int:
 
 
 def _peak(counted: CountedImage) -> float:
-    """Return the peak of the pixels that are fitted."""
+    """Return the peak of the pixels that are fitted, but for far colors."""
     low, high = 0.0, 1.0
+    if (
+        counted.layout.dtype.kind == "f"
+        and next(seen_colors(counted), None) is not None
+    ):
+        space = spaces.space_of(counted.layout, lambda: seen_colors(counted))
+        apart = set_apart(counted, space)
+        counted = counted if apart is None else apart.rest
     if counted.layout.dtype.kind in "if":
         ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
         low = min((least for least, _ in ends), default=low)
