@@ -175,11 +175,46 @@ def test_half_transparent_colors_are_refused_in_a_gif_file():
         compress(image, "a.gif", Recipe())
 
 
-def test_opacity_that_a_bmp_file_loses_is_told_as_an_error():
+@pytest.mark.parametrize("name", ["a.png", "a.gif"])
+def test_colors_that_no_pixel_has_leave_room_for_those_that_pixels_have(name):
+    pixels = np.full((4, 40, 4), 255, np.uint8)
+    pixels[..., 0] = np.arange(40) * 5
+    pixels[0, 0] = 0
+    levels = np.arange(256, dtype=np.uint8)
+    palette = np.column_stack([levels, np.full((256, 2), 255, np.uint8)])
+    done = compress(ImageFile(pixels, has_alpha=True), name, Recipe(), palette=palette)
+    assert_array_equal(seen(done), pixels)
+    assert_array_equal(decode_image(done.content).pixels, pixels)
+    # Half-transparent colors of the palette are no reason either, if unused.
+    wide = np.insert(palette, 3, 255, axis=1)
+    wide = np.concatenate([wide, [[9, 9, 9, 128]] * 50]).astype(np.uint8)
+    done = compress(ImageFile(pixels, has_alpha=True), name, Recipe(), palette=wide)
+    assert_array_equal(decode_image(done.content).pixels, pixels)
+
+
+def test_more_colors_than_a_format_holds_are_refused_if_pixels_have_them():
+    pixels = np.arange(1024, dtype=np.uint8).reshape(1, 256, 4) | 1
+    pixels = np.concatenate([pixels, np.zeros((1, 256, 4), np.uint8)])
+    pixels[0, :, 0] = np.arange(256)
+    image = ImageFile(pixels, has_alpha=True)
+    with pytest.raises(ValueError, match="257 colors do not fit into"):
+        compress(image, "a.png", Recipe(), palette=pixels[0])
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.ppm", "a.jpg"])
+def test_opacity_is_refused_where_it_would_be_lost(name):
     image = ImageFile(noise(9, 9, 4) | 1, has_alpha=True)
-    done = compress(image, "a.bmp", Recipe())
-    assert (seen(done)[..., 3] == 255).all()
-    assert done.mse == error_of(image, seen(done)) > 0
+    with pytest.raises(ValueError, match=r"opacity does not fit .* choose \.png"):
+        compress(image, name, Recipe())
+
+
+def test_a_film_keeps_its_time_and_its_plays():
+    metadata = ImageMetadata("TYXS", durations=(0.033,) * 30, plays=3)
+    image = ImageFile(noise(30, 5, 5, 3), metadata=metadata)
+    done = compress(image, "a.gif", Recipe(4))
+    found = decode_image(done.content).metadata
+    assert sum(found.durations) == pytest.approx(0.99)
+    assert found.plays == 3
 
 
 def test_channels_of_a_palette_must_be_those_of_the_image():

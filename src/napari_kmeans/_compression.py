@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init
-from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._core.blocks import cut
 from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
 from napari_kmeans._core.counted_image import (
@@ -36,7 +36,7 @@ from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import mean_squared_error, white_of
 from napari_kmeans._core.quantize import count_colors
 from napari_kmeans._core.spaces import SpaceName
-from napari_kmeans._files.formats import BYTE_COLORS, format_of
+from napari_kmeans._files.formats import BYTE_COLORS, format_of, palette_misfit
 from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import (
     ImageMetadata,
@@ -123,7 +123,7 @@ def compress(
     """
     if palette is not None:
         image, palette = _matched(image, palette)
-    check_fit(name, image, palette)
+    check_fit(name, image)
     counted = count_file(image, recipe.color_space, counts)
     form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
     most = form.most_colors or MAX_COLORS
@@ -273,13 +273,13 @@ def _encoded(
     chosen = palette if complete is given else complete
     mapped = map_image(counted, chosen, dither=dither)
     if _is_indexed(name, image, mapped.palette):
-        colors = mapped.palette
+        labels, colors = _labels_for(name, image, mapped)
         check_fit(name, image, colors)
         if colors.ndim == 1:
             colors = _with_channels(colors, 3, False)
         metadata = without_axis(_of_color(image.metadata), "S")
         content = encode_indexed(
-            name, mapped.labels, colors, metadata=metadata, keep_order=False
+            name, labels, colors, metadata=metadata, keep_order=False
         )
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
@@ -287,6 +287,19 @@ def _encoded(
     return Compressed(
         content, image, mapped, fit, counted.n_colors, n_colors, mapped.mse
     )
+
+
+def _labels_for(
+    name: str, image: ImageFile, mapped: MappedImage
+) -> tuple[Labels, Array]:
+    """Return labels and palette, without unused colors where not all would fit."""
+    n_axes = image.pixels.ndim - image.has_channels
+    if palette_misfit(format_of(name), n_axes, mapped.palette) is None:
+        return mapped.labels, mapped.palette
+    is_used = mapped.counts > 0
+    colors = mapped.palette[is_used]
+    ranks = (np.cumsum(is_used) - 1).astype(np.min_scalar_type(len(colors) - 1))
+    return ranks[mapped.labels], colors
 
 
 def _painted(image: ImageFile, mapped: MappedImage) -> Array:

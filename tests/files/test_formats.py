@@ -29,14 +29,30 @@ def test_what_a_lossless_format_holds_comes_back(suffix, channels):
     form = format_of(f"a{suffix}")
     image = ImageFile(noise(8, 9, *channels), bool(channels), channels == (4,))
     n_channels = channels[0] if channels else 1
-    assert pixel_misfit(form, 2, image.pixels.dtype, n_channels) is None
-    if not form.is_lossless:
+    misfit = pixel_misfit(form, 2, image.pixels.dtype, n_channels)
+    is_clear = channels == (4,) and not form.has_clear_pixels
+    assert misfit == ("opacity" if is_clear else None)
+    if misfit or not form.is_lossless:
         return
     found = decode_image(encode_image(f"a{suffix}", image)).pixels
     if not channels and not form.has_gray:
         found = found[..., 0]
     opaque = image.pixels[..., 3:] > 0 if channels == (4,) else True
     assert_array_equal(found, np.where(opaque, image.pixels, 0))
+
+
+@pytest.mark.parametrize("suffix", sorted(writable_suffixes() - {".gif"}))
+def test_opacity_comes_back_or_is_refused(suffix):
+    pixels = np.full((16, 16, 4), (200, 100, 50, 90), np.uint8)
+    try:
+        content = encode_image(f"a{suffix}", ImageFile(pixels, has_alpha=True))
+    except ValueError as error:
+        # Some formats hold no pixels of 8 bits at all.
+        assert "does not fit into" in str(error)  # noqa: PT017
+        return
+    found = decode_image(content).pixels
+    assert found.shape == pixels.shape
+    assert np.abs(found[..., 3].astype(int) - 90).max() <= 2
 
 
 @pytest.mark.parametrize("suffix", INDEXED_SUFFIXES)

@@ -1,5 +1,7 @@
+import contextlib
 import struct
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -233,6 +235,13 @@ def test_sizes_of_pixels_are_kept_exactly_in_a_png_file(tmp_path):
         *("", "{", "[]", "3", '{"Y": [1, "meter"]}', '{"Y": "ab", "X": "cd"}'),
         *('{"Y": [0, "meter"], "X": [1, "meter"]}', "[" * 100_000),
         '{"Y": [NaN, "meter"], "X": [Infinity, "meter"]}',
+        f'{{"Y": [1{"0" * 400}, "meter"], "X": [1, "meter"]}}',
+        f'{{"Y": [1{"0" * 9999}, "meter"], "X": [1, "meter"]}}',
+        *('{"Y": [-1, "m"], "X": [1, "m"]}', '{"Y": [[1], "m"], "X": [1, "m"]}'),
+        *('{"Y": {"0": 1}, "X": 1}', '{"Y": [1, ["m"]], "X": [1, "m"]}'),
+        *('{"Y": [1, 5], "X": [1, "m"]}', '{"Y": [1, null], "X": [1, "m"]}'),
+        f'{{"Y": [1, "{"m" * 100_000}"], "X": [1, "m"]}}',
+        *('{"Y": [1, "a\\nb"], "X": [1, "m"]}', "x" * 1_000_000, "\x00", "null"),
     ],
 )
 def test_other_notes_in_a_png_file_tell_no_sizes(tmp_path, note):
@@ -251,71 +260,6 @@ def test_lengths_of_several_units_are_kept(tmp_path):
     found = read_metadata(tmp_path / "a.tif")
     assert found.scale[:3] == sizes.scale
     assert found.units[:3] == units
-
-
-def test_durations_of_frames_are_kept(tmp_path):
-    labels = np.array([[[0, 1]], [[0, 1]], [[1, 1]]], np.uint8)
-    metadata = ImageMetadata(durations=(0.57, 0.04, 1.25))
-    write_indexed(tmp_path / "film.gif", labels, RED_BLUE, metadata=metadata)
-    assert read_metadata(tmp_path / "film.gif").durations == metadata.durations
-    assert_round_trip(tmp_path / "film.gif", labels, RED_BLUE)
-    with Image.open(tmp_path / "film.gif") as image:
-        assert image.n_frames == 3
-
-
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_gif_keeps_the_one_color_that_is_transparent(tmp_path, ndim):
-    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], dtype=np.uint8)
-    labels = np.array([[0, 1, 2]], np.uint8)
-    if ndim == 3:  # A change of all pixels, one of a single pixel, and none.
-        labels = np.array([[[0, 1, 2]], [[1, 2, 0]], [[1, 2, 2]], [[1, 2, 2]]], "u1")
-    write_indexed(tmp_path / "image.gif", labels, palette)
-    assert_round_trip(tmp_path / "image.gif", labels, palette)
-    with Image.open(tmp_path / "image.gif") as image:
-        shown = np.array([f.convert("RGBA") for f in ImageSequence.Iterator(image)])
-    assert_array_equal(shown[..., 3].reshape(labels.shape), palette[labels][..., 3])
-
-
-def test_gif_keeps_a_clear_color_that_no_pixel_has(tmp_path):
-    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], np.uint8)
-    labels = np.array([[0, 2, 2]], np.uint8)
-    write_indexed(tmp_path / "image.gif", labels, palette)
-    assert_round_trip(tmp_path / "image.gif", labels, palette)
-
-
-def test_films_whose_frames_differ_in_colors_are_refused(tmp_path):
-    frames = [Image.new("P", (2, 2), number) for number in range(3)]
-    for number, frame in enumerate(frames):
-        frame.putpalette([number, 0, 0, 0, number, 0, 7, 8, 9])
-    path = tmp_path / "film.gif"
-    frames[0].save(path, save_all=True, append_images=frames[1:], optimize=False)
-    with pytest.raises(ValueError, match="have palettes of their own"):
-        read_indexed(path)
-
-
-def test_films_whose_frames_differ_in_what_is_clear_are_refused(tmp_path):
-    palette = np.array([[9, 8, 7, 255], [5, 5, 5, 0], [1, 2, 3, 255]], np.uint8)
-    path = tmp_path / "film.gif"
-    labels = np.array([[[0, 1, 2]], [[1, 2, 0]], [[0, 0, 1]]], np.uint8)
-    write_indexed(path, labels, palette)
-    content = path.read_bytes()
-    first, *others = content.split(b"\x21\xf9\x04\x09\0\0\x01")
-    assert len(others) == 3
-    # The transparent index of the second frame.
-    content = first + b"\x21\xf9\x04\x09\0\0\x01" + others[0]
-    content += b"\x21\xf9\x04\x09\0\0\x02" + others[1]
-    content += b"\x21\xf9\x04\x09\0\0\x01" + others[2]
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="have transparent colors of their own"):
-        read_indexed(path)
-
-
-def test_a_film_takes_no_more_room_where_nothing_moves(tmp_path):
-    still = np.random.default_rng(0).integers(0, 2, (1, 50, 60), dtype=np.uint8)
-    write_indexed(tmp_path / "still.gif", still, RED_BLUE)
-    write_indexed(tmp_path / "film.gif", np.repeat(still, 20, axis=0), RED_BLUE)
-    sizes = [(tmp_path / n).stat().st_size for n in ("still.gif", "film.gif")]
-    assert sizes[1] - sizes[0] < 20 * 30
 
 
 @pytest.mark.parametrize(
@@ -411,8 +355,111 @@ def test_what_other_files_cannot_hold_is_refused(
 
 
 def test_metadata_of_another_image_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="metadata must have 2 axes, got 'TZYX'"):
+    with pytest.raises(ValueError, match="have 2 letters beside S, got 'TZYX'"):
         write_indexed(tmp_path / "a.tif", [[0]], RED_BLUE, metadata=METADATA)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.ome.tif"])
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        *(("axes", axes, "have letters that differ") for axes in ("YY", "CS", "TQ")),
+        *(("axes", axes, "have letters that differ") for axes in ("X", "Y ", "YXYX")),
+        *(("axes", axes, "have 2 letters beside S") for axes in ("TYX", "TYXS")),
+        ("scale", (1.0,), "scale must have a number for each axis"),
+        *(
+            ("scale", (1.0, x), "scale must be between 1e-9 and 1e9")
+            for x in (0.0, -1.0, np.nan, np.inf, 1e-10, 1e10, 10**400)
+        ),
+        ("units", ("meter",), "units must have a unit for each scale"),
+        ("units", ("a\nb", "meter"), "units must be short words"),
+        ("units", ("m" * 99, "meter"), "units must be short words"),
+        ("units", ("\N{ANGSTROM SIGN}", "meter"), "units must be short words"),
+        *(
+            ("durations", (x,), "durations must be finite seconds")
+            for x in (-1.0, np.nan, np.inf, 10**400)
+        ),
+        ("plays", -1, "plays must be at least 0"),
+    ],
+)
+def test_metadata_of_a_wrong_value_are_refused_by_name(
+    tmp_path, name, field, value, match
+):
+    sound = ImageMetadata("YX", (1.0, 1.0), ("meter", "meter"))
+    metadata = sound._replace(**{field: value})
+    with pytest.raises(ValueError, match=match):
+        write_indexed(tmp_path / name, [[0]], RED_BLUE, metadata=metadata)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        ("axes", ("Y", "X"), "axes must be a string"),
+        ("scale", 3.0, "scale must be a tuple of numbers"),
+        ("scale", ("1", "2"), "scale must be a tuple of numbers"),
+        ("units", "mm", "units must be a tuple of strings"),
+        ("icc_profile", "sRGB", "icc_profile must be bytes or None"),
+        ("durations", 0.1, "durations must be a tuple of numbers"),
+        ("plays", 1.5, "plays must be an integer, got 1.5"),
+    ],
+)
+def test_metadata_of_a_wrong_kind_are_refused_by_name(tmp_path, field, value, match):
+    sound = ImageMetadata("YX", (1.0, 1.0), ("meter", "meter"))
+    metadata = sound._replace(**{field: value})
+    with pytest.raises(TypeError, match=rf"metadata\.{match}"):
+        write_indexed(tmp_path / "a.png", [[0]], RED_BLUE, metadata=metadata)
+    with pytest.raises(TypeError, match="metadata must be an ImageMetadata, got str"):
+        write_indexed(tmp_path / "a.png", [[0]], RED_BLUE, metadata="YX")
+
+
+@pytest.mark.parametrize("labels", [[[0]], [[[0]]], [[[0]]] * 3])
+def test_a_film_needs_a_duration_for_each_frame(tmp_path, labels):
+    metadata = ImageMetadata(durations=(0.1, 0.2))
+    n_frames = max(np.ndim(labels) - 2, len(labels))
+    with pytest.raises(ValueError, match=f"each of {n_frames} frames, got 2"):
+        write_indexed(tmp_path / "a.gif", labels, RED_BLUE, metadata=metadata)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ome.tif"])
+@pytest.mark.parametrize("size", [1e-9, 1e9, np.float32(0.25), Fraction(1, 4), 3])
+def test_sizes_of_every_kind_of_number_and_spelling_of_a_unit_are_taken(
+    tmp_path, name, size
+):
+    metadata = ImageMetadata(
+        "YX", [size, size], ["\N{MICRO SIGN}m", "um"], plays=np.int8()
+    )
+    write_indexed(tmp_path / name, [[0, 1]], RED_BLUE, metadata=metadata)
+    found = read_metadata(tmp_path / name)
+    assert found.scale[:2] == pytest.approx((float(size),) * 2, rel=1e-6)
+    assert found.units[:2] == ("micrometer", "micrometer")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.ome.tif"])
+def test_what_is_read_of_a_palette_file_can_be_handed_on(tmp_path, name):
+    sizes = ImageMetadata("YX", (2.0, 3.0), ("millimeter", "millimeter"))
+    write_indexed(tmp_path / name, [[0, 1]], RED_BLUE, metadata=sizes)
+    found = read_metadata(tmp_path / name)
+    write_indexed(tmp_path / f"b{name}", [[0, 1]], RED_BLUE, metadata=found)
+    assert read_metadata(tmp_path / f"b{name}") == found
+
+
+def test_reading_warns_of_nothing(tmp_path, monkeypatch):
+    image = Image.new("P", (30, 40))
+    image.putpalette([1, 2, 3])
+    text = PngImagePlugin.PngInfo()
+    # No frames, which makes no film.
+    text.add(b"acTL", bytes(8))
+    image.save(tmp_path / "a.png", pnginfo=text)
+    image.save(tmp_path / "a.gif")
+    image.save(tmp_path / "a.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for name in ("a.png", "a.gif", "a.tif"):
+        content = (tmp_path / name).read_bytes()
+        for end in (len(content), len(content) - 20):
+            (tmp_path / name).write_bytes(content[:end])
+            with contextlib.suppress(ValueError):
+                read_indexed(tmp_path / name)
 
 
 def test_other_suffixes_are_refused(tmp_path):

@@ -456,7 +456,7 @@ def test_what_is_no_palette_is_refused(tmp_path, suffix, palette, error, match):
         (
             np.zeros((2, 4), np.uint8),
             ValueError,
-            r"shape \(K, 3\) or \(K,\) in a .gpl file, got \(2, 4\); .json and .npy",
+            r"shape \(K, 3\) or \(K,\) in a .gpl file, got \(2, 4\); choose \.hex",
         ),
         (np.zeros((2, 1), np.uint8), ValueError, r"shape \(K, 3\) .* got \(2, 1\)"),
     ],

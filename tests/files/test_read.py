@@ -2,6 +2,7 @@ import contextlib
 import io
 import logging
 import struct
+import subprocess
 import threading
 import zlib
 
@@ -227,10 +228,17 @@ def test_what_is_fully_transparent_has_no_color(dtype):
     [
         (lambda: b"", "the file is empty"),
         (lambda: b"Dear reader,", "not an image"),
+        (lambda: b"\0\0\0\x18ftypheic" + bytes(99), "HEIC .*; convert it to PNG, TIFF"),
+        (lambda: b"\0\0\0\x1cftypmif1\0\0\0\0miafheix", "HEIC files cannot be read"),
+        (lambda: b"\xff\x0a" + bytes(99), "JPEG XL files cannot be read"),
+        (lambda: b"%PDF-1.7", "PDF files cannot be read; convert it to PNG"),
+        (lambda: b'<?xml version="1.0"?>\n<svg>', "SVG files cannot be read"),
+        (lambda: b"<svg/>", "SVG files cannot be read"),
         (lambda: b"II*\0", "cannot be read"),
         (lambda: encoded(gradient())[:60], "cannot be read"),
         (lambda: encoded(gradient("CMYK"), "TIFF")[:-9], "cannot be read"),
-        (lambda: png_of_16_bits(np.zeros((9, 9, 3), "u2"))[:60], "cannot be read"),
+        (lambda: png_of_16_bits(np.zeros((9, 9, 3), "u2"))[:58], "IDAT .* damaged"),
+        (lambda: png_of_16_bits(np.zeros((9, 9, 3), "u2"))[:60], "file is truncated"),
     ],
 )
 def test_what_is_no_sound_image_is_refused(make, match):
@@ -273,6 +281,26 @@ def test_bombs_are_refused_before_they_unfold(monkeypatch):
     for content in (bomb, tiff.getvalue(), bytes(gif)):
         with pytest.raises(ValueError, match="too many pixels"):
             decode_image(content)
+
+
+def test_no_file_starts_another_program(monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("a program was started")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    script = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
+    )
+    with pytest.raises(ValueError, match="EPS files cannot be read; convert it"):
+        decode_image(script)
+
+
+def test_too_many_pixels_say_what_to_do(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(
+        ValueError, match=r"\(24 pixels\) exceeds .* 10 pixels; scale it"
+    ):
+        decode_image(encoded(gradient()))
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,11 @@ def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path):
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
 
-    (tmp_path / "file").chmod(0o640)
-    replace_file(tmp_path / "file", b"newer")
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    # Also what no new file would get.
+    for mode in (0o640, 0o666, 0o777, 0o600):
+        (tmp_path / "file").chmod(mode)
+        replace_file(tmp_path / "file", b"newer")
+        assert (tmp_path / "file").stat().st_mode & 0o777 == mode
 
 
 @on_posix

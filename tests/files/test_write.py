@@ -97,7 +97,7 @@ def test_a_palette_that_does_not_fit_is_refused(name, palette, match):
     with pytest.raises(ValueError, match=match):
         check_fit(name, image, palette)
     # These have no palette, or do without one.
-    for other in ("a.tif", "a.jpg"):
+    for other in ("a.tif", "a.webp"):
         check_fit(other, image, palette)
 
 
@@ -108,3 +108,23 @@ def test_a_resolution_that_a_format_has_no_number_for_is_left_out(tmp_path, name
     image = ImageFile(np.zeros((4, 5), np.uint8), False, metadata=sizes)
     replace_file(tmp_path / name, encode_image(name, image))
     assert read_metadata(tmp_path / name).scale == ()
+
+
+def test_the_largest_resolution_of_png_is_kept(tmp_path):
+    # Pixels per meter are counted in 31 bits.
+    name, most = "a.png", (1 << 31) - 1
+    for per_meter, is_kept in ((most, True), (most + 1, False)):
+        sizes = ImageMetadata("YX", (1 / per_meter,) * 2, ("meter", "meter"))
+        image = ImageFile(np.zeros((4, 5), np.uint8), False, metadata=sizes)
+        replace_file(tmp_path / name, encode_image(name, image))
+        found = read_metadata(tmp_path / name).scale
+        assert found == pytest.approx((1 / most / 0.0254,) * 2 if is_kept else ())
+
+
+def test_the_largest_resolution_of_jpeg_is_kept(tmp_path):
+    for per_inch, is_kept in ((65534, True), (65535, False)):
+        sizes = ImageMetadata("YX", (1 / per_inch,) * 2, ("inch", "inch"))
+        image = ImageFile(np.zeros((4, 5), np.uint8), False, metadata=sizes)
+        replace_file(tmp_path / "a.jpg", encode_image("a.jpg", image))
+        found = read_metadata(tmp_path / "a.jpg").scale
+        assert found == pytest.approx((1 / per_inch,) * 2 if is_kept else ())

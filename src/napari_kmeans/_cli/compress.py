@@ -203,7 +203,10 @@ def _read_palette(path: str) -> Array:
         try:
             return decode_indexed(content).palette
         except ValueError as error:
-            msg = f"no palette: {error}"
+            known = (
+                f"{', '.join(PALETTE_SUFFIXES)}, or a PNG, GIF or TIFF with a palette"
+            )
+            msg = f"no palette: {error}; choose a {known}"
             raise ValueError(msg) from error
 
 

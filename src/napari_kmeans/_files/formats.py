@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -26,12 +27,15 @@ from napari_kmeans._core.arrays import Array
 if TYPE_CHECKING:
     import os
 
+    from PIL import Image
+
 __all__ = [
     "BYTE_COLORS",
     "INDEXED_SUFFIXES",
     "Format",
     "Misfit",
     "Refused",
+    "check_film_limit",
     "check_pixel_limit",
     "checked_suffix",
     "faults_in_words",
@@ -39,6 +43,7 @@ __all__ = [
     "format_of_pillow",
     "image_suffixes",
     "is_ome",
+    "open_image",
     "palette_misfit",
     "pixel_misfit",
     "refuse",
@@ -49,10 +54,15 @@ __all__ = [
 BYTE_COLORS = 256
 # A valid file of very many pixels has at least this many bytes per pixel.
 _LEAST_BYTES_PER_PIXEL = 1 / 50
+# Each frame of a film takes at least the time of this many pixels.
+_LEAST_PIXELS_PER_FRAME = 1000
 # PNG and BMP files store whole pixels per meter, in 31 bits.
 _MOST_PER_METER = (1 << 31) * 0.0254
 # For photographs, every pixel of which keeps its hue.
 _FINE = {"quality": 95, "subsampling": 0}
+
+# What to do with an image beyond the limit.
+_SMALLER = "scale it down, cut it, or in Python raise PIL.Image.MAX_IMAGE_PIXELS"
 
 Misfit = Literal["axes", "dtype", "channels", "colors", "opacity"]
 
@@ -74,6 +84,8 @@ class Format:
     # stored as indices, so that other programs can read them. Else they are colors.
     has_measurements: bool = False
     opacity: Literal["none", "one clear color", "any"] = "none"
+    # Whether pixels without a palette keep their opacity.
+    has_clear_pixels: bool = True
     # Whether further frames are those of a film, or previews, other eyes, sizes or
     # layers of the first, which are left out.
     frames: Literal["refused", "film", "left out"] = "refused"
@@ -116,8 +128,19 @@ _FORMATS = (
         has_measurements=True,
         is_lossless=True,
     ),
-    Format("JPEG", most_dpi=65535, save_options=_FINE | {"optimize": True}),
-    Format("MPO", frames="left out", most_dpi=65535, save_options=_FINE),
+    Format(
+        "JPEG",
+        has_clear_pixels=False,
+        most_dpi=65535,
+        save_options=_FINE | {"optimize": True},
+    ),
+    Format(
+        "MPO",
+        has_clear_pixels=False,
+        frames="left out",
+        most_dpi=65535,
+        save_options=_FINE,
+    ),
     Format(
         "WEBP",
         frames="film",
@@ -133,12 +156,25 @@ _FORMATS = (
         has_exif_resolution=True,
         save_options={"quality": 95},
     ),
-    # Lossless but for opacity, which Pillow writes and does not read.
-    Format("BMP", most_dpi=_MOST_PER_METER),
+    Format("BMP", has_clear_pixels=False, most_dpi=_MOST_PER_METER),
+    *(Format(name, has_clear_pixels=False) for name in ("DIB", "PCX", "PPM")),
     *(Format(name, frames="left out") for name in ("PSD", "ICO", "ICNS")),
 )
 # Pillow would write these as pictures of something else than the pixels.
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
+# What Pillow would start other programs for, or only looks at.
+_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+# Formats that Pillow does not know, by the start of their files.
+_UNKNOWN = (
+    ("HEIC", rb"....ftyp(he[iv]|(mif1|msf1)....(....)*?he[iv])"),
+    ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
+    ("PDF", rb"%PDF-"),
+    (
+        "SVG",
+        rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(svg|!DOCTYPE svg)",
+    ),
+)
+_HEAD = 256
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes}
 INDEXED_SUFFIXES = tuple(_BY_SUFFIX)
 
@@ -207,6 +243,8 @@ def pixel_misfit(
         return "axes"
     if not form.has_measurements and dtype.name != "uint8":
         return "dtype"
+    if n_channels == 4 and not form.has_clear_pixels:
+        return "opacity"
     return None if form.has_measurements or n_channels in (1, 3, 4) else "channels"
 
 
@@ -238,6 +276,25 @@ def refuse(text: str) -> NoReturn:
     raise Refused(text)
 
 
+def open_image(file: IO[bytes]) -> Image.Image:
+    """Open an image with Pillow, which decodes no pixel yet, or raise Refused.
+
+    It must be closed. Of formats that many people have, the error says the name.
+    """
+    from PIL import Image
+
+    head = file.read(_HEAD)
+    file.seek(0)
+    unread = [k for k, start in _UNKNOWN if re.match(start, head, re.DOTALL)]
+    if not unread:
+        image = Image.open(file)
+        if image.format not in _NOT_READ:
+            return image
+        image.close()
+        unread = [str(image.format)]
+    refuse(f"{unread[0]} files cannot be read; convert it to PNG, TIFF or JPEG")
+
+
 @contextlib.contextmanager
 def faults_in_words() -> Iterator[None]:
     """Turn all that decoders raise on a damaged file into ValueError of one line."""
@@ -255,7 +312,8 @@ def faults_in_words() -> Iterator[None]:
             if isinstance(error, UnidentifiedImageError):
                 msg = "not an image, or of a format that cannot be read"
             elif isinstance(error, Image.DecompressionBombError):
-                msg = f"too many pixels: {error}"
+                text = str(error).partition(",")[0]
+                msg = f"too many pixels: {text}; {_SMALLER}"
             elif isinstance(error, MemoryError):
                 msg = "too many pixels: not enough memory"
             raise ValueError(msg) from error
@@ -272,4 +330,10 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     n_pixels = math.prod(shape)
     limit = math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     if n_pixels > limit and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
-        refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}")
+        refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}; {_SMALLER}")
+
+
+def check_film_limit(n_frames: int, shape: tuple[int, int], n_bytes: int) -> None:
+    """Refuse a film in a file that cannot really hold so many frames of a shape."""
+    check_pixel_limit((n_frames, *shape), n_bytes)
+    check_pixel_limit((n_frames, _LEAST_PIXELS_PER_FRAME), n_bytes)

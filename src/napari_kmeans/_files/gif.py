@@ -13,12 +13,13 @@ from __future__ import annotations
 import io
 import re
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._files.formats import check_pixel_limit, refuse
+from napari_kmeans._files.formats import check_film_limit, refuse
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,11 +29,14 @@ __all__ = ["decode_gif", "durations_of_gif", "encode_gif", "is_gif"]
 _STARTS = (b"GIF87a", b"GIF89a")
 _LARGEST_SIDE = 65535
 _LONGEST_DELAY = 65535
+# Browsers show a frame of 0 or 1 hundredths for 10.
+_SHORTEST_DELAY = 2
+_MOST_REPEATS = 65535
 _KEEP, _CLEAR = 1, 2
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, 0x3B
 _CONTROL = 0xF9
 # A color table has a power of two entries; a comment says how many of them count.
-_N_COLORS = re.compile(rb"\d+(?= colors$)")
+_N_COLORS = re.compile(rb"(\d{1,3}) colors")
 
 
 def is_gif(content: bytes) -> bool:
@@ -43,11 +47,13 @@ def is_gif(content: bytes) -> bool:
 def encode_gif(
     frames: NDArray[np.uint8],
     palette: NDArray[np.uint8],
-    durations: tuple[float, ...] = (),
+    durations: Sequence[float] = (),
+    plays: int = 0,
 ) -> bytes:
     """Encode frames (n, rows, columns); if all is opaque, only what changes in them.
 
-    One color of an RGBA palette is clear. `durations` are seconds, or empty.
+    One color of an RGBA palette is clear. `durations` are seconds, or empty; `plays` is
+    how often the frames are shown, 0 for ever.
     """
     from PIL import GifImagePlugin, Image
 
@@ -58,21 +64,23 @@ def encode_gif(
     about: dict[str, Any] = {"comment": f"{len(palette)} colors"}
     control: dict[str, Any] = {}
     if len(frames) > 1:
-        about["loop"] = 0
+        if plays != 1:
+            # The file counts how often they are shown again.
+            about["loop"] = min(max(plays - 1, 0), _MOST_REPEATS)
         # What is transparent can only be seen once the frame before is cleared.
         control["disposal"] = _KEEP if is_opaque else _CLEAR
     if not is_opaque:
         control["transparency"] = int(palette[:, 3].argmin())
     rgb = palette[:, :3].tobytes()
     parts, _ = GifImagePlugin.getheader(_plane(frames[0], rgb), info=about)
+    delays = _delays(durations)
     for number, frame in enumerate(frames):
         left, top, right, bottom = 0, 0, frame.shape[1], frame.shape[0]
         if number and is_opaque:
             changes = Image.fromarray(frame ^ frames[number - 1])
             left, top, right, bottom = changes.getbbox() or (0, 0, 1, 1)
-        if durations:
-            hundredths = min(round(100 * durations[number]), _LONGEST_DELAY)
-            control["duration"] = 10 * hundredths
+        if delays:
+            control["duration"] = 10 * delays[number]
         part = _plane(frame[top:bottom, left:right], rgb)
         parts += GifImagePlugin.getdata(part, (left, top), **control)
     return b"".join([*parts, b";"])
@@ -86,8 +94,8 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from PIL import Image
 
     places, clear, durations = _read_blocks(content)
-    shape = len(durations), *struct.unpack_from("<HH", content, 6)
-    check_pixel_limit(shape, len(content))
+    width, height = struct.unpack_from("<HH", content, 6)
+    check_film_limit(len(durations), (height, width), len(content))
     tables = {content[place] for place in places}
     if len(tables) != 1:
         refuse("the frames of the GIF file have palettes of their own")
@@ -102,20 +110,37 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         recolored[place] = numbered.tobytes()
     frames = []
     with Image.open(io.BytesIO(recolored)) as image:
-        if match := _N_COLORS.search(image.info.get("comment", b"")):
-            palette = palette[: int(match[0])]
+        match = _N_COLORS.fullmatch(image.info.get("comment", b""))
         for number in range(len(durations)):
             image.seek(number)
             frames.append(np.array(image.convert("RGB"))[..., 0])
+    labels = np.stack(frames)
+    # Another program may have written such a comment, too.
+    if match and int(match[1]) > labels.max():
+        palette = palette[: int(match[1])]
     if clear:
         alpha = np.where(np.isin(np.arange(len(palette)), list(clear)), 0, 255)
         palette = np.column_stack([palette, alpha.astype(np.uint8)])
-    return np.stack(frames), palette.copy()
+    return labels, palette.copy()
 
 
 def durations_of_gif(content: bytes) -> tuple[float, ...]:
     """Return the seconds that each frame is shown, or raise Refused."""
     return _read_blocks(content)[2]
+
+
+def _delays(durations: Sequence[float]) -> list[int]:
+    """Return hundredths of a second after which each frame ends when it should.
+
+    A frame that is shown at all is shown for 2 of them; the next ones make up for it.
+    """
+    delays, due, now = [], 0.0, 0
+    for duration in durations:
+        due += 100 * duration
+        least = _SHORTEST_DELAY if duration > 0 else 0
+        delays.append(min(max(round(due) - now, least), _LONGEST_DELAY))
+        now += delays[-1]
+    return delays
 
 
 def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:

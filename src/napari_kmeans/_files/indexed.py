@@ -18,8 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from napari_kmeans._core.arguments import plain_array
 from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files import formats, gif, png, tiff
-from napari_kmeans._files.metadata import NO_METADATA, ImageMetadata, note_of_sizes
+from napari_kmeans._files.metadata import (
+    NO_METADATA,
+    ImageMetadata,
+    checked_metadata,
+    note_of_sizes,
+)
 from napari_kmeans._files.palette_order import neighborly_order
+from napari_kmeans._files.read import read_content
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import pillow_options
 
@@ -81,17 +87,20 @@ def write_indexed(
         TIFF holds uint16, only PNG holds RGBA; GIF holds RGBA whose only opacities
         are 255 and, for one color, 0.
     metadata : ImageMetadata, optional
-        Axes of `labels`, size of their pixels, color profile and durations of frames,
-        as far as the format holds them.
+        Axes of `labels`, size of their pixels, color profile, durations of frames and
+        number of plays, as far as the format holds them. The axis S of a color image
+        is left out.
 
     Raises
     ------
     TypeError
-        If `palette` is of another dtype, or `labels` are not integers.
+        If `palette` is of another dtype, `labels` are not integers, or `metadata` is
+        not an `ImageMetadata` of the kinds of values that it describes.
     ValueError
         If `path` has another suffix, or if its format cannot hold the shape of
         `labels`, the number of colors or their opacity, if `labels` are not indices
-        into `palette`, or if `metadata` has another number of axes.
+        into `palette`, or if `metadata` has another number of axes or frames, an axis
+        twice, a size that is not between 1e-9 and 1e9, or a negative duration.
     OSError
         If the file cannot be written; what was there before is still there.
 
@@ -127,8 +136,11 @@ def write_indexed(
     colors = _validated_palette(palette)
     array = _validated_labels(labels, len(colors))
     _check_fit(suffix, array, colors)
-    if metadata.axes and len(metadata.axes) != array.ndim:
-        msg = f"metadata must have {array.ndim} axes, got {metadata.axes!r}"
+    metadata = checked_metadata(metadata, array.ndim)
+    n_frames = len(array) if array.ndim == 3 else 1
+    if suffix == ".gif" and len(metadata.durations) not in (0, n_frames):
+        rule = f"have a duration for each of {n_frames} frames"
+        msg = f"metadata.durations must {rule}, got {len(metadata.durations)}"
         raise ValueError(msg)
     name = Path(path).name
     content = encode_indexed(name, array, colors, metadata=metadata, keep_order=True)
@@ -171,7 +183,7 @@ def read_indexed(path: str | os.PathLike[str]) -> IndexedImage:
     ``palette[labels]`` is the image; see `write_indexed` for the round trip.
     """
     try:
-        return decode_indexed(Path(path).read_bytes())
+        return decode_indexed(read_content(path))
     except ValueError as error:
         msg = f"path must name a sound file with a palette, got {path}: {error}"
         raise ValueError(msg) from error
@@ -213,7 +225,7 @@ def encode_indexed(
     if form.name == "GIF":
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
         durations = metadata.durations if len(metadata.durations) == len(frames) else ()
-        return gif.encode_gif(frames, palette, durations)
+        return gif.encode_gif(frames, palette, durations, metadata.plays)
     return tiff.encode_tiff(labels, metadata, palette, ome=formats.is_ome(name))
 
 
@@ -291,9 +303,9 @@ def _check_fit(suffix: str, labels: Labels, colors: Array) -> None:
 
 def _decode_png(content: bytes) -> IndexedImage:
     """Decode a PNG file of color type 3."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as image:
+    if png.is_png(content):
+        content = png.cleaned_png(content)
+    with formats.open_image(io.BytesIO(content)) as image:
         if image.format != "PNG" or image.mode != "P":
             formats.refuse(f"it is a {image.format} file with {image.mode} pixels")
         formats.check_pixel_limit((image.height, image.width), len(content))
@@ -301,4 +313,6 @@ def _decode_png(content: bytes) -> IndexedImage:
         mode = "RGBA" if "transparency" in image.info else "RGB"
         image.apply_transparency()
         palette = np.array(image.getpalette(mode), np.uint8).reshape(-1, len(mode))
+        if labels.max() >= len(palette):
+            formats.refuse(f"an index is {labels.max()}, of {len(palette)} colors")
     return IndexedImage(labels, palette)

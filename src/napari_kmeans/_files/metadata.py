@@ -1,6 +1,7 @@
 """What an image file says about its pixels: axes, sizes, color profile, durations.
 
-`ImageMetadata` is what `read_metadata` returns and `write_indexed` takes. `sizes_of`
+`ImageMetadata` is what `read_metadata` returns and `write_indexed` takes, which has it
+checked by `checked_metadata`. `sizes_of`
 and `with_axes` take it apart and put it together again by axis; `pixels_per_meter` and
 `note_of_sizes` are the two ways in which sizes are stored. How each format stores them
 is left to the modules that read and write files.
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from numbers import Integral, Real
+from typing import Any, NamedTuple, SupportsFloat, TypeAlias
 
 import numpy as np
 
@@ -28,7 +31,9 @@ __all__ = [
     "ImageMetadata",
     "Sizes",
     "canonical_unit",
+    "checked_metadata",
     "has_channel_axis",
+    "is_unit",
     "note_of_sizes",
     "pixels_per_meter",
     "sizes_of",
@@ -86,6 +91,8 @@ class ImageMetadata(NamedTuple):
         Color profile. None stands for sRGB.
     durations : tuple of float
         Seconds that each frame of an animation is shown, or empty.
+    plays : int
+        How often an animation is shown, 0 for ever.
     """
 
     axes: str = ""
@@ -93,9 +100,12 @@ class ImageMetadata(NamedTuple):
     units: tuple[str, ...] = ()
     icc_profile: bytes | None = None
     durations: tuple[float, ...] = ()
+    plays: int = 0
 
 
 NO_METADATA = ImageMetadata()
+# Letters of a word for a unit, such as "attoparsec".
+_LONGEST_UNIT = 40
 # Name of the text in PNG files that holds sizes of pixels.
 _NOTE_NAME = "napari-kmeans"
 
@@ -130,10 +140,80 @@ def without_axis(metadata: ImageMetadata, letters: str) -> ImageMetadata:
     return with_axes(metadata, "".join(a for a in metadata.axes if a not in letters))
 
 
+def checked_metadata(metadata: ImageMetadata, n_axes: int) -> ImageMetadata:
+    """Return what metadata say of labels, in plain numbers, or raise an error by name.
+
+    The axis S of a color image, its samples, is left out.
+    """
+    if not isinstance(metadata, ImageMetadata):
+        msg = f"metadata must be an ImageMetadata, got {type(metadata).__name__}"
+        raise TypeError(msg)
+    axes, scale, units, profile, durations, plays = metadata
+    kinds = (
+        ("axes", isinstance(axes, str), "be a string"),
+        ("scale", _are_of(Real, scale), "be a tuple of numbers"),
+        ("units", _are_of(str, units), "be a tuple of strings"),
+        ("icc_profile", isinstance(profile, bytes | None), "be bytes or None"),
+        ("durations", _are_of(Real, durations), "be a tuple of numbers"),
+        ("plays", isinstance(plays, Integral), "be an integer"),
+    )
+    for name, is_right, rule in kinds:
+        if not is_right:
+            raise TypeError(_refusal(metadata, name, rule))
+    scale, durations = (tuple(map(_as_float, v)) for v in (scale, durations))
+    units = tuple(map(canonical_unit, units))
+    n_letters, letters = len(axes), set(axes)
+    are_axes = len(letters) == n_letters and {"Y", "X"} <= letters and axes.isalpha()
+    rules = (
+        ("axes", not axes or are_axes, "have letters that differ, Y and X among them"),
+        (
+            "axes",
+            len(letters - {"S"}) in (0, n_axes),
+            f"have {n_axes} letters beside S",
+        ),
+        ("scale", len(scale) in (0, n_letters), "have a number for each axis"),
+        ("scale", all(1e-9 <= x <= 1e9 for x in scale), "be between 1e-9 and 1e9"),
+        ("units", len(units) == len(scale), "have a unit for each scale"),
+        ("units", all(u.isascii() and is_unit(u) for u in units), "be short words"),
+        ("durations", all(0 <= x < math.inf for x in durations), "be finite seconds"),
+        ("plays", plays >= 0, "be at least 0"),
+    )
+    for name, is_right, rule in rules:
+        if not is_right:
+            raise ValueError(_refusal(metadata, name, rule))
+    plain = ImageMetadata(axes, scale, units, profile, durations, int(plays))
+    return without_axis(plain, "S")
+
+
+def _as_float(number: SupportsFloat) -> float:
+    """Return a number that is too large for a float as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _refusal(metadata: ImageMetadata, name: str, rule: str) -> str:
+    """Return why a field is refused, in one line."""
+    return f"metadata.{name} must {rule}, got {reprlib.repr(getattr(metadata, name))}"
+
+
+def _are_of(kind: type, values: object) -> bool:
+    """Whether this is a tuple or a list of one kind of values."""
+    return isinstance(values, tuple | list) and all(isinstance(v, kind) for v in values)
+
+
 def canonical_unit(spelling: str) -> str:
     """Return the name of a unit; an unknown one keeps its spelling."""
     spelling = spelling.strip()
     return _SPELLINGS.get(spelling, spelling) or "pixel"
+
+
+def is_unit(unit: object) -> bool:
+    """Whether this may be the name of a unit, also of one that is not known here."""
+    if not isinstance(unit, str):
+        return False
+    return len(unit) <= _LONGEST_UNIT and unit.isprintable()
 
 
 def pixels_per_meter(metadata: ImageMetadata) -> tuple[float, float] | None:
@@ -154,10 +234,13 @@ def sizes_of_note(texts: Mapping[Any, Any]) -> Sizes:
     """Read what `note_of_sizes` says of a plane among texts by name, if it is there."""
     try:
         note = json.loads(str(texts.get(_NOTE_NAME)))
-        sizes = {axis: (float(note[axis][0]), str(note[axis][1])) for axis in "YX"}
-    except (IndexError, KeyError, RecursionError, TypeError, ValueError):
+        sizes = {axis: (float(note[axis][0]), note[axis][1]) for axis in "YX"}
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         return {}
-    return sizes if all(0 < size < math.inf for size, _ in sizes.values()) else {}
+    is_sound = all(
+        0 < size < math.inf and is_unit(unit) for size, unit in sizes.values()
+    )
+    return sizes if is_sound else {}
 
 
 def turned(metadata: ImageMetadata, orientation: int) -> ImageMetadata:

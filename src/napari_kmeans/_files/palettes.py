@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -230,6 +231,8 @@ def _of_8_bits(colors: Array, suffix: str, *n_channels: int) -> NDArray[np.uint8
         shapes = ", ".join(f"(K, {number})" for number in n_channels)
         rule = f"must have shape {shapes} or (K,) in a {suffix} file"
         advice = ".json and .npy hold every number of channels"
+        if colors.shape[1] == 4:
+            advice = "choose .hex, .json or .npy for colors with opacity"
         msg = f"palette {rule}, got {colors.shape}; {advice}"
         raise ValueError(msg)
     return colors
@@ -332,15 +335,24 @@ def _encode_npy(colors: Array, _: dict[str, object], __: str) -> bytes:
 
 
 def _decode_npy(content: bytes) -> Array:
-    try:
-        colors = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # Its header is a Python expression.
-        msg = "it is not an array of NumPy, or damaged"
-        raise ValueError(msg) from error
-    if not isinstance(colors, np.ndarray):
+    if content.startswith(b"PK"):
         msg = "it is an archive of arrays"
         raise ValueError(msg)
-    return colors
+    file, layout = io.BytesIO(content), np.lib.format
+    try:
+        with warnings.catch_warnings():
+            # The header is a Python expression.
+            warnings.simplefilter("ignore")
+            is_first = layout.read_magic(file) == (1, 0)
+            first, later = layout.read_array_header_1_0, layout.read_array_header_2_0
+            shape, is_turned, dtype = first(file) if is_first else later(file)
+        # Unlike `np.load`, this allocates nothing of the size that the header claims,
+        # and takes no objects.
+        values = np.frombuffer(content, dtype, math.prod(shape), file.tell())
+        return np.ndarray(shape, dtype, values, order="F" if is_turned else "C")
+    except Exception as error:
+        msg = "it is not an array of NumPy, or damaged"
+        raise ValueError(msg) from error
 
 
 def _encode_hex(colors: Array, _: dict[str, object], __: str) -> bytes:

@@ -1,6 +1,7 @@
-"""PNG files: compressed to the fewest bytes, and read at their full depth.
+"""PNG files: compressed to the fewest bytes, and read as they are meant.
 
-`shrink_png` compresses the content of a file anew, `decode_deep_png` reads the 16 bits
+`shrink_png` compresses the content of a file anew. `cleaned_png` takes out of a file
+what Pillow would misread, before Pillow opens it. `decode_deep_png` reads the 16 bits
 that Pillow would cut to 8, and `exif_of_png` and `durations_of_png` read chunks without
 the pixels. All take the content of a file; everything else about PNG is left to Pillow.
 """
@@ -9,24 +10,46 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._files.formats import check_pixel_limit, refuse
+
 __all__ = [
+    "cleaned_png",
     "decode_deep_png",
     "durations_of_png",
     "exif_of_png",
     "is_deep_png",
+    "is_png",
     "shrink_png",
 ]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Length of the data, and the kind, of a chunk.
+_HEAD = struct.Struct(">I4s")
 _INDEXED = 3
 _N_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+# Color types of which one level or color may be transparent.
+_WITH_KEY = (0, 2)
+# What the pixels depend on.
+_CRITICAL = (b"IHDR", b"tRNS", b"IDAT", b"IEND")
 # Bytes of pixels up to which twice the time is spent to save one or two percent.
 _MOST_TRIED = 1 << 22
+# What Pillow is to see: pixels, films, color profile, resolution and orientation.
+_KEPT = frozenset(b"IHDR PLTE tRNS IDAT IEND acTL fcTL fdAT iCCP pHYs eXIf".split())
+# Of texts our own, and those where programs keep the orientation.
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_TEXTS = (b"napari-kmeans\0", b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+# First column and row of each pass, and the steps to the next (PNG, section 8.2).
+_NOT_INTERLACED = ((0, 0, 1, 1),)
+_ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
 
 
 def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
@@ -34,11 +57,9 @@ def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
 
     A palette stays one, as it is or brought into the order that compresses best.
     """
-    import oxipng
-
     width, height, _, color_type = struct.unpack_from(">IIBB", content, 16)
     free = not keep_palette
-    shrunk: bytes = oxipng.optimize_from_memory(
+    shrunk = _optimized(
         content,
         level=4 if free and width * height <= _MOST_TRIED else 2,
         bit_depth_reduction=free,
@@ -46,46 +67,80 @@ def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
         grayscale_reduction=color_type != _INDEXED,
         palette_reduction=free,
     )
-    if free or not _chunks(content, b"tRNS") or _chunks(shrunk, b"tRNS"):
+    if free or not _data_of(content, b"tRNS") or _data_of(shrunk, b"tRNS"):
         return shrunk
     # oxipng drops the opacity of a palette that is opaque; one entry brings it back.
     start = shrunk.index(b"IDAT") - 4
-    opaque = b"tRNS\xff"
-    chunk = struct.pack(">I", 1) + opaque + struct.pack(">I", zlib.crc32(opaque))
-    return shrunk[:start] + chunk + shrunk[start:]
+    return shrunk[:start] + _chunk(b"tRNS", b"\xff") + shrunk[start:]
+
+
+def is_png(content: bytes) -> bool:
+    """Whether a file starts as PNG files do."""
+    return content.startswith(_SIGNATURE)
 
 
 def is_deep_png(content: bytes) -> bool:
     """Whether the content is that of a PNG file of 16 bits per channel."""
-    return content.startswith(_SIGNATURE) and content[24:25] == b"\x10"
+    return is_png(content) and content[24:25] == b"\x10"
+
+
+def cleaned_png(content: bytes) -> bytes:
+    """Return the content of a PNG file without what Pillow misreads.
+
+    A text would replace what Pillow knows of the same name, such as "transparency". And
+    a transparent level of less than 8 bits is compared with levels of 8 bits. Raises
+    Refused unless the file has one header, at its start.
+    """
+    depth, color_type, cleaned = 0, 0, bytearray(_SIGNATURE)
+    for kind, start, end in _chunks(content):
+        if (kind == b"IHDR") != (start == len(_SIGNATURE)):
+            refuse("a PNG file must have one header, at its start")
+        if kind == b"IHDR":
+            depth, color_type = content[24:26]
+        if kind == b"tRNS" and color_type in _WITH_KEY and depth <= 8:
+            top = (1 << depth) - 1
+            key = np.frombuffer(content[start + 8 : end - 4], ">u2") & top
+            key *= 255 // top
+            cleaned += _chunk(b"tRNS", key.astype(">u2").tobytes())
+        elif kind in _KEPT or (
+            kind in _TEXT_CHUNKS and content.startswith(_TEXTS, start + 8)
+        ):
+            cleaned += content[start:end]
+    return bytes(cleaned)
 
 
 def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
     """Decode a PNG file of 16 bits per channel, gray with opacity as RGBA.
 
-    Pillow would drop the lower 8 bits.
+    Pillow would drop the lower 8 bits. The rows unfold to the size that the header
+    announces, never to more; imagecodecs only undoes their filters.
     """
-    import oxipng
-
-    # Without interlacing and filters, what remains is zlib's.
-    plain: Any = oxipng.optimize_from_memory(
-        content,
-        level=0,
-        force=True,
-        filter=oxipng.RowFilter.none,
-        interlace=oxipng.Interlacing.off,
-        bit_depth_reduction=False,
-        color_type_reduction=False,
-        grayscale_reduction=False,
-        palette_reduction=False,
+    kind = b""
+    for kind, start, end in _chunks(content):
+        check_sum = struct.pack(">I", zlib.crc32(content[start + 4 : end - 4]))
+        if kind in _CRITICAL and content[end - 4 : end] != check_sum:
+            refuse(f"the {kind.decode()} chunk of the PNG file is damaged")
+    if kind != b"IEND":
+        refuse("the PNG file is truncated")
+    width, height, _, color_type = struct.unpack_from(">IIBB", content, 16)
+    check_pixel_limit((height, width), len(content))
+    pixels = np.empty((height, width, _N_CHANNELS[color_type]), np.uint16)
+    steps = _ADAM7 if content[28] else _NOT_INTERLACED
+    parts = [pixels[y::down, x::across] for x, y, across, down in steps]
+    parts = [part for part in parts if part.size]
+    # Each row starts with a byte that says how it is filtered.
+    sizes = [len(part) * (1 + part[0].nbytes) for part in parts]
+    rows = zlib.decompressobj().decompress(
+        b"".join(_data_of(content, b"IDAT")), sum(sizes)
     )
-    width, height, _, color_type = struct.unpack_from(">IIBB", plain, 16)
-    n_channels = _N_CHANNELS[color_type]
-    packed = b"".join(_chunks(plain, b"IDAT"))
-    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
-    pixels = rows[:, 1:].copy().view(">u2").reshape(height, width, n_channels)
-    pixels = pixels.astype(np.uint16)
-    for key in _chunks(plain, b"tRNS"):
+    if len(rows) < sum(sizes):
+        refuse("the PNG file is truncated: it has fewer pixels than its header says")
+    start = 0
+    for part, size in zip(parts, sizes, strict=True):
+        part[...] = _unfiltered(rows[start : start + size], part.shape, color_type)
+        start += size
+    keys = _data_of(content, b"tRNS")[:1] if color_type in _WITH_KEY else []
+    for key in keys:
         opaque = (pixels != np.frombuffer(key, ">u2")).any(axis=-1, keepdims=True)
         alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
         pixels = np.concatenate([pixels, alpha], axis=-1)
@@ -96,23 +151,57 @@ def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
 
 def exif_of_png(content: bytes) -> bytes:
     """Return the EXIF data of a PNG file, which may stand behind the pixels."""
-    return b"".join(_chunks(content, b"eXIf")[:1])
+    return b"".join(_data_of(content, b"eXIf")[:1])
 
 
-def durations_of_png(content: bytes, n_frames: int) -> tuple[float, ...]:
-    """Return the seconds that each frame is shown, 0 for a first that is not timed."""
-    delays = [struct.unpack_from(">HH", c, 20) for c in _chunks(content, b"fcTL")]
+def durations_of_png(content: bytes) -> tuple[float, ...]:
+    """Return the seconds that each frame is shown."""
+    delays = [struct.unpack_from(">HH", c, 20) for c in _data_of(content, b"fcTL")]
     # The PNG specification counts in hundredths if it is not said otherwise.
-    seconds = [count / (fraction or 100) for count, fraction in delays]
-    return (*[0.0] * (n_frames - len(seconds)), *seconds)
+    return tuple(count / (fraction or 100) for count, fraction in delays)
 
 
-def _chunks(content: bytes, wanted: bytes) -> list[bytes]:
+def _optimized(content: bytes, **options: Any) -> bytes:
+    """Compress a file by oxipng, or raise ValueError, also where oxipng panics."""
+    import oxipng
+
+    try:
+        return bytes(oxipng.optimize_from_memory(content, **options))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # A panic of Rust is no Exception.
+        msg = f"the PNG file cannot be compressed by oxipng: {error}"
+        raise ValueError(msg) from error
+
+
+def _unfiltered(
+    rows: bytes, shape: tuple[int, ...], color_type: int
+) -> NDArray[np.uint16]:
+    """Return filtered rows as pixels (rows, columns, C)."""
+    import imagecodecs
+
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], 16, color_type, 0, 0, 0)
+    chunks = _chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(rows, 0))
+    plain = b"".join([_SIGNATURE, *chunks, _chunk(b"IEND", b"")])
+    pixels: NDArray[np.uint16] = imagecodecs.png_decode(plain).reshape(shape)
+    return pixels
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk with its length and its check sum."""
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def _data_of(content: bytes, wanted: bytes) -> list[bytes]:
     """Return the data of all chunks of one kind, as far as the file goes."""
-    found, position = [], len(_SIGNATURE)
-    while position + 8 <= len(content):
-        n_bytes, kind = struct.unpack_from(">I4s", content, position)
-        if kind == wanted:
-            found.append(content[position + 8 : position + 8 + n_bytes])
-        position += 12 + n_bytes
-    return found
+    return [content[a + 8 : b - 4] for kind, a, b in _chunks(content) if kind == wanted]
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each chunk, and where it starts and ends, maybe cut off."""
+    start, kind = len(_SIGNATURE), b""
+    while start + 8 <= len(content) and kind != b"IEND":
+        n_bytes, kind = _HEAD.unpack_from(content, start)
+        yield kind, start, start + 12 + n_bytes
+        start += 12 + n_bytes

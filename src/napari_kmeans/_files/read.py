@@ -112,14 +112,13 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     with _opened(io.BytesIO(content)) as file:
         if not isinstance(file, Image.Image):
             return tiff.read_tiff_header(file).metadata
-        n_frames = _n_frames(file)
-        if n_frames == 1:
+        if _n_frames(file) == 1:
             return _photo_metadata(file, content)
         if file.format == "GIF":
             return _film_metadata(file, gif.durations_of_gif(content))
         if file.format == "PNG":
-            return _film_metadata(file, png.durations_of_png(content, n_frames))
-        return _decode_film(file, n_frames).metadata
+            return _film_metadata(file, png.durations_of_png(content))
+        return _decode_film(file, len(content)).metadata
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -138,16 +137,18 @@ def decode_image(content: bytes) -> ImageFile:
     with _opened(io.BytesIO(content)) as file:
         if not isinstance(file, Image.Image):
             return _decode_tiff(file, len(content))
-        n_frames = _n_frames(file)
-        if n_frames > 1:
-            shape = n_frames, file.height, file.width
-            formats.check_pixel_limit(shape, len(content))
-            return _decode_film(file, n_frames)
+        if _n_frames(file) > 1:
+            if png.is_deep_png(content):
+                formats.refuse(
+                    "16-bit colors of a PNG film cannot be read, only of TIFF"
+                )
+            return _decode_film(file, len(content))
         metadata = _photo_metadata(file, content)
         if png.is_deep_png(content):
             pixels = png.decode_deep_png(content)
             pixels = turn_upright(pixels, "YX", _orientation(file))
         else:
+            file.seek(_n_still(file))
             file.load()
             pixels = _pixels(ImageOps.exif_transpose(_in_srgb(file)))
         return _image_file(np.ascontiguousarray(pixels), metadata)
@@ -179,8 +180,6 @@ def default_suffix(file: IO[bytes]) -> str:
 @contextlib.contextmanager
 def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
     """Open a file by the library that reads it better; it decodes no pixel yet."""
-    from PIL import Image
-
     file.seek(0)
     head = file.read(32)
     file.seek(0)
@@ -191,7 +190,9 @@ def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
             with tiff.open_tiff(file) as opened:
                 yield opened
             return
-        with Image.open(file) as image:
+        if png.is_png(head):
+            file = io.BytesIO(png.cleaned_png(file.read()))
+        with formats.open_image(file) as image:
             yield image
 
 
@@ -199,9 +200,15 @@ def _n_frames(image: Image.Image) -> int:
     """Count the frames that are images of their own, or refuse the file."""
     frames = formats.format_of_pillow(image.format or "").frames
     n_frames = 1 if frames == "left out" else int(getattr(image, "n_frames", 1))
+    n_frames -= _n_still(image)
     if n_frames > 1 and frames == "refused":
         formats.refuse(f"the file holds {n_frames} frames of a {image.format} file")
     return n_frames
+
+
+def _n_still(image: Image.Image) -> int:
+    """Count the pictures before the frames: PNG films may have one for old viewers."""
+    return int(getattr(image, "default_image", False))
 
 
 def _image_file(
@@ -216,7 +223,7 @@ def _image_file(
     if has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
         pixels, has_alpha = pixels[..., :-1].copy(), False
     elif has_alpha:
-        pixels[pixels[..., -1] == 0] = 0
+        np.multiply(pixels, pixels[..., -1:] != 0, out=pixels)
     return ImageFile(pixels, has_channels, has_alpha, metadata)
 
 
@@ -261,20 +268,25 @@ def _sizes(image: Image.Image) -> Sizes:
     return {"Y": (down, unit), "X": (across, unit)} if is_known else {}
 
 
-def _decode_film(image: Image.Image, n_frames: int) -> ImageFile:
-    """Decode the frames of a film as they are shown."""
+def _decode_film(image: Image.Image, n_bytes: int) -> ImageFile:
+    """Decode the frames of a film in a file of `n_bytes` as they are shown."""
+    n_frames = _n_frames(image)
+    formats.check_film_limit(n_frames, (image.height, image.width), n_bytes)
     stack = np.empty((n_frames, image.height, image.width, 4), np.uint8)
     durations = []
     for number in range(n_frames):
-        image.seek(number)
+        image.seek(number + _n_still(image))
         stack[number] = np.array(image.convert("RGBA"))
         durations.append(float(image.info.get("duration", 0) or 0) / 1000)
     return _image_file(stack, _film_metadata(image, durations))
 
 
 def _film_metadata(image: Image.Image, durations: Sequence[float]) -> ImageMetadata:
-    profile = _kept_profile(image)
-    return ImageMetadata("TYXS", icc_profile=profile, durations=tuple(durations))
+    profile, plays = _kept_profile(image), image.info.get("loop")
+    if image.format == "GIF":
+        # The file counts how often the frames are shown again.
+        plays = 1 if plays is None else plays and plays + 1
+    return ImageMetadata("TYXS", (), (), profile, tuple(durations), plays or 0)
 
 
 def _refuse_reduced_depth(image: Image.Image) -> None:

@@ -8,6 +8,7 @@ indices and their palette are left to `indexed`, the file to `replace`.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
     elif misfit == "colors" and palette is not None:
         what = f"{len(palette)} colors do"
     elif misfit == "opacity":
-        what, advice = "half-transparent colors do", ".png, or .tif for a stack"
+        what = "half-transparent colors do" if form.most_colors else "opacity does"
+        advice = ".png, or .tif for a stack"
     elif not image.are_colors:
         what = f"{n_channels}-channel {what}"
     msg = f"cannot write {name}: {what} not fit into a {suffix} file, choose {advice}"
@@ -70,7 +72,10 @@ def encode_image(name: str, image: ImageFile) -> bytes:
     if not (image.has_channels or form.has_gray):
         options.pop("icc_profile", None)
     try:
-        Image.fromarray(image.pixels).save(buffer, form.name, **options)
+        with warnings.catch_warnings():
+            # Pillow is about to drop a format or two.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            Image.fromarray(image.pixels).save(buffer, form.name, **options)
     except (OSError, ValueError) as error:
         suffix = Path(name).suffix.lower()
         msg = f"the image does not fit into a {suffix} file: {error}"
