@@ -39,7 +39,6 @@ from napari_kmeans._core.fitting import (
     Callback,
     FitOptions,
     FittedImage,
-    fit_curve,
     fit_palette,
 )
 from napari_kmeans._core.pixels import (
@@ -209,7 +208,11 @@ def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats
     wanted = [check("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
     options = fit_options(counted, 1, iters)
     distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
-    errors = fit_curve(counted, options, distinct.tolist())
+    pixels = fitted_pixels(counted)
+    errors = [
+        fit_palette(counted, options._replace(k=k), pixels).result.mse
+        for k in distinct.tolist()
+    ]
     return np.asarray(np.minimum.accumulate(errors)[place], dtype=np.float64)
 
 

@@ -3,8 +3,7 @@
 `fit_palette` is the way of one fit. A start comes from `search`, from draws (`starts`),
 from the optimum of one channel (`one_channel`) or from the caller; Lloyd's algorithm
 (`lloyd`) moves it; the centers are rounded to distinct colors, and sorted from dark to
-light. `fit_curve` fits one number of colors after the other. How many colors reach a
-quality is left to `fewest`.
+light. How many colors reach a quality is left to `fewest`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from napari_kmeans._core.pixels import (
     CountedImage,
     FittedPixels,
     Measure,
-    fitted_pixels,
     seen_colors,
     unseen_color,
     weighted_points,
@@ -43,7 +41,6 @@ __all__ = [
     "FittedImage",
     "IterationState",
     "PaletteResult",
-    "fit_curve",
     "fit_palette",
 ]
 
@@ -142,15 +139,9 @@ class FittedImage(NamedTuple):
 
 
 def fit_palette(
-    image: CountedImage,
-    options: FitOptions,
-    pixels: FittedPixels | None,
-    fewer: Floats | None = None,
+    image: CountedImage, options: FitOptions, pixels: FittedPixels | None
 ) -> FittedImage:
-    """Fit at most `options.k` colors to the `fitted_pixels` of an image.
-
-    A search may begin with `fewer` centers.
-    """
+    """Fit at most `options.k` colors to the `fitted_pixels` of an image."""
     layout, k = image.layout, options.k
     fixed = _required(image, options, has_seen=pixels is not None)
     if pixels is None:
@@ -162,7 +153,7 @@ def fit_palette(
             return everything
     pinned = spaces.centers_of(fixed, pixels.space)
     if isinstance(options.init, str):
-        start = _start_beside(pinned, pixels, options, fewer)
+        start = _start_beside(pinned, pixels, options)
     else:
         start = spaces.centers_of(options.init, pixels.space)
     fit = lloyd(
@@ -173,18 +164,6 @@ def fit_palette(
         len(pinned),
     )
     return _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
-
-
-def fit_curve(image: CountedImage, options: FitOptions, ks: list[int]) -> list[float]:
-    """Return the error for each of ascending `ks`, each fit starting from the last."""
-    pixels = fitted_pixels(image)
-    errors = []
-    centers = None
-    for k in ks:
-        fitted = fit_palette(image, options._replace(k=k), pixels, centers)
-        centers = fitted.centers
-        errors.append(fitted.result.mse)
-    return errors
 
 
 def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Array:
@@ -200,15 +179,13 @@ def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Ar
     return np.concatenate((fixed, unseen)) if n_taken <= options.k else fixed
 
 
-def _start_beside(
-    pinned: Floats, pixels: FittedPixels, options: FitOptions, fewer: Floats | None
-) -> Floats:
+def _start_beside(pinned: Floats, pixels: FittedPixels, options: FitOptions) -> Floats:
     """Return at most k initial centers, the first of them pinned (m, D)."""
     k, m = options.k, len(pinned)
     if m == k:
         return pinned
-    beside = np.concatenate((pinned, _start(pixels, options, k - m, fewer)))
-    if m == 0 or fewer is not None or options.init not in _SEARCHES:
+    beside = np.concatenate((pinned, _start(pixels, options, k - m)))
+    if m == 0 or options.init not in _SEARCHES:
         return beside
     # Some of these may be of no use beside pinned ones, and of k centers those that
     # give way to pinned ones may be missed: a few points show which start is better.
@@ -218,9 +195,7 @@ def _start_beside(
     return min(fits, key=lambda fit: few.measure(fit.centers).mse).centers
 
 
-def _start(
-    pixels: FittedPixels, options: FitOptions, k: int, fewer: Floats | None = None
-) -> Floats:
+def _start(pixels: FittedPixels, options: FitOptions, k: int) -> Floats:
     """Return k initial centers, or those of all colors if these are fewer."""
     counted, space, points = pixels
     init = options.init
@@ -234,7 +209,7 @@ def _start(
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
         # Enough points for each center, and few enough for many rounds.
         m = max(min(1 << 10, (1 << 16) // k), 80) * k
-        centers = searched_centers(*points.coarse(k, m), k, 1, fewer)
+        centers = searched_centers(*points.coarse(k, m), k, 1)
         if init == "auto":
             return centers
         finer = searched_centers(*points.coarse(k, 1 << 16), k, _EFFORT)

@@ -88,18 +88,15 @@ class _Worth(NamedTuple):
     high: Floats
 
 
-def searched_centers(
-    points: Array, weights: Array, k: int, effort: int, fewer: Floats | None = None
-) -> Floats:
+def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floats:
     """Search good centers, at most `k`, of some thousand distinct points (n, C).
 
-    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
-    round after round, the centers that would be missed least move into the clusters
-    that gain most from a second one, all at once (Patane and Russo, Neural Networks
-    14:1219, 2001). A gain need not quite pay at first, which leads out of poor optima
-    as annealing does, and the best round is kept. Most rounds see merged points only.
-    Each `effort` past the first is a further search from the best centers so far. Equal
-    arguments give equal centers.
+    Clusters are halved until there are `k`. Then, round after round, the centers that
+    would be missed least move into the clusters that gain most from a second one, all
+    at once (Patane and Russo, Neural Networks 14:1219, 2001). A gain need not quite pay
+    at first, which leads out of poor optima as annealing does, and the best round is
+    kept. Most rounds see merged points only. Each `effort` past the first is a further
+    search from the best centers so far. Equal arguments give equal centers.
     """
     # Shares, so that an image repeated gives the same bits.
     weights = weights / weights.sum()
@@ -109,8 +106,7 @@ def searched_centers(
     cloud = _cloud(centered.T / scale, weights)
     coarse = _merged(cloud, max(_FEWEST, _COARSE * k))
     rng = np.random.default_rng(0)
-    begin = np.zeros((1, len(origin))) if fewer is None else (fewer - origin) / scale
-    begin = _split_up(coarse, k, begin)
+    begin = _split_up(coarse, k, np.zeros((1, len(origin))))
     found = _moved(coarse, begin, _rates(coarse, k, 0.6, 0.7, 12))
     if k <= _FEW:
         rates = _rates(coarse, k, 0.6, 1.0, 8)
