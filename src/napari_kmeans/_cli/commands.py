@@ -32,8 +32,8 @@ Examples:
   napari-kmeans photo.jpg
       writes photo_compressed.png, in 16 colors
   napari-kmeans compress -k 64 -o small.png photo.jpg
-  napari-kmeans palette -o flag.gpl photo.jpg
-  napari-kmeans apply --palette flag.gpl *.jpg
+  napari-kmeans palette -o photo.gpl photo.jpg
+  napari-kmeans apply --palette photo.gpl -o same/ *.jpg
   napari-kmeans curve -o curve.png photo.jpg
   napari-kmeans info photo.jpg
 

@@ -45,17 +45,17 @@ Examples:
       writes posters/NAME_compressed.png for each image
   napari-kmeans --jobs 4 -o small/ photos/
       does the same with all images of a folder, four at a time
-  napari-kmeans --psnr 38 photo.jpg
-      in the fewest colors that reach 38 dB
-  napari-kmeans --max-size 50KB photo.jpg
+  napari-kmeans --psnr 30 -o good.png photo.jpg
+      in the fewest colors that reach 30 dB
+  napari-kmeans --max-size 50KB -o light.png photo.jpg
       in the most colors whose file takes no more than 50,000 bytes
   napari-kmeans --shared -o sprites/ *.png
       with one palette for all
-  napari-kmeans --report report.html photo.jpg
-      also writes a page to compare before and after
+  napari-kmeans --force --report report.html photo.jpg
+      overwrites the first result, and writes a page to compare before and after
   napari-kmeans - < photo.jpg > small.png
-  napari-kmeans -- -photo.jpg
-      reads a file whose name starts with a dash
+  napari-kmeans -o all/ -- *.jpg
+      reads also files whose names start with a dash
 """
 
 _APPLY_EPILOG = """\b
@@ -64,7 +64,7 @@ Examples:
       writes photo_compressed.png, in the colors of the flag
   napari-kmeans apply --palette other.png -o same/ *.jpg
       takes the palette of an indexed image
-  napari-kmeans apply --palette bw.gpl --dither floyd-steinberg photo.jpg
+  napari-kmeans apply --palette bw.gpl --dither ordered -o dots.png photo.jpg
 """
 
 _write_options = (
