@@ -14,7 +14,7 @@ def fewest(errors, most, first=1):
     """Search in errors for 1, 2, ... colors; return what was found, and tried."""
     tried = []
 
-    def fit(_, options, __):
+    def fit(_, options):
         tried.append(options.k)
         return FittedImage(
             PaletteResult(None, None, errors[options.k - 1], options.k, True)
@@ -22,7 +22,7 @@ def fewest(errors, most, first=1):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fewest_module, "fit_palette", fit)
-        patch.setattr(fewest_module, "fitted_pixels", lambda _: None)
+        patch.setattr(fewest_module, "fit_source", lambda _: None)
         options = FitOptions(first, 10, "auto", None, None, NO_COLORS)
         fitted = fit_fewest(None, options, most, len(errors))
     return (None if fitted is None else fitted.result.n_iter), tried

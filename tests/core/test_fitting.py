@@ -9,7 +9,6 @@ from napari_kmeans import kmeans_palette
 from napari_kmeans._core import fitting
 from napari_kmeans._core.counted_image import count_image, curve_of
 from napari_kmeans._core.fitting import FitOptions
-from napari_kmeans._core.pixels import fitted_pixels
 
 
 def counted(values, n_channels=1, alpha=False):
@@ -18,7 +17,7 @@ def counted(values, n_channels=1, alpha=False):
 
 
 def fit_palette(image, options):
-    return fitting.fit_palette(image, options, fitted_pixels(image))
+    return fitting.fit_palette(fitting.fit_source(image), options)
 
 
 def options(k, iters=10, init="auto", fixed=(), n_channels=1):

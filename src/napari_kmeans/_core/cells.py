@@ -36,6 +36,8 @@ MAX_CELL_CHANNELS = 4
 _LEVEL_BITS = (3, 4, 5, 6)
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
+# One in so many points may lie beyond each end of a grid.
+_BEYOND = 200
 # Children that are added up to cells at once.
 _CHILDREN = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
@@ -84,7 +86,7 @@ class _Lists(NamedTuple):
 
 
 def cell_order(points: Array) -> Indices:
-    """Order points (n, C), C <= 4, none negative, so that those of a cell are together.
+    """Order points (n, C), C <= 4, so that those of a cell are together.
 
     Points of one smallest cell keep their order.
     """
@@ -102,7 +104,7 @@ def cell_order(points: Array) -> Indices:
 
 
 def build_cells(points: Array, weights: Array) -> Cells:
-    """Sort points (n, C), C <= 4, none negative, with weights (n,) into cells."""
+    """Sort points (n, C), C <= 4, with weights (n,) into cells."""
     starts, key = _runs(points)
     checkpoint()
     order = None
@@ -346,12 +348,28 @@ def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     spread = np.zeros_like(steps)
     for bit in range(bits):
         spread |= (steps >> bit & 1) << (bit * n_channels)
-    # A power of two, so equal colors share a cell whatever the rest of the image.
-    exponent = int(np.frexp(float(points.max()))[1])
-    scale = float(np.ldexp(1.0, min(bits - exponent, 1023)))
+    low, scale = _grid(points, 2**bits)
     for block in cut(len(points)):
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):
-            step = (column * scale).astype(np.intp)
-            key |= spread.take(step, mode="clip") << channel
+            step = column * scale
+            if points.dtype.kind == "f":
+                np.clip(step - low[channel] * scale, 0, 2**bits - 1, out=step)
+            key |= spread.take(step.astype(np.intp), mode="clip") << channel
         yield block, key
+
+
+def _grid(points: Array, n_steps: int) -> tuple[Array, float]:
+    """Return where a grid over points (n, C) begins (C,), and its steps per unit.
+
+    That of floats covers nearly all of them; the few beyond its ends are in its last
+    cells, however far they are.
+    """
+    if points.dtype.kind == "u":
+        # A power of two, so equal colors share a cell whatever the rest of the image.
+        exponent = int(np.frexp(float(points.max()))[1])
+        return np.zeros(points.shape[1], points.dtype), np.ldexp(n_steps, -exponent)
+    few = len(points) // _BEYOND
+    ends = few, len(points) - 1 - few
+    low, high = np.array([np.partition(c, ends)[[*ends]] for c in points.T]).T
+    return low, n_steps / (float((high - low).max()) or 1.0)

@@ -31,6 +31,7 @@ __all__ = [
     "TooManyColorsError",
     "count_pixels",
     "finite_pixels",
+    "in_order",
     "is_tabular",
     "masked_blocks",
     "paint",
@@ -253,6 +254,12 @@ def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
     colors = colors.take(order, axis=0)
     checkpoint()
     return colors, counts.take(order, axis=0)
+
+
+def in_order(colors: Array, values: Array) -> tuple[Array, Array] | None:
+    """Bring some counted colors (n, C) with values (n, m) into the order of counts."""
+    merged = _merged(colors, values)
+    return None if merged is None else _in_cells(*merged)
 
 
 def paint(image: Array, colors: Array, values: Array) -> Array:

@@ -40,10 +40,11 @@ from napari_kmeans._core.fitting import (
     FitOptions,
     FittedImage,
     fit_palette,
+    fit_source,
 )
+from napari_kmeans._core.outliers import set_apart
 from napari_kmeans._core.pixels import (
     CountedImage,
-    fitted_pixels,
     is_fitted,
     seen_colors,
 )
@@ -141,7 +142,7 @@ def fit_image(
 ) -> FittedImage:
     """Find a palette of at most `k` colors, as `kmeans_palette` does."""
     options = fit_options(counted, k, iters, init, rng, callback, fixed)
-    return fit_palette(counted, options, fitted_pixels(counted))
+    return fit_palette(fit_source(counted), options)
 
 
 def fit_options(
@@ -208,10 +209,9 @@ def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats
     wanted = [check("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
     options = fit_options(counted, 1, iters)
     distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
-    pixels = fitted_pixels(counted)
+    source = fit_source(counted)
     errors = [
-        fit_palette(counted, options._replace(k=k), pixels).result.mse
-        for k in distinct.tolist()
+        fit_palette(source, options._replace(k=k)).result.mse for k in distinct.tolist()
     ]
     return np.asarray(np.minimum.accumulate(errors)[place], dtype=np.float64)
 
@@ -224,8 +224,15 @@ def _n_seen(counted: CountedImage) -> int:
 
 
 def _peak(counted: CountedImage) -> float:
-    """Return the peak of the pixels that are fitted."""
+    """Return the peak of the pixels that are fitted, but for far colors."""
     low, high = 0.0, 1.0
+    if (
+        counted.layout.dtype.kind == "f"
+        and next(seen_colors(counted), None) is not None
+    ):
+        space = spaces.space_of(counted.layout, lambda: seen_colors(counted))
+        apart = set_apart(counted, space)
+        counted = counted if apart is None else apart.rest
     if counted.layout.dtype.kind in "if":
         ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
         low = min((least for least, _ in ends), default=low)

@@ -7,10 +7,11 @@ the errors so far. How a palette is fitted is left to `fitting`.
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
-from napari_kmeans._core.fitting import FitOptions, FittedImage, fit_palette
-from napari_kmeans._core.pixels import CountedImage, fitted_pixels
+from napari_kmeans._core.fitting import FitOptions, FittedImage, fit_palette, fit_source
+from napari_kmeans._core.pixels import CountedImage
 
 __all__ = ["fit_fewest"]
 
@@ -35,10 +36,10 @@ def fit_fewest(
     colors: a line through the logarithms of two fits tells the next number, and the
     middle of the range does where it was a poor guide.
     """
-    pixels = fitted_pixels(image)
+    source = fit_source(image)
 
     def tried(k: int) -> _Trial:
-        fitted = fit_palette(image, options._replace(k=k), pixels)
+        fitted = fit_palette(source, options._replace(k=k))
         return _Trial(k, fitted, _log(fitted.result.mse) - _log(most))
 
     few, many = None, tried(options.k)
@@ -70,4 +71,5 @@ def _crossing(few: _Trial, many: _Trial) -> float:
 
 
 def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
+    # An infinite one would leave no slope.
+    return math.log(min(value, sys.float_info.max)) if value > 0 else -math.inf

@@ -1,9 +1,10 @@
 """From pixels to a palette: start, iterate, round and sort.
 
-`fit_palette` is the way of one fit. A start comes from `search`, from draws (`starts`),
-from the optimum of one channel (`one_channel`) or from the caller; Lloyd's algorithm
-(`lloyd`) moves it; the centers are rounded to distinct colors, and sorted from dark to
-light. How many colors reach a quality is left to `fewest`.
+`fit_palette` is the way of one fit to a `FitSource`, which is made once for many fits:
+far colors are set apart (`outliers`). A start comes from `search`, from draws
+(`starts`), from the optimum of one channel (`one_channel`) or from the caller; Lloyd's
+algorithm (`lloyd`) moves it; the centers are rounded to distinct colors, and sorted
+from dark to light. How many colors reach a quality is left to `fewest`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core import spaces
-from napari_kmeans._core.arrays import Array, Floats
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.cells import Partition
 from napari_kmeans._core.color_counts import ColorCounts, trusted_counts
 from napari_kmeans._core.lloyd import Fit, cluster_means, lloyd
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.one_channel import MAX_OPTIMUM, optimal_centers
+from napari_kmeans._core.outliers import Apart, set_apart
 from napari_kmeans._core.pixels import (
     CountedImage,
     FittedPixels,
     Measure,
+    fitted_pixels,
     seen_colors,
     unseen_color,
     weighted_points,
@@ -38,10 +41,12 @@ from napari_kmeans._core.starts import kmeans_plus_plus, random_pixels
 __all__ = [
     "Callback",
     "FitOptions",
+    "FitSource",
     "FittedImage",
     "IterationState",
     "PaletteResult",
     "fit_palette",
+    "fit_source",
 ]
 
 # Searches for a start called thorough, each from the best one before.
@@ -127,6 +132,17 @@ class FitOptions(NamedTuple):
     fixed: Array
 
 
+class FitSource(NamedTuple):
+    """An image, prepared for palettes of any number of colors."""
+
+    image: CountedImage
+    # None if no pixel can be seen.
+    pixels: FittedPixels | None
+    # Far colors, and what is left without them, if there are some.
+    apart: Apart | None = None
+    rest: FitSource | None = None
+
+
 class FittedImage(NamedTuple):
     """A fitted palette, and what the fit knows of it beyond that."""
 
@@ -138,19 +154,32 @@ class FittedImage(NamedTuple):
     centers: Floats | None = None
 
 
-def fit_palette(
-    image: CountedImage, options: FitOptions, pixels: FittedPixels | None
-) -> FittedImage:
-    """Fit at most `options.k` colors to the `fitted_pixels` of an image."""
-    layout, k = image.layout, options.k
+def fit_source(image: CountedImage) -> FitSource:
+    """Prepare an image for `fit_palette`."""
+    pixels = fitted_pixels(image)
+    apart = None if pixels is None else set_apart(image, pixels.space)
+    if apart is None:
+        return FitSource(image, pixels)
+    return FitSource(
+        image, pixels, apart, FitSource(apart.rest, fitted_pixels(apart.rest))
+    )
+
+
+def fit_palette(source: FitSource, options: FitOptions) -> FittedImage:
+    """Fit at most `options.k` colors to an image."""
+    image, pixels, k = source.image, source.pixels, options.k
     fixed = _required(image, options, has_seen=pixels is not None)
     if pixels is None:
         nothing = trusted_counts(fixed[:0], np.zeros(0, np.int64))
-        return _lossless(nothing, fixed, layout)
+        return _lossless(nothing, fixed, image.layout)
     if pixels.counted is not None and len(pixels.counted.colors) <= k:
-        everything = _lossless(pixels.counted, fixed, layout)
+        everything = _lossless(pixels.counted, fixed, image.layout)
         if len(everything.result.palette) <= k:
             return everything
+    if source.apart is not None and source.rest is not None:
+        fitted = _fit_beside(source.apart, source.rest, options)
+        if fitted is not None:
+            return fitted
     pinned = spaces.centers_of(fixed, pixels.space)
     if isinstance(options.init, str):
         start = _start_beside(pinned, pixels, options)
@@ -164,6 +193,62 @@ def fit_palette(
         len(pinned),
     )
     return _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
+
+
+def _fit_beside(
+    apart: Apart, rest: FitSource, options: FitOptions
+) -> FittedImage | None:
+    """Fit the far colors as they are, and a palette to the rest.
+
+    Returns None if there is no room for all, or centers are given to begin with.
+    """
+    fixed = options.fixed
+    is_new = ~(apart.colors[:, np.newaxis] == fixed).all(axis=2).any(axis=1)
+    options = options._replace(k=options.k - int(np.count_nonzero(is_new)))
+    if not isinstance(options.init, str) or options.k <= len(fixed):
+        return None
+    if options.k <= len(_required(rest.image, options, has_seen=True)):
+        return None
+    n_far = int(apart.counts.sum())
+    callback = _callback_beside(options.callback, apart, rest)
+    fitted = fit_palette(rest, options._replace(callback=callback))
+    result, layout = fitted.result, rest.image.layout
+    n_rest = int(result.counts.sum())
+    colors = np.concatenate(
+        (result.palette.reshape(-1, layout.n_channels), apart.colors)
+    )
+    palette, entry = _sorted_palette(colors, layout)
+    counts = np.zeros(len(palette), np.int64)
+    np.add.at(counts, entry, np.concatenate((result.counts, apart.counts)))
+    labels = None
+    if fitted.labels is not None and apart.places is not None:
+        labels = np.empty(len(apart.places), np.intp)
+        rest_entries, far_entries = np.split(entry, [len(result.palette)])
+        labels[apart.places] = np.concatenate(
+            (rest_entries[fitted.labels], far_entries)
+        )
+    shown = palette[:, 0] if layout.is_gray else palette
+    mse = result.mse * n_rest / (n_rest + n_far)
+    whole = PaletteResult(shown, counts, mse, result.n_iter, result.converged)
+    return FittedImage(whole, labels, fitted.centers)
+
+
+def _callback_beside(
+    callback: Callback | None, apart: Apart, rest: FitSource
+) -> Callback | None:
+    """Return what tells `callback` of iterations of the rest as of the whole."""
+    if callback is None or rest.pixels is None:
+        return None
+    n_channels = len(rest.pixels.space.frame.origin)
+    n_rest = float(rest.pixels.points.partition(np.zeros((1, n_channels))).weights[0])
+    share = n_rest / (n_rest + float(apart.counts.sum()))
+
+    def report(state: IterationState) -> None:
+        far = apart.colors.astype(np.float64).reshape(-1, *state.centers.shape[1:])
+        centers = np.concatenate((state.centers, far))
+        callback(IterationState(state.n_iter, state.mse * share, centers))
+
+    return report
 
 
 def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Array:
@@ -301,16 +386,19 @@ def _mse_in_units(
 
 def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage:
     """Return the palette of all colors that were counted, and of the fixed ones."""
-    palette, entry = np.unique(
-        np.concatenate((counted.colors, fixed)), axis=0, return_inverse=True
-    )
-    order = spaces.dark_to_light(palette, layout)
-    palette, entry = palette[order], np.argsort(order)[entry.reshape(-1)]
+    palette, entry = _sorted_palette(np.concatenate((counted.colors, fixed)), layout)
     labels = entry[: len(counted.colors)]
     totals = np.zeros(len(palette), dtype=np.int64)
     totals[labels] = counted.counts
     shown = palette[:, 0] if layout.is_gray else palette
     return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
+
+
+def _sorted_palette(colors: Array, layout: Layout) -> tuple[Array, Indices]:
+    """Return a palette of colors (n, C), and the entry (n,) of each."""
+    palette, entry = np.unique(colors, axis=0, return_inverse=True)
+    order = spaces.dark_to_light(palette, layout)
+    return palette[order], np.argsort(order)[entry.reshape(-1)]
 
 
 def _reporter(

@@ -21,9 +21,13 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     finds the optimum (Wang and Song, The R Journal 3(2):29, 2011): the best k clusters
     of the first i values end with the best last one. Where it starts never falls as i
     grows, so of the rows between two solved ones only the range between their starts
-    is searched, for all rows of one recursion depth together.
+    is searched, for all rows of one recursion depth together. Of equal optima it is
+    the one whose last cluster starts lowest, then the last but one, and so on; weights
+    that are whole multiples of others give the same centers.
     """
     n = len(values)
+    if (weights % 1 == 0).all():
+        weights = weights / np.gcd.reduce(weights.astype(np.int64))
     centered = values - np.average(values, weights=weights)
     total = np.concatenate(([0.0], np.cumsum(weights)))
     moment = np.concatenate(([0.0], np.cumsum(weights * centered)))

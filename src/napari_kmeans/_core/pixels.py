@@ -54,6 +54,8 @@ _DIGIT = 22
 # Shares of the pixels that lie below and above the coarse grid in a channel, so that
 # a few hot pixels cannot stretch it.
 _TAIL = 1e-3
+# The leading half of a float32 grows with its size; the first bit is the sign.
+_SIGN = np.uint32(1 << 15)
 # Bits per channel of the coarse grid, for 1 to 4 channels.
 _GRID_BITS = (12, 7, 5, 4)
 
@@ -335,18 +337,30 @@ class PointsInBlocks:
 
     def _core_range(self) -> tuple[Floats, Floats]:
         """Return between which values (C,) nearly all points lie, to about 1 %."""
-        # The leading half of a float32, not negative, grows with its value.
         histogram = np.zeros((self._n_channels, 1 << 16))
         for points, weight in self._blocks():
             for channel, column in enumerate(points.T):
-                leading = column.astype(np.float32).view(np.uint32) >> 16
-                histogram[channel] += np.bincount(leading, weight, 1 << 16)
+                histogram[channel] += np.bincount(_rank(column), weight, 1 << 16)
         share = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
-        low = [np.searchsorted(row, _TAIL) for row in share]
-        high = [np.searchsorted(row, 1 - _TAIL) + 1 for row in share]
-        ends = np.array([low, high], dtype=np.uint32) << 16
-        low, high = ends.view(np.float32).astype(np.float64)
-        return low, high
+        low = [_value(int(np.searchsorted(row, _TAIL))) for row in share]
+        high = [_value(int(np.searchsorted(row, 1 - _TAIL)) + 1) for row in share]
+        return np.array(low), np.array(high)
+
+
+def _rank(column: Array) -> Indices:
+    """Rank numbers (n,) among 2^16 classes, which are about 1 % wide."""
+    limit = np.finfo(np.float32).max
+    single = np.clip(column, -limit, limit).astype(np.float32)
+    leading = single.view(np.uint32) >> 16
+    return np.where(leading < _SIGN, leading + _SIGN, 2 * _SIGN - 1 - leading).astype(
+        np.intp
+    )
+
+
+def _value(rank: int) -> float:
+    """Return the number that begins a class."""
+    leading = rank - _SIGN if rank >= _SIGN else 2 * _SIGN - 1 - rank
+    return float((np.array([leading], np.uint32) << 16).view(np.float32)[0])
 
 
 class _Errors(NamedTuple):

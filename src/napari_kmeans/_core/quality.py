@@ -48,13 +48,17 @@ def premultiplied(colors: Array, white: float) -> Floats:
 
 
 def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:
-    """Return squared distances (n,) of colors (n, C) of an image to others (n, C)."""
+    """Return squared distances (n,) of colors (n, C) of an image to others (n, C).
+
+    Those that float64 cannot hold are inf.
+    """
     if has_alpha:
         white = white_of(colors.dtype)
         first, second = premultiplied(colors, white), premultiplied(others, white)
     else:
         first, second = colors.astype(np.float64), others.astype(np.float64)
-    return np.asarray(np.square(first - second).sum(axis=1))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.square(first - second).sum(axis=1))
 
 
 def mean_color_error(
@@ -62,7 +66,9 @@ def mean_color_error(
 ) -> float:
     """Return the mean error of counted colors (n, C), as `mean_squared_error` does."""
     seen = are_seen(colors, has_alpha)
-    total = float((squared_errors(colors, others, has_alpha) * counts)[seen].sum())
+    errors = squared_errors(colors[seen], others[seen], has_alpha)
+    with np.errstate(over="ignore"):
+        total = float((errors * counts[seen]).sum())
     return total / max(float(counts[seen].sum()), 1.0)
 
 
@@ -74,7 +80,9 @@ def mean_squared_error(pairs: Iterable[tuple[Array, Array]], has_alpha: bool) ->
     total, n_pixels = 0.0, 0
     for before, after in pairs:
         seen = are_seen(before, has_alpha)
-        total += float(squared_errors(before[seen], after[seen], has_alpha).sum())
+        errors = squared_errors(before[seen], after[seen], has_alpha)
+        with np.errstate(over="ignore"):
+            total += float(errors.sum())
         n_pixels += int(np.count_nonzero(seen))
     return total / max(n_pixels, 1)
 
@@ -88,5 +96,11 @@ def signal_peak(dtype: np.dtype[Any], low: float, high: float) -> float:
 
 
 def peak_ratio(mse: float, peak: float, n_channels: int) -> float:
-    """Turn a squared error into a peak signal-to-noise ratio in dB."""
-    return math.inf if mse == 0 else 10 * math.log10(peak**2 * n_channels / mse)
+    """Turn a squared error into a peak signal-to-noise ratio in dB.
+
+    It is -inf where the error is.
+    """
+    if mse in (0, math.inf):
+        return -math.inf if mse else math.inf
+    # The square of the peak may not fit float64.
+    return 20 * math.log10(peak) + 10 * math.log10(n_channels / mse)

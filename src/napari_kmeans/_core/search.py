@@ -29,6 +29,9 @@ _MOST_KEY_CHANNELS = 4
 _MOST_DISTANCES, _ROUND_WORK = 1 << 29, 50
 # Up to so many centers a round makes few moves, and may be unlucky with them.
 _FEW = 128
+# Points so many times farther from the middle than half of all are drawn nearer, so
+# that single precision tells the others apart.
+_FAR = 2.0**12
 # Cuts that are tried to halve a cluster.
 _N_CUTS = 4
 # A center moves on past the mean of its points by this share, and settles sooner.
@@ -100,13 +103,45 @@ def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floa
     """
     # Shares, so that an image repeated gives the same bits.
     weights = weights / weights.sum()
-    origin = np.average(points, axis=0, weights=weights)
+    points = points.astype(np.float64, copy=False)
+    middle, reach = _middle(points)
+    is_far = bool(np.abs(points - middle).max() > reach)
+    origin = middle if is_far else np.average(points, axis=0, weights=weights)
     centered = points - origin
-    scale = float(np.abs(centered).max()) or 1.0
-    cloud = _cloud(centered.T / scale, weights)
-    coarse = _merged(cloud, max(_FEWEST, _COARSE * k))
+    placed = _drawn_in(centered, reach) if is_far else centered
+    scale = float(np.abs(placed).max()) or 1.0
+    cloud = _cloud(placed.T / scale, weights)
+    # Cubes of a grid could not tell points apart that lie close beside far ones.
+    coarse = cloud if is_far else _merged(cloud, max(_FEWEST, _COARSE * k))
+    found = _searched(cloud, coarse, k, effort)
+    if not is_far:
+        return np.asarray(found * scale + origin)
+    label = _label(cloud, found)
+    total = np.bincount(label, weights)
+    sums = np.stack([np.bincount(label, weights * c) for c in centered.T], axis=1)
+    return np.asarray(sums[total > 0] / total[total > 0, np.newaxis] + origin)
+
+
+def _middle(points: Floats) -> tuple[Floats, float]:
+    """Return the median (C,) of points, and what is far from it."""
+    half = len(points) // 2
+    middle = np.partition(points, half, axis=0)[half]
+    distance = np.abs(points - middle).max(axis=1)
+    return middle, _FAR * float(np.partition(distance, half)[half])
+
+
+def _drawn_in(centered: Floats, reach: float) -> Floats:
+    """Draw points (n, C) beyond `reach` nearer to zero, to where squares tell all.
+
+    What is nearer stays where it is, and no two change places.
+    """
+    size = np.maximum(np.abs(centered) / reach, 1)
+    return np.where(size > 1, np.sign(centered) * reach * (1 + np.log2(size)), centered)
+
+
+def _searched(cloud: _Cloud, coarse: _Cloud, k: int, effort: int) -> Floats:
     rng = np.random.default_rng(0)
-    begin = _split_up(coarse, k, np.zeros((1, len(origin))))
+    begin = _split_up(coarse, k, np.zeros((1, len(cloud.columns))))
     found = _moved(coarse, begin, _rates(coarse, k, 0.6, 0.7, 12))
     if k <= _FEW:
         rates = _rates(coarse, k, 0.6, 1.0, 8)
@@ -115,7 +150,7 @@ def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floa
     rates = _rates(cloud, k, 0.8, 1.0, 20)
     for _ in range(effort - 1):
         found = _better(found, _moved(cloud, found.centers, rates, rng))
-    return np.asarray(found.centers * scale + origin)
+    return found.centers
 
 
 def _rates(cloud: _Cloud, k: int, low: float, high: float, most: int) -> Floats:
@@ -308,11 +343,12 @@ def _or_far_point(
     """Split off a single point where that gains more, as cuts hardly ever would."""
     squared = _squared(cloud, means, label)
     order = np.argsort(cloud.weights * squared, kind="stable")
-    far = np.empty(len(means), dtype=np.intp)
+    far = np.zeros(len(means), dtype=np.intp)
     far[label[order]] = order  # The last of each label stays.
     weight, high = cloud.weights[far], cloud.columns[:, far].T
     rest = total - weight
     gain = np.zeros(len(means))
+    # A center may have no points at all, and a point that it has not.
     both = rest > 1e-12 * total
     np.divide(weight * total * squared[far], rest, out=gain, where=both)
     better = gain > halves.gain

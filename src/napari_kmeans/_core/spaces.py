@@ -1,11 +1,12 @@
 """Where distances between colors are measured: colors to points, and back.
 
-k-means works on points: well-conditioned coordinates, none negative, whose squares stay
-finite and normal. A `Space` says how the colors of an image become points
+k-means works on points: well-conditioned coordinates, whose squares stay finite and
+normal. A `Space` says how the colors of an image become points
 (`points_of`), how other colors become centers among them (`centers_of`), and how
 centers become colors again (`colors_of`). Coordinates are the numbers of the image as
 they are, those of a perceptual space (`perceptual`), or premultiplied by opacity; a
-`Frame` moves and scales these so that points of integers are exact.
+`Frame` moves and scales these so that points of integers are exact, and fill values
+far from all others cost the others no precision.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ __all__ = [
 _OPAQUE = {"lab": 100.0, "oklab": 1.0}
 # The last float64 below 2^64; only ranges over 2^53 come near it.
 _LARGEST = 2.0**64 - 2.0**11
+# Half of the points of floats lie at least as near to the origin as this, so that
+# values from 1e-100 to 1e150 times theirs have squares that are normal, too.
+_MIDDLE = 2.0**-30
+# Points of a block that show where the middle is.
+_SAMPLE = 256
+# Points beyond this are equally far: sums of their squares stay finite.
+_FARTHEST = 2.0**480
 
 
 class Layout(NamedTuple):
@@ -59,10 +67,12 @@ class Layout(NamedTuple):
 class Frame(NamedTuple):
     """The place of points among coordinates: ``point = (coordinate - origin) * scale``.
 
-    The origin is the least value of each channel, so a constant channel is exactly
-    zero and unsigned differences cannot overflow. The scale is a power of two, which
-    never rounds: 1 for integers, and such that points of floats lie in 0 to 1, so
-    that squares of huge and of denormal values stay finite and normal.
+    The origin is a value of each channel, or zero, such that the difference loses
+    nothing. Of integers it is the least value, so unsigned differences cannot overflow,
+    or the median where they would not fit the 53 bits of float64; the scale is 1. Of
+    floats it is the value nearest to zero, or zero between values of both signs:
+    differences are then as precise as the values themselves. The scale is a power of
+    two, which never rounds.
     """
 
     origin: Array
@@ -94,14 +104,36 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
 
 def frame_of(blocks: Iterable[Array]) -> Frame:
     """Return the frame of coordinates in blocks of (n, D), at least one."""
-    low, high = ends_of(blocks)
-    if low.dtype.kind != "f":
+    ends, sample = [], []
+    for block in blocks:
+        if len(block):
+            ends.append(ends_of([block]))
+            sample.append(block[:: -(-len(block) // _SAMPLE)])
+    low, high = ends_of(ends)
+    if low.dtype.kind != "f" and not _is_wide(low, high):
         return Frame(low, 1.0)
-    with np.errstate(over="ignore"):
-        extent = float((high.astype(np.float64) - low.astype(np.float64)).max())
-    # The range of float64 does not fit float64, but is below 2^1025.
-    exponent = int(np.frexp(extent)[1]) if np.isfinite(extent) else 1025
-    return Frame(low, float(np.ldexp(1.0, min(-exponent, 1022))))
+    # Of a fill value, however many pixels have it, there is one.
+    some = np.unique(np.concatenate(sample), axis=0)
+    if low.dtype.kind != "f":
+        return Frame(_median(some), 1.0)
+    origin = np.clip(low.dtype.type(0), low, high)
+    # In halves: the range of float64 does not fit float64.
+    halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
+    middle = float(_median(halves.max(axis=1))) or float(np.abs([low, high]).max()) / 2
+    exponent = max(int(np.frexp(middle)[1]) + 1, -960)
+    return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
+
+
+def _is_wide(low: Array, high: Array) -> bool:
+    """Whether differences of integers between these ends do not fit 53 bits."""
+    ends = zip(low.tolist(), high.tolist(), strict=True)
+    return any(int(most) - int(least) > 1 << 53 for least, most in ends)
+
+
+def _median(values: Array) -> Array:
+    """Return the upper median of values (n, ...) along the first axis."""
+    middle = len(values) // 2
+    return np.asarray(np.partition(values, middle, axis=0)[middle])
 
 
 def ends_of(blocks: Iterable[Array]) -> Array:
@@ -122,7 +154,7 @@ def is_plain(space: Space) -> bool:
 
 
 def points_of(colors: Array, space: Space) -> Array:
-    """Turn colors (n, C) of the image into points (n, D), none negative."""
+    """Turn colors (n, C) of the image into points (n, D)."""
     return to_points(_locate(colors, space), space.frame)
 
 
@@ -136,8 +168,12 @@ def to_points(coordinates: Array, frame: Frame) -> Array:
         return _scaled(coordinates, frame)
     unsigned = f"u{coordinates.dtype.itemsize}"
     # Modulo 2^bits, the difference of signed integers is the true, unsigned one.
-    steps = coordinates.view(unsigned) - frame.origin.view(unsigned)
-    return np.asarray(steps, np.float64 if coordinates.dtype.itemsize == 8 else None)
+    above, below = coordinates.view(unsigned), frame.origin.view(unsigned)
+    if coordinates.dtype.itemsize < 8:
+        return np.asarray(above - below)
+    is_below = coordinates < frame.origin
+    steps = np.where(is_below, below - above, above - below).astype(np.float64)
+    return np.asarray(np.negative(steps, out=steps, where=is_below))
 
 
 def centers_of(palette: Array, space: Space) -> Floats:
@@ -155,27 +191,41 @@ def centers_of(palette: Array, space: Space) -> Floats:
             # has one.
             difference = located.astype(np.longdouble) - origin.astype(np.longdouble)
             centers = difference.astype(np.float64)
-    return np.clip(centers, -1e150, 1e150)
+    return np.clip(centers, -_FARTHEST, _FARTHEST)
 
 
 def _scaled(coordinates: Array, frame: Frame) -> Floats:
-    # Only colors of palettes can lie so far outside the frame that they overflow.
     with np.errstate(over="ignore"):
         scaled = coordinates.astype(np.float64) * frame.scale
     origin = frame.origin.astype(np.float64) * frame.scale
-    return np.asarray(np.clip(scaled, -1e150, 1e150) - origin)
+    return np.clip(scaled - origin, -_FARTHEST, _FARTHEST)
 
 
 def colors_of(centers: Floats, space: Space) -> Array:
     """Turn centers (k, D) into the nearest colors (k, C) of the dtype of the image."""
     dtype = space.layout.dtype
     if is_plain(space) and dtype.kind != "f":
-        steps = np.clip(np.rint(centers), 0, _LARGEST).astype(np.uint64)
-        unsigned = f"u{dtype.itemsize}"
-        colors = space.frame.origin.view(unsigned) + steps.astype(unsigned)
-        return np.asarray(colors.view(dtype))
+        return _whole_colors(np.rint(centers), space.frame.origin)
     coordinates = _in_units(centers, space.frame)
     return _restore(coordinates, space, dtype)
+
+
+def _whole_colors(steps: Floats, origin: Array) -> Array:
+    """Return the integers (k, C) that are so many steps from the origin."""
+    dtype = origin.dtype
+    if dtype.itemsize < 8:
+        unsigned = f"u{dtype.itemsize}"
+        whole = np.clip(steps, 0, _LARGEST).astype(np.uint64)
+        colors = origin.view(unsigned) + whole.astype(unsigned)
+        return np.asarray(colors.view(dtype))
+    # Neither float64 nor any integer of 64 bits holds both.
+    limits, places = np.iinfo(dtype), origin.tolist()
+    exact = [
+        min(max(at + int(n), limits.min), limits.max)
+        for row in steps.tolist()
+        for at, n in zip(places, row, strict=True)
+    ]
+    return np.array(exact, dtype).reshape(steps.shape)
 
 
 def shown_centers(centers: Floats, space: Space) -> Floats:
