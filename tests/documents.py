@@ -80,6 +80,7 @@ def main():
     """Run README.md in a fresh copy of the checkout, without a screen."""
     hidden = ("DISPLAY", "VIRTUAL_ENV", "WAYLAND_DISPLAY")
     environment = {n: value for n, value in os.environ.items() if n not in hidden}
+    environment["PIP_QUIET"] = "1"
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     )

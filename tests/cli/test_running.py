@@ -14,7 +14,7 @@ import skimage.data
 import tifffile
 from PIL import Image
 
-from command_line import names, run, run_process
+from command_line import names, refusal, run, run_process
 from napari_kmeans._files.read import read_image
 
 
@@ -111,6 +111,10 @@ def test_errors_that_float64_cannot_hold_are_shown_as_unknown(folder):
     assert (folder / "c.csv").read_text().splitlines()[1] == "huge.tif,4,inf,-inf"
     run("curve", "huge.tif", "-o", "curve.png")
     assert (folder / "curve.png").exists()
+    assert refusal(run("huge.tif", "--psnr", 20, "-o", "o.tif")) == (
+        "Error: huge.tif: psnr=20 cannot be measured, as float64 does not hold the "
+        "squares of values this large; divide the image first"
+    )
 
 
 @pytest.mark.usefixtures("folder")

@@ -188,6 +188,12 @@ def fit_quality(
         # Products of floats become infinite, where powers raise.
         amplitude = _peak(counted) * 10.0 ** (-target / 20)
         most = float(counted.layout.n_channels * amplitude * amplitude)
+        if most == np.inf:
+            msg = (
+                f"psnr={target:g} cannot be measured, as float64 does not hold the "
+                "squares of values this large; divide the image first"
+            )
+            raise ValueError(msg)
     # No error at all takes every color.
     least = 1 if most > 0 else _n_seen(counted)
     fitted = None

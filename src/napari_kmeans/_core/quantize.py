@@ -434,7 +434,8 @@ def choose_k(
         As `kmeans_palette`, or if `psnr` or `mse` is not a number.
     ValueError
         As `kmeans_palette`, or if both or none of `psnr` and `mse` are given, one of
-        them is negative or not a number, or `max_k` colors do not reach it.
+        them is negative or not a number, `max_k` colors do not reach it, or the error
+        for `psnr` is more than float64 holds.
 
     See Also
     --------
