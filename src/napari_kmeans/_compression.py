@@ -394,7 +394,7 @@ def _is_indexed(name: str, image: ImageFile, palette: Array) -> bool:
 
 def _channel_axis(image: ImageFile) -> int | None:
     """Return the axis of the channels, if there is one."""
-    return -1 if image.has_channels else None
+    return image.pixels.ndim - 1 if image.has_channels else None
 
 
 def _n_channels(image: ImageFile) -> int:

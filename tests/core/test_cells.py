@@ -129,3 +129,14 @@ def test_sums_do_not_overflow_the_dtype_of_the_counts():
     near[1] = [255, 255, 254]
     parts = partition_cells(build_cells(near, counts), near.astype(float))
     assert_array_equal(parts.sums, counts[:, np.newaxis].astype(float) * near)
+
+
+@pytest.mark.parametrize("size", [1e-157, 1e-160, 1e-163, 1e-170])
+def test_squares_near_zero_are_told_apart_by_both_or_by_none(size):
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 9, (50, 2)) * size
+    centers = rng.integers(0, 9, (20, 2)) * size
+
+    labels = label_cells(build_cells(points, np.ones(len(points))), centers)
+
+    assert_array_equal(labels, nearest(points, centers)[0])

@@ -380,3 +380,48 @@ def test_the_repr_has_the_numbers_of_colors_and_of_pixels():
     assert repr(counts) == "ColorCounts(colors=2 x 2 uint8, counts=11 pixels)"
     gray = ColorCounts(np.array([1.5]), np.array([2**40]))
     assert repr(gray) == f"ColorCounts(colors=1 float64, counts={2**40} pixels)"
+
+
+def same_keys(n_channels):
+    """Return two colors of 64-bit channels whose hashes are the same."""
+
+    def mixed(key):
+        # Splitmix64, in plain numbers.
+        key = (key ^ key >> 31) * 0x9E3779B97F4A7C15 % 2**64
+        return (key ^ key >> 27) * 0x94D049BB133111EB % 2**64
+
+    one, other = [5, *range(n_channels - 1)], [9, *range(n_channels - 1)]
+    other[1] = (mixed(5) + one[1] - mixed(9)) % 2**64
+    return np.array([one, other], np.uint64)
+
+
+@pytest.mark.parametrize("n_channels", [2, 4, 7])
+def test_colors_of_one_hash_are_two_colors(n_channels):
+    pair = same_keys(n_channels)
+    assert len(set(color_counts._keys(pair))) == 1
+    others = np.arange(6 * n_channels, dtype=np.uint64).reshape(6, n_channels)
+    image = np.concatenate((others, pair, others, pair[:1]))[np.newaxis]
+
+    counts = count_colors(image)
+
+    colors, numbers = np.unique(image[0], axis=0, return_counts=True)
+    order = np.lexsort(counts.colors.T[::-1])
+    assert_array_equal(counts.colors[order], colors)
+    assert_array_equal(counts.counts[order], numbers)
+    assert_same(ColorCounts(counts.colors[::-1], counts.counts[::-1]), counts)
+    assert_same(count_colors(image[:, :7]) + count_colors(image[:, 7:]), counts)
+
+
+@pytest.mark.parametrize("n_outside", [0, 300])
+def test_tables_count_more_pixels_than_they_begin_with_room_for(monkeypatch, n_outside):
+    # Tables of 32 bits would take an image of 4 gigapixels.
+    monkeypatch.setattr(color_counts, "_NARROW", np.uint8)
+    monkeypatch.setattr(color_counts, "_SORT_BELOW", 0)
+    monkeypatch.setattr(blocks, "_BLOCK", 64)
+    image = np.full((1, 1000, 1), 7, np.uint8)
+    mask = np.arange(1000)[np.newaxis] >= n_outside
+
+    colors, counts = count_pixels([image], [mask], with_outside=True)
+
+    assert_array_equal(colors, [[7]])
+    assert_array_equal(counts, [[1000 - n_outside, n_outside]])

@@ -456,3 +456,13 @@ def test_a_share_of_nothing_picks_nothing():
     second += 1
 
     assert not pick_labels(first, second, np.zeros((64, 64), np.float32)).any()
+
+
+@pytest.mark.parametrize("m", [0, 1, 7, 2048, 4095])
+def test_a_share_that_is_a_threshold_is_not_above_it(m):
+    first, second = np.zeros((2, 64, 64), dtype=np.uint8)
+    second += 1
+    share = np.full((64, 64), (m + 0.5) / 4096, np.float32)
+
+    # The m thresholds below it, and not the one that it is.
+    assert pick_labels(first, second, share).sum() == m

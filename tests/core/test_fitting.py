@@ -137,3 +137,23 @@ def test_the_curve_finds_a_place_for_what_is_transparent():
     errors = curve_of(found, [1, 2, 3, 4, 5])
 
     assert errors[0] == errors[1] > errors[2] > errors[3] > errors[4] == 0
+
+
+@pytest.mark.parametrize("dtype", ["u4", "u8", "f4"])
+def test_the_error_that_a_callback_gets_is_not_negative(dtype):
+    # Two clumps, which are many million times as far apart as they are wide.
+    rng = np.random.default_rng(0)
+    white = 1.0 if dtype == "f4" else float(np.iinfo(dtype).max)
+    share = rng.integers(0, 9, (9, 9, 2)) * 2.0**-30 + rng.integers(0, 2, (9, 9, 1)) / 2
+    image = (np.maximum(share, 2.0**-30) * white).astype(dtype)
+    errors = []
+
+    def note(state):
+        errors.append(state.mse)
+
+    for alpha in (False, True):
+        how = {"alpha": alpha, "init": "random", "rng": 1}
+        kmeans_palette(image, 3, 3, **how, callback=note)
+
+    assert errors
+    assert min(errors) >= 0

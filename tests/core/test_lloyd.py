@@ -71,3 +71,19 @@ def test_an_empty_cluster_keeps_its_center():
     means = cluster_means(parts, np.array([[9.0, 9.0], [5.0, 7.0]]))
 
     assert_array_equal(means, [[3, 1], [5, 7]])
+
+
+def test_centers_without_points_take_the_largest_errors_in_their_order():
+    # Of {0, 2, 9, 30} about 10.25, the errors of 30 and 0 are the largest.
+    points = line([0, 2, 9, 30])
+
+    fit = lloyd(points, column(10, 99, 98), 1)
+
+    assert_array_equal(fit.centers, column(10.25, 30, 0))
+
+
+def test_more_centers_than_points_stay_where_they_are():
+    fit = lloyd(line([0, 4]), column(2, 99, 98, 97), 1)
+
+    # Two points have an error about their mean, 2.
+    assert_array_equal(fit.centers, column(2, 0, 4, 97))

@@ -95,12 +95,13 @@ def test_palettes_of_floats_are_not_rounded(image, palette):
     assert_allclose(chosen[..., 0], squared.min(axis=-1), rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.parametrize("dither", [None, "floyd-steinberg", "ordered"])
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
-def test_palettes_far_outside_the_image_have_a_nearest_color_too(dtype):
+def test_palettes_far_outside_the_image_have_a_nearest_color_too(dtype, dither):
     image = np.array([[[0, 0, 0], [200, 100, 0]]], dtype)
     palette = np.array([[1e30, 0, 0], [0, -1e15, 0], [1e300, 1e300, 1e300]])
 
-    assert_array_equal(map_to_palette(image, palette), [[1, 1]])
+    assert_array_equal(map_to_palette(image, palette, dither=dither), [[1, 1]])
 
 
 def test_integers_beyond_53_bits_are_told_apart():

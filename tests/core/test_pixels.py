@@ -1,3 +1,4 @@
+from fractions import Fraction
 from unittest import mock
 
 import numpy as np
@@ -259,3 +260,41 @@ def test_cells_of_pixels_are_only_quicker(monkeypatch, shape, dtype, switch):
     assert_array_equal(in_cells.counts, in_blocks.counts)
     assert in_cells.mse == in_blocks.mse
     assert_array_equal(quantized, quantize_kmeans(image, 9, **switch))
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+@given(
+    pixels=hnp.arrays(np.uint8, st.tuples(st.integers(2, 40), st.integers(1, 4))),
+    seed=st.integers(0, 99),
+)
+def test_the_error_of_centers_that_are_not_whole_is_that_of_fractions(
+    is_counted, pixels, seed
+):
+    # Eighths, whose squares are exact.
+    centers = np.random.default_rng(seed).integers(0, 2048, (3, pixels.shape[1])) / 8
+
+    measure = points_from(pixels, is_counted).measure(centers)
+
+    moved = pixels - pixels.min(axis=0).astype(float)
+    squared = np.square(moved[:, np.newaxis] - centers).sum(axis=-1).min(axis=1)
+    assert measure.mse == float(Fraction(squared.sum()) / len(pixels))
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 5])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_equally_far_points_the_first_in_order_are_the_worst_in_any_blocks(
+    m, reverse
+):
+    # Four of the points are 5 from the center, and one, the last in order, farther.
+    points = np.array([[2, 1], [10, 5], [5, 10], [1, 2], [11, 11]], np.uint8)
+    expected = points[[4, 3, 0, 2, 1]][:m].astype(float)
+    points = points[::-1] if reverse else points
+    center = np.array([[5.0, 5.0]])
+
+    for size in (1, 2, 5):
+        parts = [points[i : i + size] for i in range(0, 5, size)]
+        blocks = [(part, np.ones(len(part))) for part in parts]
+        streamed = PointsInBlocks(lambda blocks=blocks: iter(blocks), 2, 8)
+        assert_array_equal(streamed.worst(center, m), expected)
+    counted = weighted_points(points, np.ones(5), 8)
+    assert_array_equal(counted.worst(center, m), expected)

@@ -1184,7 +1184,7 @@ COLORS = np.zeros((2, 2, 3), dtype=np.uint8)
         ({"init": np.zeros((3, 3))}, ValueError, r"init must have shape \(2, 3\), got \(3, 3\)"),
         ({"init": np.full((2, 3), np.nan)}, ValueError, "init must be finite, got nan"),
         ({"rng": -1}, ValueError, "rng must be an integer >= 0, a numpy Generator or None, got -1"),
-        ({"rng": "seed"}, ValueError, "rng must be .* got 'seed'"),
+        ({"rng": "seed"}, TypeError, "rng must be .* got 'seed'"),
         ({"callback": 3}, TypeError, "callback must be callable or None, got 3"),
     ],
 )  # fmt: skip

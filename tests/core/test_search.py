@@ -1,3 +1,4 @@
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -9,9 +10,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans._core.search import (
+    _apart,
     _cloud,
+    _halves,
     _means,
     _moved,
+    _Nearest,
+    _or_far_point,
     _two_nearest,
     _worth,
     searched_centers,
@@ -192,3 +197,59 @@ def test_search_of_many_centers_needs_no_table_of_all_their_pairs():
         tracemalloc.stop()
 
     assert peak < 200e6
+
+
+@given(weighted_points(), st.integers(1, 5), st.integers(0, 99))
+def test_halves_have_the_mean_of_their_cluster_and_gain_what_they_say(case, k, seed):
+    points, weights = case
+    rng = np.random.default_rng(seed)
+    cloud = _cloud(points.T / 255, weights / weights.sum())
+    label = rng.integers(0, min(k, len(points)), len(points))
+    label = np.unique(label, return_inverse=True)[1]
+    nowhere = np.zeros((label.max() + 1, points.shape[1]))
+    means, total, error = _means(cloud, nowhere, label)
+    cut = _halves(cloud, means, total, label)
+
+    for halves in (cut, _or_far_point(cut, cloud, means, total, label)):
+        gain, low, high, upper = halves
+        for i in range(len(means)):
+            sides = [(label == i) & ~upper, (label == i) & upper]
+            if gain[i] == 0:
+                continue
+            for side, mean in zip(sides, (low[i], high[i]), strict=True):
+                expected = np.average(points[side] / 255, axis=0, weights=weights[side])
+                assert_allclose(mean, expected, atol=1e-9)
+            split = np.where(sides[1], len(means), label)
+            after = _means(cloud, np.vstack((means, high[i])), split)[2]
+            assert_allclose(error - after, gain[i], atol=1e-12)
+    assert (gain >= cut.gain).all()
+
+
+def test_of_chosen_neighbors_the_one_of_the_highest_value_stays():
+    # Points between 0 and 1, 1 and 2, and 3 and 4; 4 is not chosen.
+    label, heir = np.array([0, 2, 3]), np.array([1, 1, 4])
+    distance = np.zeros(3, np.float32)
+    nearest = _Nearest(label, distance, heir, distance)
+    chosen = np.array([True, True, True, True, False])
+
+    kept = _apart(chosen, np.array([1.0, 3, 2, 5, 9]), nearest)
+    assert_array_equal(kept, [False, True, False, True, False])
+    kept = _apart(chosen, np.array([3.0, 1, 2, 5, 9]), nearest)
+    assert_array_equal(kept, [True, False, True, True, False])
+    assert chosen[:4].all()
+
+
+def test_steps_past_the_mean_settle_sooner(photo_points, monkeypatch):
+    points, counts = photo_points
+    cloud = _cloud(points.T / 64, counts / counts.sum())
+
+    def error():
+        total = 0.0
+        for k, seed in itertools.product((20, 60), range(4)):
+            start = np.random.default_rng(seed).permutation(points)[:k] / 64
+            total += _moved(cloud, start, np.full(4, 0.9)).error
+        return total
+
+    beyond = error()
+    monkeypatch.setattr("napari_kmeans._core.search._STRIDE", 0.0)
+    assert beyond < error()

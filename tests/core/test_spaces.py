@@ -158,3 +158,13 @@ def test_initial_colors_of_no_opacity_or_too_much_become_colors():
 
     # What is seen of a color that is more than opaque is brighter.
     assert_array_equal(rounded, [[0, 0, 0, 0], [11, 11, 11, 255], [255, 0, 9, 255]])
+
+
+@pytest.mark.parametrize("name", ["rgb", "lab", "oklab"])
+@pytest.mark.parametrize(("dtype", "opacity"), [("f2", 1e-9), ("f4", 1e-50)])
+def test_colors_whose_opacity_rounds_to_nothing_are_clear(name, dtype, opacity):
+    colors = some_colors(dtype, 4)
+    space = space_for(name, True, colors)
+    hidden = np.array([[0.5, 0.25, 0.75, opacity], [1, 1, 1, 0]])
+
+    assert_array_equal(colors_of(centers_of(hidden, space), space), 0)

@@ -48,12 +48,69 @@ def test_k_means_plus_plus_draws_by_the_squared_error_so_far():
     assert abs((second == 1).mean() - 2 / 11) < 0.035
 
 
-def test_a_number_just_below_one_draws_a_point_that_has_a_weight():
+def test_a_number_just_below_one_draws_a_point_that_has_an_error():
     class Highest:
         def random(self, k):
             return np.full(k, 1 - 2.0**-53)
 
-    points = np.array([[0.0], [5.0], [9.0]])
-    weights = np.array([0.1, 0.3, 0.0])
+    points, weights = np.array([[0.0], [5.0], [9.0]]), np.array([0.1, 0.2, 0.3])
 
-    assert kmeans_plus_plus(points, weights, 1, Highest())[0] == 1
+    assert_array_equal(kmeans_plus_plus(points, weights, 2, Highest()), [2, 1])
+    # Times the sum of these errors, which is denormal, it is rounded up to the sum.
+    drawn = kmeans_plus_plus(points * 1e-162, weights, 2, Highest())
+    assert_array_equal(drawn, [2, 1])
+
+
+@pytest.mark.parametrize("k", [2, 5, 9])
+def test_points_that_squares_cannot_tell_apart_are_drawn_by_weight(k):
+    # Beside one that is far, eight points whose squared distances are all 0.
+    points = np.concatenate(([1.0], np.arange(8) * 1e-170))[:, np.newaxis]
+    weights = np.array([1.0, 1, 1, 1, 1, 1, 1, 1, 1e9])
+
+    for seed in range(20):
+        drawn = kmeans_plus_plus(points, weights, k, np.random.default_rng(seed))
+        assert len(np.unique(drawn)) == k
+        assert set(drawn[:2]) == {0, 8}
+
+
+def test_of_points_without_a_distance_each_is_drawn_by_its_share():
+    points, weights = np.zeros((3, 1)), np.array([1e9, 3.0, 1.0])
+    rng = np.random.default_rng(4)
+
+    second = [kmeans_plus_plus(points, weights, 2, rng)[1] for _ in range(2000)]
+
+    # Four standard deviations are 0.039.
+    assert abs((np.array(second) == 1).mean() - 3 / 4) < 0.039
+
+
+@pytest.mark.parametrize("n", [3, 10, 1 << 40])
+def test_an_image_repeated_gives_the_same_draws(n):
+    points = np.random.default_rng(1).permutation(400).reshape(20, 20)
+    weights = np.arange(1.0, 21)
+
+    for seed in range(20):
+        once, repeated = (
+            kmeans_plus_plus(points, factor * weights, 9, np.random.default_rng(seed))
+            for factor in (1, n)
+        )
+        assert_array_equal(once, repeated)
+
+
+def test_distances_times_weights_may_be_beyond_all_floats():
+    points = np.array([[0.0], [1e150], [2e150]])
+    weights = np.array([1e18, 1e18, 1e18])
+
+    for seed in range(20):
+        drawn = kmeans_plus_plus(points, weights, 3, np.random.default_rng(seed))
+        assert_array_equal(np.sort(drawn), [0, 1, 2])
+
+
+def test_every_pixel_of_a_color_stands_for_it():
+    class InOrder:
+        def choice(self, n, k, replace):
+            assert (n, replace) == (9, False)
+            return np.arange(k)
+
+    drawn = random_pixels(np.array([3, 1, 0, 5]), 9, InOrder())
+
+    assert_array_equal(drawn, [0, 0, 0, 1, 3, 3, 3, 3, 3])

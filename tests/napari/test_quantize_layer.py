@@ -476,3 +476,33 @@ def test_other_names_are_still_unknown():
 def test_docstring_is_complete():
     found = validate("napari_kmeans.quantize_layer")["errors"]
     assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
+
+
+@pytest.mark.parametrize("kind", ["array", "dask", "masked by dask"])
+def test_masked_arrays_are_refused(kind):
+    image = random_image((8, 9))
+    masked = np.ma.masked_greater(image, 99)
+    lazy = da.from_array(image, chunks=4)
+    data = {
+        "array": masked,
+        "dask": da.from_array(masked, chunks=4),
+        "masked by dask": da.ma.masked_greater(lazy, 99),
+    }[kind]
+    plain = Image(image)
+
+    with pytest.raises(
+        TypeError, match=r"data must not be a masked array; show np\.ma"
+    ):
+        quantize_layer(Image(data), 4)
+    others = {"palette": masked[0], "fixed": masked[0], "mask": masked > 9}
+    for name, given in others.items():
+        with pytest.raises(TypeError, match=f"{name} must not be a masked array"):
+            quantize_layer(plain, 4, **{name: given})
+    with pytest.raises(TypeError, match="data must not be a masked array"):
+        quantize_layer(plain, 4, mask=Labels(masked))
+
+
+def test_many_layers_are_channels_whatever_their_shape_is():
+    layers = [Image(random_image((3, 9)), name=str(i)) for i in range(65)]
+
+    assert len(quantize_layer(layers, 2)) == 65

@@ -2,14 +2,17 @@
 
 Each `checked_...` function takes an argument as a user passed it and returns it in the
 one form that the core works on, or raises an error that names the argument, the rule
-and the value. The words of all choices stand here, once: `COLOR_SPACES`, `DITHERS`,
-`INITS`. Everything below the door trusts its caller.
+and the value. `plain_array` is where arrays come in, everywhere. The words of all
+choices stand here, once: `COLOR_SPACES`, `DITHERS`, `INITS`. Everything below the door
+trusts its caller.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import reprlib
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeGuard, cast, get_args
 
 import numpy as np
@@ -34,8 +37,8 @@ __all__ = [
     "INITS",
     "MAX_COLORS",
     "NoFinitePixelError",
+    "check_white",
     "checked_callback",
-    "checked_colors",
     "checked_dither",
     "checked_fixed",
     "checked_image",
@@ -48,26 +51,89 @@ __all__ = [
     "checked_number",
     "checked_palette",
     "checked_rng",
+    "plain_array",
+    "plain_image",
+    "real_array",
 ]
 
 MAX_COLORS = 65536
 INITS: tuple[InitName, ...] = get_args(InitName)
 COLOR_SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 DITHERS: tuple[DitherName, ...] = get_args(DitherName)
+# More channels than this are hardly meant where another axis looks like channels.
+_MANY_CHANNELS, _FEW_CHANNELS = 64, (2, 3, 4)
+# Most axes of a NumPy array.
+_MOST_AXES = 64
+# Floats in Lab and Oklab have white at 1: 10,000 cd/m2, the most of HDR, over a white
+# of 80 are 7.8.
+_BRIGHTEST = 8
 
 
 class NoFinitePixelError(ValueError):
     """No pixel that a palette is fitted to is finite."""
 
 
-def checked_image(image: ArrayLike, channel_axis: int | None) -> Array:
+def plain_array(name: str, value: object, advice: str = "pass a plain array") -> Array:
+    """Return `value` as an array, if it has no mask that would be lost."""
+    try:
+        # dask drops masks where NumPy asks it for an array; others become masked then.
+        given = value.compute() if hasattr(value, "compute") else value
+        array = None if _is_masked(given) else np.asanyarray(given)
+    except (ValueError, RecursionError):
+        msg = f"{name} must be an array, or nested lists of equal lengths"
+        raise ValueError(msg) from None
+    if array is None or _is_masked(array):
+        msg = f"{name} must not be a masked array; {advice}"
+        raise TypeError(msg)
+    return np.asarray(array)
+
+
+def real_array(name: str, value: object, advice: str = "pass a plain array") -> Array:
+    """Return `value` as a `plain_array` of real numbers of up to 64 bits."""
+    array = plain_array(name, value, advice)
+    if array.dtype.kind not in "biuf":
+        msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
+        raise TypeError(msg)
+    if array.dtype.itemsize > 8:
+        msg = (
+            f"{name} must have a dtype of at most 64 bits, got {array.dtype}; "
+            f"pass {name}.astype(np.float64)"
+        )
+        raise TypeError(msg)
+    return array
+
+
+def plain_image(
+    image: object, channel_axis: int | None, *, is_one_of_several: bool = False
+) -> Array:
+    """Return `image` as a `real_array`, or say how its mask is passed."""
+    name = source = "one" if is_one_of_several else "image"
+    if isinstance(image, list | tuple):
+        source = f"np.ma.array({name})"
+    elif not isinstance(image, np.ndarray):
+        is_lazy = hasattr(image, "compute")
+        source = f"{name}.compute()" if is_lazy else f"np.asanyarray({name})"
+    data, inside = f"np.ma.getdata({source})", f"~np.ma.getmaskarray({source})"
+    if channel_axis is not None:
+        inside += f".any(axis={channel_axis})"
+    if is_one_of_several:
+        data, inside = (f"[{each} for one in image]" for each in (data, inside))
+    advice = f"pass {data}, and mask={inside} where colors are fitted"
+    return real_array("image", image, advice)
+
+
+def checked_image(
+    image: ArrayLike, channel_axis: int | None, *, is_one_of_several: bool = False
+) -> Array:
     """Return `image` as a view (..., C) of real numbers, with channels last."""
-    array = np.asarray(image)
-    _require_real("image", array)
+    array = plain_image(image, channel_axis, is_one_of_several=is_one_of_several)
     if array.size == 0:
         msg = f"image must not be empty, got shape {array.shape}"
         raise ValueError(msg)
     if channel_axis is None:
+        if array.ndim == _MOST_AXES:
+            msg = f"image must have fewer than {_MOST_AXES} axes, got {array.ndim}"
+            raise ValueError(msg)
         return array[..., np.newaxis]
     channel_axis = checked_integer("channel_axis", channel_axis, None, None)
     if array.ndim < 3:
@@ -83,6 +149,14 @@ def checked_image(image: ArrayLike, channel_axis: int | None) -> Array:
             f"got {channel_axis}"
         )
         raise ValueError(msg)
+    few = [axis for axis, n in enumerate(array.shape) if n in _FEW_CHANNELS]
+    if channel_axis == -1 and array.shape[-1] > _MANY_CHANNELS and few:
+        msg = (
+            f"image of shape {array.shape} has {array.shape[-1]} channels along "
+            f"channel_axis=-1; pass channel_axis={few[0]}, or "
+            f"channel_axis={array.ndim - 1} if there are so many"
+        )
+        raise ValueError(msg)
     return np.moveaxis(array, channel_axis, -1)
 
 
@@ -90,7 +164,7 @@ def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
     """Return an image, or a list or tuple of them, as arrays (..., C) of one kind."""
     if not _is_several(image):
         return [checked_image(cast("ArrayLike", image), channel_axis)]
-    images = [checked_image(one, channel_axis) for one in image]
+    images = [checked_image(one, channel_axis, is_one_of_several=True) for one in image]
     first = images[0]
     for other in images[1:]:
         if other.shape[-1] != first.shape[-1]:
@@ -110,7 +184,7 @@ def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
 
 def checked_mask(mask: ArrayLike, image: Array) -> Mask:
     """Return `mask` as a boolean array in the spatial shape of image (..., C)."""
-    array = np.asarray(mask)
+    array = plain_array("mask", mask, "pass mask.filled(False)")
     if array.dtype != bool:
         msg = f"mask must be boolean, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -147,15 +221,21 @@ def checked_layout(
     """Check that the channels of image (..., C) have colors and opacity as asked."""
     dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
     if not isinstance(color_space, str) or color_space not in COLOR_SPACES:
-        msg = f"color_space must be {_listed(COLOR_SPACES)}, got {color_space!r}"
+        msg = f"color_space must be {_listed(COLOR_SPACES)}, got {_shown(color_space)}"
         raise ValueError(msg)
     if not isinstance(alpha, bool | np.bool_):
-        msg = f"alpha must be True or False, got {alpha!r}"
+        msg = f"alpha must be True or False, got {_shown(alpha)}"
         raise TypeError(msg)
     if alpha and (dtype.kind not in "uf" or n_channels < 2):
         msg = (
             "alpha=True needs colors and opacity, of an unsigned or float dtype, "
             f"got {n_channels} channels of {dtype}"
+        )
+        raise ValueError(msg)
+    if alpha and n_channels == 3:
+        msg = (
+            "alpha=True needs a channel of opacity beside the colors, "
+            "got 3 channels, which are RGB; leave alpha=True out"
         )
         raise ValueError(msg)
     n_colors = n_channels - bool(alpha)
@@ -173,8 +253,7 @@ def checked_layout(
 
 def checked_palette(palette: ArrayLike, layout: Layout) -> Array:
     """Return `palette` as colors (K, C)."""
-    colors = np.asarray(palette)
-    _require_real("palette", colors)
+    colors = _color_array("palette", palette)
     shape = "(K,)" if layout.is_gray else f"(K, {layout.n_channels})"
     expected = 1 if layout.is_gray else 2
     if colors.ndim != expected or (
@@ -185,39 +264,47 @@ def checked_palette(palette: ArrayLike, layout: Layout) -> Array:
     if not 1 <= len(colors) <= MAX_COLORS:
         msg = f"palette must have between 1 and {MAX_COLORS} colors, got {len(colors)}"
         raise ValueError(msg)
-    _require_finite("palette", colors)
+    _require_finite("palette", colors, layout)
+    _require_units("palette", colors, layout.dtype)
     return colors.reshape(len(colors), layout.n_channels)
 
 
-def checked_colors(name: str, colors: ArrayLike, number: int, layout: Layout) -> Array:
-    """Return an array of `number` colors as (number, C)."""
-    array = np.asarray(colors)
-    _require_real(name, array)
-    shape = (number,) if layout.is_gray else (number, layout.n_channels)
-    if array.shape != shape:
-        msg = f"{name} must have shape {shape}, got {array.shape}"
-        raise ValueError(msg)
-    _require_finite(name, array)
-    return array.reshape(number, layout.n_channels)
+def checked_init(
+    init: Init, k: int, layout: Layout, fitted: Iterable[Array]
+) -> str | Array:
+    """Return `init` as the name of a start, or as colors (k, C).
 
-
-def checked_init(init: Init, k: int, layout: Layout) -> str | Array:
-    """Return `init` as the name of a start, or as colors (k, C)."""
+    Blocks of the colors that are `fitted` are looked at if `init` lies in 0 to 1.
+    """
     if isinstance(init, str):
         if init not in INITS:
-            msg = f"init must be {_listed(INITS)} or an array of colors, got {init!r}"
+            rule = f"{_listed(INITS)} or an array of colors"
+            msg = f"init must be {rule}, got {_shown(init)}"
             raise ValueError(msg)
         return init
-    return checked_colors("init", init, k, layout)
+    colors = _checked_colors("init", _color_array("init", init), k, layout)
+    _require_units("init", colors, layout.dtype, fitted)
+    low, high = _limits(layout.dtype)
+    # Means that were given back, as a callback gets them, may be off by rounding.
+    values = np.rint(colors.astype(np.float64))
+    beyond = (values < low) | (values > high)
+    if beyond.any():
+        msg = (
+            f"init must be between {low:g} and {high:g}, as {layout.dtype} is, "
+            f"got {colors[beyond][0]}"
+        )
+        raise ValueError(msg)
+    return colors
 
 
 def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> Array:
     """Return `fixed` as distinct colors (m, C) in the dtype of the image, m <= k."""
     if fixed is None:
         return np.empty((0, layout.n_channels), layout.dtype)
-    array = np.asarray(fixed)
+    array = _color_array("fixed", fixed)
     number = len(array) if array.ndim else 0
-    colors = checked_colors("fixed", array, number, layout)
+    colors = _checked_colors("fixed", array, number, layout)
+    _require_units("fixed", colors, layout.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         same = colors.astype(layout.dtype)
     # Floats may be written with more digits than the image has.
@@ -235,29 +322,49 @@ def checked_fixed(fixed: ArrayLike | None, k: int, layout: Layout) -> Array:
     return distinct
 
 
+def check_white(name: str, blocks: Iterable[Array], layout: Layout) -> None:
+    """Refuse floats that Lab and Oklab would take for colors far beyond white."""
+    if layout.space == "rgb" or layout.dtype.kind != "f":
+        return
+    for colors in blocks:
+        for value in (colors.min(initial=0), colors.max(initial=0)):
+            if not -_BRIGHTEST <= value <= _BRIGHTEST:
+                advice = ", or mask such pixels" if name == "image" else ""
+                msg = (
+                    f"{name} must be between -{_BRIGHTEST} and {_BRIGHTEST} in "
+                    f"color_space={layout.space!r}, where white is 1, got {value}; "
+                    f"divide {name} by its white, such as 255{advice}"
+                )
+                raise ValueError(msg)
+
+
 def checked_dither(dither: object) -> Dither:
     """Return `dither` if it is one of the words for it."""
     if dither is None or (isinstance(dither, str) and dither in DITHERS):
         return dither
-    msg = f"dither must be {_listed(DITHERS)} or None, got {dither!r}"
+    msg = f"dither must be {_listed(DITHERS)} or None, got {_shown(dither)}"
     raise ValueError(msg)
 
 
 def checked_callback(callback: Any) -> Any:
     """Return `callback` if it can be called or is None."""
     if callback is not None and not callable(callback):
-        msg = f"callback must be callable or None, got {callback!r}"
+        msg = f"callback must be callable or None, got {_shown(callback)}"
         raise TypeError(msg)
     return callback
 
 
 def checked_rng(rng: Rng) -> np.random.Generator:
     """Return `rng` as a generator."""
-    try:
+    if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)
-    except (TypeError, ValueError):
-        msg = f"rng must be an integer >= 0, a numpy Generator or None, got {rng!r}"
-        raise ValueError(msg) from None
+    # NumPy takes other seeds, too, of which a list within itself ends the process.
+    try:
+        return np.random.default_rng(checked_integer("rng", rng, 0, None))
+    except (TypeError, ValueError) as error:
+        rule = "an integer >= 0, a numpy Generator or None"
+        msg = f"rng must be {rule}, got {_shown(rng)}"
+        raise type(error)(msg) from None
 
 
 def checked_integer(name: str, value: object, low: int | None, high: int | None) -> int:
@@ -267,11 +374,11 @@ def checked_integer(name: str, value: object, low: int | None, high: int | None)
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        msg = f"{name} must be an integer, got {value!r}"
+        msg = f"{name} must be an integer, got {_shown(value)}"
         raise TypeError(msg) from None
     if (low is not None and number < low) or (high is not None and number > high):
         rule = f"at least {low}" if high is None else f"between {low} and {high}"
-        msg = f"{name} must be {rule}, got {number}"
+        msg = f"{name} must be {rule}, got {_shown(number)}"
         raise ValueError(msg)
     return number
 
@@ -279,11 +386,13 @@ def checked_integer(name: str, value: object, low: int | None, high: int | None)
 def checked_number(name: str, value: object) -> float:
     """Return `value` as a float that is not negative; infinity is."""
     try:
-        if isinstance(value, bool | np.bool_ | str):
+        if isinstance(value, bool | np.bool_ | str) or hasattr(value, "mask"):
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = np.inf if value > 0 else -np.inf  # type: ignore[operator]
     except (TypeError, ValueError):
-        msg = f"{name} must be a number, got {value!r}"
+        msg = f"{name} must be a number, got {_shown(value)}"
         raise TypeError(msg) from None
     if not number >= 0:
         msg = f"{name} must be at least 0, got {number}"
@@ -303,13 +412,67 @@ def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(repr(word) for word in words)
 
 
-def _require_real(name: str, array: Array) -> None:
-    if array.dtype.kind not in "biuf":
-        msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
-        raise TypeError(msg)
+def _shown(value: object) -> str:
+    """Write a value in one short line."""
+    return textwrap.shorten(reprlib.repr(value), 80, placeholder=" ...")
 
 
-def _require_finite(name: str, array: Array) -> None:
-    if not np.isfinite(array).all():
-        msg = f"{name} must be finite, got {array[~np.isfinite(array)][0]}"
+def _is_masked(value: object) -> bool:
+    """Whether a value is, or a list has, an array with a mask."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_masked, value))
+    return isinstance(value, np.ndarray) and hasattr(value, "mask")
+
+
+def _color_array(name: str, colors: ArrayLike) -> Array:
+    return real_array(name, colors, "pass only its valid colors, as a plain array")
+
+
+def _checked_colors(name: str, array: Array, number: int, layout: Layout) -> Array:
+    """Return an array of `number` colors as (number, C)."""
+    shape = (number,) if layout.is_gray else (number, layout.n_channels)
+    if array.shape != shape:
+        msg = f"{name} must have shape {shape}, got {array.shape}"
+        raise ValueError(msg)
+    _require_finite(name, array, layout)
+    return array.reshape(number, layout.n_channels)
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the least and the largest number of a dtype."""
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
+
+
+def _require_finite(name: str, colors: Array, layout: Layout) -> None:
+    """Refuse colors that are not finite, or far beyond white."""
+    if not np.isfinite(colors).all():
+        msg = f"{name} must be finite, got {colors[~np.isfinite(colors)][0]}"
+        raise ValueError(msg)
+    check_white(name, [colors], layout)
+
+
+def _require_units(
+    name: str,
+    colors: Array,
+    dtype: np.dtype[Any],
+    fitted: Iterable[Array] | None = None,
+) -> None:
+    """Refuse colors of 0 to 1 for short integers, unless they are whole.
+
+    They may be means if the colors that are `fitted` are not above 1 either.
+    """
+    if dtype.kind not in "iu" or dtype.itemsize > 2 or colors.dtype.kind != "f":
+        return
+    part = colors[colors != np.rint(colors)]
+    if part.size == 0 or colors.min() < 0 or colors.max() > 1:
+        return
+    if fitted is None or any(block.max() > 1 for block in fitted):
+        msg = (
+            f"{name} must be in the units of the image, of {dtype}, "
+            f"got {part[0]} among colors of 0 to 1; "
+            f"multiply {name} by {np.iinfo(dtype).max}"
+        )
         raise ValueError(msg)

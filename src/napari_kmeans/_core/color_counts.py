@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arguments import plain_array, real_array
 from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
@@ -46,6 +47,8 @@ MAX_COUNTED = 1 << 20
 _SORTED = 1 << 23
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
+# What tables count in until there may be too many pixels for it.
+_NARROW = np.uint32
 # Bytes of an image that are worth a thread, and how many memory is no quicker for.
 _SHARED, _MOST_THREADS = 1 << 20, 2
 
@@ -65,17 +68,17 @@ class ColorCounts:
     Parameters
     ----------
     colors : (n, C) or (n,) ndarray
-        Distinct finite colors of a boolean, integer or float dtype, one at least. They
-        are brought into native byte order, and into an order that depends on the set
-        of colors alone.
+        Distinct finite colors of a boolean, integer or float dtype of up to 64 bits,
+        one at least. They are brought into native byte order, and into an order that
+        depends on the set of colors alone.
     counts : (n,) ndarray of int64
         Number of pixels of each color, at least 1.
 
     Raises
     ------
     TypeError
-        If the dtype of `colors` is not boolean, integer or float, or that of `counts`
-        not integer.
+        If the dtype of `colors` is not boolean, integer or float of up to 64 bits, that
+        of `counts` not integer, or one of them is masked.
     ValueError
         If there is no color, `counts` has another length or a count below 1, or colors
         are not finite, not distinct, or have no channel.
@@ -102,7 +105,7 @@ class ColorCounts:
         """Check the arrays, and bring them into order."""
         colors, counts = _checked_arrays(self.colors, self.counts)
         merged = _merged(colors.reshape(len(colors), -1), counts[:, np.newaxis])
-        if merged is None or len(merged[0]) < len(colors):
+        if len(merged[0]) < len(colors):
             msg = "colors must be distinct, got a color more than once"
             raise ValueError(msg)
         ordered = _in_cells(*merged)
@@ -128,7 +131,7 @@ class ColorCounts:
         colors = np.concatenate((self.colors, other.colors))
         counts = np.concatenate((self.counts, other.counts))[:, np.newaxis]
         merged = _merged(colors.reshape(len(colors), -1), counts)
-        if merged is None or _are_too_many(merged[0]):
+        if _are_too_many(merged[0]):
             raise too_many_colors()
         colors, counts = _in_cells(*merged)
         shape = (len(colors), *self.colors.shape[1:])
@@ -157,10 +160,7 @@ def trusted_counts(colors: Array, counts: Array) -> ColorCounts:
 
 def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int64]]:
     """Check what `ColorCounts` are made of, and return copies of one kind."""
-    colors, counts = np.asarray(colors), np.asarray(counts)
-    if colors.dtype.kind not in "biuf":
-        msg = f"colors must have a boolean, integer or float dtype, got {colors.dtype}"
-        raise TypeError(msg)
+    colors, counts = real_array("colors", colors), plain_array("counts", counts)
     if counts.dtype.kind not in "iu":
         msg = f"counts must have an integer dtype, got {counts.dtype}"
         raise TypeError(msg)
@@ -256,10 +256,9 @@ def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
     return colors, counts.take(order, axis=0)
 
 
-def in_order(colors: Array, values: Array) -> tuple[Array, Array] | None:
+def in_order(colors: Array, values: Array) -> tuple[Array, Array]:
     """Bring some counted colors (n, C) with values (n, m) into the order of counts."""
-    merged = _merged(colors, values)
-    return None if merged is None else _in_cells(*merged)
+    return _in_cells(*_merged(colors, values))
 
 
 def paint(image: Array, colors: Array, values: Array) -> Array:
@@ -355,8 +354,8 @@ def _count_codes(
         if n_pixels < n_columns * _SORT_BELOW:
             continue
         if not tables:
-            tables = [np.zeros(1 << 8 * n_octets, np.uint32) for _ in range(n_columns)]
-        if n_pixels >= 1 << 32:
+            tables = [np.zeros(1 << 8 * n_octets, _NARROW) for _ in range(n_columns)]
+        if n_pixels > np.iinfo(_NARROW).max:
             tables = [table.astype(np.uint64, copy=False) for table in tables]
         for codes, i in few:
             np.add.at(tables[i], codes, tables[i].dtype.type(1))
@@ -408,33 +407,35 @@ def _count_sorted(
         pixels = np.concatenate([colors, *waiting])
         waiting.clear()
         ones = np.ones((len(pixels) - len(colors), 1), dtype=np.int64)
-        merged = _merged(pixels, np.concatenate((counts, ones)))
-        if merged is None or len(merged[0]) > MAX_COUNTED:
+        colors, counts = _merged(pixels, np.concatenate((counts, ones)))
+        if len(colors) > MAX_COUNTED:
             return None
-        colors, counts = merged
     return colors, counts
 
 
 def _merged(
     pixels: Array, counts: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.int64]] | None:
-    """Add up the counts (n, m) of equal rows; None for two rows of one key."""
+) -> tuple[Array, NDArray[np.int64]]:
+    """Add up the counts (n, m) of equal rows."""
     key = _keys(pixels)
     checkpoint()
     # Not stable, for rows of one key are equal.
     order = np.argsort(key)
     checkpoint()
-    key, pixels = key.take(order), pixels.take(order, axis=0)
+    key, rows = key.take(order), pixels.take(order, axis=0)
     checkpoint()
     is_first = np.ones(len(key), dtype=bool)
     np.not_equal(key[1:], key[:-1], out=is_first[1:])
-    if (pixels[1:] != pixels[:-1])[~is_first[1:]].any():
-        return None
+    if (rows[1:] != rows[:-1])[~is_first[1:]].any():
+        # Two rows of one key, as of 2^20 colors once in 2^25 images.
+        order = np.lexsort(pixels.T)
+        rows = pixels.take(order, axis=0)
+        is_first[1:] = (rows[1:] != rows[:-1]).any(axis=1)
     starts = np.flatnonzero(is_first)
     if len(starts) == 0:
-        return pixels, counts
+        return rows, counts
     totals = np.add.reduceat(counts.take(order, axis=0), starts)
-    return pixels.take(starts, axis=0), totals
+    return rows.take(starts, axis=0), totals
 
 
 def _keys(pixels: Array) -> NDArray[np.uint64]:

@@ -154,13 +154,14 @@ def fit_options(
     callback: Callback | None = None,
     fixed: ArrayLike | None = None,
 ) -> FitOptions:
-    """Check how a palette is to be fitted."""
+    """Check how a palette is to be fitted, and that there are colors to fit."""
     layout = counted.layout
+    arguments.check_white("image", seen_colors(counted), layout)
     k = arguments.checked_integer("k", k, 1, MAX_COLORS)
     return FitOptions(
         k,
         arguments.checked_integer("iters", iters, 0, None),
-        arguments.checked_init(init, k, layout),
+        arguments.checked_init(init, k, layout, seen_colors(counted)),
         arguments.checked_rng(rng),
         arguments.checked_callback(callback),
         arguments.checked_fixed(fixed, k, layout),
@@ -207,7 +208,7 @@ def fit_quality(
 
 def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats:
     """Return the error for many numbers of colors, as `error_curve` does."""
-    numbers = np.asarray(ks)
+    numbers = arguments.plain_array("ks", ks)
     if numbers.ndim != 1:
         msg = f"ks must be one-dimensional, got shape {numbers.shape}"
         raise ValueError(msg)

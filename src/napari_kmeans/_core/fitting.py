@@ -418,7 +418,8 @@ def _reporter(
         means = cluster_means(parts, centers)
         saved = np.square(means - middle) - np.square(means - centers)
         weighted = float((parts.weights * saved.sum(axis=1)).sum())
-        mse = variance - weighted / float(everything.weights[0])
+        # Of centers that miss next to nothing, no more than rounding is left.
+        mse = max(variance - weighted / float(everything.weights[0]), 0.0)
         shown = spaces.shown_centers(centers, space)
         shown = shown[:, 0] if space.layout.is_gray else shown
         callback(IterationState(n_iter, spaces.squared_units(mse, space), shown))

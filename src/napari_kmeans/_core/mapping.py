@@ -23,7 +23,7 @@ from napari_kmeans._core.color_counts import finite_pixels, paint, pixel_blocks
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.quality import are_seen
-from napari_kmeans._core.spaces import Layout, Space
+from napari_kmeans._core.spaces import FARTHEST, Layout, Space
 
 __all__ = [
     "color_pixels",
@@ -184,7 +184,9 @@ def _diffused(
     is_short = planes.dtype.kind in "bu" and planes.dtype.itemsize <= 2
     if spaces.is_plain(space) and is_short:
         # Small whole numbers are as good in units of the image, and need no copy.
-        return diffuse_error(planes, palette.astype(np.float64), labels)
+        # As centers are, so that no square overflows.
+        clipped = np.clip(palette.astype(np.float64), -FARTHEST, FARTHEST)
+        return diffuse_error(planes, clipped, labels)
     still = np.empty(labels.shape, dtype=bool)
     points = np.empty((*labels.shape, centers.shape[1]))
     for box in cut_boxes(labels.shape, 8 * centers.shape[1]):

@@ -80,11 +80,10 @@ def _apart_in_colors(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
         return None
     others = np.flatnonzero(~is_far)
     # In the order of an image that never had the far ones, to get the same bits.
-    ordered = in_order(colors[others], np.column_stack((counts[others], others)))
-    if ordered is None:
-        return None
-    rest = trusted_counts(ordered[0], ordered[1][:, 0])
-    others = ordered[1][is_fitted(rest, layout), 1]
+    values = np.column_stack((counts[others], others))
+    ordered, values = in_order(colors[others], values)
+    rest = trusted_counts(ordered, values[:, 0])
+    others = values[is_fitted(rest, layout), 1]
     places = np.concatenate((others, np.flatnonzero(is_far)))
     ranks = np.cumsum(fitted) - 1
     alone = CountedImage([], [], layout, rest)

@@ -61,8 +61,9 @@ def quantize_kmeans(
     Parameters
     ----------
     image : (..., C) ndarray
-        Image of any boolean, integer or float dtype, with its `C` channels along
-        `channel_axis` and any number of spatial axes.
+        Image of any boolean, integer or float dtype of up to 64 bits, with its `C`
+        channels along `channel_axis` and any number of spatial axes. No array may be a
+        masked one, whose mask the result could not keep.
     k : int, optional
         Largest number of colors, 1 to 65536.
     iters : int, optional
@@ -70,25 +71,28 @@ def quantize_kmeans(
         soon as no label changes.
     channel_axis : int or None, optional
         Axis of `image` that holds the channels. None for an image without channels.
+        More than 64 channels along -1 are refused if another axis has 2 to 4 entries,
+        which may be the channels; ``image.ndim - 1`` is taken at its word.
     mask : (...) array of bool, optional
         Pixels that the colors are fitted to, in the shape of `image` without its
         channels. All pixels are mapped.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured: between the numbers of `image` as they are, in
         CIELAB for D65, or in Oklab. The latter two take the channels for sRGB, of dtype
-        uint8, uint16 or float, white being 1 for floats. In Oklab, differences of a
-        and b count twice, as its author found to predict differences best.
+        uint8, uint16 or float. White is 1 for floats, and those that colors are fitted
+        to must lie between -8 and 8. In Oklab, differences of a and b count twice, as
+        its author found to predict differences best.
     alpha : bool, optional
         Whether the last channel is opacity, of an unsigned or float dtype; opaque is
-        its largest value, or 1 for floats. Distances are those of premultiplied
-        colors, so that colors count as far as they are seen. Pixels that are fully
-        transparent neither count nor change.
+        its largest value, or 1 for floats. Three channels are RGB, and have none.
+        Distances are those of premultiplied colors, so that colors count as far as they
+        are seen. Pixels that are fully transparent neither count nor change.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
         Initial centers. "auto" searches for the best ones it can find in about the
         time of the iterations, and "thorough" for many times longer; neither draws at
         random. "random" are the colors of `k` pixels drawn at random, the textbook
-        start. An array holds colors in the units of `image`, of shape ``(k,)`` if
-        there are no channels.
+        start. An array holds colors in the units of `image`, in the range of its dtype,
+        of shape ``(k,)`` if there are no channels.
     rng : int, numpy.random.Generator or None, optional
         Seed or generator of what "k-means++" and "random" draw.
     callback : callable, optional
@@ -104,13 +108,15 @@ def quantize_kmeans(
     Raises
     ------
     TypeError
-        If the dtype of `image` is not boolean, integer or float, that of `mask` not
-        boolean, `k`, `iters` or `channel_axis` is not an integer, `alpha` not a bool,
-        or `callback` is not callable.
+        If the dtype of `image` is not boolean, integer or float of up to 64 bits, that
+        of `mask` not boolean, one of the arrays is masked, `k`, `iters` or
+        `channel_axis` is not an integer, `alpha` not a bool, `rng` not a seed, or
+        `callback` is not callable.
     ValueError
         If `image` is empty, has no finite pixel or no axis for its channels, `mask`
         has another shape or is nowhere True, `color_space` or `alpha` does not fit the
-        channels, `k` or `iters` is out of range, or `init` is not a start.
+        channels or the values, `k` or `iters` is out of range, or `init` is not a
+        start, has other channels or is not in the units of `image`.
 
     See Also
     --------
@@ -136,7 +142,7 @@ def quantize_kmeans(
     array([[  3,   3,   3],
            [102, 102, 250]], dtype=uint8)
     """
-    array = np.asarray(image)
+    array = arguments.plain_image(image, channel_axis)
     counted = count_image(array, channel_axis, mask, color_space, alpha)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.centers is None and mask is None:
@@ -166,7 +172,7 @@ def kmeans_palette(
     Parameters
     ----------
     image : (..., C) ndarray, or list or tuple of these, or ColorCounts
-        Image of any boolean, integer or float dtype, with its `C` channels along
+        Image of any dtype as in `quantize_kmeans`, with its `C` channels along
         `channel_axis` and any number of spatial axes. Several images, of one dtype and
         number of channels, get one palette: that of all their pixels together. Counts
         of `count_colors` give the palette that their image would, bit for bit.
@@ -175,7 +181,7 @@ def kmeans_palette(
     iters : int, optional
         Largest number of Lloyd iterations over all pixels, at least 0.
     channel_axis : int or None, optional
-        Axis of `image` that holds the channels. None for an image without channels.
+        Axis of `image` that holds the channels, or None, as in `quantize_kmeans`.
     mask : (...) array of bool, or list or tuple of these, optional
         Pixels that are fitted, in the shape of `image` without its channels. For
         several images one mask for each.
@@ -251,14 +257,17 @@ def map_to_palette(
     Parameters
     ----------
     image : (..., C) ndarray
-        Image of any dtype, with its `C` channels along `channel_axis`.
+        Image of any dtype as in `quantize_kmeans`, with its `C` channels along
+        `channel_axis`.
     palette : (K, C) or (K,) ndarray
-        Colors in the units of `image`, ``1 <= K <= 65536``.
+        Colors in the units of `image`, ``1 <= K <= 65536``: for 8 and 16 bits, floats
+        of 0 to 1 that are not whole are refused.
     channel_axis : int or None, optional
         Axis of `image` that holds the channels. None for an image without
         channels, whose palette has shape ``(K,)``.
     color_space : {"rgb", "lab", "oklab"}, optional
-        Where distances are measured, as in `quantize_kmeans`.
+        Where distances are measured, as in `quantize_kmeans`. Only the colors of
+        `palette` are refused beyond -8 and 8.
     alpha : bool, optional
         Whether the last channel is opacity, as in `quantize_kmeans`.
     dither : {"floyd-steinberg", "ordered"} or None, optional
@@ -278,12 +287,13 @@ def map_to_palette(
     Raises
     ------
     TypeError
-        If the dtype of `image` or `palette` is not boolean, integer or float,
-        `channel_axis` is not an integer, or `alpha` not a bool.
+        If the dtype of `image` or `palette` is not boolean, integer or float of up to
+        64 bits, one of them is masked, `channel_axis` is not an integer, or `alpha` not
+        a bool.
     ValueError
         If `image` is empty or has no axis for its channels, `palette` is empty, has
-        more than 65536 colors, a value that is not finite, or not the number of
-        channels of `image`, `color_space` or `alpha` does not fit the channels, or
+        more than 65536 colors, a value that is not finite, or not the channels or the
+        units of `image`, `color_space` or `alpha` does not fit the channels, or
         `dither` is not a way of dithering.
 
     See Also
@@ -327,11 +337,11 @@ def count_colors(
     Parameters
     ----------
     image : (..., C) ndarray, or list or tuple of these
-        Image of any boolean, integer or float dtype, with its `C` channels along
+        Image of any dtype as in `quantize_kmeans`, with its `C` channels along
         `channel_axis`. Several images, of one dtype and number of channels, are counted
         together.
     channel_axis : int or None, optional
-        Axis of `image` that holds the channels. None for an image without channels.
+        Axis of `image` that holds the channels, or None, as in `quantize_kmeans`.
     mask : (...) array of bool, or list or tuple of these, optional
         Pixels that are counted, in the shape of `image` without its channels. For
         several images one mask for each.
@@ -345,8 +355,9 @@ def count_colors(
     Raises
     ------
     TypeError
-        If the dtype of `image` is not boolean, integer or float, that of `mask` not
-        boolean, `channel_axis` is not an integer, or images are not of one dtype.
+        If the dtype of `image` is not boolean, integer or float of up to 64 bits, that
+        of `mask` not boolean, one of them is masked, `channel_axis` is not an integer,
+        or images are not of one dtype.
     ValueError
         If `image` is empty, has no finite pixel or no axis for its channels, images are
         not of one number of channels, or `mask` has another shape or is nowhere True.
@@ -414,7 +425,7 @@ def choose_k(
     iters : int, optional
         Largest number of Lloyd iterations over all pixels, at least 0.
     channel_axis : int or None, optional
-        Axis of `image` that holds the channels. None for an image without channels.
+        Axis of `image` that holds the channels, or None, as in `quantize_kmeans`.
     mask : (...) array of bool, or list or tuple of these, optional
         Pixels that are fitted, and whose quality it is.
     color_space : {"rgb", "lab", "oklab"}, optional
@@ -485,7 +496,7 @@ def error_curve(
     iters : int, optional
         Largest number of Lloyd iterations over all pixels for each number.
     channel_axis : int or None, optional
-        Axis of `image` that holds the channels. None for an image without channels.
+        Axis of `image` that holds the channels, or None, as in `quantize_kmeans`.
     mask : (...) array of bool, or list or tuple of these, optional
         Pixels that are fitted.
     color_space : {"rgb", "lab", "oklab"}, optional
@@ -503,7 +514,7 @@ def error_curve(
     Raises
     ------
     TypeError
-        As `kmeans_palette`, or if `ks` are not integers.
+        As `kmeans_palette`, or if `ks` are not integers, or masked.
     ValueError
         As `kmeans_palette`, or if `ks` is not one-dimensional, or out of range.
 

@@ -23,6 +23,7 @@ from napari_kmeans._core.quality import white_of
 SpaceName: TypeAlias = Literal["rgb", "lab", "oklab"]
 
 __all__ = [
+    "FARTHEST",
     "Frame",
     "Layout",
     "Space",
@@ -50,7 +51,7 @@ _MIDDLE = 2.0**-30
 # Points of a block that show where the middle is.
 _SAMPLE = 256
 # Points beyond this are equally far: sums of their squares stay finite.
-_FARTHEST = 2.0**480
+FARTHEST = 2.0**480
 
 
 class Layout(NamedTuple):
@@ -191,14 +192,14 @@ def centers_of(palette: Array, space: Space) -> Floats:
             # has one.
             difference = located.astype(np.longdouble) - origin.astype(np.longdouble)
             centers = difference.astype(np.float64)
-    return np.clip(centers, -_FARTHEST, _FARTHEST)
+    return np.clip(centers, -FARTHEST, FARTHEST)
 
 
 def _scaled(coordinates: Array, frame: Frame) -> Floats:
     with np.errstate(over="ignore"):
         scaled = coordinates.astype(np.float64) * frame.scale
     origin = frame.origin.astype(np.float64) * frame.scale
-    return np.clip(scaled - origin, -_FARTHEST, _FARTHEST)
+    return np.clip(scaled - origin, -FARTHEST, FARTHEST)
 
 
 def colors_of(centers: Floats, space: Space) -> Array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_kmeans._core.arguments import plain_array
 from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import NO_METADATA, ImageMetadata, note_of_sizes
@@ -242,7 +243,7 @@ def _encode_png(
 
 def _validated_palette(palette: ArrayLike) -> Array:
     """Return `palette` as RGB (K, 3) or RGBA (K, 4)."""
-    colors = np.asarray(palette)
+    colors = plain_array("palette", palette)
     if colors.dtype not in (np.uint8, np.uint16):
         msg = f"palette must have dtype uint8 or uint16, got {colors.dtype}"
         raise TypeError(msg)
@@ -256,7 +257,7 @@ def _validated_palette(palette: ArrayLike) -> Array:
 
 def _validated_labels(labels: ArrayLike, n_colors: int) -> Labels:
     """Return `labels` as uint8 or, for more than 256 colors, uint16."""
-    array = np.asarray(labels)
+    array = plain_array("labels", labels)
     if array.dtype.kind not in "ui":
         msg = f"labels must be integers, got dtype {array.dtype}"
         raise TypeError(msg)

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_kmeans._core.arguments import MAX_COLORS
+from napari_kmeans._core.arguments import MAX_COLORS, plain_array
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import checked_suffix
 from napari_kmeans._files.replace import replace_file
@@ -110,7 +110,7 @@ def encode_palette(
 ) -> bytes:
     """Return what `write_palette` would write, or raise what it would raise."""
     suffix = checked_suffix(path, PALETTE_SUFFIXES)
-    colors = np.asarray(palette)
+    colors = plain_array("palette", palette)
     _check_colors(colors)
     items = _validated_provenance(provenance)
     if provenance is not None and suffix not in PROVENANCE_SUFFIXES:

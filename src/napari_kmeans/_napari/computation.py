@@ -275,6 +275,8 @@ def _counted(
 ) -> Iterator[CountedImage]:
     """Count the colors of the image, or of each of its slices."""
     axis, slice_axis = source.channel_axis, settings.slice_axis
+    if axis is not None:
+        axis %= image.ndim
     mask = fitted_mask(source, slice_axis)
     parts: Any = [image]
     masks: Any = [mask]

@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
+from napari_kmeans._core.arguments import plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
@@ -44,6 +45,8 @@ _MOST_LETTERS = 40
 _CHANNEL_COLORS = np.array(
     [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float
 )
+# What to do about data with a mask of NumPy, which napari shows as if it had none.
+_UNMASKED = "show np.ma.getdata(data), and choose a labels layer of what counts"
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
@@ -360,9 +363,9 @@ def read_array(array: Any, index: Any = ...) -> Array:
 
     if not is_dask_collection(array):
         if isinstance(array, np.ndarray) or getattr(array, "chunks", None) is None:
-            return np.asarray(array[index])
+            return plain_array("data", array[index], _UNMASKED)
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
     (computed,) = compute(array[index], callbacks=[*Callback.active, look])
-    return np.asarray(computed)
+    return plain_array("data", computed, _UNMASKED)

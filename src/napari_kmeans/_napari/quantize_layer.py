@@ -19,7 +19,7 @@ from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import Dither
+from napari_kmeans._core.arguments import Dither, plain_array
 from napari_kmeans._core.arrays import Mask
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
@@ -187,7 +187,7 @@ def quantize_layer(
         channel_axis=channel_axis,
         slice_axis=slice_axis,
         palette=palette,
-        fixed=None if fixed is None else np.asarray(fixed),
+        fixed=None if fixed is None else plain_array("fixed", fixed),
         color_space=color_space,
         dither=dither,
         init=init,
@@ -294,7 +294,7 @@ def _checked_palette(palette: Palette, source: Source) -> Any:
     if isinstance(palette, str | os.PathLike):
         return os.fspath(palette)
     if not isinstance(palette, Layer):
-        return fitting_palette(np.asarray(palette), "palette", source)
+        return fitting_palette(plain_array("palette", palette), "palette", source)
     record, name = record_of(palette), quoted(palette.name)
     if record is None:
         msg = f"{name} has no palette: it was not made here"
@@ -321,7 +321,7 @@ def _with_mask(
             units = None
         taken = read_mask(mask, image, source.channels, units)
         return source._replace(mask=taken, mask_name=quoted(mask.name))
-    inside = np.asarray(mask)
+    inside = plain_array("mask", mask, "pass mask.filled(False)")
     shape = list(source.levels[0][0].shape)
     if source.channel_axis is not None and len(source.levels[0]) == 1:
         del shape[source.channel_axis]
