@@ -40,7 +40,6 @@ from napari_kmeans._files.formats import BYTE_COLORS, format_of
 from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import (
     ImageMetadata,
-    has_channel_axis,
     with_axes,
     without_axis,
 )
@@ -175,7 +174,7 @@ def count_file(
 def part_of(image: ImageFile) -> Part:
     """Count the colors of an image that is to have a palette, or to share one."""
     n_channels = _n_channels(image)
-    colors = "" if n_channels in (1, 3, 4) else f"{n_channels}-channel "
+    colors = "" if image.are_colors else f"{n_channels}-channel "
     try:
         counts = count_colors(image.pixels, channel_axis=_channel_axis(image))
     except TooManyColorsError:
@@ -332,7 +331,7 @@ def _matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
     of_palette, of_image = palette.size // len(palette), _n_channels(image)
     wanted = max(of_palette, of_image)
     if of_palette != of_image:
-        if not {of_palette, of_image} <= {1, 3, 4} or has_channel_axis(image.metadata):
+        if of_palette not in (1, 3, 4) or not image.are_colors:
             msg = (
                 f"palette of {of_palette} channels does not fit an image of {of_image} "
                 "channels"

@@ -91,7 +91,8 @@ def test_an_image_that_does_not_fit_is_not_encoded():
     ],
 )
 def test_a_palette_that_does_not_fit_is_refused(name, palette, match):
-    image = ImageFile(np.zeros((4, 5, palette.shape[1]), np.uint8))
+    n_channels = palette.shape[1]
+    image = ImageFile(np.zeros((4, 5, n_channels), np.uint8), True, n_channels == 4)
     check_fit(name, image)
     with pytest.raises(ValueError, match=match):
         check_fit(name, image, palette)

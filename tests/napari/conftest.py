@@ -1,4 +1,5 @@
 import pytest
+from napari.plugins import _initialize_plugins
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication
 
@@ -28,3 +29,9 @@ def clipboard(monkeypatch):
 def pointer(qapp):
     """Leave the pointer, which all tests on a screen share, where no window is."""
     QCursor.setPos(qapp.primaryScreen().geometry().bottomRight())
+
+
+@pytest.fixture(scope="session")
+def discovered():
+    """Find plugins, as napari does when it starts, which it does once."""
+    _initialize_plugins()

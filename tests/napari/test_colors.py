@@ -24,6 +24,9 @@ def test_hex_names_alpha_only_where_there_is_any():
         ("0, 1000", "u2", None, [0, 1000]),
         ("-1.5", "f4", None, [-1.5]),
         ("[1, 2]", "u1", 2, [[1, 2]]),
+        # Fill values, as they are usually written.
+        ("-3.4028235e38", "f4", None, [np.finfo("f4").min]),
+        ("-1.7976931348623157e308", "f8", None, [np.finfo("f8").min]),
     ],
 )
 def test_colors_are_read(text, dtype, n_channels, expected):

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.plugins import _initialize_plugins
 from napari.plugins.io import save_layers
 from npe2 import PluginManager
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image as PillowImage
 from qtpy.QtWidgets import QFileDialog
-from skimage import data, io
+from skimage import data
 
 from napari_kmeans import (
     kmeans_palette,
@@ -24,15 +23,11 @@ from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.writer import _fault, file_size
 
+pytestmark = pytest.mark.usefixtures("discovered")
+
 RGB = data.astronaut()[:60, :50]
 STACK = RGB.reshape(3, 20, 50, 3)
 GRAY = data.camera()[:60, :50]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def discovered():
-    """Find plugins, as napari does when it starts."""
-    _initialize_plugins()
 
 
 def results_of(image, k=5, channel_axis=None, **attributes):
@@ -71,7 +66,7 @@ def test_saved_results_come_back_as_labels_in_their_colors(
     tmp_path, suffix, which, image
 ):
     results = results_of(image)
-    path = tmp_path / f"result.{suffix}"
+    path = tmp_path / f"result.kmeans.{suffix}"
 
     save(results[which], path)
     layer = opened(path)
@@ -123,7 +118,7 @@ def test_labels_are_written_as_they_look(tmp_path):
 def test_stacks_come_back_where_they_were(tmp_path, suffix):
     places = {"scale": (5, 0.5, 0.25), "units": "um", "axis_labels": ("z", "y", "x")}
     _, labels, _ = results_of(STACK, rgb=True, **places)
-    path = tmp_path / f"a.{suffix}"
+    path = tmp_path / f"a.kmeans.{suffix}"
 
     save(labels, path)
     layer = opened(path)
@@ -147,7 +142,7 @@ def test_files_of_labels_have_no_axis_of_channels(tmp_path, suffix, axis):
         units=("um",) * 4,
         axis_labels=tuple(names),
     )
-    path = tmp_path / f"a.{suffix}"
+    path = tmp_path / f"a.kmeans.{suffix}"
 
     save(labels, path)
     layer = opened(path)
@@ -245,21 +240,45 @@ MANY = np.arange(70_000).reshape(700, 100)
     ("layer", "name", "message"),
     [
         (Image(STACK, rgb=True), "a.gif", "a GIF file does not hold 1,898 colors, but"),
-        (Image(RGB, rgb=True), "a.png", "256 at most; choose .tif or fewer colors"),
-        (Labels(STACK[..., 0]), "a.png", "not hold a stack; choose .tif or .gif"),
-        (Labels(STACK[None, ..., 0]), "a.gif", "hold a stack of stacks; choose .tif"),
-        (Image(RGBA // 64 * 64), "a.tif", "with transparent colors; choose .png"),
-        (Image(RGBA // 64 * 64), "a.gif", "nor several clear ones; choose .png"),
+        (
+            Image(RGB, rgb=True),
+            "a.png",
+            "256 at most; choose .kmeans.tif or fewer colors",
+        ),
+        (
+            Labels(STACK[..., 0]),
+            "a.png",
+            "not hold a stack; choose .kmeans.tif or .kmeans.gif",
+        ),
+        (
+            Labels(STACK[None, ..., 0]),
+            "a.gif",
+            "hold a stack of stacks; choose .kmeans.tif",
+        ),
+        (
+            Image(RGBA // 64 * 64),
+            "a.tif",
+            "with transparent colors; choose .kmeans.png",
+        ),
+        (Image(RGBA // 64 * 64), "a.gif", "nor several clear ones; choose .kmeans.png"),
         (
             Image(np.stack([RGBA] * 2) // 64 * 64, rgb=True),
             "a.tif",
             "with transparent colors, and a PNG file does not hold a stack, and",
         ),
-        (Image(GRAY // 99 * np.uint16(999)), "a.png", "of 16 bits; choose .tif"),
+        (Image(GRAY // 99 * np.uint16(999)), "a.png", "of 16 bits; choose .kmeans.tif"),
         (Labels(MANY), "a.tif", "not hold 70,000 colors, but 65,536 at most, and a"),
         (Labels(MANY), "a", "does not hold 70,000 colors, but 256 at most, and a TIFF"),
-        (Labels(MANY[:3]), "a.gif", "hold 300 colors, but 256 at most; choose .tif or"),
-        (Image(GRAY), "a.jpg", "choose a name that ends in .png, .gif, .tif or .tiff"),
+        (
+            Labels(MANY[:3]),
+            "a.gif",
+            "hold 300 colors, but 256 at most; choose .kmeans.tif or",
+        ),
+        (
+            Image(GRAY),
+            "a.jpg",
+            "choose a name that ends in .kmeans.png, .png, .gif or .tif",
+        ),
     ],
 )
 def test_what_a_file_cannot_hold_is_told(tmp_path, layer, name, message):
@@ -316,13 +335,17 @@ def test_formats_hold_what_the_core_writes(tmp_path, form, n_axes, palette):
 @pytest.mark.parametrize(
     ("name", "layer", "expected"),
     [
-        ("coffee in 5 labels", Labels(MANY[:2]), "coffee in 5 labels.png"),
-        ("scan_0.5um in 5 labels", Labels(MANY[:2]), "scan_0.5um in 5 labels.png"),
-        ("a", Labels(STACK[..., 0]), "a.tif"),
-        ("a", Labels(MANY[:3]), "a.tif"),
-        ("a", Image(RGB, rgb=True), "a.tif"),
-        ("a", Image(GRAY * np.uint16(3)), "a.tif"),
-        ("a", Image(np.stack([RGBA] * 2) // 255 * 255, rgb=True), "a.gif"),
+        ("coffee in 5 labels", Labels(MANY[:2]), "coffee in 5 labels.kmeans.png"),
+        (
+            "scan_0.5um in 5 labels",
+            Labels(MANY[:2]),
+            "scan_0.5um in 5 labels.kmeans.png",
+        ),
+        ("a", Labels(STACK[..., 0]), "a.kmeans.tif"),
+        ("a", Labels(MANY[:3]), "a.kmeans.tif"),
+        ("a", Image(RGB, rgb=True), "a.kmeans.tif"),
+        ("a", Image(GRAY * np.uint16(3)), "a.kmeans.tif"),
+        ("a", Image(np.stack([RGBA] * 2) // 255 * 255, rgb=True), "a.kmeans.gif"),
     ],
 )
 def test_name_without_suffix_gets_one(tmp_path, name, layer, expected):
@@ -332,10 +355,12 @@ def test_name_without_suffix_gets_one(tmp_path, name, layer, expected):
 
 
 def test_name_without_suffix_replaces_no_file(tmp_path):
-    (tmp_path / "a.png").write_text("mine")
-    with pytest.raises(OSError, match=r"a\.png unasked, for that file exists"):
+    (tmp_path / "a.kmeans.png").write_text("mine")
+    with pytest.raises(
+        OSError, match=r"a\.kmeans\.png exists and is not replaced unasked"
+    ):
         save(Labels(MANY[:2]), tmp_path / "a")
-    assert (tmp_path / "a.png").read_text() == "mine"
+    assert (tmp_path / "a.kmeans.png").read_text() == "mine"
 
 
 def test_opaque_colors_need_no_opacity(tmp_path):
@@ -388,14 +413,14 @@ def save_in_window(make_napari_viewer, monkeypatch, tmp_path):
 def test_stack_in_the_window_becomes_a_file_or_a_notification(save_in_window, tmp_path):
     _, told = save_in_window([Labels(STACK[..., 0], name="mine")], "a.png")
     assert list(tmp_path.iterdir()) == []
-    message = "a PNG file does not hold a stack; choose .tif or .gif"
+    message = "a PNG file does not hold a stack; choose .kmeans.tif or .kmeans.gif"
     assert told == f"“mine” cannot be saved as a.png: {message}"
 
 
 def test_name_that_the_window_proposes_is_good(save_in_window, tmp_path):
     offered, _ = save_in_window([Labels(STACK[..., 0], name="mine")], "mine")
     assert len(offered) == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["mine.tif"]
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.kmeans.tif"]
 
 
 def test_plugin_named_in_a_script_tells_the_same(tmp_path):
@@ -408,14 +433,14 @@ def test_plugin_named_in_a_script_tells_the_same(tmp_path):
 # Where pixels lie.
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("name", ["a.kmeans.png", "a.kmeans.tif"])
 @pytest.mark.parametrize("units", [("um", "um"), ("mm", "um"), ("nm", "nm")])
 @pytest.mark.parametrize("which", [0, 1])
 def test_calibration_of_a_plane_comes_back(tmp_path, name, units, which):
     results = results_of(RGB, scale=(0.9375, 0.325), units=units)
     save(results[which], tmp_path / name)
     layer = opened(tmp_path / name)
-    assert_allclose(layer.scale, (0.9375, 0.325), rtol=1e-7 * (name == "a.tif"))
+    assert_allclose(layer.scale, (0.9375, 0.325), rtol=1e-7 * (name == "a.kmeans.tif"))
     assert layer.units == results[which].units
     assert layer.axis_labels == ("y", "x")
 
@@ -423,8 +448,8 @@ def test_calibration_of_a_plane_comes_back(tmp_path, name, units, which):
 def test_stack_may_have_another_unit_for_its_depth(tmp_path):
     places = {"scale": (1, 0.5, 0.5), "units": ("mm", "um", "um")}
     _, labels, _ = results_of(STACK, rgb=True, **places)
-    save(labels, tmp_path / "a.tif")
-    layer = opened(tmp_path / "a.tif")
+    save(labels, tmp_path / "a.kmeans.tif")
+    layer = opened(tmp_path / "a.kmeans.tif")
     assert_allclose(layer.scale, (1, 0.5, 0.5))
     assert layer.units == labels.units
 
@@ -455,22 +480,9 @@ def test_labels_that_are_known_change_no_file(image, axis):
     assert file_size(*described, labels.data) == file_size(*described)
 
 
-def test_file_without_a_palette_is_opened_as_an_image(tmp_path):
-    io.imsave(tmp_path / "a.png", RGB)
-    layer = opened(tmp_path / "a.png")
-    assert isinstance(layer, Image)
-    assert_array_equal(layer.data, RGB)
-
-
-def test_what_is_no_image_is_refused(tmp_path):
-    (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(Exception, match="not an image"):
-        opened(tmp_path / "a.png")
-
-
 def test_napari_keeps_writing_images_unless_it_is_told_otherwise():
     manager = PluginManager.instance()
-    for name in ("a.png", "a.tif"):
+    for name in ("a.png", "a.gif", "a.tif", "a"):
         writer, _ = manager.get_writer(name, ["image"])
         assert not writer.command.startswith("napari-kmeans")
     writer, _ = manager.get_writer("a.tif", ["labels"])
@@ -478,3 +490,8 @@ def test_napari_keeps_writing_images_unless_it_is_told_otherwise():
     # Nobody else writes labels to these.
     writer, _ = manager.get_writer("a.png", ["labels"])
     assert writer.command == "napari-kmeans.write_labels"
+    # A name of this plugin's own asks for it.
+    for kind in ("image", "labels"):
+        for suffix in ("png", "gif", "tif", "tiff"):
+            writer, _ = manager.get_writer(f"a.kmeans.{suffix}", [kind])
+            assert writer.command == f"napari-kmeans.write_{kind}"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import quantize_layer
@@ -254,3 +254,37 @@ def test_gray_palette_is_shown_through_colormap_contrast_and_gamma():
 
     assert_allclose(rgba[:, 1], [0, 0, 0.25, 1, 1], atol=1e-2)
     assert_array_equal(rgba[:, 0], 0)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "i8"])
+@pytest.mark.parametrize(
+    "fill", [-9999, -65504, -3.4028235e38, 9.96921e36, 1e20, -(2**31), -1.79e308]
+)
+@pytest.mark.parametrize("has_colormap", [True, False])
+def test_fill_values_leave_the_others_their_contrast(dtype, fill, has_colormap):
+    dtype, values = np.dtype(dtype), [20, 60, 100, 140]
+    info = np.iinfo(dtype) if dtype.kind == "i" else np.finfo(dtype)
+    fill = min(max(fill, float(info.min)), float(info.max) / 2)
+    palette = np.sort(np.array([fill, *values]).astype(dtype))
+    look = Look(is_rgb=False)
+    if has_colormap:
+        gray = ensure_colormap("gray")
+        ends = float(palette[0]), float(palette[-1])
+        look = Look(False, (gray,), (ends,), (1.0,))
+
+    shown = rgba_of(palette, look)[:, 1]
+
+    assert np.diff(shown).min() > 0.09
+
+
+def test_both_ends_may_be_fill_values():
+    palette = np.array([-1.79e308, 20, 60, 100, 1.79e308])
+    shown = rgba_of(palette, Look(is_rgb=False))[:, 1]
+    assert np.diff(shown).min() > 0.09
+
+
+def test_outliers_that_leave_contrast_change_no_color():
+    palette = np.array([-9999, 0, 1000, 2000, 3000], dtype=np.float32)
+    expected = (palette + 9999) / 12999
+    shown = rgba_of(palette, Look(is_rgb=False))[:, 1]
+    assert_allclose(shown, expected, atol=1 / 255)

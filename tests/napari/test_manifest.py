@@ -202,6 +202,8 @@ def test_widget_and_command_are_in_the_menus(manifest):
     }
     widget, command = "napari-kmeans.quantize", "napari-kmeans.quantize_active_layer"
     assert menus == {
+        # Of the menu Plugins, napari gives plugins their widgets alone.
+        "napari/file/io_utilities": {"napari-kmeans.open_palette_file"},
         "napari/layers/segment": {widget},
         "napari/layers/classify": {widget},
         "napari/layers/filter": {widget, command},

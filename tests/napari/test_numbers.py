@@ -99,3 +99,11 @@ def test_error_of_slices_is_that_of_all_their_pixels():
 def test_error_that_is_unknown_is_not_shown():
     record = Record(palette=np.zeros((1, 3)), counts=np.ones(1, int))
     assert numbers_text(record, None) == ""
+
+
+@pytest.mark.parametrize("psnr", [math.inf, -math.inf])
+def test_what_is_beyond_float64_is_not_taken_for_lossless(psnr):
+    record = Record(np.zeros((2, 3)), np.ones(2, int), mse=1.0, psnr=psnr, n_bytes=9)
+    assert "PSNR: unknown\n" in numbers_text(record, None)
+    lossless = Record(np.zeros((2, 3)), np.ones(2, int), mse=0.0, psnr=math.inf)
+    assert "PSNR: ∞ dB\n" in numbers_text(lossless, None)

@@ -186,10 +186,7 @@ def decode_indexed(content: bytes) -> IndexedImage:
         if not tiff.is_tiff(content):
             return _decode_png(content)
         with tiff.open_tiff(io.BytesIO(content)) as file:
-            labels, header = tiff.decode_tiff(file, len(content))
-        if header.palette is None:
-            formats.refuse("its pixels are not indices")
-        return IndexedImage(labels, header.palette)
+            return IndexedImage(*tiff.decode_tiff_labels(file, len(content)))
 
 
 def encode_indexed(

@@ -2,8 +2,8 @@
 
 `decode_image` turns the content of a file into an `ImageFile`, `read_image` reads it
 first, and `read_metadata` reads only the header. `default_suffix` chooses the format
-for the compressed image of a file. TIFF files of measurements are left to `tiff`, PNG
-files of 16 bits to `png`; everything else is read by Pillow.
+for the compressed image of a file. TIFF files are left to `tiff`, PNG files of 16 bits
+to `png`; everything else is read by Pillow.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.quality import white_of
 from napari_kmeans._files import formats, gif, png, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
@@ -55,6 +56,13 @@ class ImageFile(NamedTuple):
     has_alpha: bool = False
     # Its axes are those of the file, where channels may stand elsewhere.
     metadata: ImageMetadata = NO_METADATA
+
+    @property
+    def are_colors(self) -> bool:
+        """Whether the pixels are gray, RGB or RGBA, and not bands or channels."""
+        n_channels = self.pixels.shape[-1] if self.has_channels else 1
+        is_known = n_channels in (1, 3) or (n_channels == 4 and self.has_alpha)
+        return is_known and not has_channel_axis(self.metadata)
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
@@ -135,7 +143,6 @@ def decode_image(content: bytes) -> ImageFile:
             shape = n_frames, file.height, file.width
             formats.check_pixel_limit(shape, len(content))
             return _decode_film(file, n_frames)
-        # Loading a TIFF file turns it, and then forgets how it lay.
         metadata = _photo_metadata(file, content)
         if png.is_deep_png(content):
             pixels = png.decode_deep_png(content)
@@ -159,6 +166,8 @@ def default_suffix(file: IO[bytes]) -> str:
     try:
         with _opened(file) as opened:
             if not isinstance(opened, Image.Image):
+                if tiff.is_flat_photo(opened):
+                    return ".png"
                 return ".ome.tif" if opened.is_ome else ".tif"
             if opened.mode.startswith(("I", "F")):
                 return ".tif"
@@ -180,10 +189,8 @@ def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
             formats.refuse("the file is empty")
         if tiff.is_tiff(head):
             with tiff.open_tiff(file) as opened:
-                if not _is_flat_photo(opened):
-                    yield opened
-                    return
-        # Pillow knows more of the colors and compressions that photos have.
+                yield opened
+            return
         with Image.open(file) as image:
             yield image
 
@@ -197,14 +204,19 @@ def _n_frames(image: Image.Image) -> int:
     return n_frames
 
 
-def _image_file(pixels: Array, metadata: ImageMetadata) -> ImageFile:
-    """Return pixels as an image that has alpha only where it is not opaque."""
-    has_channels = "S" in metadata.axes
-    has_alpha = has_channels and pixels.shape[-1] == 4
-    if has_alpha and (pixels[..., 3] == np.iinfo(pixels.dtype).max).all():
-        pixels, has_alpha = pixels[..., :3].copy(), False
+def _image_file(
+    pixels: Array, metadata: ImageMetadata, has_alpha: bool = True
+) -> ImageFile:
+    """Return pixels as an image that has alpha only where it is not opaque.
+
+    `has_alpha` says whether the last of four channels, or more, is opacity.
+    """
+    has_channels = "S" in metadata.axes or has_channel_axis(metadata)
+    has_alpha = has_alpha and has_channels and pixels.shape[-1] >= 4
+    if has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
+        pixels, has_alpha = pixels[..., :-1].copy(), False
     elif has_alpha:
-        pixels[pixels[..., 3] == 0] = 0
+        pixels[pixels[..., -1] == 0] = 0
     return ImageFile(pixels, has_channels, has_alpha, metadata)
 
 
@@ -319,31 +331,8 @@ def _kept_profile(image: Image.Image) -> bytes | None:
 
 
 def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:
-    """Decode a TIFF file of measurements or indices, channels last."""
-    pixels, header = tiff.decode_tiff(file, n_bytes)
-    metadata, palette = header.metadata, header.palette
-    if palette is not None:
-        pixels = palette[np.minimum(pixels, len(palette) - 1)]
-    elif has_channel_axis(metadata):
+    """Decode a TIFF file, the channels of a microscope last."""
+    pixels, has_alpha, metadata = tiff.decode_tiff(file, n_bytes)
+    if has_channel_axis(metadata):
         pixels = np.moveaxis(pixels, metadata.axes.index("C"), -1)
-    elif header.has_alpha:
-        pixels = np.where(pixels[..., 3:] == 0, pixels.dtype.type(0), pixels)
-    has_channels = "S" in metadata.axes or has_channel_axis(metadata)
-    pixels = np.ascontiguousarray(pixels)
-    return ImageFile(pixels, has_channels, header.has_alpha, metadata)
-
-
-def _is_flat_photo(file: TiffFile) -> bool:
-    """Whether a TIFF file is one page of 8-bit gray or colors."""
-    from tifffile import PHOTOMETRIC
-
-    page = file.pages.first.aspage()
-    n_channels, kind = page.samplesperpixel, str(page.dtype)
-    is_described = page.is_reduced or file.is_imagej or file.is_ome
-    if is_described or kind not in ("bool", "uint8") or tiff.has_deep_palette(page):
-        return False
-    if len(file.series) > 1 or len(file.series[0].shape) > 2 + (n_channels > 1):
-        return False
-    if page.photometric == PHOTOMETRIC.MINISBLACK:
-        return n_channels == 1 or (n_channels == 2 and any(page.extrasamples))
-    return n_channels <= 4
+    return _image_file(np.ascontiguousarray(pixels), metadata, has_alpha)

@@ -2,9 +2,10 @@
 
 `encode_tiff` and `decode_tiff` turn an array and its metadata into the content of a
 file and back; `read_tiff_header` reads all but the pixels. Pixels, resolutions and
-descriptions are read by tifffile. A private tag keeps what no standard tag holds: how
-many entries of a color map are the palette, of which dtype, and the axes of length 1.
-Photographs, which Pillow reads better, are left to `read`.
+descriptions are read by tifffile, after `tiff_directories` and `tiff_segments` have
+looked at what they claim; `tiff_colors` knows what the samples mean. A private tag
+keeps what no standard tag holds: how many entries of a color map are the palette, of
+which dtype, and the axes of length 1.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import check_pixel_limit, refuse
@@ -34,24 +34,44 @@ from napari_kmeans._files.metadata import (
     turned,
     with_axes,
 )
+from napari_kmeans._files.tiff_colors import (
+    NOTE_TAG,
+    colors_of,
+    has_opacity,
+    is_read_by_libtiff,
+    kept_profile,
+    palettes_of,
+    read_note,
+    refuse_unknown,
+    shown_axes,
+)
+from napari_kmeans._files.tiff_directories import check_directories
+from napari_kmeans._files.tiff_segments import IMAGE_COMPRESSIONS, check_segment
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 __all__ = [
     "TiffHeader",
     "decode_tiff",
+    "decode_tiff_labels",
     "encode_tiff",
-    "has_deep_palette",
+    "is_flat_photo",
     "is_tiff",
     "open_tiff",
     "read_tiff_header",
 ]
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Private tag that tells which part of a color map is the palette, and of which array.
-_NOTE_TAG = 65000
 _STANDARD_AXES = "TZCYXS"
+# Samples of a strip or tile that are no more than a reader has room for.
+_FREE_SAMPLES = 1 << 24
+# Pages of different kinds that tifffile sorts in a second.
+_MOST_SERIES = 2000
+# Programs whose files tifffile takes for more than a sequence of pages.
+_DIALECTS = {"avs", "bif", "eer", "fluoview", "imagej", "lsm", "mdgel", "mmstack"}
+_DIALECTS |= {"ndpi", "nih", "ome", "philips", "qpi", "scanimage", "scn", "shaped"}
+_DIALECTS |= {"sis", "stk", "svs"}
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _OME_DTYPES = (*_IMAGEJ_DTYPES, "bool", "int8", "int16", "int32", "uint32", "float64")
 # ImageJ cannot read the offsets of larger files; elsewhere they take eight bytes then.
@@ -65,15 +85,14 @@ _OME_SIZES = {"T": ("TimeIncrement", "s")} | {
 class TiffHeader(NamedTuple):
     """What a TIFF file says of its one image, or stack."""
 
+    # Pages of one kind. Several series are steps along one more axis, the first.
+    series: tuple[TiffPageSeries, ...]
     # Of the array as it is stored.
     axes: str
     shape: tuple[int, ...]
     orientation: int
-    # Of the image when it lies upright, samples last; of indices, that of their colors.
+    # Of the image when it lies upright, with colors or bands last.
     metadata: ImageMetadata
-    # RGB colors (K, 3) of indices, uint8 or uint16; None if the array holds values.
-    palette: Array | None
-    has_alpha: bool
 
 
 def is_tiff(content: bytes) -> bool:
@@ -92,10 +111,11 @@ def encode_tiff(
 ) -> bytes:
     """Encode an array, or the indices of an RGB palette, compressed without loss.
 
-    The axes of the metadata are those of the array, "S" for samples of a color; if they
-    are not known, `has_samples` says whether it is the last. Sizes of pixels that are
-    not in inches, and more axes than two, are described for ImageJ where it can read
-    the array, else for OME.
+    The axes of the metadata are those of the array, "S" for samples of a color, "C" at
+    the end for bands; if they are not known, `has_samples` says whether there are
+    samples. `has_alpha` says whether the last is opacity. Sizes of pixels that are not
+    in inches, and more axes than two, are described for ImageJ where it can read the
+    array, else for OME.
     """
     import tifffile
 
@@ -105,12 +125,11 @@ def encode_tiff(
     options: dict[str, Any] = {"photometric": "minisblack"}
     if palette is not None:
         options |= _color_map(palette, array, metadata.axes)
-    elif metadata.axes.endswith("S"):
-        options["planarconfig"] = "contig"
-        if array.shape[-1] in (3, 4):
-            options["photometric"] = "rgb"
-        if has_alpha:
-            options["extrasamples"] = ["unassalpha"]
+    elif metadata.axes.endswith(("S", "C")):
+        options |= _sample_kinds(array.shape[-1], metadata.axes[-1] == "S", has_alpha)
+        # Other programs know samples as the last axis, and channels as one before.
+        axes = metadata.axes[:-1] + "S"
+        metadata = with_axes(metadata, axes, sizes_of(metadata))
     dialect = "ome" if ome else _dialect(array, metadata, palette)
     if dialect == "ome" and not _fits_ome(array, metadata):
         msg = f"OME-TIFF cannot hold {array.dtype} with axes {metadata.axes}"
@@ -153,7 +172,10 @@ def open_tiff(file: IO[bytes]) -> Iterator[TiffFile]:
 
     logger.addFilter(is_of_others)
     try:
-        with TiffFile(file) as tiff:
+        check_directories(file)
+        file.seek(0)
+        # Its index would be looked for in the folder of the process.
+        with TiffFile(file, is_ndtiff=False) as tiff:
             yield tiff
     finally:
         logger.removeFilter(is_of_others)
@@ -164,49 +186,265 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
 
     Raises Refused where it is not known what the pixels mean.
     """
-    from tifffile import PHOTOMETRIC
-
-    page = file.pages.first.aspage()
-    _refuse_unknown(file, page)
-    axes, shape, note = file.series[0].axes, file.series[0].shape, _note(page)
-    if note and math.prod(note["shape"]) == math.prod(shape):
-        axes, shape = str(note["axes"]), tuple(note["shape"])
+    if not len(file.pages):
+        refuse("the file holds no image")
+    if file.pages.first.is_reduced:
+        refuse("the file starts with a preview, as camera raw files do")
+    series, axes, shape = _stack(file)
+    page = series[0].keyframe
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
         refuse(f"TIFF with axes {axes} cannot be read")
     orientation = 1
     if axes.replace("S", "").endswith("YX"):
         orientation = int(page.tags.valueof("Orientation", 1))
-    palette = _palette(page) if page.photometric == PHOTOMETRIC.PALETTE else None
-    shown = _samples_last(axes) + ("" if palette is None else "S")
-    metadata = ImageMetadata(icc_profile=page.iccprofile or None)
-    metadata = turned(with_axes(metadata, shown, _sizes(file, page)), orientation)
-    # TIFF 6.0, section 18: 2 is unassociated alpha.
-    has_alpha = tuple(page.extrasamples) == (2,) and page.samplesperpixel == 4
-    return TiffHeader(axes, shape, orientation, metadata, palette, has_alpha)
+    shown = shown_axes(page, axes)
+    metadata = ImageMetadata(icc_profile=kept_profile(page, shown))
+    metadata = with_axes(metadata, shown, _sizes(file, page))
+    return TiffHeader(series, axes, shape, orientation, turned(metadata, orientation))
 
 
-def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, TiffHeader]:
-    """Decode the one image, or stack, of a TIFF file, upright and samples last.
+def decode_tiff(file: TiffFile, n_bytes: int) -> tuple[Array, bool, ImageMetadata]:
+    """Decode the one image, or stack, of a TIFF file, upright, colors or bands last.
 
-    Raises Refused where it is not known what the pixels mean.
+    The second result is whether the last channel is opacity. Raises Refused where it
+    is not known what the pixels mean.
     """
     header = read_tiff_header(file)
+    array = _decode(file, header, n_bytes, colors_of)
+    page = header.series[0].keyframe
+    return array, has_opacity(page, header.axes), header.metadata
+
+
+def decode_tiff_labels(file: TiffFile, n_bytes: int) -> tuple[Array, Array]:
+    """Decode the indices of a TIFF file, and the palette that all its pages share."""
+    header = read_tiff_header(file)
+    palettes = [one for series in header.series for one in palettes_of(series)]
+    if not palettes or "S" in header.axes:
+        refuse("its pixels are not indices")
+    if any(not np.array_equal(palettes[0], one) for one in palettes):
+        refuse("its pages have palettes of their own")
+    return _decode(file, header, n_bytes, lambda array, *_: array), palettes[0]
+
+
+def is_flat_photo(file: TiffFile) -> bool:
+    """Whether a file holds one picture of 8-bit gray, RGB or RGBA."""
+    if file.is_imagej or file.is_ome or file.is_mmstack:
+        return False
+    header = read_tiff_header(file)
+    page, axes = header.series[0].keyframe, header.metadata.axes
+    if axes not in ("YX", "YXS"):
+        return False
+    if palettes := palettes_of(header.series[0]):
+        return palettes[0].dtype == np.uint8
+    is_deep = page.dtype is None or page.dtype.name not in ("bool", "uint8")
+    n_extra = len(page.extrasamples) - has_opacity(page, header.axes)
+    return not is_deep and n_extra <= 0
+
+
+def _decode(
+    file: TiffFile,
+    header: TiffHeader,
+    n_bytes: int,
+    painted: Callable[[Array, TiffPageSeries, str], Array],
+) -> Array:
+    """Decode all series of a file, paint each, stack them and turn them upright."""
     check_pixel_limit(header.shape, n_bytes)
-    array, axes = file.series[0].asarray().reshape(header.shape), header.axes
-    if "S" in axes:
-        array, axes = np.moveaxis(array, axes.index("S"), -1), _samples_last(axes)
-    array = turn_upright(array, axes, header.orientation)
-    return np.ascontiguousarray(array), header
+    arrays = []
+    for series in header.series:
+        _check_segments(series)
+        if is_read_by_libtiff(series.keyframe):
+            array = _decode_by_libtiff(file, series)
+        else:
+            array = series.asarray()
+        array = array.reshape(series.shape)
+        if "S" in series.axes:
+            array = np.moveaxis(array, series.axes.index("S"), -1)
+        arrays.append(painted(array, series, series.axes))
+    n_channels = arrays[0].shape[len(series.axes.replace("S", "")) :]
+    array = np.stack(arrays) if len(arrays) > 1 else arrays[0]
+    spatial = header.axes.replace("S", "")
+    sizes = [
+        n for axis, n in zip(header.axes, header.shape, strict=True) if axis != "S"
+    ]
+    array = array.reshape(*sizes, *n_channels)
+    array = turn_upright(array, spatial + "S" * len(n_channels), header.orientation)
+    return np.ascontiguousarray(array)
 
 
-def has_deep_palette(page: TiffPage) -> bool:
-    """Whether the pixels of a page are indices of colors of 16 bits."""
-    return page.colormap is not None and _palette(page).dtype == np.dtype(np.uint16)
+def _decode_by_libtiff(file: TiffFile, series: TiffPageSeries) -> Array:
+    """Decode pages of luma and chroma, which tifffile does not turn into RGB."""
+    import imagecodecs
+
+    file.filehandle.seek(0)
+    content, planes = file.filehandle.read(), []
+    for page in series.pages:
+        if page is None:
+            continue
+        plane = imagecodecs.tiff_decode(content, index=page.index, asrgb=True)[..., :3]
+        # It has flipped the plane, and not exchanged rows and columns. Undo that.
+        orientation = int(page.aspage().tags.valueof("Orientation", 1))
+        planes.append(turn_upright(plane, "YXS", (orientation - 1) % 4 + 1))
+    return np.stack(planes)
+
+
+def _check_segments(series: TiffPageSeries) -> None:
+    """Refuse strips and tiles that are larger than the image accounts for.
+
+    A tile may be larger than the image, as the smallest is 16 x 16.
+    """
+    page = series.keyframe
+    n_samples = math.prod(page.chunks)
+    if n_samples > _FREE_SAMPLES + 2 * math.prod(page.shape):
+        refuse(f"too many pixels: a strip or tile has the shape {page.chunks}")
+    if int(page.compression) not in IMAGE_COMPRESSIONS:
+        return
+    handle = page.parent.filehandle
+    for one in series.pages:
+        if one is None:
+            continue
+        for offset, size in zip(one.dataoffsets, one.databytecounts, strict=False):
+            if size:
+                handle.seek(offset)
+                data = (page.jpegheader or b"") + handle.read(size)
+                # A WebP image without opacity is decoded with it.
+                check_segment(data, int(page.compression), 2 * n_samples)
+
+
+def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, ...]]:
+    """Return the images of a file that are no previews, and axes and shape of all.
+
+    A file of a set of several holds some of the planes that its description names, and
+    so does one whose recording ended early. tifffile would make up the others, of
+    zeros; here the planes that are there count, in the order of the file.
+    """
+    appended = _appended(file) if file.is_shaped else None
+    series: tuple[TiffPageSeries, ...] = ()
+    is_part = file.is_ome and _is_one_of_several(file)
+    if not appended and not is_part and file.flags & _DIALECTS:
+        if not file.is_uniform and len(file.pages) > _MOST_SERIES:
+            refuse(f"the file holds {len(file.pages)} pages of different kinds")
+        series = tuple(one for one in file.series if not one.keyframe.is_reduced)
+    if not series or not all(map(_is_complete, series)):
+        series = _plain_series(file)
+    for one in series:
+        refuse_unknown(one.keyframe, one.axes)
+    first = _of_one_kind(series)
+    axes, shape, note = first.axes, tuple(first.shape), read_note(first.keyframe)
+    if note and math.prod(note["shape"]) == math.prod(shape):
+        axes, shape = str(note["axes"]), tuple(note["shape"])
+    if appended:
+        n_arrays = len(series) * math.prod(shape) // math.prod(appended[1])
+        axes, shape = "I" + appended[0], (n_arrays, *appended[1])
+    elif len(series) > 1:
+        axes, shape = "I" + axes, (len(series), *shape)
+    return series, _distinct(axes), shape
+
+
+def _plain_series(file: TiffFile) -> tuple[TiffPageSeries, ...]:
+    """Return the pages of a file as they stand, whatever its description says.
+
+    One series if all are stored alike, else each is one.
+    """
+    from tifffile import TiffPageSeries
+
+    pages = [page.aspage() for page in file.pages]
+    pages = [page for page in pages if page.shape and not page.is_reduced]
+    if len({page.hash for page in pages}) > 1 or len(pages) < 2:
+        return tuple(TiffPageSeries([page]) for page in pages)
+    first = pages[0]
+    shape, axes = (len(pages), *first.shape), "I" + first.axes
+    return (TiffPageSeries(pages, shape, first.dtype, axes),)
+
+
+def _is_one_of_several(file: TiffFile) -> bool:
+    """Whether an OME description names planes of other files."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(file.ome_metadata or "")
+    except ElementTree.ParseError:
+        return True
+    found = [e for e in root.iter() if e.tag.rpartition("}")[2] == "UUID"]
+    names = {e.get("FileName") for e in found}
+    return len(names) > 1 or not {e.text for e in found} <= {root.get("UUID")}
+
+
+def _is_complete(series: TiffPageSeries) -> bool:
+    """Whether a file holds all planes that it describes."""
+    if series.kind != "mmstack":
+        return None not in series.pages
+    return all(page is not None and page.dataoffsets[0] for page in series.pages)
+
+
+def _appended(file: TiffFile) -> tuple[str, tuple[int, ...]] | None:
+    """Return axes and shape of each of several equal arrays of tifffile's writer.
+
+    None if there is one array, or if they differ, or if pages stand for several planes.
+    """
+    pages, first = file.pages, file.pages.first.aspage()
+    about = _shaped(first)
+    shape = tuple(about.get("shape", ()))
+    n_planes, rest = divmod(math.prod(shape), max(1, math.prod(first.shape)))
+    n_pages = len(pages)
+    if rest or not 0 < n_planes < n_pages or about.get("truncated"):
+        return None
+    are_equal = n_pages % n_planes == 0 and all(
+        _shaped(pages[i].aspage()).get("shape") == list(shape)
+        for i in range(0, n_pages, n_planes)
+    )
+    if not are_equal and n_pages > _MOST_SERIES:
+        refuse(f"the file holds {n_pages} pages of different kinds")
+    if not are_equal or shape[len(shape) - len(first.shape) :] != first.shape:
+        return None
+    axes = str(about.get("axes", ""))
+    if len(axes) != len(shape):
+        axes = "Q" * (len(shape) - len(first.axes)) + first.axes
+    return axes, shape
+
+
+def _shaped(page: TiffPage) -> dict[str, Any]:
+    """Read what tifffile's writer says of an array."""
+    try:
+        about = json.loads(page.shaped_description or "")
+    except ValueError:
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _of_one_kind(series: tuple[TiffPageSeries, ...]) -> TiffPageSeries:
+    """Return the first of several images of one kind, or refuse them."""
+    if not series:
+        refuse("the file holds no image")
+    kinds = {_kind_of(one) for one in series}
+    if len(kinds) > 1:
+        shapes = ", ".join(str(one.shape) for one in series[:4])
+        refuse(
+            f"the file holds {len(series)} images of different kinds: {shapes}; "
+            "save each as a file of its own"
+        )
+    return series[0]
+
+
+def _kind_of(series: TiffPageSeries) -> tuple[object, ...]:
+    """Return what images have in common whose colors can be stacked."""
+    page = series.keyframe
+    shown, is_clear = shown_axes(page, page.axes), has_opacity(page, page.axes)
+    n_samples = page.samplesperpixel
+    return series.shape, series.axes, series.dtype, n_samples, shown, is_clear
 
 
 def _default_axes(n_spatial: int) -> str:
     """Return letters for axes of which nothing is known."""
-    return "TZYX"[4 - n_spatial :] if n_spatial <= 4 else "Q" * (n_spatial - 2) + "YX"
+    return _distinct("Q" * (n_spatial - 4) + "TZYX"[-n_spatial:])
+
+
+def _distinct(axes: str) -> str:
+    """Replace letters that stand twice by others, since sizes go by the letter."""
+    free = (letter for letter in "QRIABDEFGHJKLMNOPUVW" if letter not in axes)
+    return "".join(
+        letter if axes.index(letter) == i else next(free, letter)
+        for i, letter in enumerate(axes)
+    )
 
 
 def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
@@ -218,8 +456,19 @@ def _color_map(palette: Array, labels: Array, axes: str) -> dict[str, Any]:
     note: dict[str, Any] = {"colors": len(palette), "dtype": str(palette.dtype)}
     # Readers drop axes of length 1.
     note |= {"axes": axes, "shape": labels.shape}
-    tags = [(_NOTE_TAG, "s", 0, json.dumps(note), True)]
+    tags = [(NOTE_TAG, "s", 0, json.dumps(note), True)]
     return {"photometric": "palette", "colormap": color_map, "extratags": tags}
+
+
+def _sample_kinds(n_samples: int, are_colors: bool, has_alpha: bool) -> dict[str, Any]:
+    """Return the options that say what each sample of a pixel is."""
+    is_rgb = are_colors and n_samples >= 3
+    n_extra = n_samples - (3 if is_rgb else 1)
+    kinds = ["unspecified"] * (n_extra - has_alpha) + ["unassalpha"] * has_alpha
+    options: dict[str, Any] = {"planarconfig": "contig"}
+    if is_rgb:
+        options["photometric"] = "rgb"
+    return options | ({"extrasamples": kinds} if kinds else {})
 
 
 def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> str:
@@ -232,8 +481,10 @@ def _dialect(array: Array, metadata: ImageMetadata, palette: Array | None) -> st
     if (
         [a for a in _STANDARD_AXES if a in metadata.axes] == list(metadata.axes)
         and axes.endswith("YX")
-        # ImageJ has one unit for all lengths.
+        # ImageJ has one unit for all lengths, and a line for it.
         and len(lengths) <= 1
+        and all(unit.isascii() and unit.isprintable() for unit in lengths)
+        and all(_is_resolution(1 / sizes[a][0]) for a in "YX" if a in sizes)
         and str(array.dtype) in _IMAGEJ_DTYPES
         and (palette is None or array.dtype == np.uint8)
         and (not has_samples or (array.dtype == np.uint8 and array.shape[-1] == 3))
@@ -274,55 +525,17 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     else:
         if len(metadata.axes.replace("S", "")) == 2:
             options["metadata"] = None
-        if (resolution := pixels_per_meter(metadata)) is not None:
+        if (per_meter := pixels_per_meter(metadata)) is not None:
             unit = "inch" if sizes["X"][1] == "inch" else "centimeter"
-            options["resolution"] = tuple(LENGTHS[unit][1] * n for n in resolution)
-            options["resolutionunit"] = unit
+            resolution = tuple(LENGTHS[unit][1] * n for n in per_meter)
+            if all(map(_is_resolution, resolution)):
+                options |= {"resolution": resolution, "resolutionunit": unit}
     return options
 
 
-def _refuse_unknown(file: TiffFile, page: TiffPage) -> None:
-    """Raise Refused if a file is not for this program."""
-    from tifffile import PHOTOMETRIC
-
-    known = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
-    if page.is_reduced:
-        refuse("the file starts with a preview, as camera raw files do")
-    whole = [series for series in file.series if not series.keyframe.is_reduced]
-    if len(whole) > 1:
-        shapes = ", ".join(str(series.shape) for series in whole[:4])
-        refuse(f"the file holds {len(whole)} images of different kinds: {shapes}")
-    if page.photometric not in known:
-        kind = PHOTOMETRIC(page.photometric).name
-        refuse(f"{page.dtype} TIFF of kind {kind} cannot be read")
-    if page.dtype is None or page.dtype.kind not in "buif":
-        refuse(f"TIFF of dtype {page.dtype} cannot be read")
-
-
-def _samples_last(axes: str) -> str:
-    return axes.replace("S", "") + "S" * axes.count("S")
-
-
-def _note(page: TiffPage) -> dict[str, Any]:
-    """Read what `encode_tiff` noted about a palette and its labels, if it did."""
-    try:
-        note = json.loads(str(page.tags.valueof(_NOTE_TAG)))
-    except ValueError:  # No tag, or one of another program.
-        return {}
-    is_ours = isinstance(note, dict) and {"colors", "dtype", "shape"} <= note.keys()
-    return note if is_ours else {}
-
-
-def _palette(page: TiffPage) -> Array:
-    """Return the palette (K, 3) of a page, uint16 only if 8 bits do not hold it."""
-    colors: NDArray[np.uint16] = np.asarray(page.colormap, np.uint16).T
-    if note := _note(page):
-        colors = colors[: note["colors"]]
-        is_wide = note["dtype"] == "uint16"
-    else:
-        # Some programs fill the high byte only.
-        is_wide = bool((colors % 257).any() and (colors % 256).any())
-    return colors.copy() if is_wide else (colors >> 8).astype(np.uint8)
+def _is_resolution(value: float) -> bool:
+    """Whether a quotient of 32-bit numbers comes close to a value."""
+    return 1e-6 <= value <= 4e9
 
 
 def _sizes(file: TiffFile, page: TiffPage) -> Sizes:

@@ -38,8 +38,7 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
     pixels = image.pixels
     n_axes = pixels.ndim - image.has_channels
     n_channels = pixels.shape[-1] if image.has_channels else 1
-    are_colors = n_channels in (1, 3, 4) and not has_channel_axis(image.metadata)
-    n_samples = n_channels if are_colors else 0
+    n_samples = n_channels if image.are_colors else 0
     misfit = formats.pixel_misfit(form, n_axes, pixels.dtype, n_samples)
     if palette is not None and form.most_colors and not form.has_measurements:
         misfit = misfit or formats.palette_misfit(form, n_axes, palette)
@@ -52,7 +51,7 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
         what = f"{len(palette)} colors do"
     elif misfit == "opacity":
         what, advice = "half-transparent colors do", ".png, or .tif for a stack"
-    elif not are_colors:
+    elif not image.are_colors:
         what = f"{n_channels}-channel {what}"
     msg = f"cannot write {name}: {what} not fit into a {suffix} file, choose {advice}"
     raise ValueError(msg)

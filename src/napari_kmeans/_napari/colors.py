@@ -70,6 +70,10 @@ def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Arr
     if dtype.kind != "b":
         info: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
         low, high = float(info.min), float(info.max)
+        if dtype.kind == "f":
+            # -3.4028235e38 is float32's least number, rounded.
+            room = 1 + float(info.eps) / 8
+            low, high = low * room, high * room
     if dtype.kind in "iu":
         colors = np.rint(colors)
     is_outside = ~((low <= colors) & (colors <= high))

@@ -1,7 +1,8 @@
-"""The menu command that needs no widget."""
+"""The menu commands that need no widget."""
 
 # Annotations stay real objects here: napari finds by them what to hand over.
 
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Layer
@@ -9,8 +10,9 @@ from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_kmeans._files.formats import INDEXED_SUFFIXES
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay, quoted
 from napari_kmeans._napari.quantize_layer import (
@@ -18,12 +20,31 @@ from napari_kmeans._napari.quantize_layer import (
     message_of,
     quantize_layer,
 )
+from napari_kmeans._napari.reader import read_palette_file
 from napari_kmeans._napari.settings import default_settings
 
-__all__ = ["quantize_active_layer"]
+__all__ = ["open_palette_file", "quantize_active_layer"]
 
 # Milliseconds between looks at the bar's Cancel button.
 _PATIENCE = 50
+
+
+def open_palette_file(viewer: Viewer) -> None:
+    """Ask for palette files, and add each as a labels layer in its colors."""
+    kinds = f"Palette files (*{' *'.join(INDEXED_SUFFIXES)})"
+    window = QApplication.activeWindow()
+    paths, _ = QFileDialog.getOpenFileNames(window, "Open palette file", filter=kinds)
+    for path in paths:
+        name = quoted(Path(path).name)
+        try:
+            layer = Layer.create(*read_palette_file(path))
+        except ValueError as error:
+            fault = error.__cause__ or error
+            show_error(f"{name} has no palette to show: {fault}")
+        except OSError as error:
+            show_error(f"{name} cannot be read: {error.strerror}")
+        else:
+            viewer.add_layer(layer)
 
 
 def quantize_active_layer(viewer: Viewer) -> None:

@@ -239,12 +239,16 @@ def _error(parts: list[_Part], has_alpha: bool) -> tuple[float, float]:
     if has_alpha:
         # What cannot be seen has no error.
         sizes = [np.sum(part.counted.images[0][..., -1] > 0) for part in parts]
-    mse = float(np.dot([part.mapped.mse for part in parts], sizes)) / max(1, sum(sizes))
+    # Shares first, for a sum of errors may not fit a float.
+    n_pixels = max(1, sum(sizes))
+    pairs = zip(parts, sizes, strict=True)
+    mse = float(sum(part.mapped.mse * float(n / n_pixels) for part, n in pairs))
     if mse == 0:
         return 0.0, math.inf
     # The range of pixels is asked for only where there are some.
     peak = max(psnr_of(part.counted, 1.0) for part in parts if part.mapped.mse > 0)
-    return mse, peak - 10 * math.log10(mse)
+    # Of what is beyond float64, infinite in one direction or the other.
+    return mse, peak - 10 * math.log10(mse) if math.isfinite(peak) else peak
 
 
 def _joined(mapped: list[MappedImage], source: Source, settings: Settings) -> Labels:
@@ -383,7 +387,8 @@ def fitting_palette(palette: Array, name: str, source: Source) -> Array:
         words = ["one number" if n == 1 else f"{n} numbers" for n in (theirs, ours)]
         fault = f"have {words[0]} each, and the pixels of {image} {words[1]}"
     else:
-        with np.errstate(invalid="ignore"):
+        # What does not fit becomes another value, which is told below.
+        with np.errstate(invalid="ignore", over="ignore"):
             colors = palette.astype(dtype)
         if not np.array_equal(colors, palette):
             low, high = float(palette.min()), float(palette.max())

@@ -2,9 +2,10 @@
 
 `Newest` runs a function in a thread. Read `Newest.start` first: it says which functions
 hear what the computation reports, returns or raises. Where a computation can end is
-left to the checkpoints of the core.
+left to the checkpoints of the core. A program that ends cancels what is running.
 """
 
+import atexit
 import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -16,6 +17,8 @@ from napari_kmeans._core.blocks import interruptible
 __all__ = ["Cancelled", "Newest"]
 
 _Report: TypeAlias = Callable[[Any], None]
+# Seconds that a program that ends waits for a computation to reach a checkpoint.
+_PATIENCE = 2.0
 
 
 class Cancelled(Exception):
@@ -36,12 +39,12 @@ class Newest(QObject):
         What the object lives as long as.
     """
 
-    # The event that cancels a job, which of its receivers is meant, and what for.
+    # The job, which of its receivers is meant, and what for.
     _sent = Signal(object, str, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._job: threading.Event | None = None
+        self._job: _Job | None = None
         self._receivers: dict[str, Callable[[Any], None] | None] = {}
         self._sent.connect(self._receive)
 
@@ -72,23 +75,17 @@ class Newest(QObject):
         self.leave()
         receivers = {"returned": returned, "failed": failed, "reported": reported}
         self._receivers = receivers
-        job = self._job = threading.Event()
-        # A program that ends does not wait for a daemon.
-        # superqt's workers would not do: they change the filters of warnings, which
-        # all threads share, and do not restore them where two of them overlap.
-        arguments = compute, job, self._sent.emit
-        threading.Thread(
-            target=_run, args=arguments, name="napari-kmeans", daemon=True
-        ).start()
+        self._job = _Job(compute, self._sent.emit)
+        self._job.start()
 
     def leave(self) -> None:
         """Cancel the computation, and ignore what it still sends."""
         if self._job is not None:
-            self._job.set()
+            self._job.cancel()
         # Nothing is kept of a computation that has ended.
         self._job, self._receivers = None, {}
 
-    def _receive(self, job: threading.Event, kind: str, value: Any) -> None:
+    def _receive(self, job: threading.Thread, kind: str, value: Any) -> None:
         # It may arrive after the job was cancelled or the window was closed.
         if job is not self._job:
             return
@@ -99,28 +96,60 @@ class Newest(QObject):
             receive(value)
 
 
-def _run(
-    compute: Callable[[_Report], Any],
-    cancelled: threading.Event,
-    send: Callable[[threading.Event, str, Any], None],
-) -> None:
+class _Job(threading.Thread):
     """Compute, and send what is reported, returned or raised until it is cancelled."""
 
-    def check() -> None:
-        if cancelled.is_set():
+    def __init__(
+        self,
+        compute: Callable[[_Report], Any],
+        send: Callable[[threading.Thread, str, Any], None],
+    ) -> None:
+        # superqt's workers would not do: they change the filters of warnings, which
+        # all threads share, and do not restore them where two of them overlap.
+        super().__init__(name="napari-kmeans", daemon=True)
+        self._compute: Callable[[_Report], Any] | None = compute
+        self._send_to_window = send
+        self._cancelled = threading.Event()
+        self._sending = threading.Lock()
+        # Before Qt's objects are deleted.
+        atexit.register(self._end)
+
+    def cancel(self) -> None:
+        """End at the next checkpoint; from now on, nothing is sent."""
+        with self._sending:
+            self._cancelled.set()
+
+    def run(self) -> None:
+        """Compute, and send what came of it."""
+        kind, value, compute = "returned", None, self._compute
+        assert compute is not None
+        try:
+            with interruptible(self._check):
+                value = compute(self._report)
+        except Cancelled:
+            pass
+        except Exception as error:  # Whatever it is, the user is told.
+            kind, value = "failed", error
+        # Nothing is kept of a computation that has ended.
+        self._compute = None
+        self._send(kind, value)
+        atexit.unregister(self._end)
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
             raise Cancelled
 
-    def report(value: Any) -> None:
-        check()
-        send(cancelled, "reported", value)
+    def _report(self, value: Any) -> None:
+        self._check()
+        self._send("reported", value)
 
-    kind, value = "returned", None
-    try:
-        with interruptible(check):
-            value = compute(report)
-    except Cancelled:
-        return
-    except Exception as error:  # Whatever it is, the user is told.
-        kind, value = "failed", error
-    if not cancelled.is_set():
-        send(cancelled, kind, value)
+    def _send(self, kind: str, value: Any) -> None:
+        # The window that receives it may only go after the job was cancelled.
+        with self._sending:
+            if not self._cancelled.is_set():
+                self._send_to_window(self, kind, value)
+
+    def _end(self) -> None:
+        """End before the program does, unless it takes too long."""
+        self.cancel()
+        self.join(_PATIENCE)

@@ -21,7 +21,10 @@ def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
         return ""
     before = "very many" if record.n_colors is None else f"{record.n_colors:,}"
     (error,) = errors_as_text(record.mse)
-    psnr = "∞" if math.isinf(record.psnr) else f"{record.psnr:.2f}"
+    psnr = f"{record.psnr:.2f} dB" if math.isfinite(record.psnr) else "∞ dB"
+    if record.mse > 0 and math.isinf(record.psnr):
+        # The range of the pixels, or the error, is beyond float64.
+        psnr = "unknown"
     saved = "no palette file can hold it"
     if file is not None:
         name, n_bytes = file
@@ -30,7 +33,7 @@ def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
     return (
         f"Colors: {before} → {np.count_nonzero(record.counts):,}\n"
         f"Squared error of the result: {error}\n"
-        f"PSNR: {psnr} dB\n"
+        f"PSNR: {psnr}\n"
         f"File: {saved}"
     )
 

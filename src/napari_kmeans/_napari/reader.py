@@ -1,4 +1,9 @@
-"""Palette files as layers."""
+"""Palette files as labels layers in their colors, other files as napari has them.
+
+napari calls `get_reader` for names like ``cells.kmeans.png``, which the writer gives.
+`read_palette_file` reads a palette file of any name. A file that only has such a name
+is left to napari's own reader.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +11,53 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import npe2
 import numpy as np
 from napari.types import LayerDataTuple
 
 from napari_kmeans import read_indexed, read_metadata
-from napari_kmeans._files.read import read_image
+from napari_kmeans._files.formats import Refused
 from napari_kmeans._napari.computation import shown_as
 from napari_kmeans._napari.layers import Look, rgba_of
 from napari_kmeans._napari.record import Record, metadata_with
+from napari_kmeans._napari.writer import PALETTE_MARK, says_palette
 
-__all__ = ["get_reader"]
+__all__ = ["get_reader", "read_palette_file"]
 
 
 def get_reader(
     path: str | list[str],
-) -> Callable[[str | list[str]], list[LayerDataTuple]]:
-    """Return what opens image files, those with a palette as labels in its colors."""
+) -> Callable[[str | list[str]], list[Any]]:
+    """Return what opens files, those that their names say to be palette files so."""
     del path
     return _read
 
 
-def _read(path: str | list[str]) -> list[LayerDataTuple]:
-    """Read one file or several, a layer each."""
+def _read(path: str | list[str]) -> list[Any]:
+    """Read palette files, a layer each, or whatever napari makes of the files."""
     paths = [path] if isinstance(path, str) else path
-    return [_read_file(one) for one in paths]
+    if all(map(says_palette, paths)):
+        try:
+            return [read_palette_file(one) for one in paths]
+        except ValueError as error:
+            # What is damaged is nobody's, what has no palette is napari's.
+            if not isinstance(error.__cause__, Refused):
+                raise
+    # Several files were asked for as one stack.
+    return npe2.read(paths, stack=not isinstance(path, str), plugin_name="napari")
 
 
-def _read_file(path: str) -> LayerDataTuple:
-    """Describe the layer that a file is."""
-    try:
-        labels, palette = read_indexed(path)
-    except ValueError:
-        # It has no palette: whoever opens all files this way gets the image.
-        file = read_image(path)
-        is_rgb = file.has_channels and file.pixels.shape[-1] in (3, 4)
-        attributes = {"name": Path(path).stem, "rgb": is_rgb}
-        return LayerDataTuple((file.pixels, attributes, "image"))
+def read_palette_file(path: str) -> LayerDataTuple:
+    """Describe the labels layer that a file with a palette is.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no palette, or is damaged.
+    OSError
+        If it cannot be read.
+    """
+    labels, palette = read_indexed(path)
     numbers = labels.astype(np.min_scalar_type(len(palette)))
     numbers += 1
     counts = np.bincount(labels.ravel(), minlength=len(palette))
@@ -53,7 +69,7 @@ def _read_file(path: str) -> LayerDataTuple:
 
 def _places(path: str) -> dict[str, Any]:
     """Return a name, and the size of pixels if the file has it."""
-    places: dict[str, Any] = {"name": Path(path).stem}
+    places: dict[str, Any] = {"name": Path(path).stem.removesuffix(PALETTE_MARK)}
     metadata = read_metadata(path)
     # What a photo says in inches is meant for printers.
     units = set(metadata.units) - {"pixel", "inch"}

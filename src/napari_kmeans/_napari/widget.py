@@ -2,16 +2,20 @@
 
 `QuantizeWidget` lays out a `RunPanel` above a `PalettePanel` and connects their
 signals; the two know nothing of each other. It also ends what they do when the dock is
-closed.
+closed, and when the program ends.
 """
 
 # Annotations stay real objects here: napari finds the parameter that wants the viewer
 # by what it is annotated with.
 
+import atexit
+import weakref
+from functools import partial
 from typing import Any
 
 from magicgui.widgets import Container, Widget
 from napari.viewer import Viewer
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QScrollArea, QSizePolicy, QSpacerItem, QVBoxLayout, QWidget
 
 from napari_kmeans._napari.palette_panel import PalettePanel
@@ -40,6 +44,8 @@ class QuantizeWidget(Container[Widget]):
         self.palette_panel.told.connect(self.run_panel.status.set_value)
         self.native_parent_changed.connect(self._follow_parent)
         self.native.destroyed.connect(self._leave)
+        self._close = partial(_close, weakref.ref(viewer))
+        atexit.register(self._close)
 
     def _lay_out(self) -> None:
         """Put the panels below each other, in a page that scrolls."""
@@ -71,5 +77,18 @@ class QuantizeWidget(Container[Widget]):
 
     def _leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
+        atexit.unregister(self._close)
         self.run_panel.leave()
         self.palette_panel.leave()
+
+
+def _close(viewer: "weakref.ReferenceType[Viewer]") -> None:
+    """Delete the window of a viewer, which is open at the end of a program.
+
+    PyQt would do so later, while it walks along its table of all objects. Functions of
+    napari and of this plugin that hear of it would change that table, and crash PyQt.
+    """
+    window = getattr(viewer(), "window", None)
+    if window is not None:
+        window.close()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

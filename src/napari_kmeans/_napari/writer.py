@@ -2,7 +2,9 @@
 
 `write_image` and `write_labels` are the writers that the manifest names; `file_size` is
 the number of bytes that they would write. A layer that no format holds raises
-`CannotHold`, which napari shows.
+`CannotHold`, which napari shows. A name like ``cells.kmeans.png`` says that a file is
+to be opened as labels in its colors (`says_palette`); a name without a suffix becomes
+such a name, and one with another suffix stays as it was typed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from napari.utils.colormaps import ensure_colormap
+from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
 from napari_kmeans import (
@@ -37,10 +40,19 @@ from napari_kmeans._files.metadata import LENGTHS, TIMES
 from napari_kmeans._napari.layers import Look, quoted, rgba_of
 from napari_kmeans._napari.record import record_in
 
-__all__ = ["CannotHold", "file_size", "write_image", "write_labels"]
+__all__ = [
+    "PALETTE_MARK",
+    "CannotHold",
+    "file_size",
+    "says_palette",
+    "write_image",
+    "write_labels",
+]
 
+# Before the suffix of files that are to be opened as labels in their colors.
+PALETTE_MARK = ".kmeans"
 # What a name without a suffix gets, the first that holds the layer.
-_CHOSEN = (".png", ".tif", ".gif")
+_CHOSEN = tuple(PALETTE_MARK + suffix for suffix in (".png", ".tif", ".gif"))
 # What is behind a dot may also be a part of the name.
 _SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
 _AXES = "TZYX"
@@ -53,6 +65,12 @@ class CannotHold(OSError):
 
     napari shows whatever a writer raises, except ValueError.
     """
+
+
+def says_palette(path: str) -> bool:
+    """Whether a file is to be opened as labels in its colors, as its name says."""
+    endings = tuple(PALETTE_MARK + suffix for suffix in INDEXED_SUFFIXES)
+    return path.lower().endswith(endings)
 
 
 def write_image(
@@ -118,7 +136,8 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write a labels layer in its colors to a PNG, GIF or TIFF file.
 
     Label i becomes entry i - 1. Unlabeled pixels become one more entry, that is clear
-    where the format knows opacity, and black in TIFF files.
+    where the format knows opacity, and black in TIFF files. Where the name does not say
+    that it is a palette file, napari's user is told how to open it as labels.
 
     Parameters
     ----------
@@ -150,7 +169,14 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         numbers = np.unique(labels[labels != 0])
         return numbers.searchsorted(labels), _colors_of_labels(numbers, attributes)
 
-    return _write(path, indexed, labels == 0, attributes)
+    (path,) = _write(path, indexed, labels == 0, attributes)
+    if not says_palette(path):
+        name, mark = Path(path).name, f"{PALETTE_MARK}{Path(path).suffix}"
+        show_info(
+            f"{quoted(name)} opens as an image. To open it as labels, choose File > "
+            f"IO Utilities > Open palette file, or save it as {mark}."
+        )
+    return [path]
 
 
 def _write(
@@ -215,7 +241,7 @@ def _checked_path(
     fits = [one for one in _CHOSEN if fault(one) is None]
     cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
     if _SUFFIX.fullmatch(suffix) and not is_known:
-        msg = f"{cannot}: choose a name that ends in .png, .gif, .tif or .tiff"
+        msg = f"{cannot}: choose a name that ends in {_CHOSEN[0]}, .png, .gif or .tif"
     elif not fits:
         faults = dict.fromkeys(map(fault, [suffix] * is_known + [*_CHOSEN]))
         msg = f"{cannot}: {', and '.join(filter(None, faults))}"
@@ -223,10 +249,12 @@ def _checked_path(
         if len(palette_of(format_of(path))) > format_of(path).most_colors:
             fits.append("fewer colors")
         msg = f"{cannot}: {fault(suffix)}; choose {' or '.join(fits)}"
-    elif Path(path + fits[0]).exists():
-        msg = f"{cannot}{fits[0]} unasked, for that file exists: add {fits[0]}"
     else:
-        return path + fits[0]
+        marked = path.removesuffix(PALETTE_MARK) + fits[0]
+        if not Path(marked).exists():
+            return marked
+        name = Path(marked).name
+        msg = f"{cannot}: {name} exists and is not replaced unasked; add {fits[0]}"
     raise CannotHold(msg)
 
 

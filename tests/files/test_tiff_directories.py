@@ -1,0 +1,159 @@
+import io
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_kmeans._files.read import decode_image
+from napari_kmeans._files.tiff_directories import check_directories
+
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+OFFSETS, SAMPLES, ROWS, COUNTS, PLANAR = 273, 277, 278, 279, 284
+BYTE, ASCII, SHORT, LONG = 1, 2, 3, 4
+
+
+def page(width=4, height=4, **others):
+    """Entries of a gray page of 8 bits whose pixels stand at the start of a file."""
+    entries = {
+        WIDTH: (LONG, 1, width),
+        LENGTH: (LONG, 1, height),
+        BITS: (SHORT, 1, 8),
+        COMPRESSION: (SHORT, 1, 1),
+        PHOTOMETRIC: (SHORT, 1, 1),
+        OFFSETS: (LONG, 1, 8),
+        SAMPLES: (SHORT, 1, 1),
+        ROWS: (LONG, 1, height),
+        COUNTS: (LONG, 1, width * height),
+    }
+    return entries | {int(tag[1:]): value for tag, value in others.items()}
+
+
+def file_of(pages, *, last=0, room=400):
+    """A file of pages, the last of which leads to the offset `last`."""
+    sizes = [2 + 12 * len(entries) + 4 for entries in pages]
+    starts = (8 + room + np.cumsum([0, *sizes[:-1]])).tolist()
+    content = b"II*\0" + struct.pack("<I", starts[0]) + bytes(room)
+    for entries, following in zip(pages, [*starts[1:], last], strict=True):
+        content += struct.pack("<H", len(entries))
+        for tag, value in sorted(entries.items()):
+            content += struct.pack("<HHII", tag, *value)
+        content += struct.pack("<I", following)
+    return content
+
+
+def refused(content, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        check_directories(io.BytesIO(content))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"the image cannot be read: .*({match})"):
+        decode_image(content)
+
+
+def test_a_page_that_follows_itself_is_refused():
+    refused(file_of([page()], last=408), "run in a circle")
+
+
+def test_an_empty_page_that_follows_itself_is_refused():
+    start = len(file_of([page()]))
+    content = file_of([page(), {}], last=start)
+    refused(content, "without an image")
+
+
+def test_pages_that_follow_each_other_are_refused():
+    refused(file_of([page(), page(), page()], last=408), "run in a circle")
+
+
+def test_a_page_below_itself_is_refused():
+    refused(file_of([page(_330=(LONG, 1, 408))]), "run in a circle")
+
+
+def test_many_pages_below_a_page_that_are_one_are_refused():
+    below = (LONG, 100, 8)
+    content = bytearray(file_of([page(_330=below)], room=400))
+    content[8:408] = struct.pack("<I", 408) * 100
+    refused(bytes(content), "run in a circle|over again")
+
+
+def test_pages_without_an_image_are_passed_by_but_not_many():
+    empty = {COMPRESSION: (SHORT, 1, 1)}
+    check_directories(io.BytesIO(file_of([page(), *[empty] * 64])))
+    refused(file_of([page(), *[empty] * 65]), "pages without an image")
+
+
+@pytest.mark.parametrize("tag", [OFFSETS, 270])
+def test_values_that_many_pages_share_are_not_read_for_each(tag):
+    shared = {f"_{tag}": (LONG, 25_000, 8)}
+    check_directories(io.BytesIO(file_of([page(**shared)] * 7, room=100_000)))
+    refused(file_of([page(**shared)] * 30, room=100_000), "over again")
+
+
+def test_pages_of_many_kinds_are_refused_before_they_are_sorted():
+    kinds = [page(width=1 + i) for i in range(65)]
+    check_directories(io.BytesIO(file_of(kinds[:64])))
+    refused(file_of(kinds), "more than 64 images of different kinds")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        # One row per strip, of which there is one.
+        page(1, 16_000_000, _278=(LONG, 1, 1)),
+        # Tiles of one pixel.
+        page(10_000, 10_000, _322=(LONG, 1, 1), _323=(LONG, 1, 1)),
+        # Planes of a sample each.
+        page(4, 1000, _277=(SHORT, 1, 60_000), _284=(SHORT, 1, 2), _278=(LONG, 1, 1)),
+        # A volume of slices of one strip each.
+        page(4, 4, _32997=(LONG, 1, 100_000_000)),
+        # Offsets beyond the end of the file.
+        page(1, 16_000_000, _278=(LONG, 1, 1), _273=(LONG, 16_000_000, 8)),
+    ],
+)
+def test_strips_and_tiles_count_before_they_are_laid_out(claim):
+    content = file_of([claim])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"too many strips or tiles|over again"):
+        decode_image(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
+
+
+def test_strips_of_a_pixel_each_are_refused_though_all_are_there():
+    n_strips = 70_000
+    offsets = {"_273": (LONG, n_strips, 8), "_279": (LONG, n_strips, 8)}
+    sound = page(16, n_strips, _278=(LONG, 1, 1), **offsets)
+    check_directories(io.BytesIO(file_of([sound], room=4 * n_strips)))
+    thin = page(1, n_strips, _278=(LONG, 1, 1), **offsets)
+    refused(file_of([thin], room=4 * n_strips), "too many strips or tiles: 70,000")
+
+
+@pytest.mark.parametrize("value", [(LONG, 3, 8), (ASCII, 1, 65), (5, 1, 8)])
+@pytest.mark.parametrize("tag", [WIDTH, LENGTH, SAMPLES, COMPRESSION, 322])
+def test_a_size_that_is_no_whole_number_is_refused(tag, value):
+    refused(file_of([page(**{f"_{tag}": value})]), f"tag {tag} must be one whole")
+
+
+@pytest.mark.parametrize("n_bytes", [4, 6, 10])
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"])
+def test_a_file_that_ends_before_its_first_page_is_refused(start, n_bytes):
+    with pytest.raises(ValueError, match=r"cannot be read|holds no image"):
+        decode_image((start + bytes(12))[:n_bytes])
+
+
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_sound_files_pass(options, tile):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, **options) as file:
+        for _ in range(100):
+            file.write(
+                np.zeros((40, 60, 3), "u1"),
+                photometric="rgb",
+                tile=tile,
+                rowsperstrip=None if tile else 1,
+                subifds=1,
+            )
+            file.write(np.zeros((20, 30, 3), "u1"), photometric="rgb", subfiletype=1)
+    check_directories(buffer)
