@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import skimage.data
+import tifffile
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +76,7 @@ def write_images(folder):
     for name in ("photo.jpg", "a.jpg", "b.jpg", "parrots.png", "photos/c.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         photo.save(folder / name)
+    tifffile.imwrite(folder / "a.ome.tif", np.zeros((2, 9, 9), np.uint16))
 
 
 def main():
