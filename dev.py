@@ -1,23 +1,31 @@
 """Set up and use a checkout of napari-kmeans with Python 3.11 or newer and pip alone.
 
-    python3 dev.py run [IMAGE ...]     compress images, then show them in napari
-    python3 dev.py test [OPTION ...]   run all tests; options are those of pytest
+    python3 dev.py run [OPTION ...] [IMAGE ...]
+        compress images, then show each below its result in napari; options are those
+        of napari-kmeans, such as -k 8
+    python3 dev.py test [OPTION ...]
+        run all tests; options are those of pytest
 
-Everything is installed into .tools and .venv beside this file. On Linux, a napari
-window also needs some system libraries, and the tests a virtual screen: what is
-missing is installed with apt-get if you are root, and named if you are not.
+Everything is installed into .tools and .venv beside this file, from where pip installs
+and with its certificates. On Linux, a napari window also needs some system libraries,
+and the tests a virtual screen: what is missing is installed with apt-get if you are
+root, and named if you are not.
 """
 
+import ast
 import ctypes
+import json
 import os
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 TOOLS = ROOT / ".tools"
+PIP = [sys.executable, "-m", "pip"]
 ON_LINUX = sys.platform.startswith("linux")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUFFIX = ".exe" if os.name == "nt" else ""
@@ -39,31 +47,64 @@ WINDOW_LIBRARIES = {
 SCREEN_PROGRAMS = {"xauth": "xauth", "xvfb": "xvfb-run"}
 VIRTUAL_SCREEN = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24"]
 
+# What uv calls the settings of pip that lead to an index.
+UV_SETTINGS = {
+    "cert": ["SSL_CERT_FILE"],
+    "index-url": ["UV_DEFAULT_INDEX"],
+    "proxy": ["HTTP_PROXY", "HTTPS_PROXY"],
+    "trusted-host": ["UV_INSECURE_HOST"],
+}
+
 SAVE_ASTRONAUT = """
 import sys
 from skimage import data, io
 io.imsave(sys.argv[1], data.astronaut(), check_contrast=False)
 """
 
+# As images, upright, whatever napari has been told to open such files with.
+SHOW = """
+import sys
+import napari
+from napari_kmeans._files.read import read_image
 
-def run(images):
-    """Compress `images` or an example; show them in napari if there is a screen."""
+viewer = napari.Viewer()
+for name in sys.argv[1:]:
+    image = read_image(name)
+    is_rgb = image.has_channels and image.pixels.shape[-1] in (3, 4)
+    channel_axis = -1 if image.has_channels and not is_rgb else None
+    viewer.add_image(image.pixels, name=name, rgb=is_rgb, channel_axis=channel_axis)
+viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
+napari.run()
+"""
+
+
+def run(arguments):
+    """Compress images or an example; show both in napari if there is a screen."""
     screen = has_screen()
     sync("--no-default-groups", *(["--extra", "gui"] if screen else []))
-    if not images:
-        example = Path.cwd() / "astronaut.png"
+    if not arguments:
+        example = Path("astronaut.png")
         if not example.exists():
             call([program("python"), "-c", SAVE_ASTRONAUT, example])
-        images = [example]
+        arguments = [example]
     # An earlier run's result is replaced, so that the command can be repeated.
-    call([program("napari-kmeans"), "--force", "--", *images])
+    compress = [program("napari-kmeans"), "compress", "--force", "--json", *arguments]
+    told = call(compress, stdout=subprocess.PIPE, text=True)
+    if not told.startswith("{"):  # --help, for example.
+        print(told, end="")
+        return
+    shown = []
+    for image in json.loads(told)["images"]:
+        names = [name for name in (image["input"], image["output"]) if name is not None]
+        sizes = f"{image['bytes_before']:,} -> {image['bytes_after']:,} bytes"
+        print(f"{' -> '.join(names)}: {sizes}, {image['colors_after']} colors")
+        shown += [name for name in names if name != "-"]
     if not screen:
         print("There is no screen, so napari was not opened.")
         return
     install_for_window()
     print("Opening napari ...", flush=True)
-    widget = ["-w", "napari-kmeans", "K-means colors"]
-    call([program("napari"), *images, *widget])
+    call([program("python"), "-c", SHOW, *shown])
 
 
 def test(options):
@@ -88,13 +129,12 @@ def sync(*options):
     uv = TOOLS / "bin" / f"uv{SUFFIX}"
     if not uv.exists():
         print("Setting up: uv ...", flush=True)
-        pip = [sys.executable, "-m", "pip"]
-        if subprocess.run([*pip, "--version"], capture_output=True).returncode:
+        if subprocess.run([*PIP, "--version"], capture_output=True).returncode:
             sys.exit(f"dev.py needs pip, and {sys.executable} has none")
-        call([*pip, "install", "-qq", "--target", TOOLS, "--upgrade", "uv"])
+        call([*PIP, "install", "-qq", "--target", TOOLS, "--upgrade", "uv"])
     if not (ROOT / ".venv").exists():
         print("Setting up: .venv ...", flush=True)
-    environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
+    environment = uv_settings() | os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     environment.pop("VIRTUAL_ENV", None)
     python = ["--python", sys.executable]
     call(
@@ -102,6 +142,26 @@ def sync(*options):
         cwd=ROOT,
         env=environment,
     )
+
+
+def uv_settings():
+    """Find variables by which uv reaches what pip does, also behind a proxy."""
+    listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True)
+    found = {}
+    for line in listed.stdout.splitlines():
+        name, _, value = line.partition("=")
+        found[name] = ast.literal_eval(value)
+    settings = {}
+    # Those of the environment come before those of files.
+    for section in ("global", "install", ":env:"):
+        for setting, names in UV_SETTINGS.items():
+            if f"{section}.{setting}" in found:
+                value = found[f"{section}.{setting}"]
+                settings |= dict.fromkeys(names, value)
+    # uv comes with certificates of its own, to which those of a proxy do not belong.
+    if ssl.create_default_context().cert_store_stats()["x509_ca"]:
+        settings["UV_SYSTEM_CERTS"] = "true"
+    return settings
 
 
 def install_for_window(programs=None):
@@ -149,14 +209,15 @@ def program(name):
 
 
 def call(command, **options):
-    """Run a command; leave with its exit status if it fails."""
+    """Run a command, and return what it prints to a pipe; leave if it fails."""
     try:
-        status = subprocess.run(command, **options).returncode
+        done = subprocess.run(command, **options)
     except KeyboardInterrupt:
-        status = 130
-    if status:
+        sys.exit(130)
+    if done.returncode:
         print("dev.py: failed:", shlex.join(map(str, command)), file=sys.stderr)
-        sys.exit(status)
+        sys.exit(done.returncode)
+    return done.stdout
 
 
 def main(arguments):

@@ -1,3 +1,5 @@
+import json
+import os
 import shutil
 
 import numpy as np
@@ -58,10 +60,95 @@ def test_the_content_counts_not_the_suffix(folder):
 def test_an_empty_folder_is_an_error(folder):
     (folder / "empty").mkdir()
     result = run("empty", "-o", "out")
-    error = "the folder holds no images, results of earlier runs left out"
     assert result.exit_code == 1
-    assert result.stderr == f"Error: empty: {error}\n"
+    assert result.stderr == "Error: empty: the folder holds no images\n"
     assert result.stdout == "0 of 1 images written, 1 failed\n"
+
+
+def fill_folder(folder):
+    """Make a folder of one image, and of what is left out of it."""
+    folder.mkdir()
+    for name in ("a.png", "b.HEIC", "a_compressed.png", ".hidden.png"):
+        Image.fromarray(FEW_COLORS).save(folder / name, "PNG")
+    (folder / "c\x1b.txt").write_text("text")
+    for name in ("below", "like.jpg"):
+        (folder / name).mkdir()
+
+
+def test_what_a_folder_holds_beside_images_is_told(folder):
+    fill_folder(folder / "in")
+
+    result = run("in", "-o", "out")
+    assert result.stderr == (
+        "in: left out results of earlier runs (1), files without an image suffix (2), "
+        "folders (2); -v names them\n"
+    )
+    assert result.exit_code == 0
+    assert names(folder / "out") == ["a_compressed.png"]
+
+    verbose = run("palette", "in", "-v").stderr.splitlines()
+    assert verbose[:3] == [
+        "in: left out results of earlier runs: a_compressed.png",
+        "in: left out files without an image suffix: b.HEIC, c\\x1b.txt",
+        "in: left out folders: below, like.jpg",
+    ]
+    told = json.loads(run("curve", "in", "-k", 2, "--json").stdout)
+    left_out = ["a_compressed.png", "b.HEIC", "below", "c\x1b.txt", "like.jpg"]
+    assert told["left_out"] == [f"in/{name}" for name in left_out]
+    # It looks at results, too.
+    assert "results" not in run("info", "in").stderr
+    assert run("in", "-o", "out", "--force", "-q").stderr == ""
+
+
+def test_a_folder_without_images_says_what_to_do(folder):
+    fill_folder(folder / "in")
+    (folder / "in/a.png").unlink()
+    told, error = run("info", "in/").stderr.splitlines(), run("in").stderr.splitlines()
+    assert len(told) == 1
+    assert error[-1] == (
+        "Error: in: the folder holds no images; name files to read, or a pattern such "
+        "as 'in/**/*.jpg'"
+    )
+
+
+def test_a_pattern_with_two_stars_finds_images_in_all_folders(folder):
+    for name in ("a", "a/b", "a/b/c", "a/.hidden"):
+        (folder / name).mkdir()
+        shutil.copy("photo.jpg", folder / name)
+    expected = ["a/b/c/photo.jpg", "a/b/photo.jpg", "a/photo.jpg"]
+    for pattern, found in [
+        ("a/**", expected),
+        ("a/**/*.jpg", expected),
+        ("**/*.jpg", [*expected, "photo.jpg"]),
+        ("**/b/**/*.jpg", expected[:2]),
+        ("a/**/**/photo.jpg", expected),
+        (f"{folder}/a/**/c/*", [f"{folder}/a/b/c/photo.jpg"]),
+        ("./**/c/*", ["./a/b/c/photo.jpg"]),
+    ]:
+        told = run("info", pattern).stdout.splitlines()
+        assert [line.split(": ")[0] for line in told] == found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_a_pattern_visits_each_folder_once_whatever_links_lead_to_it(folder):
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "elsewhere").mkdir()
+    shutil.copy("photo.jpg", folder / "a/b/x.jpg")
+    shutil.copy("photo.jpg", folder / "elsewhere/y.jpg")
+    # Two loops can be followed in more ways than could ever be tried.
+    for link, to in [
+        ("a/1", "."),
+        ("a/2", "../a"),
+        ("a/b/3", ".."),
+        ("a/self", "self"),
+    ]:
+        (folder / link).symlink_to(to)
+    (folder / "a/0").symlink_to("b")
+    (folder / "a/b/other").symlink_to(folder / "elsewhere")
+
+    told = run("info", "a/**/*.jpg").stdout.splitlines()
+
+    assert [line.split(": ")[0] for line in told] == ["a/b/other/y.jpg", "a/b/x.jpg"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -35,19 +35,77 @@ def test_help_loads_no_image_library():
     assert subprocess.run(command, capture_output=True).stdout.split() == [b"set()"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+NEEDS_FULL = pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="needs /dev/full"
+)
+WITHOUT_SPACE = "Error: -: No space left on device\n"
+
+
+@NEEDS_FULL
 @pytest.mark.parametrize(
     "arguments",
-    [["photo.jpg", "-o", "-"], ["info", "photo.jpg"], ["info", "--json", "photo.jpg"]],
+    [
+        "photo.jpg -o -",
+        "photo.jpg -o out.png",
+        "info photo.jpg",
+        "info --json photo.jpg photo.jpg --jobs 2",
+        "palette photo.jpg",
+        "curve photo.jpg -k 2",
+        "--help",
+        "curve -h",
+        "--version",
+    ],
 )
 def test_a_full_standard_output_is_one_line(folder, arguments):
-    command = [sys.executable, "-m", "napari_kmeans", *arguments]
+    command = [sys.executable, "-m", "napari_kmeans", *arguments.split()]
     with open("/dev/full", "wb") as full:
         finished = subprocess.run(
             command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder
         )
     assert finished.returncode == 1
-    assert finished.stderr == "Error: -: No space left on device\n"
+    assert finished.stderr == WITHOUT_SPACE
+
+
+@NEEDS_FULL
+@pytest.mark.parametrize("how", ["source", "complete"])
+def test_completions_that_cannot_be_written_are_one_line(how):
+    code = "from napari_kmeans._cli import main; main(prog_name='napari-kmeans')"
+    words = {"COMP_WORDS": "napari-kmeans in", "COMP_CWORD": "1"}
+    with open("/dev/full", "wb") as full:
+        finished = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | words | {"_NAPARI_KMEANS_COMPLETE": f"bash_{how}"},
+        )
+    assert finished.returncode == 1
+    assert finished.stderr == WITHOUT_SPACE
+
+
+@NEEDS_FULL
+@pytest.mark.parametrize("arguments", [["missing.jpg"], ["photo.jpg", "--nonsense"]])
+def test_a_full_error_output_is_a_failure_without_a_traceback(folder, arguments):
+    command = [sys.executable, "-X", "dev", "-m", "napari_kmeans", *arguments]
+    with open("/dev/full", "wb") as full:
+        finished = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=full, cwd=folder
+        )
+    assert finished.returncode == 1
+    assert finished.stdout == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a shell does")
+def test_closed_outputs_lose_an_image_only_with_an_error(folder):
+    program = f"{sys.executable} -m napari_kmeans photo.jpg --force"
+    closed = subprocess.run(f"{program} -o out.png >&- 2>&-", shell=True, cwd=folder)
+    assert closed.returncode == 0
+    assert (folder / "out.png").exists()
+    closed = subprocess.run(
+        f"{program} -o - >&-", shell=True, cwd=folder, capture_output=True, text=True
+    )
+    assert closed.returncode == 1
+    assert closed.stderr == "Error: -: Bad file descriptor\n"
 
 
 def test_the_shell_completes_commands_options_and_files():
@@ -82,6 +140,17 @@ def test_a_misspelled_command_is_no_image(folder, word, command):
     assert [path.name for path in folder.iterdir()] == ["photo.jpg"]
     (folder / "photo.jpg").rename(word)
     assert run(word).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--compare new.png photo.jpg", "--compare=new.png photo.jpg", "compres*", "--"],
+)
+def test_options_and_patterns_are_no_misspelled_commands(folder, words):
+    (folder / "compress.jpg").write_bytes((folder / "photo.jpg").read_bytes())
+    result = run(*words.split(), *(["compress.jpg"] if words == "--" else []))
+    assert result.exit_code == 0, result.stderr
+    assert ".jpg -> " in result.stdout
 
 
 def test_version():

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -13,7 +14,7 @@ import skimage.data
 import tifffile
 from PIL import Image
 
-from command_line import names, run, run_process
+from command_line import names, refusal, run, run_process
 from napari_kmeans._files.read import read_image
 
 
@@ -44,7 +45,7 @@ def test_each_bad_image_gets_one_line_and_the_others_are_done(folder):
     (folder / "folder.jpg").mkdir()
     reasons = {name: reason for name, (_, reason) in broken.items()} | {
         "missing.jpg": "No such file or directory",
-        "folder.jpg": "the folder holds no images, results",
+        "folder.jpg": "the folder holds no images",
     }
 
     result = run("photo.jpg", *reasons, "sound.png")
@@ -69,8 +70,63 @@ def test_a_name_that_cannot_be_printed_takes_one_line(folder):
     (folder / "photo.jpg").rename(os.fsdecode(b"a\n\xff.jpg"))
     result = run_process(b"a\n\xff.jpg")
     assert result.returncode == 0
+    assert result.stdout.startswith("a\\n\\udcff.jpg -> a\\n\\udcff_compressed.png: ")
     assert len(result.stdout.splitlines()) == 1
     assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_control_characters_of_names_are_escaped_wherever_they_are_shown(folder):
+    odd = "a\x1b[31m\x07\x9b\u202e<.jpg"
+    shutil.copy("photo.jpg", odd)
+    (folder / f"broken{odd}").write_bytes(b"")
+    page = ["--report", "r.html", "--compare", "looks/"]
+    shown = run(odd, f"broken{odd}", *page, "-v").output
+    shown += run("info", odd).output + run("palette", odd, "-v").output
+    shown += run("curve", odd, "-k", 2, "-o", "c.csv").output
+    shown += (folder / "c.csv").read_text()
+    html = (folder / "r.html").read_text()
+    assert "<h2>a\\x1b[31m\\x07\\x9b\\u202e&lt;.jpg</h2>" in html
+    for text in (shown, html):
+        assert not any(c in text for c in "\x1b\x07\x9b\u202e")
+
+
+def test_errors_that_float64_cannot_hold_are_shown_as_unknown(folder):
+    image = np.random.default_rng(0).random((9, 9)) * 1e300
+    tifffile.imwrite("huge.tif", image)
+    pictures = ["--report", "r.html", "--compare", "c.png"]
+    line = run_process("huge.tif", "-k", "4", *pictures)
+    assert (line.returncode, line.stderr) == (0, "")
+    assert line.stdout.endswith(" -> 4 colors, PSNR unknown\n")
+    page = (folder / "r.html").read_text()
+    assert "<td>PSNR</td><td></td><td>unknown</td>" in page
+    assert "<td>Mean squared error</td><td></td><td>over 1.8e+308</td>" in page
+
+    ks = ["-k", "4,81", "-o", "c.csv"]
+    assert run("curve", "huge.tif", *ks).stdout.splitlines()[2:] == [
+        "       4   over 1.8e+308     unknown",
+        "      81          0.0000    lossless",
+    ]
+    assert (folder / "c.csv").read_text().splitlines()[1] == "huge.tif,4,inf,-inf"
+    run("curve", "huge.tif", "-o", "curve.png")
+    assert (folder / "curve.png").exists()
+    assert refusal(run("huge.tif", "--psnr", 20, "-o", "o.tif")) == (
+        "Error: huge.tif: psnr=20 cannot be measured, as float64 does not hold the "
+        "squares of values this large; divide the image first"
+    )
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", [["compress", "--force"], ["palette"], ["curve"]])
+def test_json_has_no_number_that_json_does_not_know(command):
+    tifffile.imwrite("huge.tif", np.array([[0, 1e300, 1.7e308, np.nan]]))
+    k = "1,3" if command == ["curve"] else "1"
+    told = run(*command, "huge.tif", "-k", k, "--json").stdout
+    (facts,) = json.loads(told, parse_constant=pytest.fail)["images"]
+    assert facts["mse"] in (None, [None, 0])
+    assert facts.get("psnr") in (None, [None, None])
+    assert facts.get("lossless") in (None, False)
 
 
 def heed_ctrl_c():

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette
 from napari_kmeans._core import fitting
-from napari_kmeans._core.counted_image import count_image
-from napari_kmeans._core.fitting import FitOptions, fit_curve
+from napari_kmeans._core.counted_image import count_image, curve_of
+from napari_kmeans._core.fitting import FitOptions
 
 
 def counted(values, n_channels=1, alpha=False):
@@ -16,8 +16,8 @@ def counted(values, n_channels=1, alpha=False):
     return count_image(image, alpha=alpha, with_outside=False)
 
 
-def fit_palette(image, options, fewer=None):
-    return fitting.fit_palette(fitting.fit_source(image), options, fewer)
+def fit_palette(image, options):
+    return fitting.fit_palette(fitting.fit_source(image), options)
 
 
 def options(k, iters=10, init="auto", fixed=(), n_channels=1):
@@ -130,23 +130,11 @@ def test_the_error_reported_is_about_the_centers_also_about_fixed_ones(fixed):
         assert_allclose(new.mse, expected, rtol=1e-9)
 
 
-def test_the_curve_is_that_of_single_fits_which_start_from_the_last():
-    found = counted(np.arange(0, 250, 7) ** 2 % 251)
-
-    errors = fit_curve(found, options(1), [1, 3, 8, 36])
-
-    first = fit_palette(found, options(1))
-    second = fit_palette(found, options(3), first.centers)
-    assert errors[:2] == [first.result.mse, second.result.mse]
-    assert errors[-1] == 0
-    assert fit_curve(found, options(1), []) == []
-
-
 def test_the_curve_finds_a_place_for_what_is_transparent():
     pixels = [[0, 0], [9, 255], [20, 255], [90, 255], [210, 255]]
     found = counted(pixels, 2, alpha=True)
 
-    errors = fit_curve(found, options(1, n_channels=2), [1, 2, 3, 4, 5])
+    errors = curve_of(found, [1, 2, 3, 4, 5])
 
     assert errors[0] == errors[1] > errors[2] > errors[3] > errors[4] == 0
 

@@ -259,3 +259,13 @@ def test_the_unit_of_floats_is_of_no_importance(scale):
     labels = map_to_palette(image * scale, small.palette)
 
     assert_array_equal(labels, map_to_palette(image, kmeans_palette(image, 6).palette))
+
+
+@pytest.mark.parametrize("fill", FILLS["f4"])
+@pytest.mark.parametrize("init", ["auto", [[20] * 3]])
+def test_a_fill_value_without_room_for_it_is_a_pixel_like_others(fill, init):
+    image = filled(heights(3, "f4"), fill)
+
+    quantized = quantize_kmeans(image, 1, init=init)
+
+    assert len(np.unique(quantized.reshape(-1, 3), axis=0)) == 1

@@ -40,6 +40,12 @@ def test_a_curve_falls_where_its_image_is_worse():
     assert rows[columns.argmin()] > rows[columns.argmax()]
 
 
-@pytest.mark.parametrize("psnrs", [[np.inf], [30.0]])
+def test_curves_of_very_different_qualities_have_few_lines_behind_them():
+    drawn = draw_curves([Curve("a", [2, 4], [-10.0, 6000.0])])[:600]
+    lines = (drawn[:, 700] != 255).any(axis=-1)
+    assert 5 < np.count_nonzero(np.diff(lines.astype(int)) == 1) < 20
+
+
+@pytest.mark.parametrize("psnrs", [[np.inf], [-np.inf], [30.0]])
 def test_a_single_point_or_none_is_drawn_too(psnrs):
     assert draw_curves([Curve("a", [4], psnrs)]).shape[1] == 960

@@ -17,6 +17,14 @@ def test_deep_pixels_are_stretched_from_black_to_white():
     assert_array_equal(shown[0, :, 0], [0, 127, 255])
 
 
+def test_pixels_as_far_apart_as_floats_can_be_are_stretched():
+    most = np.finfo(np.float64).max
+    pixels = np.array([[-most, -most / 2, 0, most]])
+    low, high = displayed_range(pixels)
+    shown = np.asarray(displayed(pixels, low, high))
+    assert_array_equal(shown[0, :, 0], [0, 63, 127, 255])
+
+
 def test_transparent_pixels_lie_over_checkers():
     pixels = np.zeros((1, 2, 4), np.uint8)
     pixels[0, 0] = [9, 8, 7, 255]

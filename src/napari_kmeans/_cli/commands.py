@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from napari_kmeans import __version__
 from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
-from napari_kmeans._cli.inputs import reason
+from napari_kmeans._cli.inputs import is_found, reason
 from napari_kmeans._cli.options import STDOUT
 from napari_kmeans._cli.palette import palette
 from napari_kmeans._cli.running import INTERRUPTED, complain
@@ -33,8 +32,8 @@ Examples:
   napari-kmeans photo.jpg
       writes photo_compressed.png, in 16 colors
   napari-kmeans compress -k 64 -o small.png photo.jpg
-  napari-kmeans palette -o flag.gpl photo.jpg
-  napari-kmeans apply --palette flag.gpl *.jpg
+  napari-kmeans palette -o photo.gpl photo.jpg
+  napari-kmeans apply --palette photo.gpl -o same/ *.jpg
   napari-kmeans curve -o curve.png photo.jpg
   napari-kmeans info photo.jpg
 
@@ -61,30 +60,36 @@ class _Commands(click.Group):
         own = {"-h", "--help", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
             meant = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
-            if meant and not os.path.lexists(args[0]):
+            if meant and not is_found(args[0]) and args[0][0] != "-":
                 ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
             args = ["compress", *args]
         ctx.obj = args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C has the exit status that shells know it by.
-
-        Errors about files are handled where these are used: an error that arrives here
-        is about the standard output.
-        """
+        """Run the command; Ctrl-C has the exit status that shells know it by."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             return ctx.exit(INTERRUPTED)
-        except BrokenPipeError:  # The reader has enough: click leaves without a word.
-            raise
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the program; an output that cannot be written is one line.
+
+        Errors about files are handled where these are used: an error that arrives here,
+        also from a help text, is about the standard output or the error output.
+        """
+        try:
+            return super().main(*args, **settings)
         except OSError as error:
-            with contextlib.suppress(OSError):  # Python would try again at the end.
-                sys.stdout.close()
-            complain(STDOUT, reason(error, STDOUT))
-            return ctx.exit(1)
+            with contextlib.suppress(OSError):
+                complain(STDOUT, reason(error, STDOUT))
+            for stream in (sys.stdout, sys.stderr):
+                # Python would try again at the end. A stream that is closed is None.
+                with contextlib.suppress(OSError, AttributeError):
+                    stream.close()
+            sys.exit(1)
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str

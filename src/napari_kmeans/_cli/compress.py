@@ -7,7 +7,6 @@ lines, facts, pictures and the report are put together here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,17 +45,17 @@ Examples:
       writes posters/NAME_compressed.png for each image
   napari-kmeans --jobs 4 -o small/ photos/
       does the same with all images of a folder, four at a time
-  napari-kmeans --psnr 38 photo.jpg
-      in the fewest colors that reach 38 dB
-  napari-kmeans --max-size 50KB photo.jpg
+  napari-kmeans --psnr 30 -o good.png photo.jpg
+      in the fewest colors that reach 30 dB
+  napari-kmeans --max-size 50KB -o light.png photo.jpg
       in the most colors whose file takes no more than 50,000 bytes
   napari-kmeans --shared -o sprites/ *.png
       with one palette for all
-  napari-kmeans --report report.html photo.jpg
-      also writes a page to compare before and after
+  napari-kmeans --force --report report.html photo.jpg
+      overwrites the first result, and writes a page to compare before and after
   napari-kmeans - < photo.jpg > small.png
-  napari-kmeans -- -photo.jpg
-      reads a file whose name starts with a dash
+  napari-kmeans -o all/ -- *.jpg
+      reads also files whose names start with a dash
 """
 
 _APPLY_EPILOG = """\b
@@ -65,7 +64,7 @@ Examples:
       writes photo_compressed.png, in the colors of the flag
   napari-kmeans apply --palette other.png -o same/ *.jpg
       takes the palette of an indexed image
-  napari-kmeans apply --palette bw.gpl --dither floyd-steinberg photo.jpg
+  napari-kmeans apply --palette bw.gpl --dither ordered -o dots.png photo.jpg
 """
 
 _write_options = (
@@ -151,7 +150,7 @@ def apply(images: tuple[str, ...], options: Options) -> None:
 
 def _write_all(images: tuple[str, ...], options: Options) -> None:
     """Write all images and the report, print the sum, and leave with the status."""
-    sources = inputs.find_sources(images)
+    sources, left_out = inputs.find_sources(images)
     several = inputs.are_several(images, sources)
     if options.output is None and [source.name for source in sources] == [inputs.STDIN]:
         options = replace(options, output=STDOUT)
@@ -167,7 +166,7 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
     sources = _planned(inputs.with_stdin(sources), options, output, compare)
     if options.shared:
         sources, options = _with_shared_palette(sources, options)
-    outcomes = running.run(_write_image, sources, options, _totals)
+    outcomes = running.run(_write_image, sources, options, left_out, _totals)
     summary = _summary(_totals(outcomes))
     if several:
         running.say(summary, options)
@@ -310,18 +309,14 @@ def _outcome(source: Source, size: int, done: Compressed, options: Options) -> O
         f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
         f"{counted_text(done.n_colors_before)} -> "
         f"{counted_text(done.n_colors, 'color')}, "
-        f"{'' if done.psnr == math.inf else 'PSNR '}{_quality(done)}"
+        f"{'' if done.mse == 0 else 'PSNR '}"
+        f"{running.quality_text(done.mse, done.psnr, ' dB')}"
     )
     if is_skipped:
         text = f"{source.name}: not written, as it would not be smaller: {figures}"
         return Outcome("skipped", one_line(text), facts)
     text = one_line(f"{source.name} -> {source.target}: {figures}")
     return Outcome("done", text, facts, running.iterations_text(fit) if fit else "")
-
-
-def _quality(done: Compressed) -> str:
-    """Write the peak signal-to-noise ratio."""
-    return "lossless" if done.psnr == math.inf else f"{done.psnr:.2f} dB"
 
 
 def _comparison(
@@ -338,8 +333,8 @@ def _comparison(
         ("Colors", counted_text(numbers[0]), counted_text(numbers[1])),
         ("Shape", " x ".join(map(str, image.pixels.shape)), ""),
         ("Type of pixels", str(image.pixels.dtype), ""),
-        ("PSNR", "", _quality(done)),
-        ("Mean squared error", "", f"{done.mse:.4g}"),
+        ("PSNR", "", running.quality_text(done.mse, done.psnr, " dB")),
+        ("Mean squared error", "", running.error_text(done.mse)),
     ]
     return Comparison(
         middle_plane(image.pixels, image.has_channels),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +74,7 @@ def curve(images: tuple[str, ...], options: Options) -> None:
     The error is the squared distance to the nearest color, summed over channels, mean
     over pixels. Images are named as for `napari-kmeans compress`.
     """
-    sources = inputs.find_sources(images)
+    sources, left_out = inputs.find_sources(images)
     if options.output == opt.STDOUT:
         options = replace(options, output=None)
     target = options.output
@@ -84,7 +83,8 @@ def curve(images: tuple[str, ...], options: Options) -> None:
         with running.giving_up(target):
             outputs.Claims(sources, options).claim(Path(target))
     sources = inputs.with_stdin(sources)
-    outcomes = running.run(_find_errors, sources, replace(options, iters=0))
+    options = replace(options, iters=0)
+    outcomes = running.run(_find_errors, sources, options, left_out)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     if target is not None and done:
         with running.giving_up(target):
@@ -102,12 +102,16 @@ def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
     facts = {"input": source.name, "k": list(ks), "mse": errors, "psnr": psnrs}
     rows = [f"{'colors':>8}  {'squared error':>14}  {'PSNR (dB)':>10}"]
     rows += [
-        f"{k:>8,}  {error:>14.4f}  "
-        + (f"{value:>10.2f}" if math.isfinite(value) else f"{'lossless':>10}")
-        for k, error, value in zip(ks, errors, psnrs, strict=True)
+        f"{k:>8,}  {_error(error):>14}  {running.quality_text(error, psnr):>10}"
+        for k, error, psnr in zip(ks, errors, psnrs, strict=True)
     ]
     text = "\n".join([one_line(source.name), *rows])
     return Outcome("done", text, facts, is_data=True)
+
+
+def _error(mse: float) -> str:
+    """Write a squared error, with four decimals if these say most of it."""
+    return f"{mse:.4f}" if mse == 0 or 0.01 <= mse < 1e9 else running.error_text(mse)
 
 
 def _encoded(target: str, done: Sequence[dict[str, Any]]) -> bytes:

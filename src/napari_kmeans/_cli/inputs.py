@@ -1,17 +1,20 @@
 """The images that are named on the command line.
 
 `find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
-each image; commands add to it what is to become of the image. `read_group` and
+each image, and says what it leaves out of folders; commands add to a source what is to
+become of the image. `read_group` and
 `fit_group` are for images that share a palette. What is in a file is left to `_files`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +25,14 @@ from napari_kmeans._files.read import decode_image, read_content
 
 __all__ = [
     "STDIN",
+    "LeftOut",
     "Source",
     "are_several",
     "changed",
     "find_sources",
     "fit_group",
     "identity",
+    "is_found",
     "read_group",
     "reason",
     "with_stdin",
@@ -36,6 +41,9 @@ __all__ = [
 STDIN = "-"
 # Files that earlier runs have made in a folder are not for the next.
 _RESULTS = ("_compressed", "_before_after")
+# A part of a pattern that stands for any folders below.
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_ANY_FOLDERS = re.compile(rf"(?<![^{_SEPARATORS}])(?:\*\*(?:[{_SEPARATORS}]+|$))+")
 
 
 class Source(NamedTuple):
@@ -69,33 +77,48 @@ class Source(NamedTuple):
         """Return the content, or raise OSError or ValueError."""
         if self.stdin is not None:
             return self.stdin
-        if os.path.isdir(self.name):
-            os.listdir(self.name)  # Raises if that is why no images were found.
-            msg = "the folder holds no images, results of earlier runs left out"
-            raise ValueError(msg)
         return read_content(self.name)
+
+
+class LeftOut(NamedTuple):
+    """What a folder holds beside the images of a call."""
+
+    folder: str
+    name: str
+    # What it is, in the plural.
+    kind: str
 
 
 def find_sources(
     arguments: tuple[str, ...], *, with_results: bool = False
-) -> list[Source]:
+) -> tuple[list[Source], list[LeftOut]]:
     """Find the files that are meant, each once: names, patterns and folders.
 
-    Of a folder, results of earlier runs are meant only if asked for.
+    Of a folder, files with the suffix of an image are meant; results of earlier runs
+    only if asked for. What else it holds, but for hidden files, is left out.
     """
     found: dict[str, Source] = {}
+    left_out: list[LeftOut] = []
     for argument in arguments:
-        for name in _expanded(argument, with_results):
+        if argument != STDIN and os.path.isdir(argument):
+            sources, others = _of_folder(argument, with_results)
+            left_out += others
+        else:
+            sources = [Source(name) for name in _expanded(argument)]
+        for source in sources:
             # A link is an image of its own.
+            name = source.name
             key = STDIN if name == STDIN else os.path.abspath(name)
-            found.setdefault(key, Source(name))
-    return list(found.values())
+            found.setdefault(key, source)
+    return list(found.values()), left_out
 
 
 def with_stdin(sources: list[Source]) -> list[Source]:
     """Read the standard input, if it is one of the sources."""
     return [
-        s._replace(stdin=sys.stdin.buffer.read()) if s.name == STDIN else s
+        s._replace(stdin=sys.stdin.buffer.read() if sys.stdin else b"")
+        if s.name == STDIN
+        else s
         for s in sources
     ]
 
@@ -166,22 +189,76 @@ def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
     return fit_palette(parts, lambda: [decode_image(m.read()) for m in members], recipe)
 
 
-def _expanded(argument: str, with_results: bool) -> list[str]:
-    """List the images of a folder, the matches of a pattern, or the name itself."""
-    if argument != STDIN and os.path.isdir(argument):
-        # A folder that cannot be read is reported when its images are.
-        images = [
-            name
-            for name in sorted(glob.glob(os.path.join(glob.escape(argument), "*")))
-            if os.path.splitext(name)[1].lower() in image_suffixes()
-            and (with_results or not Source(name).stem.endswith(_RESULTS))
-        ]
-        return images or [argument]
-    if _is_pattern(argument):
-        matches = glob.glob(argument, recursive=True)
-        names = sorted(name for name in matches if not os.path.isdir(name))
-        return [os.path.join(".", n) if n == STDIN else n for n in names] or [argument]
-    return [argument]
+def is_found(argument: str) -> bool:
+    """Whether a file or folder has this name, or fits it as a pattern."""
+    return os.path.lexists(argument) or any(_matches(argument))
+
+
+def _of_folder(folder: str, with_results: bool) -> tuple[list[Source], list[LeftOut]]:
+    """List the images in a folder, or one fault, and what is left out of it."""
+    images, left_out = [], []
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        return [Source(folder, fault=reason(error, folder))], []
+    for entry in sorted(shown, key=lambda entry: entry.name):
+        source = Source(os.path.join(folder, entry.name))
+        if os.path.isdir(source.name):
+            kind = "folders"
+        elif source.path.suffix.lower() not in image_suffixes():
+            kind = "files without an image suffix"
+        elif source.stem.endswith(_RESULTS) and not with_results:
+            kind = "results of earlier runs"
+        else:
+            images.append(source)
+            continue
+        left_out.append(LeftOut(folder, entry.name, kind))
+    if not images:
+        fault = "the folder holds no images"
+        if left_out:
+            pattern = os.path.join(folder, "**", "*.jpg")
+            fault += f"; name files to read, or a pattern such as '{pattern}'"
+        images = [Source(folder, fault=fault)]
+    return images, left_out
+
+
+def _expanded(argument: str) -> list[str]:
+    """List the matches of a pattern, or return the name itself."""
+    if not _is_pattern(argument):
+        return [argument]
+    names = sorted({name for name in _matches(argument) if not os.path.isdir(name)})
+    return [os.path.join(".", n) if n == STDIN else n for n in names] or [argument]
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield the files and folders that fit a pattern."""
+    found = _ANY_FOLDERS.search(pattern)
+    if found is None:
+        yield from glob.iglob(pattern)
+        return
+    before, after = pattern[: found.start()], pattern[found.end() :] or "*"
+    for top in glob.iglob(before) if before else [""]:
+        for folder in _folders_below(top):
+            yield from _matches(os.path.join(glob.escape(folder), after))
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """Yield a folder and all below it, each once, whatever links lead to it."""
+    visited: set[str] = set()
+    waiting, links = [top], list[str]()
+    while waiting or links:
+        # Links come last, so that a folder has its own name where it has one.
+        folder = waiting.pop() if waiting else links.pop()
+        if identity(Path(folder)) in visited:
+            continue
+        visited.add(identity(Path(folder)))
+        yield folder
+        with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+            for entry in entries:
+                path = os.path.join(folder, entry.name)
+                if os.path.isdir(path) and not entry.name.startswith("."):
+                    (links if entry.is_symlink() else waiting).append(path)
 
 
 def _is_pattern(argument: str) -> bool:

@@ -68,7 +68,7 @@ def palette(images: tuple[str, ...], options: Options) -> None:
     Images are named as for `napari-kmeans compress`.
     """
     opt.refuse_together("psnr", "k", "shared", "init", "seed")
-    sources = inputs.find_sources(images)
+    sources, left_out = inputs.find_sources(images)
     several = not options.shared and inputs.are_several(images, sources)
     if options.output == opt.STDOUT:
         options = replace(options, output=None)
@@ -93,7 +93,7 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         return source._replace(target=target)
 
     sources = inputs.changed(sources, files_of)
-    outcomes = running.run(_find_palette, sources, options)
+    outcomes = running.run(_find_palette, sources, options, left_out)
     running.leave(outcomes)
 
 

@@ -9,7 +9,9 @@ to print for people.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import click
 
-from napari_kmeans._cli.inputs import Source, reason
+from napari_kmeans._cli.inputs import LeftOut, Source, reason
 from napari_kmeans._cli.options import STDOUT, Options
 from napari_kmeans._core.color_counts import MAX_COUNTED
 from napari_kmeans._core.fitting import PaletteResult
@@ -33,10 +35,12 @@ __all__ = [
     "Step",
     "complain",
     "counted_text",
+    "error_text",
     "giving_up",
     "iterations_text",
     "leave",
     "one_line",
+    "quality_text",
     "run",
     "say",
 ]
@@ -90,15 +94,28 @@ def giving_up(name: str) -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Make any text, also an odd file name, one line that can be printed."""
-    shown = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    """Make any text, also an odd file name, one line: other characters are escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def counted_text(n: int | None, noun: str = "") -> str:
     """Write a number of things; None is more colors than are counted."""
     number = f"more than {MAX_COUNTED:,}" if n is None else f"{n:,}"
     return f"{number} {noun}{'' if n == 1 else 's'}" if noun else number
+
+
+def error_text(mse: float) -> str:
+    """Write a squared error; an infinite one is more than float64 holds."""
+    return f"{mse:.4g}" if math.isfinite(mse) else f"over {sys.float_info.max:.2g}"
+
+
+def quality_text(mse: float, psnr: float, unit: str = "") -> str:
+    """Write a peak signal-to-noise ratio; that of an infinite error is unknown."""
+    if mse == 0:
+        return "lossless"
+    return f"{psnr:.2f}{unit}" if math.isfinite(psnr) else "unknown"
 
 
 def iterations_text(fit: PaletteResult) -> str:
@@ -111,13 +128,16 @@ def run(
     do: Command,
     sources: Sequence[Source],
     options: Options,
+    left_out: Sequence[LeftOut] = (),
     sum_up: Callable[[list[Outcome]], dict[str, int]] | None = None,
 ) -> list[Outcome]:
     """Do all images, print the outcomes in their order, and return them.
 
-    As JSON, they are followed by the numbers that `sum_up` finds in them. Ctrl-C ends
-    the program with exit status 130, and a line says how many images are done.
+    As JSON, they are followed by what is left out, and by the numbers that `sum_up`
+    finds in them. Ctrl-C ends the program with exit status 130, and a line says how
+    many images are done.
     """
+    _print_left_out(left_out, options)
     outcomes: list[Outcome] = []
     try:
         with _progress_bar(options) as bar:
@@ -129,10 +149,14 @@ def run(
         click.echo(f"Interrupted: {len(outcomes)} of {len(sources)} done", err=True)
         click.get_current_context().exit(INTERRUPTED)
     if options.as_json:
-        facts: dict[str, Any] = {"images": [outcome.facts for outcome in outcomes]}
+        facts: dict[str, Any] = {
+            "images": [outcome.facts for outcome in outcomes],
+            "left_out": [os.path.join(some.folder, some.name) for some in left_out],
+        }
         if sum_up is not None:
             facts["summary"] = sum_up(outcomes)
-        # JSON has no number for infinity: it becomes null.
+        # JSON has no number for infinity: it becomes null, that of a lossless image and
+        # that of an error which float64 cannot hold.
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
         click.echo(json.dumps(finite, indent=2))
     return outcomes
@@ -263,8 +287,24 @@ def _progress_bar(options: Options) -> tqdm[Any]:
         nrows=terminal.lines,
         mininterval=0,
         leave=False,
-        disable=options.quiet or None,
+        # Nor without an error output.
+        disable=options.quiet or sys.stderr is None or None,
     )
+
+
+def _print_left_out(left_out: Sequence[LeftOut], options: Options) -> None:
+    """Print how much of each folder is left out, or all of it by name."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for some in left_out:
+        names.setdefault(some.folder, {}).setdefault(some.kind, []).append(some.name)
+    for folder, kinds in names.items():
+        if options.verbose:
+            lines = [f"{kind}: {', '.join(kinds[kind])}" for kind in kinds]
+        else:
+            numbers = ", ".join(f"{kind} ({len(kinds[kind]):,})" for kind in kinds)
+            lines = [f"{numbers}; -v names them"]
+        for line in lines:
+            say(one_line(f"{folder}: left out {line}"), options, err=True)
 
 
 def _print(outcome: Outcome, options: Options) -> None:
@@ -273,6 +313,8 @@ def _print(outcome: Outcome, options: Options) -> None:
         complain(outcome.facts["input"], outcome.text)
         return
     if outcome.content is not None:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         sys.stdout.buffer.write(outcome.content)
         sys.stdout.buffer.flush()
     detail = outcome.detail if options.verbose else ""

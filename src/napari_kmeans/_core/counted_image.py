@@ -39,7 +39,6 @@ from napari_kmeans._core.fitting import (
     Callback,
     FitOptions,
     FittedImage,
-    fit_curve,
     fit_palette,
     fit_source,
 )
@@ -190,6 +189,12 @@ def fit_quality(
         # Products of floats become infinite, where powers raise.
         amplitude = _peak(counted) * 10.0 ** (-target / 20)
         most = float(counted.layout.n_channels * amplitude * amplitude)
+        if most == np.inf:
+            msg = (
+                f"psnr={target:g} cannot be measured, as float64 does not hold the "
+                "squares of values this large; divide the image first"
+            )
+            raise ValueError(msg)
     # No error at all takes every color.
     least = 1 if most > 0 else _n_seen(counted)
     fitted = None
@@ -211,7 +216,10 @@ def curve_of(counted: CountedImage, ks: ArrayLike, *, iters: int = 10) -> Floats
     wanted = [check("ks", k, 1, MAX_COLORS) for k in numbers.tolist()]
     options = fit_options(counted, 1, iters)
     distinct, place = np.unique(np.array(wanted, dtype=np.intp), return_inverse=True)
-    errors = fit_curve(counted, options, distinct.tolist())
+    source = fit_source(counted)
+    errors = [
+        fit_palette(source, options._replace(k=k)).result.mse for k in distinct.tolist()
+    ]
     return np.asarray(np.minimum.accumulate(errors)[place], dtype=np.float64)
 
 

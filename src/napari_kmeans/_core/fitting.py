@@ -4,8 +4,7 @@
 far colors are set apart (`outliers`). A start comes from `search`, from draws
 (`starts`), from the optimum of one channel (`one_channel`) or from the caller; Lloyd's
 algorithm (`lloyd`) moves it; the centers are rounded to distinct colors, and sorted
-from dark to light. `fit_curve` fits one number of colors after the other. How many
-colors reach a quality is left to `fewest`.
+from dark to light. How many colors reach a quality is left to `fewest`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ __all__ = [
     "FittedImage",
     "IterationState",
     "PaletteResult",
-    "fit_curve",
     "fit_palette",
     "fit_source",
 ]
@@ -167,13 +165,8 @@ def fit_source(image: CountedImage) -> FitSource:
     )
 
 
-def fit_palette(
-    source: FitSource, options: FitOptions, fewer: Floats | None = None
-) -> FittedImage:
-    """Fit at most `options.k` colors to an image.
-
-    A search may begin with `fewer` centers, those of an earlier fit.
-    """
+def fit_palette(source: FitSource, options: FitOptions) -> FittedImage:
+    """Fit at most `options.k` colors to an image."""
     image, pixels, k = source.image, source.pixels, options.k
     fixed = _required(image, options, has_seen=pixels is not None)
     if pixels is None:
@@ -184,14 +177,12 @@ def fit_palette(
         if len(everything.result.palette) <= k:
             return everything
     if source.apart is not None and source.rest is not None:
-        fitted = _fit_beside(source.apart, source.rest, options, fewer)
+        fitted = _fit_beside(source.apart, source.rest, options)
         if fitted is not None:
             return fitted
-        # Centers of all points would not be in place among those of the rest.
-        fewer = None
     pinned = spaces.centers_of(fixed, pixels.space)
     if isinstance(options.init, str):
-        start = _start_beside(pinned, pixels, options, fewer)
+        start = _start_beside(pinned, pixels, options)
     else:
         start = spaces.centers_of(options.init, pixels.space)
     fit = lloyd(
@@ -201,12 +192,11 @@ def fit_palette(
         _reporter(options.callback, pixels),
         len(pinned),
     )
-    fitted = _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
-    return fitted if source.apart is None else fitted._replace(centers=None)
+    return _rounded(fit, image, pixels, fixed, k if options.iters > 0 else 1)
 
 
 def _fit_beside(
-    apart: Apart, rest: FitSource, options: FitOptions, fewer: Floats | None
+    apart: Apart, rest: FitSource, options: FitOptions
 ) -> FittedImage | None:
     """Fit the far colors as they are, and a palette to the rest.
 
@@ -221,7 +211,7 @@ def _fit_beside(
         return None
     n_far = int(apart.counts.sum())
     callback = _callback_beside(options.callback, apart, rest)
-    fitted = fit_palette(rest, options._replace(callback=callback), fewer)
+    fitted = fit_palette(rest, options._replace(callback=callback))
     result, layout = fitted.result, rest.image.layout
     n_rest = int(result.counts.sum())
     colors = np.concatenate(
@@ -261,18 +251,6 @@ def _callback_beside(
     return report
 
 
-def fit_curve(image: CountedImage, options: FitOptions, ks: list[int]) -> list[float]:
-    """Return the error for each of ascending `ks`, each fit starting from the last."""
-    source = fit_source(image)
-    errors = []
-    centers = None
-    for k in ks:
-        fitted = fit_palette(source, options._replace(k=k), centers)
-        centers = fitted.centers
-        errors.append(fitted.result.mse)
-    return errors
-
-
 def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Array:
     """Return the fixed colors, and that of what is fully transparent if it has room.
 
@@ -286,15 +264,13 @@ def _required(image: CountedImage, options: FitOptions, *, has_seen: bool) -> Ar
     return np.concatenate((fixed, unseen)) if n_taken <= options.k else fixed
 
 
-def _start_beside(
-    pinned: Floats, pixels: FittedPixels, options: FitOptions, fewer: Floats | None
-) -> Floats:
+def _start_beside(pinned: Floats, pixels: FittedPixels, options: FitOptions) -> Floats:
     """Return at most k initial centers, the first of them pinned (m, D)."""
     k, m = options.k, len(pinned)
     if m == k:
         return pinned
-    beside = np.concatenate((pinned, _start(pixels, options, k - m, fewer)))
-    if m == 0 or fewer is not None or options.init not in _SEARCHES:
+    beside = np.concatenate((pinned, _start(pixels, options, k - m)))
+    if m == 0 or options.init not in _SEARCHES:
         return beside
     # Some of these may be of no use beside pinned ones, and of k centers those that
     # give way to pinned ones may be missed: a few points show which start is better.
@@ -304,9 +280,7 @@ def _start_beside(
     return min(fits, key=lambda fit: few.measure(fit.centers).mse).centers
 
 
-def _start(
-    pixels: FittedPixels, options: FitOptions, k: int, fewer: Floats | None = None
-) -> Floats:
+def _start(pixels: FittedPixels, options: FitOptions, k: int) -> Floats:
     """Return k initial centers, or those of all colors if these are fewer."""
     counted, space, points = pixels
     init = options.init
@@ -320,7 +294,7 @@ def _start(
             return optimal_centers(values[order], weights, k)[:, np.newaxis]
         # Enough points for each center, and few enough for many rounds.
         m = max(min(1 << 10, (1 << 16) // k), 80) * k
-        centers = searched_centers(*points.coarse(k, m), k, 1, fewer)
+        centers = searched_centers(*points.coarse(k, m), k, 1)
         if init == "auto":
             return centers
         finer = searched_centers(*points.coarse(k, 1 << 16), k, _EFFORT)

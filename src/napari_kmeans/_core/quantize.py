@@ -445,7 +445,8 @@ def choose_k(
         As `kmeans_palette`, or if `psnr` or `mse` is not a number.
     ValueError
         As `kmeans_palette`, or if both or none of `psnr` and `mse` are given, one of
-        them is negative or not a number, or `max_k` colors do not reach it.
+        them is negative or not a number, `max_k` colors do not reach it, or the error
+        for `psnr` is more than float64 holds.
 
     See Also
     --------
@@ -506,8 +507,9 @@ def error_curve(
     Returns
     -------
     errors : (n,) ndarray of float64
-        The error for each of `ks`, as `PaletteResult.mse`. It never rises with `ks`:
-        `k` colors are at most `k`, so fewer are taken where these fit better.
+        The error for each of `ks`: that of `kmeans_palette` with the same arguments,
+        or that of a smaller number in `ks` where this is less, since `k` colors are at
+        most `k`. So it never rises with `ks`.
 
     Raises
     ------
@@ -522,8 +524,7 @@ def error_curve(
 
     Notes
     -----
-    The colors are counted once. The centers for the smallest number are searched; those
-    for each other one start from the last.
+    The colors are counted once, and fitted for each number.
 
     Examples
     --------

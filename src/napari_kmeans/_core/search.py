@@ -91,18 +91,15 @@ class _Worth(NamedTuple):
     high: Floats
 
 
-def searched_centers(
-    points: Array, weights: Array, k: int, effort: int, fewer: Floats | None = None
-) -> Floats:
+def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floats:
     """Search good centers, at most `k`, of some thousand distinct points (n, C).
 
-    Clusters, of all points or of `fewer` centers, are halved until there are `k`. Then,
-    round after round, the centers that would be missed least move into the clusters
-    that gain most from a second one, all at once (Patane and Russo, Neural Networks
-    14:1219, 2001). A gain need not quite pay at first, which leads out of poor optima
-    as annealing does, and the best round is kept. Most rounds see merged points only.
-    Each `effort` past the first is a further search from the best centers so far. Equal
-    arguments give equal centers.
+    Clusters are halved until there are `k`. Then, round after round, the centers that
+    would be missed least move into the clusters that gain most from a second one, all
+    at once (Patane and Russo, Neural Networks 14:1219, 2001). A gain need not quite pay
+    at first, which leads out of poor optima as annealing does, and the best round is
+    kept. Most rounds see merged points only. Each `effort` past the first is a further
+    search from the best centers so far. Equal arguments give equal centers.
     """
     # Shares, so that an image repeated gives the same bits.
     weights = weights / weights.sum()
@@ -116,11 +113,7 @@ def searched_centers(
     cloud = _cloud(placed.T / scale, weights)
     # Cubes of a grid could not tell points apart that lie close beside far ones.
     coarse = cloud if is_far else _merged(cloud, max(_FEWEST, _COARSE * k))
-    begin = np.zeros((1, len(origin)))
-    if fewer is not None:
-        begin = fewer - origin
-        begin = (_drawn_in(begin, reach) if is_far else begin) / scale
-    found = _searched(cloud, coarse, k, begin, effort)
+    found = _searched(cloud, coarse, k, effort)
     if not is_far:
         return np.asarray(found * scale + origin)
     label = _label(cloud, found)
@@ -146,11 +139,9 @@ def _drawn_in(centered: Floats, reach: float) -> Floats:
     return np.where(size > 1, np.sign(centered) * reach * (1 + np.log2(size)), centered)
 
 
-def _searched(
-    cloud: _Cloud, coarse: _Cloud, k: int, begin: Floats, effort: int
-) -> Floats:
+def _searched(cloud: _Cloud, coarse: _Cloud, k: int, effort: int) -> Floats:
     rng = np.random.default_rng(0)
-    begin = _split_up(coarse, k, begin)
+    begin = _split_up(coarse, k, np.zeros((1, len(cloud.columns))))
     found = _moved(coarse, begin, _rates(coarse, k, 0.6, 0.7, 12))
     if k <= _FEW:
         rates = _rates(coarse, k, 0.6, 1.0, 8)

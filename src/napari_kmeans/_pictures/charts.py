@@ -186,7 +186,8 @@ def draw_curves(curves: Sequence[Curve]) -> NDArray[np.uint8]:
         x, bottom = place(2.0**exponent, low)
         draw.line((x, _TOP, x, bottom), fill=_GRID, width=2)
         draw.text((x, bottom + 16), f"{2**exponent:,}", _FAINT, font, anchor="mt")
-    for value in range(low, high + 1, 5 if high - low <= 40 else 10):
+    step = 5 if high - low <= 40 else 10 * math.ceil((high - low) / 100)
+    for value in range(low, high + 1, step):
         x, y = place(2.0**left, value)
         draw.line((x, y, _PLOT_WIDTH - _RIGHT, y), fill=_GRID, width=2)
         draw.text((x - 20, y), str(value), _FAINT, font, anchor="rm")

@@ -7,6 +7,7 @@ out. Read `displayed` first. Charts and pages are made of these in `charts` and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,7 +63,11 @@ def displayed(pixels: Array, low: float, high: float) -> Image.Image:
     from PIL import Image
 
     if pixels.dtype != np.uint8:
-        unit = (pixels.astype(np.float64) - low) / (high - low or 1.0)
+        # Divided by a power of two first, as differences of floats may overflow.
+        down = -math.frexp(max(abs(low), abs(high)))[1]
+        low, high = math.ldexp(low, down), math.ldexp(high, down)
+        values = np.ldexp(pixels.astype(np.float64), down)
+        unit = (values - low) / (high - low or 1.0)
         pixels = (255 * np.nan_to_num(unit).clip(0, 1)).astype(np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
         pixels = pixels[..., 0]
