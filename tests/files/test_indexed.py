@@ -368,13 +368,13 @@ def test_metadata_of_another_image_is_refused(tmp_path):
         *(("axes", axes, "have 2 letters beside S") for axes in ("TYX", "TYXS")),
         ("scale", (1.0,), "scale must have a number for each axis"),
         *(
-            ("scale", (1.0, x), "scale must be between 1e-9 and 1e9")
-            for x in (0.0, -1.0, np.nan, np.inf, 1e-10, 1e10, 10**400)
+            ("scale", (1.0, x), "scale must be between 1e-30 and 1e30")
+            for x in (0.0, -1.0, np.nan, np.inf, 1e-31, 1e31, 10**400)
         ),
         ("units", ("meter",), "units must have a unit for each scale"),
         ("units", ("a\nb", "meter"), "units must be short words"),
         ("units", ("m" * 99, "meter"), "units must be short words"),
-        ("units", ("\N{ANGSTROM SIGN}", "meter"), "units must be short words"),
+        ("units", ("\N{OHM SIGN}", "meter"), "units must be short words"),
         *(
             ("durations", (x,), "durations must be finite seconds")
             for x in (-1.0, np.nan, np.inf, 10**400)
@@ -422,17 +422,17 @@ def test_a_film_needs_a_duration_for_each_frame(tmp_path, labels):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ome.tif"])
-@pytest.mark.parametrize("size", [1e-9, 1e9, np.float32(0.25), Fraction(1, 4), 3])
+@pytest.mark.parametrize("size", [1e-30, 1e30, np.float32(0.25), Fraction(1, 4), 3])
 def test_sizes_of_every_kind_of_number_and_spelling_of_a_unit_are_taken(
     tmp_path, name, size
 ):
     metadata = ImageMetadata(
-        "YX", [size, size], ["\N{MICRO SIGN}m", "um"], plays=np.int8()
+        "YX", [size, size], ["\N{MICRO SIGN}m", "\N{ANGSTROM SIGN}"], plays=np.int8()
     )
     write_indexed(tmp_path / name, [[0, 1]], RED_BLUE, metadata=metadata)
     found = read_metadata(tmp_path / name)
     assert found.scale[:2] == pytest.approx((float(size),) * 2, rel=1e-6)
-    assert found.units[:2] == ("micrometer", "micrometer")
+    assert found.units[:2] == ("micrometer", "angstrom")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.ome.tif"])

@@ -141,7 +141,7 @@ def test_ordinary_names_are_left_to_napari(tmp_path, kind):
     assert_same_layers(ours.layers, theirs.layers, but=["name"])
 
 
-@pytest.mark.parametrize("kind", FILES.keys() - INDEXED)
+@pytest.mark.parametrize("kind", sorted(FILES.keys() - INDEXED))
 def test_files_without_a_palette_open_as_in_napari(tmp_path, kind):
     suffix, write = FILES[kind]
     path = str(tmp_path / f"c.kmeans.{suffix}")

@@ -100,7 +100,7 @@ def write_indexed(
         If `path` has another suffix, or if its format cannot hold the shape of
         `labels`, the number of colors or their opacity, if `labels` are not indices
         into `palette`, or if `metadata` has another number of axes or frames, an axis
-        twice, a size that is not between 1e-9 and 1e9, or a negative duration.
+        twice, a size that is not between 1e-30 and 1e30, or a negative duration.
     OSError
         If the file cannot be written; what was there before is still there.
 

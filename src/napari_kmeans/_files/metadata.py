@@ -46,6 +46,7 @@ __all__ = [
 
 # Units by name: their symbol, and their size in meters or seconds.
 LENGTHS = {
+    "angstrom": ("\N{LATIN CAPITAL LETTER A WITH RING ABOVE}", 1e-10),
     "nanometer": ("nm", 1e-9),
     "micrometer": ("\N{MICRO SIGN}m", 1e-6),
     "millimeter": ("mm", 1e-3),
@@ -63,6 +64,7 @@ _MICRONS = ("um", "\N{GREEK SMALL LETTER MU}m", "micron", "microns")
 _SPELLINGS = {
     **{symbol: name for name, (symbol, _) in (LENGTHS | TIMES).items()},
     **dict.fromkeys(_MICRONS, "micrometer"),
+    "\N{ANGSTROM SIGN}": "angstrom",
     "inches": "inch",
     "sec": "second",
     "hr": "hour",
@@ -172,7 +174,7 @@ def checked_metadata(metadata: ImageMetadata, n_axes: int) -> ImageMetadata:
             f"have {n_axes} letters beside S",
         ),
         ("scale", len(scale) in (0, n_letters), "have a number for each axis"),
-        ("scale", all(1e-9 <= x <= 1e9 for x in scale), "be between 1e-9 and 1e9"),
+        ("scale", all(1e-30 <= x <= 1e30 for x in scale), "be between 1e-30 and 1e30"),
         ("units", len(units) == len(scale), "have a unit for each scale"),
         ("units", all(u.isascii() and is_unit(u) for u in units), "be short words"),
         ("durations", all(0 <= x < math.inf for x in durations), "be finite seconds"),
