@@ -473,7 +473,8 @@ def test_the_advice_for_a_masked_image_fits_what_is_not_masked(kind, channel_axi
         quantize_kmeans(image, channel_axis=channel_axis)
     advice = re.search(r"pass (.*), and mask=(.*) where", str(raised.value))
 
-    plain, mask = (eval(text, {"np": np, "image": image}) for text in advice.groups())
+    names = {"np": np, "da": da, "image": image}
+    plain, mask = (eval(text, names) for text in advice.groups())
     assert_array_equal(mask, fitted)
     assert_array_equal(plain, data)
     quantize_kmeans(plain, 4, channel_axis=channel_axis, mask=mask)

@@ -2,15 +2,18 @@
 
 Each `checked_...` function takes an argument as a user passed it and returns it in the
 one form that the core works on, or raises an error that names the argument, the rule
-and the value. `plain_array` is where arrays come in, everywhere. The words of all
+and the value. `plain_array` is where arrays come in, everywhere; only images and masks
+of dask (`is_lazy`) stay what they are, and `chunks` reads them. The words of all
 choices stand here, once: `COLOR_SPACES`, `DITHERS`, `INITS`. Everything below the door
 trusts its caller.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import reprlib
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeGuard, cast, get_args
@@ -51,9 +54,11 @@ __all__ = [
     "checked_number",
     "checked_palette",
     "checked_rng",
+    "is_lazy",
     "plain_array",
     "plain_image",
     "real_array",
+    "require_pixels",
 ]
 
 MAX_COLORS = 65536
@@ -90,7 +95,11 @@ def plain_array(name: str, value: object, advice: str = "pass a plain array") ->
 
 def real_array(name: str, value: object, advice: str = "pass a plain array") -> Array:
     """Return `value` as a `plain_array` of real numbers of up to 64 bits."""
-    array = plain_array(name, value, advice)
+    return _checked_type(name, plain_array(name, value, advice))
+
+
+def _checked_type(name: str, array: Array) -> Array:
+    """Return an array, if it has real numbers of up to 64 bits."""
     if array.dtype.kind not in "biuf":
         msg = f"{name} must have a boolean, integer or float dtype, got {array.dtype}"
         raise TypeError(msg)
@@ -103,22 +112,48 @@ def real_array(name: str, value: object, advice: str = "pass a plain array") -> 
     return array
 
 
+def is_lazy(value: object) -> bool:
+    """Whether a value is a dask array: there is none before dask is imported."""
+    dask = sys.modules.get("dask.array")
+    return isinstance(value, getattr(dask, "Array", ()))
+
+
+def _lazy_array(name: str, value: Any, advice: str) -> Array:
+    """Return a dask array, if its chunks are known to be plain arrays of known size."""
+    from dask.array.utils import meta_from_array
+
+    if _is_masked(meta_from_array(value)):
+        msg = f"{name} must not be a masked array; {advice}"
+        raise TypeError(msg)
+    if any(math.isnan(length) for length in value.shape):
+        msg = (
+            f"{name} must have chunks of known sizes, got shape {value.shape}; "
+            f"pass {name}.compute_chunk_sizes()"
+        )
+        raise ValueError(msg)
+    return cast("Array", value)
+
+
 def plain_image(
     image: object, channel_axis: int | None, *, is_one_of_several: bool = False
 ) -> Array:
-    """Return `image` as a `real_array`, or say how its mask is passed."""
+    """Return `image` as a `real_array` or of dask, or say how its mask is passed."""
     name = source = "one" if is_one_of_several else "image"
+    module = "da.ma" if is_lazy(image) else "np.ma"
     if isinstance(image, list | tuple):
         source = f"np.ma.array({name})"
-    elif not isinstance(image, np.ndarray):
-        is_lazy = hasattr(image, "compute")
-        source = f"{name}.compute()" if is_lazy else f"np.asanyarray({name})"
-    data, inside = f"np.ma.getdata({source})", f"~np.ma.getmaskarray({source})"
+    elif not isinstance(image, np.ndarray) and not is_lazy(image):
+        source = f"np.asanyarray({name})"
+        if hasattr(image, "compute"):
+            source = f"{name}.compute()"
+    data, inside = f"{module}.getdata({source})", f"~{module}.getmaskarray({source})"
     if channel_axis is not None:
         inside += f".any(axis={channel_axis})"
     if is_one_of_several:
         data, inside = (f"[{each} for one in image]" for each in (data, inside))
     advice = f"pass {data}, and mask={inside} where colors are fitted"
+    if is_lazy(image):
+        return _checked_type("image", _lazy_array("image", image, advice))
     return real_array("image", image, advice)
 
 
@@ -184,7 +219,10 @@ def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
 
 def checked_mask(mask: ArrayLike, image: Array) -> Mask:
     """Return `mask` as a boolean array in the spatial shape of image (..., C)."""
-    array = plain_array("mask", mask, "pass mask.filled(False)")
+    if is_lazy(mask) and is_lazy(image):
+        array = _lazy_array("mask", mask, "pass da.ma.filled(mask, False)")
+    else:
+        array = plain_array("mask", mask, "pass mask.filled(False)")
     if array.dtype != bool:
         msg = f"mask must be boolean, got dtype {array.dtype}"
         raise TypeError(msg)
@@ -198,7 +236,10 @@ def checked_mask(mask: ArrayLike, image: Array) -> Mask:
 
 
 def checked_masks(mask: Masks, image: Images, images: list[Array]) -> list[Mask | None]:
-    """Return the mask of each image (..., C), or None; one pixel at least is fitted."""
+    """Return the mask of each image (..., C), or None; one pixel at least is fitted.
+
+    Masks of dask are not looked at: see `require_pixels`.
+    """
     if mask is None:
         return [None] * len(images)
     if not _is_several(image):
@@ -209,10 +250,23 @@ def checked_masks(mask: Masks, image: Images, images: list[Array]) -> list[Mask 
         raise ValueError(msg)
     else:
         masks = [checked_mask(*pair) for pair in zip(mask, images, strict=True)]
-    if not any(array.any() for array in masks):
-        msg = "mask must be True for a pixel, got none"
-        raise ValueError(msg)
+    if not any(is_lazy(array) or array.any() for array in masks):
+        raise _nowhere_true()
     return [*masks]
+
+
+def require_pixels(masks: Sequence[Mask | None], n_pixels: int) -> None:
+    """Say why there is no finite pixel to fit, if there is none."""
+    if n_pixels > 0:
+        return
+    if not any(mask is None or bool(mask.any()) for mask in masks):
+        raise _nowhere_true()
+    msg = "image must have a finite pixel, got none"
+    raise NoFinitePixelError(msg)
+
+
+def _nowhere_true() -> ValueError:
+    return ValueError("mask must be True for a pixel, got none")
 
 
 def checked_layout(
@@ -403,7 +457,7 @@ def checked_number(name: str, value: object) -> float:
 def _is_several(image: Images) -> TypeGuard[Sequence[Array]]:
     """Whether `image` is a list or tuple of arrays, rather than of numbers."""
     return isinstance(image, list | tuple) and any(
-        isinstance(one, np.ndarray) for one in image
+        isinstance(one, np.ndarray) or is_lazy(one) for one in image
     )
 
 

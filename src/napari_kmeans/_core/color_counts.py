@@ -2,7 +2,8 @@
 
 `count_pixels` is the one place where colors are counted: pixels in, `ColorCounts` out.
 Colors of at most 24 bits index a table; others are sorted, and given up where they are
-too many. `ColorCounts` add up, and their order depends on the set of colors alone.
+too many. Images of dask are counted in parts, which `chunks` reads and merges.
+`ColorCounts` add up, and their order depends on the set of colors alone.
 `paint` is the way back: every pixel gets a value by its color. `pixel_blocks` cuts an
 image (..., C), channels last, in any memory layout, into blocks of pixels.
 """
@@ -15,15 +16,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arguments import plain_array, real_array
+from napari_kmeans._core.arguments import is_lazy, plain_array, real_array
 from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
+from napari_kmeans._core.chunks import fold_chunks, read_chunks
 from napari_kmeans._core.spaces import frame_of, to_points
 
 __all__ = [
@@ -47,6 +50,8 @@ MAX_COUNTED = 1 << 20
 _SORTED = 1 << 23
 # Fewer pixels are sorted, which is quicker than to scan a table of 2^24 colors.
 _SORT_BELOW = 1 << 20
+# More colors of 24 bits are smaller as a table than as codes and counts.
+_SPARSE = 1 << 23
 # What tables count in until there may be too many pixels for it.
 _NARROW = np.uint32
 # Bytes of an image that are worth a thread, and how many memory is no quicker for.
@@ -212,9 +217,18 @@ def count_pixels(
     too many channels for cells.
     """
     dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
+    n_codes = (
+        1 << 8 * dtype.itemsize * n_channels if is_tabular(dtype, n_channels) else 0
+    )
+    if any(map(is_lazy, images)):
+        count = partial(_count_part, n_codes)
+        part = fold_chunks(images, masks, count, partial(_merge_parts, n_codes))
+        return None if part is None else _in_cells(*_rows(part, dtype, n_channels))
     blocks = masked_blocks(images, masks, with_outside)
-    if is_tabular(dtype, n_channels):
-        colors, counts = _count_codes(blocks, dtype, n_channels, 1 + with_outside)
+    if n_codes:
+        codes, counts = _count_codes(blocks, n_codes, 1 + with_outside)
+        colors = _decode(codes, dtype, n_channels)
+        checkpoint()
         if not with_outside:
             return _in_cells(colors, counts)
         # Those under the masks come first, as if there were no others.
@@ -230,6 +244,10 @@ def masked_blocks(
     images: list[Array], masks: list[Mask | None], with_outside: bool = False
 ) -> Iterator[tuple[Array, int]]:
     """Yield blocks of pixels (m, C), with 0 for those under the masks, 1 for others."""
+    if any(map(is_lazy, images)):
+        for group in read_chunks(images, masks):
+            yield from masked_blocks(*group, with_outside)
+        return
     for image, mask in zip(images, masks, strict=True):
         if mask is None:
             yield from ((block, 0) for _, block in pixel_blocks(image))
@@ -338,13 +356,9 @@ def _decode(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
 
 
 def _count_codes(
-    blocks: Iterable[tuple[Array, int]],
-    dtype: np.dtype[Any],
-    n_channels: int,
-    n_columns: int,
+    blocks: Iterable[tuple[Array, int]], n_codes: int, n_columns: int
 ) -> tuple[Array, Array]:
-    """Return the distinct colors, codes ascending, and their pixel numbers."""
-    n_octets = dtype.itemsize * n_channels
+    """Return the distinct codes, ascending, and their pixel numbers."""
     tables: list[Array] = []
     few: list[tuple[Indices, int]] = []
     n_pixels = 0
@@ -354,30 +368,27 @@ def _count_codes(
         if n_pixels < n_columns * _SORT_BELOW:
             continue
         if not tables:
-            tables = [np.zeros(1 << 8 * n_octets, _NARROW) for _ in range(n_columns)]
+            tables = [np.zeros(n_codes, _NARROW) for _ in range(n_columns)]
         if n_pixels > np.iinfo(_NARROW).max:
             tables = [table.astype(np.uint64, copy=False) for table in tables]
         for codes, i in few:
             np.add.at(tables[i], codes, tables[i].dtype.type(1))
         few.clear()
     if tables:
-        codes, counts = _used_codes(tables)
-    else:
-        none = np.empty(0, dtype=np.intp)
-        parts = [
-            np.unique(
-                np.concatenate([none, *(c for c, i in few if i == column)]),
-                return_counts=True,
-            )
-            for column in range(n_columns)
-        ]
-        codes = parts[0][0] if n_columns == 1 else np.union1d(parts[0][0], parts[1][0])
-        counts = np.zeros((len(codes), n_columns), dtype=np.int64)
-        for column, (some, numbers) in enumerate(parts):
-            counts[np.searchsorted(codes, some), column] = numbers
-    colors = _decode(codes, dtype, n_channels)
-    checkpoint()
-    return colors, counts
+        return _used_codes(tables)
+    none = np.empty(0, dtype=np.intp)
+    parts = [
+        np.unique(
+            np.concatenate([none, *(c for c, i in few if i == column)]),
+            return_counts=True,
+        )
+        for column in range(n_columns)
+    ]
+    codes = parts[0][0] if n_columns == 1 else np.union1d(parts[0][0], parts[1][0])
+    counts = np.zeros((len(codes), n_columns), dtype=np.int64)
+    for column, (some, numbers) in enumerate(parts):
+        counts[np.searchsorted(codes, some), column] = numbers
+    return codes.astype(np.uint32), counts
 
 
 def _used_codes(tables: list[Array]) -> tuple[Array, Array]:
@@ -392,6 +403,67 @@ def _used_codes(tables: list[Array]) -> tuple[Array, Array]:
         codes.append((present + block.start).astype(np.uint32))
         counts.append(np.stack([part.take(present) for part in parts], axis=1))
     return np.concatenate(codes), np.concatenate(counts)
+
+
+class _Part(NamedTuple):
+    """Distinct colors of a part of the pixels, and their numbers (n, 1)."""
+
+    # Codes (n, 1), or colors (n, C) that are no codes; None if all codes are counted.
+    keys: Array | None
+    counts: Array
+
+
+def _count_part(
+    n_codes: int, images: list[Array], masks: list[Mask | None]
+) -> _Part | None:
+    """Count some pixels, as codes if there are such; see `count_pixels`."""
+    blocks = masked_blocks(images, masks)
+    if not n_codes:
+        dtype = images[0].dtype.newbyteorder("=")
+        found = _count_sorted(blocks, np.empty((0, images[0].shape[-1]), dtype))
+        return None if found is None else _Part(*found)
+    codes, counts = _count_codes(blocks, n_codes, 1)
+    part = _Part(codes[:, np.newaxis], counts)
+    return part if len(codes) <= _SPARSE else _add_in_table(n_codes, [part])
+
+
+def _merge_parts(n_codes: int, parts: list[_Part | None]) -> _Part | None:
+    """Add up the counts of parts, unless there are too many colors."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    if n_codes and sum(len(part.counts) for part in known) > _SORT_BELOW:
+        return _add_in_table(n_codes, known)
+    keys = np.concatenate([part.keys for part in known if part.keys is not None])
+    counts = np.concatenate([part.counts for part in known])
+    merged = _Part(*_merged(keys, counts.astype(np.int64)))
+    return None if len(merged.counts) > MAX_COUNTED and not n_codes else merged
+
+
+def _add_in_table(n_codes: int, parts: list[_Part]) -> _Part:
+    """Add up the counts of codes in a table of all."""
+    n_pixels = sum(int(part.counts.sum()) for part in parts)
+    is_narrow = n_pixels <= np.iinfo(_NARROW).max
+    table = np.zeros(n_codes, _NARROW if is_narrow else np.uint64)
+    for part in parts:
+        for block in cut(len(part.counts), 8):
+            place = block if part.keys is None else part.keys[block, 0]
+            added = part.counts[block, 0].astype(table.dtype)
+            table[place] = table[place] + added
+    if np.count_nonzero(table) > _SPARSE:
+        return _Part(None, table[:, np.newaxis])
+    codes, counts = _used_codes([table])
+    return _Part(codes[:, np.newaxis], counts)
+
+
+def _rows(part: _Part, dtype: np.dtype[Any], n_channels: int) -> tuple[Array, Array]:
+    """Return the colors (n, C) of a part, and their counts (n, 1)."""
+    keys, counts = part
+    if keys is None:
+        keys, counts = _used_codes([counts[:, 0]])
+    if is_tabular(dtype, n_channels):
+        keys = _decode(keys.reshape(-1), dtype, n_channels)
+    return keys, counts
 
 
 def _count_sorted(

@@ -22,7 +22,6 @@ from napari_kmeans._core.arguments import (
     Images,
     Init,
     Masks,
-    NoFinitePixelError,
     Rng,
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
@@ -118,13 +117,13 @@ def _counted(
     # Only a map by a table of colors makes use of the pixels outside.
     with_outside &= is_tabular(layout.dtype, layout.n_channels)
     with_outside &= any(mask is not None for mask in masks)
+    # That of a dask array is made by every process for itself.
+    with_outside &= not any(map(arguments.is_lazy, images))
     found = count_pixels(images, masks, with_outside=with_outside)
     if found is None:
         return CountedImage(images, masks, layout)
     colors, counts = found
-    if not counts[:, 0].any():
-        msg = "image must have a finite pixel, got none"
-        raise NoFinitePixelError(msg)
+    arguments.require_pixels(masks, int(counts[:, 0].sum()))
     counted = trusted_counts(colors, counts[:, 0])
     outside = counts[:, 1] if with_outside else None
     return CountedImage(images, masks, layout, counted, outside)

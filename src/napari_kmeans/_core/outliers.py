@@ -10,12 +10,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut, cut_boxes
+from napari_kmeans._core.chunks import map_chunks
 from napari_kmeans._core.color_counts import count_pixels, in_order, trusted_counts
 from napari_kmeans._core.pixels import CountedImage, is_fitted, seen_colors
 from napari_kmeans._core.quality import are_seen
@@ -95,13 +98,8 @@ def _apart_in_pixels(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
     near_masks: list[Mask | None] = []
     far_masks: list[Mask | None] = []
     for pixels, mask in zip(image.images, image.masks, strict=True):
-        is_far: Mask = np.zeros(pixels.shape[:-1], dtype=bool)
-        for box in cut_boxes(is_far.shape, pixels.shape[-1] * pixels.itemsize):
-            block = pixels[box].reshape(-1, pixels.shape[-1])
-            block = block.astype(block.dtype.newbyteorder("="), copy=False)
-            far = are_seen(block, space.layout.has_alpha)
-            far[far] = _are_far(block[far], space, ball)
-            is_far[box] = far.reshape(is_far[box].shape)
+        find = partial(_far_mask, space=space, ball=ball)
+        is_far = map_chunks(pixels, find, bool) if is_lazy(pixels) else find(pixels)
         near_masks.append(~is_far if mask is None else mask & ~is_far)
         far_masks.append(is_far if mask is None else mask & is_far)
     found = count_pixels(image.images, far_masks)
@@ -113,6 +111,18 @@ def _apart_in_pixels(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
         return None
     rest = CountedImage(image.images, near_masks, image.layout)
     return Apart(rest, colors, counts, None)
+
+
+def _far_mask(pixels: Array, *_: object, space: Space, ball: _Ball) -> Mask:
+    """Return which pixels (..., C) that can be seen are far."""
+    is_far = np.zeros(pixels.shape[:-1], dtype=bool)
+    for box in cut_boxes(is_far.shape, pixels.shape[-1] * pixels.itemsize):
+        block = pixels[box].reshape(-1, pixels.shape[-1])
+        block = block.astype(block.dtype.newbyteorder("="), copy=False)
+        far = are_seen(block, space.layout.has_alpha)
+        far[far] = _are_far(block[far], space, ball)
+        is_far[box] = far.reshape(is_far[box].shape)
+    return is_far
 
 
 def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core import cells
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
-from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
+from napari_kmeans._core.blocks import checkpoint, cut
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -45,8 +45,6 @@ __all__ = [
     "weighted_points",
 ]
 
-# Fully transparent pixels whose colors are told apart, where colors are not counted.
-_MOST_UNSEEN = 1 << 20
 # Pixels that are sorted into cells where their colors are not counted.
 _MOST_IN_CELLS = 1 << 22
 # Integers are summed in digits of this many bits, exactly for up to 2^31 pixels.
@@ -154,7 +152,7 @@ def is_fitted(counted: ColorCounts, layout: Layout) -> Mask:
 def unseen_color(image: CountedImage) -> Array:
     """Return the commonest fully transparent color (1, C) under a mask, or none (0, C).
 
-    Where colors are not counted, it is that of the first million such pixels.
+    Where colors are not counted, these are, unless they are too many, too.
     """
     none = np.empty((0, image.layout.n_channels), image.layout.dtype)
     if not image.layout.has_alpha:
@@ -162,9 +160,12 @@ def unseen_color(image: CountedImage) -> Array:
     if image.counted is not None:
         colors, counts = image.counted.colors, image.counted.counts
     else:
-        pixels = _first_unseen(image)
-        found = count_pixels([pixels], [None]) if len(pixels) else None
-        if found is None:
+        clear_masks: list[Mask | None] = []
+        for pixels, mask in zip(image.images, image.masks, strict=True):
+            is_clear = pixels[..., -1] <= 0
+            clear_masks.append(is_clear if mask is None else is_clear & mask)
+        found = count_pixels(image.images, clear_masks)
+        if found is None or len(found[0]) == 0:
             return none
         colors, counts = found[0], found[1][:, 0]
     clear = np.where(colors[:, -1] <= 0, counts, 0)
@@ -196,22 +197,6 @@ def _streamed_points(image: CountedImage, space: Space) -> Points:
         return streamed
     points = np.concatenate([points for points, _ in located()])
     return PointsInCells(points, np.ones(len(points), np.uint8), n_bits, streamed)
-
-
-def _first_unseen(image: CountedImage) -> Array:
-    """Return the first fully transparent pixels (m, C), in whatever memory layout."""
-    clear: list[Array] = []
-    n_more = _MOST_UNSEEN
-    for pixels, mask in zip(image.images, image.masks, strict=True):
-        for box in cut_boxes(pixels.shape[:-1], pixels.shape[-1] * pixels.itemsize):
-            is_clear = pixels[box][..., -1] <= 0
-            if mask is not None:
-                is_clear &= mask[box]
-            clear.append(pixels[box][is_clear][:n_more])
-            n_more -= len(clear[-1])
-            if n_more == 0:
-                return np.concatenate(clear)
-    return np.concatenate(clear)
 
 
 class PointsInCells:

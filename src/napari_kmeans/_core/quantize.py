@@ -143,6 +143,8 @@ def quantize_kmeans(
            [102, 102, 250]], dtype=uint8)
     """
     array = arguments.plain_image(image, channel_axis)
+    if arguments.is_lazy(array):
+        array = np.asarray(array)
     counted = count_image(array, channel_axis, mask, color_space, alpha)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.centers is None and mask is None:
@@ -317,6 +319,8 @@ def map_to_palette(
     array([[0, 0, 1]], dtype=uint8)
     """
     pixels = arguments.checked_image(image, channel_axis)
+    if arguments.is_lazy(pixels):
+        pixels = np.asarray(pixels)
     layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
     colors, dither = (
         arguments.checked_palette(palette, layout),
@@ -374,6 +378,11 @@ def count_colors(
     and fitted many times, parts can be counted where they lie and added up, and counts
     can be saved: ``np.savez(path, colors=counts.colors, counts=counts.counts)``, and
     back by ``ColorCounts(**np.load(path))``.
+
+    Images and masks of dask, of any known chunks, are read once, in parts of about 100
+    MB, by the scheduler that dask is set to. Their counts are those of NumPy arrays of
+    the same pixels, bit for bit. So are the results of `kmeans_palette`, `choose_k` and
+    `error_curve`, which count them the same way.
 
     Examples
     --------

@@ -1,0 +1,163 @@
+"""dask's two ends: what is found in chunks of lazy arrays, and what is made of them.
+
+`fold_chunks` reads images (..., C) of dask once, in groups of chunks, and merges what
+is found in each group in a tree, on whatever scheduler dask is set to. `read_chunks`
+brings the groups here, one after the other. `map_chunks` is the other end: a lazy
+array, of which every chunk is made of that of an image. Masks are cut as their images
+are. What is done with a chunk is left to the caller; dask is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from napari_kmeans._core.arguments import is_lazy, plain_array
+from napari_kmeans._core.arrays import Array, Mask
+
+__all__ = ["fold_chunks", "map_chunks", "read_chunks"]
+
+Found = TypeVar("Found")
+
+# Bytes of the chunks that a task reads: 32 megapixels of RGB. Tables of all colors are
+# scanned once for each task.
+_GROUP = 96 << 20
+# Findings that are merged at once: all of them are in memory.
+_FAN = 4
+
+
+def fold_chunks(
+    images: list[Array],
+    masks: list[Mask | None],
+    work: Callable[[list[Array], list[Mask | None]], Found],
+    merge: Callable[[list[Found]], Found],
+) -> Found:
+    """Return what `work(images, masks)` finds in groups of chunks, merged to one.
+
+    Any of the images may be lazy. `merge` takes up to four findings in their order.
+    """
+    from dask.base import compute
+
+    read = partial(_read, work, images[0].dtype)
+    parts = [_task("count-colors", read, *group) for group in _groups(images, masks)]
+    while len(parts) > 1:
+        fours = [parts[i : i + _FAN] for i in range(0, len(parts), _FAN)]
+        parts = [_task("merge-counts", merge, some) for some in fours]
+    found: Found = compute(*parts)[0]
+    return found
+
+
+def read_chunks(
+    images: list[Array], masks: list[Mask | None]
+) -> Iterator[tuple[list[Array], list[Mask | None]]]:
+    """Yield the images and masks of one group of chunks after the other."""
+    from dask.base import compute
+
+    for group in _groups(images, masks):
+        yield _read(lambda *arrays: arrays, images[0].dtype, *compute(*group))
+
+
+def map_chunks(
+    image: Any,
+    work: Callable[..., Array],
+    dtype: DTypeLike,
+    *,
+    keeps_channels: bool = False,
+) -> Any:
+    """Return lazily, of each chunk of a lazy image (..., C), ``work(chunk, origin)``.
+
+    That is an array without channels, or with them, of a dtype. The origin is the place
+    of the first pixel of the chunk in the image.
+    """
+    whole = image.rechunk({-1: -1})
+    n_axes = whole.ndim - (not keeps_channels)
+    return whole.map_blocks(
+        partial(_map_chunk, work, whole.dtype, n_axes),
+        dtype=dtype,
+        drop_axis=range(n_axes, whole.ndim),
+        meta=np.empty((0,) * n_axes, dtype),
+        token="map-colors",
+    )
+
+
+def _map_chunk(
+    work: Callable[..., Array],
+    dtype: np.dtype[Any],
+    n_axes: int,
+    chunk: Any,
+    block_info: Any = None,
+) -> Array:
+    pixels = _plain_chunk("image", chunk, dtype)
+    if pixels.size == 0:
+        return np.empty(pixels.shape[:n_axes], block_info[None]["dtype"])
+    origin = [start for start, _ in block_info[0]["array-location"]]
+    return work(pixels, origin[:-1])
+
+
+def _task(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return a task that has a name for people to see on a dashboard."""
+    from dask.delayed import delayed
+
+    task = delayed(function, pure=False)
+    return task(*arguments, dask_key_name=f"{name}-{uuid.uuid4().hex}")
+
+
+def _read(
+    work: Callable[[list[Array], list[Mask | None]], Found],
+    dtype: np.dtype[Any],
+    images: list[Array],
+    masks: list[Mask | None],
+) -> Found:
+    """Do some work on chunks, if they are what dask was told."""
+    chunks = [_plain_chunk("image", chunk, dtype) for chunk in images]
+    insides = [
+        None if mask is None else _plain_chunk("mask", mask, np.dtype(bool))
+        for mask in masks
+    ]
+    return work(chunks, insides)
+
+
+def _plain_chunk(name: str, chunk: Any, dtype: np.dtype[Any]) -> Array:
+    array = plain_array(name, chunk)
+    if array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        msg = f"{name} must have chunks of {dtype}, as dask says, got {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
+def _groups(
+    images: list[Array], masks: list[Mask | None]
+) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Yield delayed chunks of images and of their masks that are worth a task."""
+    chunks = itertools.chain.from_iterable(map(_chunks, images, masks))
+    some: list[tuple[int, Any, Any]] = []
+    for chunk in chunks:
+        if some and sum(n_bytes for n_bytes, _, _ in some) + chunk[0] > _GROUP:
+            yield [image for _, image, _ in some], [mask for _, _, mask in some]
+            some.clear()
+        some.append(chunk)
+    yield [image for _, image, _ in some], [mask for _, _, mask in some]
+
+
+def _chunks(image: Any, mask: Any) -> Iterator[tuple[int, Any, Any]]:
+    """Yield the bytes of each chunk that is not empty, the chunk and its mask."""
+    from dask.array import from_array
+
+    # A random name spares reading all of an array for one.
+    lazy = image if is_lazy(image) else from_array(image, name=False)
+    lazy = lazy.rechunk({-1: -1})
+    cut, cut_masks = lazy.to_delayed().ravel(), itertools.repeat(None)
+    if mask is not None:
+        inside = mask if is_lazy(mask) else from_array(mask, name=False)
+        cut_masks = inside.rechunk(lazy.chunks[:-1]).to_delayed().ravel()
+    shapes = itertools.product(*lazy.chunks)
+    for shape, chunk, cut_mask in zip(shapes, cut, cut_masks, strict=False):
+        if 0 not in shape:
+            yield math.prod(shape) * lazy.dtype.itemsize, chunk, cut_mask

@@ -1,0 +1,270 @@
+"""dask arrays give what the NumPy arrays do that they stand for, bit for bit."""
+
+import subprocess
+import sys
+from unittest import mock
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_array_equal
+
+from napari_kmeans import (
+    TooManyColorsError,
+    choose_k,
+    count_colors,
+    error_curve,
+    kmeans_palette,
+    map_to_palette,
+    quantize_kmeans,
+)
+from napari_kmeans._core import chunks, color_counts
+
+DTYPES = ["?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8"]
+
+
+def elements(dtype):
+    if dtype == "?":
+        return st.booleans()
+    info = np.iinfo(dtype)
+    near = st.integers(max(info.min, -5), 5)
+    return near | st.integers(int(info.min), int(info.max))
+
+
+images = st.tuples(st.sampled_from(DTYPES), st.integers(1, 5)).flatmap(
+    lambda kind: hnp.arrays(
+        kind[0],
+        st.tuples(*[st.integers(1, 6)] * 2, st.just(kind[1])),
+        elements=elements(kind[0]),
+    )
+)
+
+
+@st.composite
+def cuts(draw, n):
+    """Draw chunks of an axis, of which some are empty."""
+    ends = sorted([0, n, *draw(st.lists(st.integers(0, n), max_size=3))])
+    return tuple(np.diff(ends).tolist())
+
+
+def lazy(draw, array):
+    return da.from_array(array, tuple(draw(cuts(n)) for n in array.shape))
+
+
+def some_groups(draw):
+    """Let few pixels be many: for tasks, for tables and for codes."""
+    return (
+        mock.patch.object(chunks, "_GROUP", draw(st.sampled_from([1, 30, 1 << 20]))),
+        mock.patch.object(color_counts, "_SORT_BELOW", draw(st.sampled_from([7, 99]))),
+        mock.patch.object(color_counts, "_SPARSE", draw(st.sampled_from([2, 1 << 23]))),
+        dask.config.set(scheduler=draw(st.sampled_from(["synchronous", "threads"]))),
+    )
+
+
+def assert_same_counts(one, other):
+    assert_array_equal(one.colors, other.colors, strict=True)
+    assert_array_equal(one.counts, other.counts, strict=True)
+
+
+def assert_same_result(one, other):
+    assert_array_equal(one.palette, other.palette, strict=True)
+    assert_array_equal(one.counts, other.counts, strict=True)
+    assert (one.mse, one.n_iter) == (other.mse, other.n_iter)
+
+
+# Counting, and what is found of counts.
+
+
+@settings(max_examples=60)
+@given(st.data(), images, st.integers(0, 2), st.booleans(), st.booleans())
+def test_counts_of_any_chunks_are_those_of_numpy(
+    data, image, axis, is_masked, is_several
+):
+    channel_axis = axis if image.shape[axis] <= 5 else None
+    spatial = image.any(axis=axis) if channel_axis is not None else image > 0
+    mask = spatial if is_masked and spatial.any() else None
+    given_image, given_mask = lazy(data.draw, image), mask
+    if mask is not None and data.draw(st.booleans()):
+        given_mask = lazy(data.draw, mask)
+    if is_several:
+        image, given_image = [image] * 2, [given_image, image]
+        if mask is not None:
+            mask, given_mask = [mask] * 2, [given_mask, mask]
+
+    expected = count_colors(image, channel_axis=channel_axis, mask=mask)
+    small, sort, sparse, scheduler = some_groups(data.draw)
+    with small, sort, sparse, scheduler:
+        counts = count_colors(given_image, channel_axis=channel_axis, mask=given_mask)
+
+    assert_same_counts(counts, expected)
+
+
+@settings(max_examples=40)
+@given(st.data(), images, st.integers(1, 6), st.sampled_from(["auto", "k-means++"]))
+def test_palettes_of_any_chunks_are_those_of_numpy(data, image, k, init):
+    how = {"init": init, "rng": 3}
+    small, sort, sparse, scheduler = some_groups(data.draw)
+    with small, sort, sparse, scheduler:
+        result = kmeans_palette(lazy(data.draw, image), k, **how)
+
+    assert_same_result(result, kmeans_palette(image, k, **how))
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_every_scheduler_finds_the_same(monkeypatch, scheduler):
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 10)
+    image = np.random.default_rng(5).integers(0, 99, (40, 50, 3)).astype(np.uint8)
+    given_image = da.from_array(image, chunks=(20, 30, 2))
+    mask = image[..., 0] > 20
+
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        counts = count_colors(given_image, mask=given_image[..., 0] > 20)
+        result = kmeans_palette(given_image, 5, color_space="lab", iters=2)
+
+    assert_same_counts(counts, count_colors(image, mask=mask))
+    assert_same_result(result, kmeans_palette(image, 5, color_space="lab", iters=2))
+
+
+def test_qualities_of_dask_arrays_are_those_of_numpy():
+    image = np.random.default_rng(6).integers(0, 256, (3, 30, 40)).astype(np.uint8)
+    given_image = da.from_array(image, chunks=(1, 16, 16))
+
+    few = choose_k(given_image, psnr=20, channel_axis=0)
+    curve = error_curve(given_image, [2, 9], channel_axis=0)
+
+    assert_same_result(few, choose_k(image, psnr=20, channel_axis=0))
+    assert_array_equal(curve, error_curve(image, [2, 9], channel_axis=0))
+
+
+def test_opacity_and_floats_are_counted_in_chunks():
+    rng = np.random.default_rng(7)
+    image = rng.integers(0, 4, (20, 20, 4)).astype(np.float32) / 3
+    image[3, 3, 0] = np.nan
+    given_image = da.from_array(image, chunks=(7, 9, 2))
+
+    assert_same_counts(count_colors(given_image), count_colors(image))
+    assert_same_result(
+        kmeans_palette(given_image, 5, alpha=True),
+        kmeans_palette(image, 5, alpha=True),
+    )
+
+
+def test_more_pixels_of_a_color_than_a_table_begins_with_room_for(monkeypatch):
+    monkeypatch.setattr(color_counts, "_NARROW", np.uint8)
+    monkeypatch.setattr(color_counts, "_SORT_BELOW", 1)
+    monkeypatch.setattr(chunks, "_GROUP", 100)
+    image = np.zeros((30, 40), np.uint8)
+    image[3, 5:] = 7
+
+    counts = count_colors(da.from_array(image, chunks=10), channel_axis=None)
+
+    assert_array_equal(counts.colors, [0, 7])
+    assert_array_equal(counts.counts, [1165, 35])
+
+
+def test_too_many_colors_of_chunks_that_have_few(monkeypatch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(chunks, "_GROUP", 1)
+    image = np.arange(120, dtype=np.uint32).reshape(1, 120)
+    given_image = da.from_array(image, chunks=20)
+
+    with pytest.raises(TooManyColorsError, match="more than 100 distinct colors"):
+        count_colors(given_image, channel_axis=None)
+    assert_same_counts(
+        count_colors(given_image[:, :100], channel_axis=None),
+        count_colors(image[:, :100], channel_axis=None),
+    )
+
+
+def test_an_image_is_read_once_to_be_counted():
+    n_read = []
+
+    def read(block):
+        n_read.append(block.shape)
+        return np.ones_like(block)
+
+    image = da.zeros((40, 40, 3), chunks=(20, 20, 3), dtype=np.uint8)
+    # What dask is told of the chunks spares a look at one.
+    image = image.map_blocks(read, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+
+    kmeans_palette(image, 4, mask=np.arange(1600).reshape(40, 40) > 9)
+
+    assert n_read == [(20, 20, 3)] * 4
+
+
+# What is refused.
+
+IMAGE = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+LAZY = da.from_array(IMAGE, chunks=2)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (LAZY[LAZY[:, 0, 0] > 3], ValueError, r"of known sizes, got shape \(nan, 5, 3"),
+        (LAZY.astype(object), TypeError, "integer or float dtype, got object"),
+        (LAZY.astype("u1,u1,u1"), TypeError, r"integer or float dtype, got \[\('f0'"),
+        (da.ma.masked_greater(LAZY, 9), TypeError, "image must not be a masked array"),
+        (LAZY[:0], ValueError, "image must not be empty"),
+        (LAZY[0], ValueError, "has no channels along channel_axis=-1"),
+    ],
+)
+@pytest.mark.parametrize("is_several", [False, True])
+def test_arrays_without_sizes_numbers_or_pixels_are_refused(
+    image, error, message, is_several
+):
+    with pytest.raises(error, match=message):
+        count_colors([LAZY, image] if is_several else image)
+    if not is_several:
+        for function, needed in [(quantize_kmeans, 2), (map_to_palette, [[1, 2, 3]])]:
+            with pytest.raises(error, match=message):
+                function(image, needed)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (da.zeros((4, 5), dtype=bool), ValueError, "mask must be True for a pixel"),
+        (da.zeros((4, 5)), TypeError, "mask must be boolean, got dtype float64"),
+        (da.zeros((4, 6), dtype=bool), ValueError, r"\(4, 5\), got \(4, 6\)"),
+        (da.ma.masked_equal(LAZY[..., 0] > 3, False), TypeError, "not be a masked"),
+        (LAZY[LAZY[:, 0, 0] > 3][..., 0] > 3, ValueError, "chunks of known sizes"),
+    ],
+)
+def test_masks_that_fit_no_image_are_refused(mask, error, message):
+    with pytest.raises(error, match=message):
+        count_colors(LAZY, mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda block: block.astype(float), "chunks of uint8, as dask says, got float"),
+        (lambda block: np.ma.masked_greater(block, 5), "must not be a masked array"),
+    ],
+)
+def test_chunks_that_are_not_what_dask_says_are_refused(make, message):
+    told = {"dtype": np.uint8, "meta": np.empty((0, 0, 0), np.uint8)}
+
+    with pytest.raises(TypeError, match=message):
+        count_colors(LAZY.map_blocks(make, **told))
+
+
+def test_a_mask_of_dask_may_be_of_a_numpy_array():
+    mask = IMAGE[..., 0] > 9
+
+    counts = count_colors(IMAGE, mask=da.from_array(mask, chunks=3))
+
+    assert_same_counts(counts, count_colors(IMAGE, mask=mask))
+
+
+def test_dask_is_not_loaded_for_other_arrays():
+    program = (
+        "import sys; import napari_kmeans as n; n.quantize_kmeans([[[1, 2]]]);"
+        "sys.exit('dask' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
