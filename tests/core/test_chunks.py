@@ -22,7 +22,7 @@ from napari_kmeans import (
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core import chunks, color_counts
+from napari_kmeans._core import chunks, color_counts, mapping
 
 DTYPES = ["?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8"]
 
@@ -124,8 +124,10 @@ def test_every_scheduler_finds_the_same(monkeypatch, scheduler):
     with dask.config.set(scheduler=scheduler, num_workers=2):
         counts = count_colors(given_image, mask=given_image[..., 0] > 20)
         result = kmeans_palette(given_image, 5, color_space="lab", iters=2)
+        labels = map_to_palette(given_image, result.palette).compute()
 
     assert_same_counts(counts, count_colors(image, mask=mask))
+    assert_array_equal(labels, map_to_palette(image, result.palette), strict=True)
     assert_same_result(result, kmeans_palette(image, 5, color_space="lab", iters=2))
 
 
@@ -194,6 +196,134 @@ def test_an_image_is_read_once_to_be_counted():
     kmeans_palette(image, 4, mask=np.arange(1600).reshape(40, 40) > 9)
 
     assert n_read == [(20, 20, 3)] * 4
+
+
+# Labels and colors, which are lazy.
+
+
+@settings(max_examples=60)
+@given(
+    st.data(),
+    images,
+    st.integers(0, 2),
+    st.sampled_from([None, "ordered", "floyd-steinberg"]),
+)
+def test_labels_of_any_chunks_are_those_of_numpy(data, image, axis, dither):
+    channel_axis = axis if data.draw(st.booleans()) else None
+    colors = image.reshape(-1, 1)[:3]
+    if channel_axis is not None:
+        colors = np.moveaxis(image, axis, -1).reshape(-1, image.shape[axis])[:4]
+    palette = colors[:, 0] if channel_axis is None else colors
+    how = {"channel_axis": channel_axis, "dither": dither}
+
+    small, _, _, scheduler = some_groups(data.draw)
+    with small, scheduler:
+        labels = map_to_palette(lazy(data.draw, image), palette, **how)
+        assert labels.dtype == np.uint8
+        computed = labels.compute()
+
+    assert_array_equal(computed, map_to_palette(image, palette, **how), strict=True)
+
+
+@settings(max_examples=60)
+@given(st.data(), images, st.integers(0, 2), st.integers(1, 6), st.booleans())
+def test_quantized_chunks_are_those_of_numpy(data, image, axis, k, is_masked):
+    channel_axis = axis if data.draw(st.booleans()) else None
+    spatial = image > 0 if channel_axis is None else image.any(axis=axis)
+    how = {"channel_axis": channel_axis}
+    if is_masked and spatial.any():
+        how["mask"] = spatial
+    can_have_alpha = channel_axis is not None and image.dtype.kind == "u"
+    if can_have_alpha and image.shape[axis] in (2, 4, 5):
+        how["alpha"] = data.draw(st.booleans())
+
+    small, _, _, scheduler = some_groups(data.draw)
+    with small, scheduler:
+        quantized = quantize_kmeans(lazy(data.draw, image), k, **how)
+        assert (quantized.shape, quantized.dtype) == (image.shape, image.dtype)
+        computed = quantized.compute()
+
+    assert_array_equal(computed, quantize_kmeans(image, k, **how), strict=True)
+
+
+@pytest.mark.parametrize("kind", ["lab", "opacity", "floats", "wide"])
+def test_every_space_has_the_labels_of_numpy(kind):
+    image = np.random.default_rng(8).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    how = {"color_space": "lab" if kind == "lab" else "rgb"}
+    if kind == "opacity":
+        image, how = image[..., :2], {"alpha": True}
+    elif kind == "floats":
+        image = image / np.float32(255)
+        image[3, 4] = np.nan
+    elif kind == "wide":
+        image = image.astype(np.int64) << 54
+    given_image = da.from_array(image, chunks=(20, 30, 2))
+
+    quantized = quantize_kmeans(given_image, 5, **how).compute()
+
+    assert_array_equal(quantized, quantize_kmeans(image, 5, **how), strict=True)
+
+
+def test_all_colors_are_labeled_once_for_a_palette(monkeypatch):
+    image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
+    palette = image[0, :30]
+    expected = map_to_palette(image, palette)
+    n_labeled = []
+
+    def label(colors, *rest):
+        n_labeled.append(len(colors))
+        return label_colors(colors, *rest)
+
+    label_colors = mapping.label_colors
+    monkeypatch.setattr(mapping, "label_colors", label)
+    mapping._label_table.cache_clear()
+
+    labels = map_to_palette(da.from_array(image, chunks=(30, 70, 1)), palette)
+    again = map_to_palette(da.from_array(image, chunks=(200, 70, 1)), palette)
+
+    assert_array_equal(labels.compute(scheduler="threads"), expected, strict=True)
+    assert_array_equal(again.compute(), expected, strict=True)
+    assert sum(n_labeled) == 1 << 16
+
+
+def test_a_tile_reads_its_chunks_alone():
+    read = []
+
+    def look(block, block_id):
+        read.append(block_id[:2])
+        return block
+
+    image = da.random.default_rng(0).integers(0, 99, (40, 40, 3), chunks=(20, 20, 3))
+    told = {"dtype": np.uint8, "meta": np.empty((0, 0, 0), np.uint8)}
+    image = image.astype(np.uint8).map_blocks(look, **told)
+
+    quantized = quantize_kmeans(image, 4)
+    assert sorted(read) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    read.clear()
+    labels = map_to_palette(image, [[1, 2, 3]], dither="ordered")
+    assert read == []
+    quantized[:20, 20:].compute()
+    labels[20:, :20].compute()
+    assert read == [(0, 1), (1, 0)]
+
+
+def test_few_colors_are_left_as_they_are():
+    image = da.from_array(np.arange(12).reshape(3, 4), chunks=2)
+
+    quantized = quantize_kmeans(image, 12, channel_axis=None)
+
+    assert_array_equal(quantized.compute(), image.compute(), strict=True)
+
+
+def test_errors_are_not_diffused_in_planes_that_are_too_large():
+    image = da.zeros((1 << 14, 1 << 13, 3), chunks=1 << 10, dtype=np.uint8)
+    palette = [[0, 0, 0], [9, 9, 9]]
+
+    message = "planes of at most 67108864 .*, got 16384 x 8192; pass dither='ordered'"
+    with pytest.raises(ValueError, match=message):
+        map_to_palette(image, palette, dither="floyd-steinberg")
+    map_to_palette(image[: 1 << 13], palette, dither="floyd-steinberg")
+    map_to_palette(image, palette, dither="ordered")
 
 
 # What is refused.

@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
 
-__all__ = ["fold_chunks", "map_chunks", "read_chunks"]
+__all__ = ["fold_chunks", "map_chunks", "read_chunks", "whole_planes"]
 
 Found = TypeVar("Found")
 
@@ -70,7 +70,7 @@ def map_chunks(
     dtype: DTypeLike,
     *,
     keeps_channels: bool = False,
-) -> Any:
+) -> Array:
     """Return lazily, of each chunk of a lazy image (..., C), ``work(chunk, origin)``.
 
     That is an array without channels, or with them, of a dtype. The origin is the place
@@ -78,13 +78,30 @@ def map_chunks(
     """
     whole = image.rechunk({-1: -1})
     n_axes = whole.ndim - (not keeps_channels)
-    return whole.map_blocks(
+    mapped: Array = whole.map_blocks(
         partial(_map_chunk, work, whole.dtype, n_axes),
         dtype=dtype,
         drop_axis=range(n_axes, whole.ndim),
         meta=np.empty((0,) * n_axes, dtype),
         token="map-colors",
     )
+    return mapped
+
+
+def whole_planes(image: Any, most: int) -> Any:
+    """Cut a lazy image (..., C) into planes of its last two spatial axes, unless large.
+
+    `most` is the number of their pixels.
+    """
+    shape = image.shape[-3:-1]
+    if math.prod(shape) > most:
+        msg = (
+            f"dither='floyd-steinberg' needs planes of at most {most} pixels of a dask "
+            f"array, got {' x '.join(map(str, shape))}; pass dither='ordered'"
+        )
+        raise ValueError(msg)
+    n_axes = image.ndim - 1
+    return image.rechunk({a: -1 if a >= n_axes - 2 else 1 for a in range(n_axes)})
 
 
 def _map_chunk(

@@ -33,12 +33,15 @@ __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
     "TooManyColorsError",
+    "all_colors",
     "count_pixels",
     "finite_pixels",
     "in_order",
     "is_tabular",
     "masked_blocks",
+    "n_codes_of",
     "paint",
+    "paint_codes",
     "pixel_blocks",
     "too_many_colors",
     "trusted_counts",
@@ -205,6 +208,19 @@ def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
     return dtype.kind in "biu" and dtype.itemsize * n_channels <= 3
 
 
+def n_codes_of(dtype: np.dtype[Any], n_channels: int) -> int:
+    """Return the size of a table that tabular colors index."""
+    return 1 << 8 * dtype.itemsize * n_channels
+
+
+def all_colors(dtype: np.dtype[Any], n_channels: int) -> Iterator[tuple[slice, Array]]:
+    """Yield all tabular colors in blocks (m, C), and the places of each in a table."""
+    # Many at a time, for they are searched in cells.
+    for block in cut(n_codes_of(dtype, n_channels), 1):
+        codes = np.arange(block.start, block.stop, dtype=np.uint32)
+        yield block, _decode(codes, dtype, n_channels)
+
+
 def count_pixels(
     images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
 ) -> tuple[Array, Array] | None:
@@ -217,9 +233,7 @@ def count_pixels(
     too many channels for cells.
     """
     dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
-    n_codes = (
-        1 << 8 * dtype.itemsize * n_channels if is_tabular(dtype, n_channels) else 0
-    )
+    n_codes = n_codes_of(dtype, n_channels) if is_tabular(dtype, n_channels) else 0
     if any(map(is_lazy, images)):
         count = partial(_count_part, n_codes)
         part = fold_chunks(images, masks, count, partial(_merge_parts, n_codes))
@@ -284,10 +298,15 @@ def paint(image: Array, colors: Array, values: Array) -> Array:
 
     All colors of `image` are among `colors` (n, C).
     """
-    table = np.zeros(1 << 8 * image.dtype.itemsize * image.shape[-1], values.dtype)
+    table = np.zeros(n_codes_of(image.dtype, image.shape[-1]), values.dtype)
     for block in cut(len(colors), 4):
         table[_codes(colors[block])] = values[block]
-    painted = np.empty(image.shape[:-1], values.dtype)
+    return paint_codes(image, table)
+
+
+def paint_codes(image: Array, table: Array) -> Array:
+    """Return for every pixel of a tabular image its value in a table of all colors."""
+    painted = np.empty(image.shape[:-1], table.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
 
     def fill(part: int, n_threads: int) -> None:

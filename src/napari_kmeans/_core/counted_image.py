@@ -309,7 +309,7 @@ def _labels(
         unknown = ~is_fitted(counts, layout)
         entries[~unknown] = fitted.labels
     if unknown.any():
-        space = spaces.space_of(layout, lambda: iter([colors]))
+        space = spaces.whole_space(layout)
         centers = spaces.centers_of(palette, space)
         entries[unknown] = mapping.label_colors(colors[unknown], centers, space)
     return paint(image, colors, entries), entries

@@ -2,13 +2,16 @@
 
 `label_image` labels every pixel of a counted image with its nearest palette color, by
 color where colors index a table and by pixel elsewhere, or dithers it. `color_pixels`
-is the way from labels to colors. Where distances are measured is left to `spaces`, and
-how pixels are dithered to `dither`.
+is the way from labels to colors. `label_lazily` and `color_lazily` do the same to dask
+arrays, chunk by chunk and when they are looked at. Where distances are measured is left
+to `spaces`, and how pixels are dithered to `dither`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,17 +22,29 @@ from napari_kmeans._core.arguments import Dither
 from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
-from napari_kmeans._core.color_counts import finite_pixels, paint, pixel_blocks
+from napari_kmeans._core.chunks import map_chunks, whole_planes
+from napari_kmeans._core.color_counts import (
+    all_colors,
+    finite_pixels,
+    is_tabular,
+    masked_blocks,
+    n_codes_of,
+    paint,
+    paint_codes,
+    pixel_blocks,
+)
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import FARTHEST, Layout, Space
 
 __all__ = [
+    "color_lazily",
     "color_pixels",
     "keep_uncounted",
     "label_colors",
     "label_image",
+    "label_lazily",
     "label_type",
     "move_channels",
 ]
@@ -38,6 +53,10 @@ __all__ = [
 _PAIRED = 1 << 20
 # Centers that are sooner all compared than left out with the help of cells.
 _FEW_CENTERS = 16
+# Pixels of a plane of a dask array that errors are diffused in: all are in memory.
+_MOST_DIFFUSED = 1 << 26
+# Threads of a process that need the same table wait for the one that makes it.
+_MAKES_TABLE = Lock()
 
 
 def label_image(
@@ -47,19 +66,36 @@ def label_image(
 
     If `colors` (n, C) are given, they are all of a tabular image.
     """
-    shape = image.shape[:-1]
+    space = _space(image, layout)
+    return _labeled(image, [0, 0], colors, palette, space, dither)
+
+
+def _space(image: Array, layout: Layout) -> Space | None:
+    """Return a space for all finite pixels of an image, or None if there are none."""
+    if spaces.is_short(layout):
+        return spaces.whole_space(layout)
 
     def blocks() -> Iterator[Array]:
-        if colors is not None:
-            yield colors
-            return
-        for _, block in pixel_blocks(image):
+        for block, _ in masked_blocks([image], [None]):
             if len(finite := finite_pixels(block)):
                 yield finite
 
-    if next(blocks(), None) is None:
+    has_some = next(blocks(), None) is not None
+    return spaces.space_of(layout, blocks) if has_some else None
+
+
+def _labeled(
+    image: Array,
+    origin: list[int],
+    colors: Array | None,
+    palette: Array,
+    space: Space | None,
+    dither: Dither,
+) -> Labels:
+    """Label pixels (..., C), of which the first is at `origin` of a larger image."""
+    shape = image.shape[:-1]
+    if space is None:
         return np.zeros(shape, label_type(len(palette)))
-    space = spaces.space_of(layout, blocks)
     centers = spaces.centers_of(palette, space)
     if dither is None and colors is not None:
         return paint(image, colors, label_colors(colors, centers, space))
@@ -70,7 +106,8 @@ def label_image(
         native = image.dtype.newbyteorder("=")
         planes = image.astype(native, copy=False).reshape(-1, *lines[-3:])
     if dither == "ordered":
-        return _ordered(planes, colors, centers, space).reshape(shape)
+        first = (0, 0, *origin)[-2:]
+        return _ordered(planes, first, colors, centers, space).reshape(shape)
     if colors is not None:
         labels = paint(planes, colors, label_colors(colors, centers, space))
     else:
@@ -78,6 +115,78 @@ def label_image(
     if dither is not None:
         labels = _diffused(planes, labels, palette, centers, space)
     return labels.reshape(shape)
+
+
+def label_lazily(
+    image: Array, palette: Array, layout: Layout, dither: Dither = None
+) -> Array:
+    """Label each pixel of a lazy image (..., C), when it is looked at.
+
+    Only if pixels have more than 16 bits per channel, they are read now, for the space.
+    """
+    if dither == "floyd-steinberg":
+        image = whole_planes(image, _MOST_DIFFUSED)
+    work = partial(_label_chunk, palette, layout, *_plan(image, layout, dither), dither)
+    return map_chunks(image, work, label_type(len(palette)))
+
+
+def color_lazily(image: Array, palette: Array, layout: Layout) -> Array:
+    """Return a lazy image (..., C) in palette colors of its dtype; see `label_lazily`.
+
+    Pixels that are not finite, or fully transparent, stay as they are.
+    """
+    work = partial(_color_chunk, palette, layout, *_plan(image, layout, None))
+    return map_chunks(image, work, palette.dtype, keeps_channels=True)
+
+
+def _plan(image: Array, layout: Layout, dither: Dither) -> tuple[Space | None, bool]:
+    """Return the space of a lazy image, and whether all colors are labeled once."""
+    is_by_table = dither is None and is_tabular(layout.dtype, layout.n_channels)
+    is_by_table = is_by_table and image.size >= n_codes_of(image.dtype, image.shape[-1])
+    return _space(image, layout), is_by_table
+
+
+def _label_chunk(
+    palette: Array,
+    layout: Layout,
+    space: Space | None,
+    is_by_table: bool,
+    dither: Dither,
+    chunk: Array,
+    origin: list[int],
+) -> Labels:
+    if not is_by_table:
+        return _labeled(chunk, origin, None, palette, space, dither)
+    with _MAKES_TABLE:
+        table = _label_table(palette.tobytes(), palette.dtype, layout)
+    return paint_codes(chunk, table)
+
+
+@lru_cache(maxsize=2)
+def _label_table(octets: bytes, dtype: np.dtype[Any], layout: Layout) -> Labels:
+    """Return the labels of all tabular colors for a palette."""
+    palette = np.frombuffer(octets, dtype).reshape(-1, layout.n_channels)
+    space = spaces.whole_space(layout)
+    centers = spaces.centers_of(palette, space)
+    n_codes = n_codes_of(layout.dtype, layout.n_channels)
+    table = np.empty(n_codes, label_type(len(palette)))
+    for places, colors in all_colors(layout.dtype, layout.n_channels):
+        table[places] = label_colors(colors, centers, space)
+    return table
+
+
+def _color_chunk(
+    palette: Array,
+    layout: Layout,
+    space: Space | None,
+    is_by_table: bool,
+    chunk: Array,
+    origin: list[int],
+) -> Array:
+    labels = _label_chunk(palette, layout, space, is_by_table, None, chunk, origin)
+    colored = color_pixels(labels, palette)
+    keep_uncounted(colored, chunk, layout.has_alpha)
+    return colored
 
 
 def label_colors(colors: Array, centers: Floats, space: Space) -> Labels:
@@ -200,7 +309,11 @@ def _diffused(
 
 
 def _ordered(
-    planes: Array, colors: Array | None, centers: Floats, space: Space
+    planes: Array,
+    first_pixel: tuple[int, ...],
+    colors: Array | None,
+    centers: Floats,
+    space: Space,
 ) -> Labels:
     """Dither planes (n, rows, columns, C) by thresholds."""
     labels = np.empty(planes.shape[:-1], label_type(len(centers)))
@@ -215,7 +328,7 @@ def _ordered(
         else:
             first, second, share = (column.take(place[box]) for column in mixed)
         _, rows, columns = box
-        origin = rows.start, columns.start
+        origin = first_pixel[0] + rows.start, first_pixel[1] + columns.start
         labels[box] = pick_labels(first, second, share, origin)
     return labels
 

@@ -30,7 +30,7 @@ from napari_kmeans._core.counted_image import (
     label_counted,
 )
 from napari_kmeans._core.fitting import Callback, PaletteResult
-from napari_kmeans._core.mapping import label_image
+from napari_kmeans._core.mapping import color_lazily, label_image, label_lazily
 from napari_kmeans._core.spaces import SpaceName
 
 __all__ = [
@@ -103,7 +103,8 @@ def quantize_kmeans(
     Returns
     -------
     quantized : ndarray
-        New array of the shape and dtype of `image`, in at most `k` colors.
+        New array of the shape and dtype of `image`, in at most `k` colors. It is a lazy
+        dask array if `image` is one.
 
     Raises
     ------
@@ -113,10 +114,10 @@ def quantize_kmeans(
         `channel_axis` is not an integer, `alpha` not a bool, `rng` not a seed, or
         `callback` is not callable.
     ValueError
-        If `image` is empty, has no finite pixel or no axis for its channels, `mask`
-        has another shape or is nowhere True, `color_space` or `alpha` does not fit the
-        channels or the values, `k` or `iters` is out of range, or `init` is not a
-        start, has other channels or is not in the units of `image`.
+        If `image` is empty, has no finite pixel, no axis for its channels or chunks of
+        unknown sizes, `mask` has another shape or is nowhere True, `color_space` or
+        `alpha` does not fit the channels or the values, `k` or `iters` is out of range,
+        or `init` is not a start, has other channels or is not in the units of `image`.
 
     See Also
     --------
@@ -133,6 +134,12 @@ def quantize_kmeans(
     image with at most `k` colors comes back unchanged, and pixels that are not finite
     stay as they are.
 
+    A dask array is read once now, for its palette, and chunk by chunk when the result
+    is computed; no chunk is counted again then. The colors are those of a NumPy array
+    of the same pixels, bit for bit, for integers whose colors can be counted (see
+    `count_colors`), and equal to rounding for floats. Floats, integers of more than 16
+    bits, and colors too many to count are read several times. See `map_to_palette`.
+
     Examples
     --------
     >>> import numpy as np
@@ -143,14 +150,18 @@ def quantize_kmeans(
            [102, 102, 250]], dtype=uint8)
     """
     array = arguments.plain_image(image, channel_axis)
-    if arguments.is_lazy(array):
-        array = np.asarray(array)
     counted = count_image(array, channel_axis, mask, color_space, alpha)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.centers is None and mask is None:
         # The palette has every color that counts.
         return array.copy()
     palette = fitted.result.palette
+    if arguments.is_lazy(array):
+        colors = palette.reshape(len(palette), -1).astype(array.dtype)
+        colored = color_lazily(counted.images[0], colors, counted.layout)
+        if channel_axis is None:
+            return colored[..., 0]
+        return np.moveaxis(colored, -1, channel_axis)
     labels = label_counted(counted, palette, fitted)
     return color_image(labels, palette, array, channel_axis=channel_axis, alpha=alpha)
 
@@ -284,7 +295,8 @@ def map_to_palette(
     labels : (...) ndarray of uint8 or uint16
         Index into `palette` of the nearest color, the lowest index on a tie,
         so that ``palette[labels]`` is the mapped image. uint8 if ``K <= 256``.
-        Pixels that are not finite have label 0.
+        Pixels that are not finite have label 0. It is a lazy dask array if `image` is
+        one.
 
     Raises
     ------
@@ -295,8 +307,9 @@ def map_to_palette(
     ValueError
         If `image` is empty or has no axis for its channels, `palette` is empty, has
         more than 65536 colors, a value that is not finite, or not the channels or the
-        units of `image`, `color_space` or `alpha` does not fit the channels, or
-        `dither` is not a way of dithering.
+        units of `image`, `color_space` or `alpha` does not fit the channels, `dither`
+        is not a way of dithering, or a dask array has chunks of unknown sizes or planes
+        of more than 2^26 pixels for Floyd-Steinberg.
 
     See Also
     --------
@@ -310,6 +323,13 @@ def map_to_palette(
     not dithered. Floyd-Steinberg needs 8 bytes for each channel and pixel, unless
     `image` is of 8 or 16 bits and measured as it is.
 
+    Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
+    array of the same pixels, bit for bit: for floats and integers of which the range is
+    above 2^53, equal to rounding. Colors that are integers of at most 24 bits are all
+    labeled once for each process and palette, in about a second, if the image is not
+    small. Only if pixels have more than 16 bits per channel, all chunks are read now,
+    to find the range of values. Floyd-Steinberg takes whole planes into memory.
+
     Examples
     --------
     >>> import numpy as np
@@ -319,13 +339,13 @@ def map_to_palette(
     array([[0, 0, 1]], dtype=uint8)
     """
     pixels = arguments.checked_image(image, channel_axis)
-    if arguments.is_lazy(pixels):
-        pixels = np.asarray(pixels)
     layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
     colors, dither = (
         arguments.checked_palette(palette, layout),
         arguments.checked_dither(dither),
     )
+    if arguments.is_lazy(pixels):
+        return label_lazily(pixels, colors, layout, dither)
     # Where colors index a table, each is labeled once; others are labeled by pixel.
     known = None
     if is_tabular(layout.dtype, layout.n_channels):
@@ -363,8 +383,9 @@ def count_colors(
         of `mask` not boolean, one of them is masked, `channel_axis` is not an integer,
         or images are not of one dtype.
     ValueError
-        If `image` is empty, has no finite pixel or no axis for its channels, images are
-        not of one number of channels, or `mask` has another shape or is nowhere True.
+        If `image` is empty, has no finite pixel, no axis for its channels or chunks of
+        unknown sizes, images are not of one number of channels, or `mask` has another
+        shape or is nowhere True.
     TooManyColorsError
         If there are more than 2^20 colors that are not integers of at most 24 bits.
 

@@ -33,12 +33,14 @@ __all__ = [
     "ends_of",
     "frame_of",
     "is_plain",
+    "is_short",
     "points_of",
     "shown_centers",
     "space_of",
     "squared_units",
     "to_points",
     "whole_bits",
+    "whole_space",
 ]
 
 # What opaque white has in the place of opacity, as much as it has of lightness.
@@ -93,14 +95,35 @@ class Space(NamedTuple):
 
 
 def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
-    """Return the space for colors in `blocks()` of (n, C), at least one color."""
-    gamut = None
+    """Return the space for colors in `blocks()` of (n, C), at least one color.
+
+    Perceptual coordinates of integers have one space, whatever colors there are.
+    """
+    gamut, is_float = None, layout.dtype.kind == "f"
     if layout.space != "rgb":
-        is_float = layout.dtype.kind == "f"
         ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
         gamut = gamut_between(layout.dtype, ends)
     nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
-    return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in blocks()))
+    known = blocks() if gamut is None or is_float else [_ends_of_dtype(layout)]
+    return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
+
+
+def is_short(layout: Layout) -> bool:
+    """Whether colors are integers of at most 16 bits in each channel."""
+    return layout.dtype.kind != "f" and layout.dtype.itemsize <= 2
+
+
+def whole_space(layout: Layout) -> Space:
+    """Return a space for all colors of short integers, for which none is looked at."""
+    return space_of(layout, lambda: [_ends_of_dtype(layout)])
+
+
+def _ends_of_dtype(layout: Layout) -> Array:
+    """Return the least and the largest color (2, C) of integers."""
+    dtype, n_channels = layout.dtype, layout.n_channels
+    ends = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+    column = np.array([[ends.min], [ends.max]]).astype(dtype)
+    return np.repeat(column, n_channels, axis=1)
 
 
 def frame_of(blocks: Iterable[Array]) -> Frame:
