@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import (
     TooManyColorsError,
@@ -264,6 +264,19 @@ def test_every_space_has_the_labels_of_numpy(kind):
     assert_array_equal(quantized, quantize_kmeans(image, 5, **how), strict=True)
 
 
+@pytest.mark.parametrize("dither", ["ordered", "floyd-steinberg"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_dithered_ramp_has_no_seams(dither, dtype):
+    ramp = np.arange(2 * 30 * 70).reshape(2, 30, 70, 1) % 251
+    image = np.concatenate([ramp, ramp[:, ::-1]], axis=-1).astype(dtype)
+    palette = np.array([[0, 0], [250, 250], [0, 250]], dtype)
+
+    labels = map_to_palette(da.from_array(image, (1, 7, 9, 1)), palette, dither=dither)
+
+    expected = map_to_palette(image, palette, dither=dither)
+    assert_array_equal(labels.compute(), expected, strict=True)
+
+
 def test_all_colors_are_labeled_once_for_a_palette(monkeypatch):
     image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
     palette = image[0, :30]
@@ -324,6 +337,84 @@ def test_errors_are_not_diffused_in_planes_that_are_too_large():
         map_to_palette(image, palette, dither="floyd-steinberg")
     map_to_palette(image[: 1 << 13], palette, dither="floyd-steinberg")
     map_to_palette(image, palette, dither="ordered")
+
+
+# Colors that are too many to count are read again for every step.
+
+
+@settings(max_examples=50)
+@given(st.data(), images, st.integers(1, 6), st.sampled_from(["auto", "k-means++"]))
+def test_streamed_palettes_of_any_chunks_are_those_of_numpy(data, image, k, init):
+    how = {"init": init, "rng": 3}
+    if image.dtype.kind == "u" and image.itemsize <= 2 and image.shape[-1] in (2, 4, 5):
+        how["alpha"] = data.draw(st.booleans())
+    if data.draw(st.booleans()) and image[..., -1].any():
+        how["mask"] = image[..., -1] > 0
+    if "mask" in how and not how["mask"].any():
+        del how["mask"]
+
+    small, _, _, scheduler = some_groups(data.draw)
+    with mock.patch.object(color_counts, "MAX_COUNTED", 1), small, scheduler:
+        result = kmeans_palette(lazy(data.draw, image), k, **how)
+        expected = kmeans_palette(image, k, **how)
+
+    assert_same_result(result, expected)
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_far_colors_of_streamed_chunks_are_set_apart_as_those_of_numpy(
+    monkeypatch, dtype
+):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
+    monkeypatch.setattr("napari_kmeans._core.outliers._SAMPLE", 1 << 6)
+    image = np.random.default_rng(2).integers(0, 30, (60, 70, 4)).astype(dtype)
+    image[5, 6] = image[50, 60] = 60000
+    given_image = da.from_array(image, chunks=(25, 70, 3))
+
+    result = kmeans_palette(given_image, 5)
+
+    expected = kmeans_palette(image, 5)
+    assert (result.palette[-1] == 60000).all()
+    assert_allclose(result.palette, expected.palette, rtol=0 if dtype == "u2" else 1e-6)
+    assert_array_equal(result.counts, expected.counts)
+
+
+@pytest.mark.parametrize("space", ["lab", "oklab"])
+def test_streamed_perceptual_palettes_are_equal_to_rounding(monkeypatch, space):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
+    image = np.random.default_rng(2).integers(0, 1 << 16, (40, 50, 3)).astype("u2")
+    how = {"color_space": space}
+
+    result = kmeans_palette(da.from_array(image, chunks=20), 5, **how)
+
+    expected = kmeans_palette(image, 5, **how)
+    assert_array_equal(result.palette, expected.palette)
+    assert_allclose(result.mse, expected.mse, rtol=1e-12)
+
+
+def test_an_iteration_reads_every_chunk_once(monkeypatch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(chunks, "_GROUP", 1)
+    n_read = []
+
+    def look(block):
+        n_read.append(block.shape)
+        return block
+
+    pixels = np.random.default_rng(2).integers(0, 1 << 16, (40, 50, 3)).astype("u2")
+    told = {"dtype": np.uint16, "meta": np.empty((0, 0, 0), np.uint16)}
+    image = da.from_array(pixels, chunks=(20, 25, 3)).map_blocks(look, **told)
+    start = pixels[0, :9]
+
+    reads = []
+    for iters in (2, 5):
+        n_read.clear()
+        kmeans_palette(image, 9, iters, init=start)
+        reads.append(len(n_read))
+
+    assert reads[1] - reads[0] == 3 * 4
 
 
 # What is refused.

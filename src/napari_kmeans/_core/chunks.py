@@ -38,18 +38,20 @@ def fold_chunks(
     masks: list[Mask | None],
     work: Callable[[list[Array], list[Mask | None]], Found],
     merge: Callable[[list[Found]], Found],
+    verb: str = "count",
 ) -> Found:
     """Return what `work(images, masks)` finds in groups of chunks, merged to one.
 
     Any of the images may be lazy. `merge` takes up to four findings in their order.
+    Dashboards show the tasks by the verb, such as count-colors and merge-counts.
     """
     from dask.base import compute
 
     read = partial(_read, work, images[0].dtype)
-    parts = [_task("count-colors", read, *group) for group in _groups(images, masks)]
+    parts = [_task(f"{verb}-colors", read, *group) for group in _groups(images, masks)]
     while len(parts) > 1:
         fours = [parts[i : i + _FAN] for i in range(0, len(parts), _FAN)]
-        parts = [_task("merge-counts", merge, some) for some in fours]
+        parts = [_task(f"merge-{verb}s", merge, some) for some in fours]
     found: Found = compute(*parts)[0]
     return found
 

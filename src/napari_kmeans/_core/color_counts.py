@@ -36,6 +36,7 @@ __all__ = [
     "all_colors",
     "count_pixels",
     "finite_pixels",
+    "hashes",
     "in_order",
     "is_tabular",
     "masked_blocks",
@@ -538,10 +539,19 @@ def _keys(pixels: Array) -> NDArray[np.uint64]:
     words = padded.view("<u8")
     key = words[:, 0].astype(np.uint64)
     for word in words.T[1:]:
-        # A round of splitmix64, Steele, Lea and Flood, OOPSLA 2014, figure 16.
-        key = (key ^ key >> np.uint64(31)) * np.uint64(0x9E3779B97F4A7C15)
-        key = (key ^ key >> np.uint64(27)) * np.uint64(0x94D049BB133111EB) + word
+        key = _mix(key) + word
     return key
+
+
+def _mix(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Do a round of splitmix64, Steele, Lea and Flood, OOPSLA 2014, figure 16."""
+    key = (key ^ key >> np.uint64(31)) * np.uint64(0x9E3779B97F4A7C15)
+    return (key ^ key >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+
+
+def hashes(pixels: Array) -> NDArray[np.uint64]:
+    """Return a number of each color (m, C), as if it were drawn at random."""
+    return _mix(_keys(pixels))
 
 
 def finite_pixels(pixels: Array) -> Array:

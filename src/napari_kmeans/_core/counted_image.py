@@ -42,11 +42,7 @@ from napari_kmeans._core.fitting import (
     fit_source,
 )
 from napari_kmeans._core.outliers import set_apart
-from napari_kmeans._core.pixels import (
-    CountedImage,
-    is_fitted,
-    seen_colors,
-)
+from napari_kmeans._core.pixels import CountedImage, framing_blocks, is_fitted
 from napari_kmeans._core.spaces import Layout, SpaceName
 
 __all__ = [
@@ -155,12 +151,12 @@ def fit_options(
 ) -> FitOptions:
     """Check how a palette is to be fitted, and that there are colors to fit."""
     layout = counted.layout
-    arguments.check_white("image", seen_colors(counted), layout)
+    arguments.check_white("image", framing_blocks(counted), layout)
     k = arguments.checked_integer("k", k, 1, MAX_COLORS)
     return FitOptions(
         k,
         arguments.checked_integer("iters", iters, 0, None),
-        arguments.checked_init(init, k, layout, seen_colors(counted)),
+        arguments.checked_init(init, k, layout, framing_blocks(counted)),
         arguments.checked_rng(rng),
         arguments.checked_callback(callback),
         arguments.checked_fixed(fixed, k, layout),
@@ -232,15 +228,14 @@ def _n_seen(counted: CountedImage) -> int:
 def _peak(counted: CountedImage) -> float:
     """Return the peak of the pixels that are fitted, but for far colors."""
     low, high = 0.0, 1.0
-    if (
-        counted.layout.dtype.kind == "f"
-        and next(seen_colors(counted), None) is not None
-    ):
-        space = spaces.space_of(counted.layout, lambda: seen_colors(counted))
+    framing = list(framing_blocks(counted)) if counted.layout.dtype.kind == "f" else []
+    if framing:
+        space = spaces.space_of(counted.layout, lambda: framing)
         apart = set_apart(counted, space)
         counted = counted if apart is None else apart.rest
     if counted.layout.dtype.kind in "if":
-        ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
+        framing = list(framing_blocks(counted))
+        ends = [(float(some.min()), float(some.max())) for some in framing]
         low = min((least for least, _ in ends), default=low)
         high = max((most for _, most in ends), default=high)
     return quality.signal_peak(counted.layout.dtype, low, high)

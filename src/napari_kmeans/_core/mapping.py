@@ -9,7 +9,6 @@ to `spaces`, and how pixels are dithered to `dither`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
@@ -25,9 +24,7 @@ from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cell
 from napari_kmeans._core.chunks import map_chunks, whole_planes
 from napari_kmeans._core.color_counts import (
     all_colors,
-    finite_pixels,
     is_tabular,
-    masked_blocks,
     n_codes_of,
     paint,
     paint_codes,
@@ -35,6 +32,7 @@ from napari_kmeans._core.color_counts import (
 )
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
+from napari_kmeans._core.pixels import CountedImage, framing_blocks
 from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import FARTHEST, Layout, Space
 
@@ -75,13 +73,10 @@ def _space(image: Array, layout: Layout) -> Space | None:
     if spaces.is_short(layout):
         return spaces.whole_space(layout)
 
-    def blocks() -> Iterator[Array]:
-        for block, _ in masked_blocks([image], [None]):
-            if len(finite := finite_pixels(block)):
-                yield finite
-
-    has_some = next(blocks(), None) is not None
-    return spaces.space_of(layout, blocks) if has_some else None
+    # All finite pixels, whether they can be seen or not.
+    whole = CountedImage([image], [None], layout._replace(has_alpha=False))
+    blocks = list(framing_blocks(whole, layout))
+    return spaces.space_of(layout, lambda: blocks) if blocks else None
 
 
 def _labeled(

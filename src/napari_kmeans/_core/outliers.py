@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -19,8 +19,18 @@ from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.chunks import map_chunks
-from napari_kmeans._core.color_counts import count_pixels, in_order, trusted_counts
-from napari_kmeans._core.pixels import CountedImage, is_fitted, seen_colors
+from napari_kmeans._core.color_counts import (
+    count_pixels,
+    hashes,
+    in_order,
+    trusted_counts,
+)
+from napari_kmeans._core.pixels import (
+    CountedImage,
+    fold_image,
+    is_fitted,
+    seen_colors,
+)
 from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import Space, points_of
 
@@ -30,7 +40,7 @@ __all__ = ["Apart", "set_apart"]
 _MOST = 256
 # No gap is smaller than so many times what all others differ from their middle.
 _LEAST_GAP = 4
-# Colors that show where the middle of all is.
+# Distinct colors that show where the middle of all is.
 _SAMPLE = 1 << 12
 
 
@@ -106,7 +116,7 @@ def _apart_in_pixels(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
     if found is None:
         return None
     colors, counts = found[0], found[1][:, 0]
-    n_pixels = sum(len(block) for block in seen_colors(image))
+    n_pixels = fold_image(image, _count_seen, lambda found: sum(found))
     if not _are_apart(colors, counts, n_pixels, space, ball):
         return None
     rest = CountedImage(image.images, near_masks, image.layout)
@@ -127,8 +137,7 @@ def _far_mask(pixels: Array, *_: object, space: Space, ball: _Ball) -> Mask:
 
 def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
     """Yield balls of half of the points and more, from which some others are far."""
-    sizes = [len(colors) for colors in seen_colors(image)]
-    sample = _sample(seen_colors(image), space, -(-sum(sizes) // _SAMPLE))
+    sample = _sample(image, space)
     half = len(sample) // 2
     center = np.sort(sample, axis=0)[half]
     radius = float(np.sort(_distances(sample, center))[half])
@@ -137,21 +146,52 @@ def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
         return
     # Before a far point there is no other within a power of two and more. Negative
     # exponents are at the end.
-    found = np.zeros(2048, dtype=bool)
-    for colors in seen_colors(image):
-        for block in cut(len(colors), 64):
-            distances = _distances(points_of(colors[block], space), center)
-            found[np.frexp(distances[distances > 0])[1]] = True
+    find = partial(_exponents, space, center)
+    found = fold_image(image, find, lambda some: np.any(some, axis=0))
     exponents = np.arange(-1074, 512)
     for below, above in itertools.pairwise(exponents[found[exponents]].tolist()):
         if above > below + 1 and radius < 2.0**below:
             yield _Ball(center, 2.0**below)
 
 
-def _sample(blocks: Iterator[Array], space: Space, step: int) -> Floats:
-    """Return every `step`-th of the points, each distinct one once."""
-    some = [points_of(colors[::step], space) for colors in blocks]
-    return np.unique(np.concatenate(some), axis=0).astype(np.float64)
+def _exponents(space: Space, center: Floats, image: CountedImage) -> Mask:
+    """Return which exponents the distances of points from a center have."""
+    found = np.zeros(2048, dtype=bool)
+    for colors in seen_colors(image):
+        for block in cut(len(colors), 64):
+            distances = _distances(points_of(colors[block], space), center)
+            found[np.frexp(distances[distances > 0])[1]] = True
+    return found
+
+
+def _count_seen(image: CountedImage) -> int:
+    return sum(len(block) for block in seen_colors(image))
+
+
+def _sample(image: CountedImage, space: Space) -> Floats:
+    """Return some of the points, each distinct one once."""
+    if image.counted is not None:
+        (colors,) = seen_colors(image)
+        some = colors[:: -(-len(colors) // _SAMPLE)]
+    else:
+        none = np.empty((0, image.layout.n_channels), image.layout.dtype)
+        find = partial(_lowest, none)
+        some = fold_image(image, lambda part: find(seen_colors(part)), find)
+    return np.unique(points_of(some, space), axis=0).astype(np.float64)
+
+
+def _lowest(none: Array, blocks: Iterable[Array]) -> Array:
+    """Return the distinct colors (n, C) of the lowest hashes, whatever their order."""
+    some, key = none, hashes(none)
+    for colors in blocks:
+        rank = hashes(colors)
+        # None above the highest of enough can be among the lowest.
+        chosen = rank <= key[-1] if len(key) == _SAMPLE else slice(None)
+        key = np.concatenate((key, rank[chosen]))
+        key, first = np.unique(key, return_index=True)
+        key, first = key[:_SAMPLE], first[:_SAMPLE]
+        some = np.concatenate((some, colors[chosen]))[first]
+    return some
 
 
 def _are_far(colors: Array, space: Space, ball: _Ball) -> Mask:

@@ -5,22 +5,27 @@ it on from the fit to the map. `fitted_pixels` turns it into `FittedPixels`, on 
 k-means works. Their points are `PointsInCells`, where colors were counted or pixels are
 few, or `PointsInBlocks`, read again and again, where there are too many colors to
 count. Both serve the Protocol `Points`: what Lloyd's algorithm and the searches for a
-start ask for.
+start ask for. `fold_image` is how all of them read colors that are not counted: at
+once, or in groups of chunks of dask arrays.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core import cells
+from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
+from napari_kmeans._core.chunks import fold_chunks
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -29,7 +34,14 @@ from napari_kmeans._core.color_counts import (
 )
 from napari_kmeans._core.nearest import nearest, squared_distances
 from napari_kmeans._core.quality import are_seen
-from napari_kmeans._core.spaces import Layout, Space, points_of, space_of, whole_bits
+from napari_kmeans._core.spaces import (
+    Layout,
+    Space,
+    framing_colors,
+    points_of,
+    space_of,
+    whole_bits,
+)
 
 __all__ = [
     "CountedImage",
@@ -38,12 +50,20 @@ __all__ = [
     "Points",
     "PointsInBlocks",
     "PointsInCells",
+    "PointsInChunks",
     "fitted_pixels",
+    "fold_image",
+    "framing_blocks",
     "is_fitted",
+    "is_streamed",
     "seen_colors",
     "unseen_color",
     "weighted_points",
 ]
+
+Found = TypeVar("Found")
+# Points (m, D) with weights (m,).
+Blocks: TypeAlias = Iterator[tuple[Array, Array]]
 
 # Pixels that are sorted into cells where their colors are not counted.
 _MOST_IN_CELLS = 1 << 22
@@ -115,10 +135,11 @@ class FittedPixels(NamedTuple):
 
 def fitted_pixels(image: CountedImage) -> FittedPixels | None:
     """Return the pixels that a palette is fitted to, or None if none can be seen."""
-    if next(seen_colors(image), None) is None:
+    framing = list(framing_blocks(image))
+    if not framing:
         return None
     counted, layout = image.counted, image.layout
-    space = space_of(layout, lambda: seen_colors(image))
+    space = space_of(layout, lambda: framing)
     if counted is None:
         return FittedPixels(None, space, _streamed_points(image, space))
     (colors,), counts = seen_colors(image), counted.counts
@@ -126,6 +147,46 @@ def fitted_pixels(image: CountedImage) -> FittedPixels | None:
         counts = counts[is_fitted(counted, layout)]
     points = weighted_points(points_of(colors, space), counts, whole_bits(space))
     return FittedPixels(trusted_counts(colors, counts), space, points)
+
+
+def is_streamed(image: CountedImage) -> bool:
+    """Whether chunks of dask arrays are read for every step."""
+    return image.counted is None and any(map(is_lazy, image.images))
+
+
+def fold_image(
+    image: CountedImage,
+    work: Callable[[CountedImage], Found],
+    merge: Callable[[list[Found]], Found],
+) -> Found:
+    """Return what `work` finds in an image, or in groups of chunks and is merged."""
+    if not is_streamed(image):
+        return work(image)
+    layout = image.layout
+
+    def find(images: list[Array], masks: list[Mask | None]) -> Found:
+        return work(CountedImage(images, masks, layout))
+
+    return fold_chunks(image.images, image.masks, find, merge, "sum")
+
+
+def framing_blocks(
+    image: CountedImage, layout: Layout | None = None
+) -> Iterator[Array]:
+    """Yield the colors that are fitted, in blocks, or such as have the same space.
+
+    The space is that of a `layout`, by default of the image. The least and the largest
+    value of each channel are there, too.
+    """
+    if image.counted is not None:
+        yield from seen_colors(image)
+        return
+    layout = layout or image.layout
+
+    def find(part: CountedImage) -> list[Array]:
+        return [framing_colors(block, layout) for block in seen_colors(part)]
+
+    yield from fold_image(image, find, lambda found: list(itertools.chain(*found)))
 
 
 def seen_colors(image: CountedImage) -> Iterator[Array]:
@@ -183,20 +244,23 @@ def weighted_points(points: Array, counts: Array, n_bits: int) -> Points:
 
 def _streamed_points(image: CountedImage, space: Space) -> Points:
     """Return the points of pixels whose colors are too many."""
+    if is_streamed(image):
+        return PointsInChunks(image, space)
     n_bits, n_channels = whole_bits(space), len(space.frame.origin)
-
-    def located() -> Iterator[tuple[Array, Array]]:
-        for block in seen_colors(image):
-            yield points_of(block, space), np.ones(len(block))
-
-    streamed = PointsInBlocks(located, n_channels, n_bits)
+    streamed = PointsInBlocks(lambda: _located(image, space), n_channels, n_bits)
     # Sums of small whole numbers fit cells, which spare most of the comparisons.
     if not 0 < n_bits <= 16 or n_channels > MAX_CELL_CHANNELS:
         return streamed
     if sum(len(block) for block in seen_colors(image)) > _MOST_IN_CELLS:
         return streamed
-    points = np.concatenate([points for points, _ in located()])
+    points = np.concatenate([points for points, _ in _located(image, space)])
     return PointsInCells(points, np.ones(len(points), np.uint8), n_bits, streamed)
+
+
+def _located(image: CountedImage, space: Space) -> Iterator[tuple[Array, Array]]:
+    """Yield blocks of pixels as points (m, D), and their weights."""
+    for block in seen_colors(image):
+        yield points_of(block, space), np.ones(len(block))
 
 
 class PointsInCells:
@@ -225,13 +289,14 @@ class PointsInCells:
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
         labels = cells.label_sorted(self._cells, centers)
-        return _worst(self._errors(labels, centers), m)
+        return _worst(self._errors(labels, centers), m, centers.shape[1])[0]
 
     def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit."""
         labels = cells.label_sorted(self._cells, centers)
         given = cells.as_given(self._cells, labels)
-        return _measured(self._errors(labels, centers), centers, self._n_bits, given)
+        summed = _sum_errors(self._errors(labels, centers), centers, self._n_bits)
+        return _measured(summed, centers, self._n_bits, given)
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:
         """Return the means of cells of one level."""
@@ -270,15 +335,28 @@ class PointsInBlocks:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        return self._add_up(lambda points: nearest(points, centers)[0], len(centers))
+        return self._add_up(partial(_nearest_to, centers), len(centers))
 
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
-        return _worst(self._errors(centers), m)
+
+        def find(blocks: Blocks) -> tuple[Floats, Floats]:
+            return _worst(_errors_of(blocks, centers), m, centers.shape[1])
+
+        def merge(found: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+            points, error = map(np.concatenate, zip(*found, strict=True))
+            return _leading(points, error, m)
+
+        return self._fold(find, merge)[0]
 
     def measure(self, centers: Floats) -> Measure:
         """Return how well the centers fit."""
-        return _measured(self._errors(centers), centers, self._n_bits, None)
+        n_bits = self._n_bits
+
+        def find(blocks: Blocks) -> tuple[Any, ...]:
+            return _sum_errors(_errors_of(blocks, centers), centers, n_bits)
+
+        return _measured(self._fold(find, _added), centers, n_bits, None)
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:  # noqa: ARG002
         """Return the means of the cells of a grid, whatever k and m are."""
@@ -301,35 +379,94 @@ class PointsInBlocks:
         weights = cells.weights[used]
         return cells.sums[used] / weights[:, np.newaxis], weights
 
+    def _fold(
+        self,
+        work: Callable[[Blocks], Found],
+        merge: Callable[[list[Found]], Found],  # noqa: ARG002
+    ) -> Found:
+        """Return what `work` finds in all blocks, or in some and is merged."""
+        return work(self._blocks())
+
     def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
-        n_digits = max(1, _n_digits(self._n_bits))
-        weights, sums = np.zeros(k), np.zeros((n_digits, self._n_channels, k))
-        for points, weight in self._blocks():
-            labels = label(points)
-            weights += np.bincount(labels, weight, k)
-            for channel, column in enumerate(points.T):
-                checkpoint()
-                for digit, part in enumerate(_digits(column, n_digits)):
-                    sums[digit, channel] += np.bincount(labels, weight * part, k)
-        total = sums[-1]
+        add = partial(_sum_points, label, k, self._n_channels, self._n_bits)
+        weights, sums = self._fold(add, _added_exactly if self._n_bits else _added)
+        total = sums[-1].astype(np.float64)
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
-        return Partition(weights, total.T)
-
-    def _errors(self, centers: Floats) -> Iterator[_Errors]:
-        for points, weight in self._blocks():
-            yield _Errors(points, weight, *nearest(points, centers))
+        return Partition(weights.astype(np.float64), total.T)
 
     def _core_range(self) -> tuple[Floats, Floats]:
         """Return between which values (C,) nearly all points lie, to about 1 %."""
-        histogram = np.zeros((self._n_channels, 1 << 16))
-        for points, weight in self._blocks():
-            for channel, column in enumerate(points.T):
-                histogram[channel] += np.bincount(_rank(column), weight, 1 << 16)
+        (histogram,) = self._fold(partial(_rank_points, self._n_channels), _added)
         share = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
         low = [_value(int(np.searchsorted(row, _TAIL))) for row in share]
         high = [_value(int(np.searchsorted(row, 1 - _TAIL)) + 1) for row in share]
         return np.array(low), np.array(high)
+
+
+class PointsInChunks(PointsInBlocks):
+    """Points of dask arrays, of which every step reads all chunks."""
+
+    def __init__(self, image: CountedImage, space: Space) -> None:
+        n_channels = len(space.frame.origin)
+        super().__init__(lambda: _located(image, space), n_channels, whole_bits(space))
+        self._image = image
+        self._space = space
+
+    def _fold(
+        self, work: Callable[[Blocks], Found], merge: Callable[[list[Found]], Found]
+    ) -> Found:
+        """Return what `work` finds in groups of chunks, and is merged."""
+        space = self._space
+        return fold_image(self._image, lambda part: work(_located(part, space)), merge)
+
+
+def _nearest_to(centers: Floats, points: Array) -> Indices:
+    return nearest(points, centers)[0]
+
+
+def _added(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Add up the numbers that parts of the pixels have."""
+    return tuple(map(sum, zip(*found, strict=True)))
+
+
+def _added_exactly(found: list[tuple[Array, ...]]) -> tuple[Any, ...]:
+    """Add up whole numbers, also those of more pixels than floats are exact for."""
+    return _added([tuple(part.astype(np.int64) for part in some) for some in found])
+
+
+def _sum_points(
+    label: Callable[[Array], Indices],
+    k: int,
+    n_channels: int,
+    n_bits: int,
+    blocks: Blocks,
+) -> tuple[Any, ...]:
+    """Return the weights (k,) and sums, as digits (n, C, k), of points by label."""
+    n_digits = max(1, _n_digits(n_bits))
+    weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
+    for points, weight in blocks:
+        labels = label(points)
+        weights += np.bincount(labels, weight, k)
+        for channel, column in enumerate(points.T):
+            checkpoint()
+            for digit, part in enumerate(_digits(column, n_digits)):
+                sums[digit, channel] += np.bincount(labels, weight * part, k)
+    return weights, sums
+
+
+def _rank_points(n_channels: int, blocks: Blocks) -> tuple[Any, ...]:
+    """Return the weights (C, 2^16) of classes of values."""
+    histogram = np.zeros((n_channels, 1 << 16))
+    for points, weight in blocks:
+        for channel, column in enumerate(points.T):
+            histogram[channel] += np.bincount(_rank(column), weight, 1 << 16)
+    return (histogram,)
+
+
+def _errors_of(blocks: Blocks, centers: Floats) -> Iterator[_Errors]:
+    for points, weight in blocks:
+        yield _Errors(points, weight, *nearest(points, centers))
 
 
 def _rank(column: Array) -> Indices:
@@ -357,35 +494,45 @@ class _Errors(NamedTuple):
     squared: Floats
 
 
-def _worst(errors: Iterable[_Errors], m: int) -> Floats:
-    """Return up to m distinct points of the largest error, the largest first."""
-    found, error = np.empty((0, 0)), np.empty(0)
+def _worst(errors: Iterable[_Errors], m: int, n_channels: int) -> tuple[Floats, Floats]:
+    """Return up to m distinct points (n, C) of the largest error, and these errors."""
+    found, error = np.empty((0, n_channels)), np.empty(0)
     for block in errors:
         squared = block.squared * block.weights
         # None below the m found so far can be among the first m.
         least = error[-1] if len(error) == m else 0.0
         chosen = np.flatnonzero(squared > 0 if least == 0 else squared >= least)
         points = block.points[chosen].astype(np.float64)
-        found = np.concatenate((found.reshape(-1, points.shape[1]), points))
+        found = np.concatenate((found, points))
         error = np.concatenate((error, squared[chosen]))
-        order = np.lexsort((*found.T[::-1], -error))
-        distinct = np.ones(len(order), dtype=bool)
-        distinct[1:] = (found[order[1:]] != found[order[:-1]]).any(axis=1)
-        order = order[distinct][:m]
-        found, error = found[order], error[order]
-    return found
+        found, error = _leading(found, error, m)
+    return found, error
 
 
-def _measured(
-    errors: Iterable[_Errors], centers: Floats, n_bits: int, labels: Labels | None
-) -> Measure:
-    """Add up the errors of points, for whole numbers exactly in any order."""
-    total = np.zeros(len(centers))
-    is_integer = n_bits > 0
-    # Squares of integers are cut to this many bits after the binary point, so that
-    # their digits add up exactly.
+def _leading(points: Floats, error: Floats, m: int) -> tuple[Floats, Floats]:
+    """Return up to m distinct points of the largest error, the largest first."""
+    order = np.lexsort((*points.T[::-1], -error))
+    distinct = np.ones(len(order), dtype=bool)
+    distinct[1:] = (points[order[1:]] != points[order[:-1]]).any(axis=1)
+    order = order[distinct][:m]
+    return points[order], error[order]
+
+
+def _fraction(centers: Floats, n_bits: int) -> int:
+    """Return how many bits of squares after the binary point are measured.
+
+    Squares of integers are cut there, so that their digits add up exactly.
+    """
     is_whole = np.array_equal(centers, np.rint(centers))
-    fraction = 44 if is_integer and not is_whole else 0
+    return 44 if n_bits > 0 and not is_whole else 0
+
+
+def _sum_errors(
+    errors: Iterable[_Errors], centers: Floats, n_bits: int
+) -> tuple[Any, ...]:
+    """Return the weights (k,) of centers, and all digits of the error."""
+    total = np.zeros(len(centers))
+    is_integer, fraction = n_bits > 0, _fraction(centers, n_bits)
     n_digits = _n_digits(2 * n_bits + 8 + fraction) if is_integer else 1
     digits: list[Any] = [0] * n_digits
     for block in errors:
@@ -396,6 +543,15 @@ def _measured(
         for i, part in enumerate(_digits(squared, n_digits)):
             share = float((block.weights * part).sum())
             digits[i] += int(share) if is_integer else share
+    return total, *digits
+
+
+def _measured(
+    summed: tuple[Any, ...], centers: Floats, n_bits: int, labels: Labels | None
+) -> Measure:
+    """Return the measure of errors, for whole numbers exactly in any order."""
+    total, *digits = summed
+    fraction = _fraction(centers, n_bits)
     error = sum(digit * 2 ** (_DIGIT * i) for i, digit in enumerate(digits))
     mse = float(error / (int(total.sum()) << fraction))
     return Measure(labels, total.astype(np.int64), mse)

@@ -32,6 +32,7 @@ __all__ = [
     "dark_to_light",
     "ends_of",
     "frame_of",
+    "framing_colors",
     "is_plain",
     "is_short",
     "points_of",
@@ -106,6 +107,18 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
     known = blocks() if gamut is None or is_float else [_ends_of_dtype(layout)]
     return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
+
+
+def framing_colors(colors: Array, layout: Layout) -> Array:
+    """Return a few of colors (n, C), n > 0, whose space is that of all.
+
+    They have the least and the largest value of each channel and coordinate.
+    """
+    nowhere = Space(layout._replace(space="rgb"), None, Frame(np.zeros(0), 1.0))
+    columns = [*_locate(colors, nowhere).T, *(colors.T if layout.has_alpha else ())]
+    ends = [end for column in columns for end in (column.argmin(), column.argmax())]
+    some = np.arange(0, len(colors), -(-len(colors) // _SAMPLE))
+    return colors[np.concatenate((ends, some))]
 
 
 def is_short(layout: Layout) -> bool:
