@@ -169,3 +169,17 @@ def test_the_error_that_a_callback_gets_is_not_negative(dtype):
 
     assert errors
     assert min(errors) >= 0
+
+
+@pytest.mark.parametrize("tail", ["log-normal", "Cauchy"])
+def test_a_search_is_better_than_draws_also_where_few_values_make_the_error(tail):
+    # Too many values for the optimum, and most of the error is that of some hundred.
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(0, 2, 70_000))
+    if tail == "Cauchy":
+        values = rng.standard_cauchy(70_000)
+
+    searched = kmeans_palette(values, 32, channel_axis=None)
+    drawn = kmeans_palette(values, 32, channel_axis=None, init="k-means++", rng=0)
+
+    assert searched.mse < drawn.mse

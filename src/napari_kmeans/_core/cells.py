@@ -32,12 +32,16 @@ __all__ = [
 
 # Cells of more channels are too few or too wide to decide anything.
 MAX_CELL_CHANNELS = 4
-# Leading bits of each channel that the points of a cell share, per level.
-_LEVEL_BITS = (3, 4, 5, 6)
+# Leading bits of each channel that the points of a cell share, per level; the cells of
+# one channel would be too few of so few.
+_LEVEL_BITS, _LONE_BITS = (3, 4, 5, 6), (6, 8, 10, 12)
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
-# One in so many points may lie beyond each end of a grid.
-_BEYOND = 200
+# One in so many points may lie beyond each end of the middle of a grid, and in a grid
+# over all of them, the middle would have less than one in so many steps.
+_BEYOND, _WIDE = 200, 4
+# Most steps of a grid per unit: products with coordinates do not overflow.
+_FINEST = 2.0**500
 # Children that are added up to cells at once.
 _CHILDREN = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
@@ -121,7 +125,8 @@ def build_cells(points: Array, weights: Array) -> Cells:
     padded = np.append(weights, weights.dtype.type(0))
     none = np.empty((n_channels, 0))
     levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
-    for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
+    level_bits = _level_bits(n_channels)
+    for bits, coarser in zip(level_bits[::-1], (*level_bits[-2::-1], 0), strict=True):
         levels.append(
             _parents(levels[-1], np.append(starts, len(levels[-1].weights) - 1))
         )
@@ -129,6 +134,10 @@ def build_cells(points: Array, weights: Array) -> Cells:
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         key = key[starts]
     return Cells(tuple(levels[::-1]), order)
+
+
+def _level_bits(n_channels: int) -> tuple[int, ...]:
+    return _LONE_BITS if n_channels == 1 else _LEVEL_BITS
 
 
 def _parents(below: Level, first: Indices) -> Level:
@@ -343,33 +352,72 @@ def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
 
 def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     """Interleave the leading bits of the channels (n, C), so that cells nest."""
-    bits, n_channels = _LEVEL_BITS[-1], points.shape[1]
+    n_channels = points.shape[1]
+    bits = _level_bits(n_channels)[-1]
     steps = np.arange(2**bits, dtype=np.uint32)
     spread = np.zeros_like(steps)
     for bit in range(bits):
         spread |= (steps >> bit & 1) << (bit * n_channels)
-    low, scale = _grid(points, 2**bits)
+    grid = _grid(points, 2**bits)
     for block in cut(len(points)):
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):
-            step = column * scale
+            step = column * grid.scale
             if points.dtype.kind == "f":
-                np.clip(step - low[channel] * scale, 0, 2**bits - 1, out=step)
+                step -= grid.low[channel] * grid.scale
+                _draw_in(step, grid)
+                np.clip(step, 0, 2**bits - 1, out=step)
             key |= spread.take(step.astype(np.intp), mode="clip") << channel
         yield block, key
 
 
-def _grid(points: Array, n_steps: int) -> tuple[Array, float]:
-    """Return where a grid over points (n, C) begins (C,), and its steps per unit.
+class _Grid(NamedTuple):
+    """A grid of cubes over points (n, C), which begins at `low` (C,).
 
-    That of floats covers nearly all of them; the few beyond its ends are in its last
-    cells, however far they are.
+    Steps, `scale` of them per unit, are even from `begin` to `end`. Beyond, they grow
+    with the distance, at this `rate`; it is 0 if there is nothing beyond.
+    """
+
+    low: Array
+    scale: float
+    begin: float
+    end: float
+    rate: float
+
+
+def _grid(points: Array, n_steps: int) -> _Grid:
+    """Lay a grid of so many steps over points (n, C).
+
+    If some floats are far beyond nearly all others, three quarters of the steps are
+    theirs: they may be most of the error, or else the others are.
     """
     if points.dtype.kind == "u":
         # A power of two, so equal colors share a cell whatever the rest of the image.
         exponent = int(np.frexp(float(points.max()))[1])
-        return np.zeros(points.shape[1], points.dtype), np.ldexp(n_steps, -exponent)
+        low = np.zeros(points.shape[1], points.dtype)
+        return _Grid(low, float(np.ldexp(n_steps, -exponent)), 0, n_steps, 0)
     few = len(points) // _BEYOND
     ends = few, len(points) - 1 - few
     low, high = np.array([np.partition(c, ends)[[*ends]] for c in points.T]).T
-    return low, n_steps / (float((high - low).max()) or 1.0)
+    least, most = np.array([(c.min(), c.max()) for c in points.T]).T
+    wide, whole = float((high - low).max()), float((most - least).max())
+    if wide == 0 or whole <= _WIDE * wide:
+        return _Grid(least, min(n_steps / (whole or 1.0), _FINEST), 0, n_steps, 0)
+    middle = n_steps / 4
+    scale = min(middle / wide, _FINEST)
+    below = np.log1p(scale * float((low - least).max()))
+    above = np.log1p(scale * float((most - high).max()))
+    rate = (n_steps - middle) / (below + above)
+    begin = rate * below
+    return _Grid(low - begin / scale, scale, begin, begin + middle, rate)
+
+
+def _draw_in(steps: Floats, grid: _Grid) -> None:
+    """Draw steps (n,) of one channel to where the grid has those beyond its middle."""
+    if grid.rate == 0:
+        return
+    for part in (steps > grid.end, steps < grid.begin):
+        edge = np.clip(steps[part], grid.begin, grid.end)
+        beyond = steps[part] - edge
+        drawn = grid.rate * np.log1p(np.abs(beyond))
+        steps[part] = edge + np.copysign(drawn, beyond)
