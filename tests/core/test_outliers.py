@@ -259,3 +259,34 @@ def test_the_unit_of_floats_is_of_no_importance(scale):
     labels = map_to_palette(image * scale, small.palette)
 
     assert_array_equal(labels, map_to_palette(image, kmeans_palette(image, 6).palette))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("init", ["auto", "k-means++", [20.0, 60.0, 140.0]])
+def test_an_image_has_at_most_k_colors_where_fill_values_leave_no_room(init):
+    colors = heights(1, "f8").ravel()
+    image = np.concatenate((colors, np.repeat([-1e30, 1e30, 3e30, 9e30], 50)))
+
+    quantized = quantize_kmeans(image, 3, init=init, rng=0, channel_axis=None)
+
+    palette = kmeans_palette(image, 3, init=init, rng=0, channel_axis=None).palette
+    assert_array_equal(np.unique(quantized), palette)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("k", [4, 8, 16])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_fill_value_costs_one_color_also_beside_more_hot_pixels_than_colors(
+    k, n_channels
+):
+    hot = np.repeat(1e10 * np.arange(1, 11), n_channels).reshape(-1, 1, n_channels)
+    colors = heights(n_channels, "f8")
+    valid = np.concatenate((colors, hot.repeat(8, axis=1)))
+    image = filled(valid, 1e30)
+
+    result = kmeans_palette(image, k)
+
+    alone = kmeans_palette(valid, k - 1)
+    assert_array_equal(result.palette[:-1], alone.palette)
+    assert_array_equal(result.palette[-1], [1e30] * n_channels)
+    assert_array_equal(error_curve(image, [2, k])[1], result.mse)

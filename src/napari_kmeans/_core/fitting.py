@@ -140,7 +140,7 @@ class FitSource(NamedTuple):
     image: CountedImage
     # None if no pixel can be seen.
     pixels: FittedPixels | None
-    # Far colors, and what is left without them, if there are some.
+    # The farthest colors, and what is left without them, if there are some.
     apart: Apart | None = None
     rest: FitSource | None = None
 
@@ -151,9 +151,11 @@ class FittedImage(NamedTuple):
     result: PaletteResult
     # Entry of each fitted color, where colors were counted.
     labels: Array | None = None
-    # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
-    # None if the palette has every color.
+    # Centers (k - m, D) of others than m fixed colors, before they were rounded, if a
+    # fit of more colors may begin with them.
     centers: Floats | None = None
+    # Whether the palette has every color that is fitted.
+    is_lossless: bool = False
 
 
 def fit_source(image: CountedImage) -> FitSource:
@@ -162,9 +164,7 @@ def fit_source(image: CountedImage) -> FitSource:
     apart = None if pixels is None else set_apart(image, pixels.space)
     if apart is None:
         return FitSource(image, pixels)
-    return FitSource(
-        image, pixels, apart, FitSource(apart.rest, fitted_pixels(apart.rest))
-    )
+    return FitSource(image, pixels, apart, fit_source(apart.rest))
 
 
 def fit_palette(
@@ -240,7 +240,7 @@ def _fit_beside(
     shown = palette[:, 0] if layout.is_gray else palette
     mse = result.mse * n_rest / (n_rest + n_far)
     whole = PaletteResult(shown, counts, mse, result.n_iter, result.converged)
-    return FittedImage(whole, labels, fitted.centers)
+    return FittedImage(whole, labels, fitted.centers, fitted.is_lossless)
 
 
 def _callback_beside(
@@ -417,7 +417,8 @@ def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage
     totals = np.zeros(len(palette), dtype=np.int64)
     totals[labels] = counted.counts
     shown = palette[:, 0] if layout.is_gray else palette
-    return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
+    result = PaletteResult(shown, totals, 0.0, 0, True)
+    return FittedImage(result, labels, is_lossless=True)
 
 
 def _sorted_palette(colors: Array, layout: Layout) -> tuple[Array, Indices]:
