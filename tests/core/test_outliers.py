@@ -290,3 +290,27 @@ def test_a_fill_value_costs_one_color_also_beside_more_hot_pixels_than_colors(
     assert_array_equal(result.palette[:-1], alone.palette)
     assert_array_equal(result.palette[-1], [1e30] * n_channels)
     assert_array_equal(error_curve(image, [2, k])[1], result.mse)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("share", [0.1, 0.6])
+@pytest.mark.parametrize("n_channels", [3, 6])
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("f4", -3.4028235e38), ("f8", 1e8), ("f8", 1e15), ("f8", -1e100)],
+)
+def test_a_fill_value_in_one_channel_is_as_good_as_one_that_is_hardly_far(
+    dtype, fill, n_channels, share
+):
+    colors = heights(n_channels, dtype)
+    is_fill = np.random.default_rng(0).random(colors.shape[:2]) < share
+    near, image = colors.copy(), colors.copy()
+    near[is_fill, 0], image[is_fill, 0] = 1e4, fill
+
+    result = kmeans_palette(image, 8)
+    labels = map_to_palette(image, result.palette)
+
+    assert (result.palette[labels][is_fill, 0] == np.array(fill, dtype)).all()
+    mse = float(assert_nearest(image, result.palette, labels).mean())
+    assert_allclose(result.mse, mse, rtol=1e-9)
+    assert mse <= 1.01 * kmeans_palette(near, 8).mse

@@ -27,6 +27,7 @@ __all__ = [
     "cell_order",
     "label_cells",
     "label_sorted",
+    "partition_about",
     "partition_cells",
 ]
 
@@ -74,10 +75,15 @@ class Cells(NamedTuple):
 
 
 class Partition(NamedTuple):
-    """Weight (k,) and weighted sum (k, C) of the points of each center."""
+    """Weight (k,) and weighted sum (k, C) of the points of each center.
+
+    If they are `about_centers`, the sums are those of the differences, which are zero
+    exactly where all points of a center have its number.
+    """
 
     weights: Floats
     sums: Floats
+    about_centers: bool = False
 
 
 class _Lists(NamedTuple):
@@ -168,7 +174,16 @@ def _parents(below: Level, first: Indices) -> Level:
             np.add.reduceat(sums, starts, out=total)
             mean = above.means[channel, cells]
             np.divide(total, above.weights[cells], out=mean)
-            means -= mean.repeat(size)
+            if below.means.dtype.kind == "f":
+                # A mean of equal numbers is that number, without rounding.
+                first_means = means[starts]
+                means -= first_means.repeat(size)
+                np.add.reduceat(means * weights, starts, out=mean)
+                mean /= above.weights[cells]
+                means -= mean.repeat(size)
+                mean += first_means
+            else:
+                means -= mean.repeat(size)
             means *= means
             reach += means
         np.sqrt(reach, out=reach)
@@ -195,6 +210,19 @@ def partition_cells(cells: Cells, centers: Floats) -> Partition:
                 total = weight * level.means[channel].take(nodes)
             sums[channel] += np.bincount(labels, total, k)
     return Partition(weights, sums.T)
+
+
+def partition_about(cells: Cells, centers: Floats) -> Partition:
+    """Return what `partition_cells` does, about the centers; it looks at all points."""
+    k, finest = len(centers), cells.levels[-1]
+    labels = label_sorted(cells, centers).astype(np.intp)
+    weights = finest.weights[:-1].astype(np.float64)
+    sums = np.empty((len(finest.means), k))
+    for column, center, total in zip(finest.means, centers.T, sums, strict=True):
+        difference = column[:-1] - center.take(labels)
+        total[:] = np.bincount(labels, weights * difference, k)
+    total_weights: Floats = np.bincount(labels, weights, k).astype(np.float64)
+    return Partition(total_weights, sums.T, about_centers=True)
 
 
 def label_cells(cells: Cells, centers: Floats) -> Array:

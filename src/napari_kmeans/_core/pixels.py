@@ -56,6 +56,8 @@ _DIGIT = 22
 _TAIL = 1e-3
 # The leading half of a float32 grows with its size; the first bit is the sign.
 _SIGN = np.uint32(1 << 15)
+# Of floats beyond this, a million times the middle, means are taken with more care.
+_WIDE = 2.0**-24
 # Bits per channel of the coarse grid, for 1 to 4 channels.
 _GRID_BITS = (12, 7, 5, 4)
 
@@ -232,9 +234,12 @@ class PointsInCells:
         self._cells = cells.build_cells(points, weights)
         self._n_bits = n_bits
         self._grid = grid
+        self._is_wide = n_bits == 0 and _is_wide(points)
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
+        if self._is_wide:
+            return cells.partition_about(self._cells, centers)
         return cells.partition_cells(self._cells, centers)
 
     def worst(self, centers: Floats, m: int) -> Floats:
@@ -285,7 +290,10 @@ class PointsInBlocks:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        return self._add_up(lambda points: nearest(points, centers)[0], len(centers))
+        about = centers if self._n_bits == 0 else None
+        return self._add_up(
+            lambda points: nearest(points, centers)[0], len(centers), about
+        )
 
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
@@ -311,12 +319,25 @@ class PointsInBlocks:
                 index += np.clip(steps, 0, 2**bits - 1).astype(np.intp)
             return index
 
-        cells = self._add_up(cell, 1 << bits * len(wide))
+        n_cells = 1 << bits * len(wide)
+        cells = self._add_up(cell, n_cells)
         used = cells.weights > 0
         weights = cells.weights[used]
-        return cells.sums[used] / weights[:, np.newaxis], weights
+        means = cells.sums[used] / weights[:, np.newaxis]
+        if self._n_bits == 0 and _is_wide(means):
+            about = np.zeros((n_cells, self._n_channels))
+            about[used] = means
+            rest = self._add_up(cell, n_cells, about)
+            means += rest.sums[used] / weights[:, np.newaxis]
+        return means, weights
 
-    def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
+    def _add_up(
+        self,
+        label: Callable[[Array], Indices],
+        k: int,
+        about: Floats | None = None,
+    ) -> Partition:
+        """Add up points by label, or what they differ from the points `about` them."""
         n_digits = max(1, _n_digits(self._n_bits))
         weights, sums = np.zeros(k), np.zeros((n_digits, self._n_channels, k))
         for points, weight in self._blocks():
@@ -324,12 +345,14 @@ class PointsInBlocks:
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
                 checkpoint()
+                if about is not None:
+                    column = column - about[:, channel].take(labels)
                 for digit, part in enumerate(_digits(column, n_digits)):
                     sums[digit, channel] += np.bincount(labels, weight * part, k)
         total = sums[-1]
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
-        return Partition(weights, total.T)
+        return Partition(weights, total.T, about is not None)
 
     def _errors(self, centers: Floats) -> Iterator[_Errors]:
         for points, weight in self._blocks():
@@ -345,6 +368,11 @@ class PointsInBlocks:
         low = [_value(int(np.searchsorted(row, _TAIL))) for row in share]
         high = [_value(int(np.searchsorted(row, 1 - _TAIL)) + 1) for row in share]
         return np.array(low), np.array(high)
+
+
+def _is_wide(points: Array) -> bool:
+    """Whether rounding the largest of points could be seen among the others."""
+    return float(np.abs(points).max()) > _WIDE
 
 
 def _rank(column: Array) -> Indices:

@@ -127,8 +127,13 @@ def searched_centers(
         return np.asarray(found * scale + origin)
     label = _label(cloud, found)
     total = np.bincount(label, weights)
-    sums = np.stack([np.bincount(label, weights * c) for c in centered.T], axis=1)
-    return np.asarray(sums[total > 0] / total[total > 0, np.newaxis] + origin)
+    # About one of them, so that a mean of equal numbers is that number.
+    one = np.zeros(len(total), dtype=np.intp)
+    one[label] = np.arange(len(label))
+    about = points[one]
+    differences = points - about[label]
+    sums = np.stack([np.bincount(label, weights * c) for c in differences.T], axis=1)
+    return np.asarray(about[total > 0] + sums[total > 0] / total[total > 0, np.newaxis])
 
 
 def _middle(points: Floats) -> tuple[Floats, float]:

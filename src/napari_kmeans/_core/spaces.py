@@ -118,9 +118,13 @@ def frame_of(blocks: Iterable[Array]) -> Frame:
     if low.dtype.kind != "f":
         return Frame(_median(some), 1.0)
     origin = np.clip(low.dtype.type(0), low, high)
-    # In halves: the range of float64 does not fit float64.
+    # In halves: the range of float64 does not fit float64. A fill value counts once in
+    # each channel.
     halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
-    middle = float(_median(halves.max(axis=1))) or float(np.abs([low, high]).max()) / 2
+    sizes = np.concatenate([np.unique(column[column > 0]) for column in halves.T])
+    middle = float(np.abs([low, high]).max()) / 2
+    if len(sizes):
+        middle = float(_median(sizes))
     exponent = max(int(np.frexp(middle)[1]) + 1, -960)
     return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
 
