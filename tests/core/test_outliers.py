@@ -314,3 +314,17 @@ def test_a_fill_value_in_one_channel_is_as_good_as_one_that_is_hardly_far(
     mse = float(assert_nearest(image, result.palette, labels).mean())
     assert_allclose(result.mse, mse, rtol=1e-9)
     assert mse <= 1.01 * kmeans_palette(near, 8).mse
+
+
+@pytest.mark.parametrize("fill", [1e30, 1e140, 1e200, 1.7976931348623157e308])
+def test_a_fill_value_of_all_channels_may_be_that_of_opacity_too(fill):
+    rng = np.random.default_rng(0)
+    valid = rng.uniform(0.1, 1, (20, 20, 4))
+    image = np.concatenate((np.full((4, 20, 4), fill), valid))
+
+    result = kmeans_palette(image, 6, alpha=True)
+    labels = map_to_palette(image, result.palette, alpha=True)
+
+    alone = kmeans_palette(valid, 5, alpha=True)
+    assert (result.palette[labels[:4]] == fill).all()
+    assert_allclose(result.mse * 24 / 20, alone.mse, rtol=1e-9)

@@ -19,6 +19,7 @@ from napari_kmeans._core.blocks import checkpoint, cut
 
 __all__ = [
     "MAX_CELL_CHANNELS",
+    "WIDE",
     "Cells",
     "Level",
     "Partition",
@@ -41,6 +42,8 @@ _ROW = 4
 # One in so many points may lie beyond each end of the middle of a grid, and in a grid
 # over all of them, the middle would have less than one in so many steps.
 _BEYOND, _WIDE = 200, 4
+# Floats beyond this, some 100,000 times their middle, have means of more care.
+WIDE = 2.0**-12
 # Most steps of a grid per unit: products with coordinates do not overflow.
 _FINEST = 2.0**500
 # Children that are added up to cells at once.
@@ -72,6 +75,8 @@ class Cells(NamedTuple):
     levels: tuple[Level, ...]
     # None if the points came in it.
     order: Indices | None
+    # Whether rounding the farthest points could be seen among the others.
+    is_wide: bool
 
 
 class Partition(NamedTuple):
@@ -100,10 +105,15 @@ def cell_order(points: Array) -> Indices:
 
     Points of one smallest cell keep their order.
     """
+    return _ordered(points, _grid(points))
+
+
+def _ordered(points: Array, grid: _Grid) -> Indices:
+    """Return `cell_order` for a grid."""
     bits = np.uint64(len(points).bit_length())
     # Numbers that hold a key and a place sort several times quicker than `argsort`.
     order = np.empty(len(points), dtype=np.uint64)
-    for block, key in _cell_keys(points):
+    for block, key in _cell_keys(points, grid):
         places = np.arange(block.start, block.start + len(key), dtype=np.uint64)
         order[block] = key.astype(np.uint64) << bits | places
     checkpoint()
@@ -115,16 +125,18 @@ def cell_order(points: Array) -> Indices:
 
 def build_cells(points: Array, weights: Array) -> Cells:
     """Sort points (n, C), C <= 4, with weights (n,) into cells."""
-    starts, key = _runs(points)
+    grid = _grid(points)
+    starts, key = _runs(points, grid)
     checkpoint()
     order = None
     if (key[1:] < key[:-1]).any():
-        order = cell_order(points)
+        order = _ordered(points, grid)
         points = points.take(order, axis=0)
         checkpoint()
         weights = weights.take(order)
-        starts, key = _runs(points)
+        starts, key = _runs(points, grid)
     n, n_channels = points.shape
+    is_wide = points.dtype.kind == "f" and float(np.abs(points).max()) > WIDE
     columns = np.zeros((n_channels, n + 1), points.dtype)
     columns[:, :n] = points.T
     checkpoint()
@@ -133,20 +145,19 @@ def build_cells(points: Array, weights: Array) -> Cells:
     levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
     level_bits = _level_bits(n_channels)
     for bits, coarser in zip(level_bits[::-1], (*level_bits[-2::-1], 0), strict=True):
-        levels.append(
-            _parents(levels[-1], np.append(starts, len(levels[-1].weights) - 1))
-        )
+        first = np.append(starts, len(levels[-1].weights) - 1)
+        levels.append(_parents(levels[-1], first, is_wide))
         key >>= (bits - coarser) * n_channels
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         key = key[starts]
-    return Cells(tuple(levels[::-1]), order)
+    return Cells(tuple(levels[::-1]), order, is_wide)
 
 
 def _level_bits(n_channels: int) -> tuple[int, ...]:
     return _LONE_BITS if n_channels == 1 else _LEVEL_BITS
 
 
-def _parents(below: Level, first: Indices) -> Level:
+def _parents(below: Level, first: Indices, is_wide: bool) -> Level:
     """Return the cells of which i has the children first[i] to first[i + 1]."""
     n_channels, n = len(below.means), len(first)
     above = Level(
@@ -174,7 +185,7 @@ def _parents(below: Level, first: Indices) -> Level:
             np.add.reduceat(sums, starts, out=total)
             mean = above.means[channel, cells]
             np.divide(total, above.weights[cells], out=mean)
-            if below.means.dtype.kind == "f":
+            if is_wide:
                 # A mean of equal numbers is that number, without rounding.
                 first_means = means[starts]
                 means -= first_means.repeat(size)
@@ -366,11 +377,11 @@ def _first_least(distance: Floats) -> tuple[Indices, Floats]:
     return slots.astype(np.intp), least
 
 
-def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
+def _runs(points: Array, grid: _Grid) -> tuple[Indices, NDArray[np.uint32]]:
     """Return where runs of points (n, C) of one smallest cell start, and its key."""
     starts, keys = [], []
     last = None
-    for block, key in _cell_keys(points):
+    for block, key in _cell_keys(points, grid):
         start = np.flatnonzero(np.concatenate(([key[0] != last], key[1:] != key[:-1])))
         starts.append(start + block.start)
         keys.append(key[start])
@@ -378,7 +389,9 @@ def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
     return np.concatenate(starts), np.concatenate(keys)
 
 
-def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+def _cell_keys(
+    points: Array, grid: _Grid
+) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     """Interleave the leading bits of the channels (n, C), so that cells nest."""
     n_channels = points.shape[1]
     bits = _level_bits(n_channels)[-1]
@@ -386,7 +399,6 @@ def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     spread = np.zeros_like(steps)
     for bit in range(bits):
         spread |= (steps >> bit & 1) << (bit * n_channels)
-    grid = _grid(points, 2**bits)
     for block in cut(len(points)):
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):
@@ -413,12 +425,13 @@ class _Grid(NamedTuple):
     rate: float
 
 
-def _grid(points: Array, n_steps: int) -> _Grid:
-    """Lay a grid of so many steps over points (n, C).
+def _grid(points: Array) -> _Grid:
+    """Lay the grid of the smallest cells over points (n, C).
 
     If some floats are far beyond nearly all others, three quarters of the steps are
     theirs: they may be most of the error, or else the others are.
     """
+    n_steps = 2 ** _level_bits(points.shape[1])[-1]
     if points.dtype.kind == "u":
         # A power of two, so equal colors share a cell whatever the rest of the image.
         exponent = int(np.frexp(float(points.max()))[1])

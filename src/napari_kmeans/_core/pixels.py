@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_kmeans._core import cells
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
-from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
+from napari_kmeans._core.cells import MAX_CELL_CHANNELS, WIDE, Partition
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -56,8 +56,6 @@ _DIGIT = 22
 _TAIL = 1e-3
 # The leading half of a float32 grows with its size; the first bit is the sign.
 _SIGN = np.uint32(1 << 15)
-# Of floats beyond this, a million times the middle, means are taken with more care.
-_WIDE = 2.0**-24
 # Bits per channel of the coarse grid, for 1 to 4 channels.
 _GRID_BITS = (12, 7, 5, 4)
 
@@ -234,11 +232,10 @@ class PointsInCells:
         self._cells = cells.build_cells(points, weights)
         self._n_bits = n_bits
         self._grid = grid
-        self._is_wide = n_bits == 0 and _is_wide(points)
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        if self._is_wide:
+        if self._n_bits == 0 and self._cells.is_wide:
             return cells.partition_about(self._cells, centers)
         return cells.partition_cells(self._cells, centers)
 
@@ -324,7 +321,7 @@ class PointsInBlocks:
         used = cells.weights > 0
         weights = cells.weights[used]
         means = cells.sums[used] / weights[:, np.newaxis]
-        if self._n_bits == 0 and _is_wide(means):
+        if self._n_bits == 0 and float(np.abs(means).max()) > WIDE:
             about = np.zeros((n_cells, self._n_channels))
             about[used] = means
             rest = self._add_up(cell, n_cells, about)
@@ -368,11 +365,6 @@ class PointsInBlocks:
         low = [_value(int(np.searchsorted(row, _TAIL))) for row in share]
         high = [_value(int(np.searchsorted(row, 1 - _TAIL)) + 1) for row in share]
         return np.array(low), np.array(high)
-
-
-def _is_wide(points: Array) -> bool:
-    """Whether rounding the largest of points could be seen among the others."""
-    return float(np.abs(points).max()) > _WIDE
 
 
 def _rank(column: Array) -> Indices:

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
-from napari_kmeans._core.quality import white_of
+from napari_kmeans._core.quality import finite, white_of
 
 SpaceName: TypeAlias = Literal["rgb", "lab", "oklab"]
 
@@ -291,7 +291,9 @@ def _locate(colors: Array, space: Space) -> Array:
     is_short = all(t.kind == "u" and t.itemsize <= 2 for t in (colors.dtype, dtype))
     wide: Array = colors.astype(np.uint32 if is_short else np.float64)
     opacity = wide[:, -1:]
-    return np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
+    with np.errstate(over="ignore"):
+        located = np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
+    return located if is_short else finite(located)
 
 
 def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:
