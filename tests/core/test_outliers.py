@@ -328,3 +328,18 @@ def test_a_fill_value_of_all_channels_may_be_that_of_opacity_too(fill):
     alone = kmeans_palette(valid, 5, alpha=True)
     assert (result.palette[labels[:4]] == fill).all()
     assert_allclose(result.mse * 24 / 20, alone.mse, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("fill", [1e150, -1e160, 1.7976931348623157e308])
+def test_the_error_of_a_fill_value_is_told_or_infinite(fill):
+    image = filled(heights(1, "f8"), fill)
+
+    result = kmeans_palette(image, 1)
+
+    squared = brute_distances(image, result.palette)
+    # Where it does not fit, the cast to float64 is infinite, and warns.
+    with np.errstate(over="ignore"):
+        expected = float(squared.mean())
+    assert_allclose(result.mse, expected, rtol=1e-9)
+    assert_array_equal(error_curve(image, [1]), [result.mse])

@@ -397,7 +397,9 @@ def _mse_in_units(
     """Return the mean squared distance to the palette in units of the image."""
     counted, space, _ = pixels
     has_alpha = space.layout.has_alpha
-    if space.gamut is None:
+    # Points are no farther than that, but colors may be.
+    squares = measure.mse * float(measure.counts.sum())
+    if space.gamut is None and squares < (spaces.FARTHEST / 2) ** 2:
         return spaces.squared_units(measure.mse, space)
     if counted is not None and measure.labels is not None:
         others = palette[measure.labels]
