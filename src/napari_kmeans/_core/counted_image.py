@@ -10,6 +10,7 @@ public functions and both frontends are made of these steps.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -237,9 +238,10 @@ def _peak(counted: CountedImage) -> float:
         counted.layout.dtype.kind == "f"
         and next(seen_colors(counted), None) is not None
     ):
-        space = spaces.space_of(counted.layout, lambda: seen_colors(counted))
-        apart = set_apart(counted, space)
-        counted = counted if apart is None else apart.rest
+        space = spaces.space_of(counted.layout, partial(seen_colors, counted))
+        while (apart := set_apart(counted, space)) is not None:
+            counted = apart.rest
+            space = spaces.space_of(counted.layout, partial(seen_colors, counted))
     if counted.layout.dtype.kind in "if":
         ends = [(float(some.min()), float(some.max())) for some in seen_colors(counted)]
         low = min((least for least, _ in ends), default=low)

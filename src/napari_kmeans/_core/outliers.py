@@ -50,7 +50,10 @@ class _Ball(NamedTuple):
 
 
 def set_apart(image: CountedImage, space: Space) -> Apart | None:
-    """Part an image from the colors that the best palette keeps apart, if it has some.
+    """Part an image from the farthest colors that the best palette keeps apart.
+
+    Others may be set apart from the rest in turn, if the palette has room for them.
+    None if no color is so far.
 
     Of n pixels in D coordinates, all but those of far colors lie within r of a center
     in each coordinate. A far color of w pixels is farther than
@@ -116,7 +119,10 @@ def _apart_in_pixels(image: CountedImage, space: Space, ball: _Ball) -> Apart | 
 
 
 def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
-    """Yield balls of half of the points and more, from which some others are far."""
+    """Yield balls from which some points are far, the largest ones first.
+
+    All have the middle half of the points.
+    """
     sizes = [len(colors) for colors in seen_colors(image)]
     sample = _sample(seen_colors(image), space, -(-sum(sizes) // _SAMPLE))
     half = len(sample) // 2
@@ -133,7 +139,7 @@ def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
             distances = _distances(points_of(colors[block], space), center)
             found[np.frexp(distances[distances > 0])[1]] = True
     exponents = np.arange(-1074, 512)
-    for below, above in itertools.pairwise(exponents[found[exponents]].tolist()):
+    for above, below in itertools.pairwise(exponents[found[exponents]][::-1].tolist()):
         if above > below + 1 and radius < 2.0**below:
             yield _Ball(center, 2.0**below)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_kmeans._core import cells
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
-from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
+from napari_kmeans._core.cells import MAX_CELL_CHANNELS, WIDE, Partition
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -235,6 +235,8 @@ class PointsInCells:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
+        if self._n_bits == 0 and self._cells.is_wide:
+            return cells.partition_about(self._cells, centers)
         return cells.partition_cells(self._cells, centers)
 
     def worst(self, centers: Floats, m: int) -> Floats:
@@ -285,7 +287,10 @@ class PointsInBlocks:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        return self._add_up(lambda points: nearest(points, centers)[0], len(centers))
+        about = centers if self._n_bits == 0 else None
+        return self._add_up(
+            lambda points: nearest(points, centers)[0], len(centers), about
+        )
 
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
@@ -311,12 +316,25 @@ class PointsInBlocks:
                 index += np.clip(steps, 0, 2**bits - 1).astype(np.intp)
             return index
 
-        cells = self._add_up(cell, 1 << bits * len(wide))
+        n_cells = 1 << bits * len(wide)
+        cells = self._add_up(cell, n_cells)
         used = cells.weights > 0
         weights = cells.weights[used]
-        return cells.sums[used] / weights[:, np.newaxis], weights
+        means = cells.sums[used] / weights[:, np.newaxis]
+        if self._n_bits == 0 and float(np.abs(means).max()) > WIDE:
+            about = np.zeros((n_cells, self._n_channels))
+            about[used] = means
+            rest = self._add_up(cell, n_cells, about)
+            means += rest.sums[used] / weights[:, np.newaxis]
+        return means, weights
 
-    def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
+    def _add_up(
+        self,
+        label: Callable[[Array], Indices],
+        k: int,
+        about: Floats | None = None,
+    ) -> Partition:
+        """Add up points by label, or what they differ from the points `about` them."""
         n_digits = max(1, _n_digits(self._n_bits))
         weights, sums = np.zeros(k), np.zeros((n_digits, self._n_channels, k))
         for points, weight in self._blocks():
@@ -324,12 +342,14 @@ class PointsInBlocks:
             weights += np.bincount(labels, weight, k)
             for channel, column in enumerate(points.T):
                 checkpoint()
+                if about is not None:
+                    column = column - about[:, channel].take(labels)
                 for digit, part in enumerate(_digits(column, n_digits)):
                     sums[digit, channel] += np.bincount(labels, weight * part, k)
         total = sums[-1]
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
-        return Partition(weights, total.T)
+        return Partition(weights, total.T, about is not None)
 
     def _errors(self, centers: Floats) -> Iterator[_Errors]:
         for points, weight in self._blocks():
