@@ -179,12 +179,12 @@ SEEDS = POINTS[: 1 << 12]
 
 
 def search(n_rounds):
-    """Search in three series of as many rounds, from as many centers as it gives."""
+    """Search in three series of as many rounds."""
     ones = np.ones(len(SEEDS))
     with mock.patch(
         "napari_kmeans._core.search._rates", return_value=np.ones(n_rounds)
     ):
-        searched_centers(SEEDS, ones, len(CENTERS), 1, CENTERS)
+        searched_centers(SEEDS, ones, len(CENTERS), 1)
 
 
 def mix():

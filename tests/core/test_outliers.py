@@ -269,3 +269,87 @@ def test_a_fill_value_without_room_for_it_is_a_pixel_like_others(fill, init):
     quantized = quantize_kmeans(image, 1, init=init)
 
     assert len(np.unique(quantized.reshape(-1, 3), axis=0)) == 1
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("init", ["auto", "k-means++", [20.0, 60.0, 140.0]])
+def test_an_image_has_at_most_k_colors_where_fill_values_leave_no_room(init):
+    colors = heights(1, "f8").ravel()
+    image = np.concatenate((colors, np.repeat([-1e30, 1e30, 3e30, 9e30], 50)))
+
+    quantized = quantize_kmeans(image, 3, init=init, rng=0, channel_axis=None)
+
+    palette = kmeans_palette(image, 3, init=init, rng=0, channel_axis=None).palette
+    assert_array_equal(np.unique(quantized), palette)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("k", [4, 8, 16])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_fill_value_costs_one_color_also_beside_more_hot_pixels_than_colors(
+    k, n_channels
+):
+    hot = np.repeat(1e10 * np.arange(1, 11), n_channels).reshape(-1, 1, n_channels)
+    colors = heights(n_channels, "f8")
+    valid = np.concatenate((colors, hot.repeat(8, axis=1)))
+    image = filled(valid, 1e30)
+
+    result = kmeans_palette(image, k)
+
+    alone = kmeans_palette(valid, k - 1)
+    assert_array_equal(result.palette[:-1], alone.palette)
+    assert_array_equal(result.palette[-1], [1e30] * n_channels)
+    assert_array_equal(error_curve(image, [2, k])[1], result.mse)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("share", [0.1, 0.6])
+@pytest.mark.parametrize("n_channels", [3, 6])
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("f4", -3.4028235e38), ("f8", 1e8), ("f8", 1e15), ("f8", -1e100)],
+)
+def test_a_fill_value_in_one_channel_is_as_good_as_one_that_is_hardly_far(
+    dtype, fill, n_channels, share
+):
+    colors = heights(n_channels, dtype)
+    is_fill = np.random.default_rng(0).random(colors.shape[:2]) < share
+    near, image = colors.copy(), colors.copy()
+    near[is_fill, 0], image[is_fill, 0] = 1e4, fill
+
+    result = kmeans_palette(image, 8)
+    labels = map_to_palette(image, result.palette)
+
+    assert (result.palette[labels][is_fill, 0] == np.array(fill, dtype)).all()
+    mse = float(assert_nearest(image, result.palette, labels).mean())
+    assert_allclose(result.mse, mse, rtol=1e-9)
+    assert mse <= 1.01 * kmeans_palette(near, 8).mse
+
+
+@pytest.mark.parametrize("fill", [1e30, 1e140, 1e200, 1.7976931348623157e308])
+def test_a_fill_value_of_all_channels_may_be_that_of_opacity_too(fill):
+    rng = np.random.default_rng(0)
+    valid = rng.uniform(0.1, 1, (20, 20, 4))
+    image = np.concatenate((np.full((4, 20, 4), fill), valid))
+
+    result = kmeans_palette(image, 6, alpha=True)
+    labels = map_to_palette(image, result.palette, alpha=True)
+
+    alone = kmeans_palette(valid, 5, alpha=True)
+    assert (result.palette[labels[:4]] == fill).all()
+    assert_allclose(result.mse * 24 / 20, alone.mse, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("fill", [1e150, -1e160, 1.7976931348623157e308])
+def test_the_error_of_a_fill_value_is_told_or_infinite(fill):
+    image = filled(heights(1, "f8"), fill)
+
+    result = kmeans_palette(image, 1)
+
+    squared = brute_distances(image, result.palette)
+    # Where it does not fit, the cast to float64 is infinite, and warns.
+    with np.errstate(over="ignore"):
+        expected = float(squared.mean())
+    assert_allclose(result.mse, expected, rtol=1e-9)
+    assert_array_equal(error_curve(image, [1]), [result.mse])

@@ -253,3 +253,25 @@ def test_steps_past_the_mean_settle_sooner(photo_points, monkeypatch):
     beyond = error()
     monkeypatch.setattr("napari_kmeans._core.search._STRIDE", 0.0)
     assert beyond < error()
+
+
+@pytest.mark.parametrize("far", [1e8, 1e15])
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_search_tells_points_apart_that_are_far_in_one_channel(far, share):
+    rng = np.random.default_rng(1)
+    groups = rng.choice([20, 60, 100, 140], (1500, 1))
+    near = rng.normal(groups, 1.5, (1500, 3))
+    near[: int(1500 * share), 0] = 1000
+    points = near.copy()
+    points[: int(1500 * share), 0] = far
+    weights = np.ones(1500)
+
+    # As long as no center has points of both kinds, it is of no importance how far
+    # they are, but for what rounding makes of the mean of far ones.
+    centers = searched_centers(points, weights, 8, 1)
+    moved = searched_centers(near, weights, 8, 1)
+
+    is_far = centers[:, 0] > 1e6
+    centers[is_far, 0] = 1000
+    error = squared_distances(near, centers).min(axis=1).sum()
+    assert error <= 1.01 * squared_distances(near, moved).min(axis=1).sum()

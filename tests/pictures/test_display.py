@@ -25,6 +25,16 @@ def test_pixels_as_far_apart_as_floats_can_be_are_stretched():
     assert_array_equal(shown[0, :, 0], [0, 63, 127, 255])
 
 
+@pytest.mark.parametrize("fill", [-9999, -3.4028235e38, 9.96921e36, 1.79e308])
+def test_fill_values_leave_the_others_their_contrast(fill):
+    pixels = np.linspace(20, 140, 100).reshape(10, 10)
+    pixels[0, :5] = fill
+    low, high = displayed_range(pixels)
+    shown = np.asarray(displayed(pixels, low, high))[..., 0].astype(int)
+    assert shown[-1, -1] - shown[0, 5] > 150
+    assert (shown[0, :5] == (255 if fill > 0 else 0)).all()
+
+
 def test_transparent_pixels_lie_over_checkers():
     pixels = np.zeros((1, 2, 4), np.uint8)
     pixels[0, 0] = [9, 8, 7, 255]

@@ -19,6 +19,7 @@ from napari_kmeans._core.blocks import checkpoint, cut
 
 __all__ = [
     "MAX_CELL_CHANNELS",
+    "WIDE",
     "Cells",
     "Level",
     "Partition",
@@ -27,17 +28,24 @@ __all__ = [
     "cell_order",
     "label_cells",
     "label_sorted",
+    "partition_about",
     "partition_cells",
 ]
 
 # Cells of more channels are too few or too wide to decide anything.
 MAX_CELL_CHANNELS = 4
-# Leading bits of each channel that the points of a cell share, per level.
-_LEVEL_BITS = (3, 4, 5, 6)
+# Leading bits of each channel that the points of a cell share, per level; the cells of
+# one channel would be too few of so few.
+_LEVEL_BITS, _LONE_BITS = (3, 4, 5, 6), (6, 8, 10, 12)
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
-# One in so many points may lie beyond each end of a grid.
-_BEYOND = 200
+# One in so many points may lie beyond each end of the middle of a grid, and in a grid
+# over all of them, the middle would have less than one in so many steps.
+_BEYOND, _WIDE = 200, 4
+# Floats beyond this, some 100,000 times their middle, have means of more care.
+WIDE = 2.0**-12
+# Most steps of a grid per unit: products with coordinates do not overflow.
+_FINEST = 2.0**500
 # Children that are added up to cells at once.
 _CHILDREN = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
@@ -67,13 +75,20 @@ class Cells(NamedTuple):
     levels: tuple[Level, ...]
     # None if the points came in it.
     order: Indices | None
+    # Whether rounding the farthest points could be seen among the others.
+    is_wide: bool
 
 
 class Partition(NamedTuple):
-    """Weight (k,) and weighted sum (k, C) of the points of each center."""
+    """Weight (k,) and weighted sum (k, C) of the points of each center.
+
+    If they are `about_centers`, the sums are those of the differences, which are zero
+    exactly where all points of a center have its number.
+    """
 
     weights: Floats
     sums: Floats
+    about_centers: bool = False
 
 
 class _Lists(NamedTuple):
@@ -90,10 +105,15 @@ def cell_order(points: Array) -> Indices:
 
     Points of one smallest cell keep their order.
     """
+    return _ordered(points, _grid(points))
+
+
+def _ordered(points: Array, grid: _Grid) -> Indices:
+    """Return `cell_order` for a grid."""
     bits = np.uint64(len(points).bit_length())
     # Numbers that hold a key and a place sort several times quicker than `argsort`.
     order = np.empty(len(points), dtype=np.uint64)
-    for block, key in _cell_keys(points):
+    for block, key in _cell_keys(points, grid):
         places = np.arange(block.start, block.start + len(key), dtype=np.uint64)
         order[block] = key.astype(np.uint64) << bits | places
     checkpoint()
@@ -105,33 +125,39 @@ def cell_order(points: Array) -> Indices:
 
 def build_cells(points: Array, weights: Array) -> Cells:
     """Sort points (n, C), C <= 4, with weights (n,) into cells."""
-    starts, key = _runs(points)
+    grid = _grid(points)
+    starts, key = _runs(points, grid)
     checkpoint()
     order = None
     if (key[1:] < key[:-1]).any():
-        order = cell_order(points)
+        order = _ordered(points, grid)
         points = points.take(order, axis=0)
         checkpoint()
         weights = weights.take(order)
-        starts, key = _runs(points)
+        starts, key = _runs(points, grid)
     n, n_channels = points.shape
+    is_wide = points.dtype.kind == "f" and float(np.abs(points).max()) > WIDE
     columns = np.zeros((n_channels, n + 1), points.dtype)
     columns[:, :n] = points.T
     checkpoint()
     padded = np.append(weights, weights.dtype.type(0))
     none = np.empty((n_channels, 0))
     levels = [Level(columns, np.empty(0), padded, none, np.empty(0, dtype=np.intp))]
-    for bits, coarser in zip(_LEVEL_BITS[::-1], (*_LEVEL_BITS[-2::-1], 0), strict=True):
-        levels.append(
-            _parents(levels[-1], np.append(starts, len(levels[-1].weights) - 1))
-        )
+    level_bits = _level_bits(n_channels)
+    for bits, coarser in zip(level_bits[::-1], (*level_bits[-2::-1], 0), strict=True):
+        first = np.append(starts, len(levels[-1].weights) - 1)
+        levels.append(_parents(levels[-1], first, is_wide))
         key >>= (bits - coarser) * n_channels
         starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
         key = key[starts]
-    return Cells(tuple(levels[::-1]), order)
+    return Cells(tuple(levels[::-1]), order, is_wide)
 
 
-def _parents(below: Level, first: Indices) -> Level:
+def _level_bits(n_channels: int) -> tuple[int, ...]:
+    return _LONE_BITS if n_channels == 1 else _LEVEL_BITS
+
+
+def _parents(below: Level, first: Indices, is_wide: bool) -> Level:
     """Return the cells of which i has the children first[i] to first[i + 1]."""
     n_channels, n = len(below.means), len(first)
     above = Level(
@@ -159,7 +185,16 @@ def _parents(below: Level, first: Indices) -> Level:
             np.add.reduceat(sums, starts, out=total)
             mean = above.means[channel, cells]
             np.divide(total, above.weights[cells], out=mean)
-            means -= mean.repeat(size)
+            if is_wide:
+                # A mean of equal numbers is that number, without rounding.
+                first_means = means[starts]
+                means -= first_means.repeat(size)
+                np.add.reduceat(means * weights, starts, out=mean)
+                mean /= above.weights[cells]
+                means -= mean.repeat(size)
+                mean += first_means
+            else:
+                means -= mean.repeat(size)
             means *= means
             reach += means
         np.sqrt(reach, out=reach)
@@ -186,6 +221,19 @@ def partition_cells(cells: Cells, centers: Floats) -> Partition:
                 total = weight * level.means[channel].take(nodes)
             sums[channel] += np.bincount(labels, total, k)
     return Partition(weights, sums.T)
+
+
+def partition_about(cells: Cells, centers: Floats) -> Partition:
+    """Return what `partition_cells` does, about the centers; it looks at all points."""
+    k, finest = len(centers), cells.levels[-1]
+    labels = label_sorted(cells, centers).astype(np.intp)
+    weights = finest.weights[:-1].astype(np.float64)
+    sums = np.empty((len(finest.means), k))
+    for column, center, total in zip(finest.means, centers.T, sums, strict=True):
+        difference = column[:-1] - center.take(labels)
+        total[:] = np.bincount(labels, weights * difference, k)
+    total_weights: Floats = np.bincount(labels, weights, k).astype(np.float64)
+    return Partition(total_weights, sums.T, about_centers=True)
 
 
 def label_cells(cells: Cells, centers: Floats) -> Array:
@@ -329,11 +377,11 @@ def _first_least(distance: Floats) -> tuple[Indices, Floats]:
     return slots.astype(np.intp), least
 
 
-def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
+def _runs(points: Array, grid: _Grid) -> tuple[Indices, NDArray[np.uint32]]:
     """Return where runs of points (n, C) of one smallest cell start, and its key."""
     starts, keys = [], []
     last = None
-    for block, key in _cell_keys(points):
+    for block, key in _cell_keys(points, grid):
         start = np.flatnonzero(np.concatenate(([key[0] != last], key[1:] != key[:-1])))
         starts.append(start + block.start)
         keys.append(key[start])
@@ -341,35 +389,76 @@ def _runs(points: Array) -> tuple[Indices, NDArray[np.uint32]]:
     return np.concatenate(starts), np.concatenate(keys)
 
 
-def _cell_keys(points: Array) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+def _cell_keys(
+    points: Array, grid: _Grid
+) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
     """Interleave the leading bits of the channels (n, C), so that cells nest."""
-    bits, n_channels = _LEVEL_BITS[-1], points.shape[1]
+    n_channels = points.shape[1]
+    bits = _level_bits(n_channels)[-1]
     steps = np.arange(2**bits, dtype=np.uint32)
     spread = np.zeros_like(steps)
     for bit in range(bits):
         spread |= (steps >> bit & 1) << (bit * n_channels)
-    low, scale = _grid(points, 2**bits)
     for block in cut(len(points)):
         key = np.zeros(len(points[block]), dtype=np.uint32)
         for channel, column in enumerate(points[block].T):
-            step = column * scale
+            step = column * grid.scale
             if points.dtype.kind == "f":
-                np.clip(step - low[channel] * scale, 0, 2**bits - 1, out=step)
+                step -= grid.low[channel] * grid.scale
+                _draw_in(step, grid)
+                np.clip(step, 0, 2**bits - 1, out=step)
             key |= spread.take(step.astype(np.intp), mode="clip") << channel
         yield block, key
 
 
-def _grid(points: Array, n_steps: int) -> tuple[Array, float]:
-    """Return where a grid over points (n, C) begins (C,), and its steps per unit.
+class _Grid(NamedTuple):
+    """A grid of cubes over points (n, C), which begins at `low` (C,).
 
-    That of floats covers nearly all of them; the few beyond its ends are in its last
-    cells, however far they are.
+    Steps, `scale` of them per unit, are even from `begin` to `end`. Beyond, they grow
+    with the distance, at this `rate`; it is 0 if there is nothing beyond.
     """
+
+    low: Array
+    scale: float
+    begin: float
+    end: float
+    rate: float
+
+
+def _grid(points: Array) -> _Grid:
+    """Lay the grid of the smallest cells over points (n, C).
+
+    If some floats are far beyond nearly all others, three quarters of the steps are
+    theirs: they may be most of the error, or else the others are.
+    """
+    n_steps = 2 ** _level_bits(points.shape[1])[-1]
     if points.dtype.kind == "u":
         # A power of two, so equal colors share a cell whatever the rest of the image.
         exponent = int(np.frexp(float(points.max()))[1])
-        return np.zeros(points.shape[1], points.dtype), np.ldexp(n_steps, -exponent)
+        low = np.zeros(points.shape[1], points.dtype)
+        return _Grid(low, float(np.ldexp(n_steps, -exponent)), 0, n_steps, 0)
     few = len(points) // _BEYOND
     ends = few, len(points) - 1 - few
     low, high = np.array([np.partition(c, ends)[[*ends]] for c in points.T]).T
-    return low, n_steps / (float((high - low).max()) or 1.0)
+    least, most = np.array([(c.min(), c.max()) for c in points.T]).T
+    wide, whole = float((high - low).max()), float((most - least).max())
+    if wide == 0 or whole <= _WIDE * wide:
+        return _Grid(least, min(n_steps / (whole or 1.0), _FINEST), 0, n_steps, 0)
+    middle = n_steps / 4
+    scale = min(middle / wide, _FINEST)
+    below = np.log1p(scale * float((low - least).max()))
+    above = np.log1p(scale * float((most - high).max()))
+    rate = (n_steps - middle) / (below + above)
+    begin = rate * below
+    return _Grid(low - begin / scale, scale, begin, begin + middle, rate)
+
+
+def _draw_in(steps: Floats, grid: _Grid) -> None:
+    """Draw steps (n,) of one channel to where the grid has those beyond its middle."""
+    if grid.rate == 0:
+        return
+    for part in (steps > grid.end, steps < grid.begin):
+        edge = np.clip(steps[part], grid.begin, grid.end)
+        beyond = steps[part] - edge
+        drawn = grid.rate * np.log1p(np.abs(beyond))
+        steps[part] = edge + np.copysign(drawn, beyond)

@@ -10,6 +10,7 @@ public functions and both frontends are made of these steps.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -228,11 +229,12 @@ def _n_seen(counted: CountedImage) -> int:
 def _peak(counted: CountedImage) -> float:
     """Return the peak of the pixels that are fitted, but for far colors."""
     low, high = 0.0, 1.0
-    framing = list(framing_blocks(counted)) if counted.layout.dtype.kind == "f" else []
-    if framing:
-        space = spaces.space_of(counted.layout, lambda: framing)
-        apart = set_apart(counted, space)
-        counted = counted if apart is None else apart.rest
+    if counted.layout.dtype.kind == "f":
+        while framing := list(framing_blocks(counted)):
+            space = spaces.space_of(counted.layout, partial(iter, framing))
+            if (apart := set_apart(counted, space)) is None:
+                break
+            counted = apart.rest
     if counted.layout.dtype.kind in "if":
         framing = list(framing_blocks(counted))
         ends = [(float(some.min()), float(some.max())) for some in framing]

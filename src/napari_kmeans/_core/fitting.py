@@ -138,7 +138,7 @@ class FitSource(NamedTuple):
     image: CountedImage
     # None if no pixel can be seen.
     pixels: FittedPixels | None
-    # Far colors, and what is left without them, if there are some.
+    # The farthest colors, and what is left without them, if there are some.
     apart: Apart | None = None
     rest: FitSource | None = None
 
@@ -149,9 +149,8 @@ class FittedImage(NamedTuple):
     result: PaletteResult
     # Entry of each fitted color, where colors were counted.
     labels: Array | None = None
-    # Centers (k - m, D) of others than m fixed colors, before they were rounded, or
-    # None if the palette has every color.
-    centers: Floats | None = None
+    # Whether the palette has every color that is fitted.
+    is_lossless: bool = False
 
 
 def fit_source(image: CountedImage) -> FitSource:
@@ -160,9 +159,7 @@ def fit_source(image: CountedImage) -> FitSource:
     apart = None if pixels is None else set_apart(image, pixels.space)
     if apart is None:
         return FitSource(image, pixels)
-    return FitSource(
-        image, pixels, apart, FitSource(apart.rest, fitted_pixels(apart.rest))
-    )
+    return FitSource(image, pixels, apart, fit_source(apart.rest))
 
 
 def fit_palette(source: FitSource, options: FitOptions) -> FittedImage:
@@ -230,7 +227,7 @@ def _fit_beside(
     shown = palette[:, 0] if layout.is_gray else palette
     mse = result.mse * n_rest / (n_rest + n_far)
     whole = PaletteResult(shown, counts, mse, result.n_iter, result.converged)
-    return FittedImage(whole, labels, fitted.centers)
+    return FittedImage(whole, labels, fitted.is_lossless)
 
 
 def _callback_beside(
@@ -362,7 +359,7 @@ def _rounded(
     shown = palette[:, 0] if space.layout.is_gray else palette
     result = PaletteResult(shown, counts, mse, fit.n_iter, fit.converged)
     known = None if pixels.counted is None else labels
-    return FittedImage(result, known, fit.centers[n_fixed:])
+    return FittedImage(result, known)
 
 
 def _mse_in_units(
@@ -371,7 +368,9 @@ def _mse_in_units(
     """Return the mean squared distance to the palette in units of the image."""
     counted, space, _ = pixels
     has_alpha = space.layout.has_alpha
-    if space.gamut is None:
+    # Points are no farther than that, but colors may be.
+    squares = measure.mse * float(measure.counts.sum())
+    if space.gamut is None and squares < (spaces.FARTHEST / 2) ** 2:
         return spaces.squared_units(measure.mse, space)
     if counted is not None and measure.labels is not None:
         others = palette[measure.labels]
@@ -391,7 +390,8 @@ def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage
     totals = np.zeros(len(palette), dtype=np.int64)
     totals[labels] = counted.counts
     shown = palette[:, 0] if layout.is_gray else palette
-    return FittedImage(PaletteResult(shown, totals, 0.0, 0, True), labels)
+    result = PaletteResult(shown, totals, 0.0, 0, True)
+    return FittedImage(result, labels, is_lossless=True)
 
 
 def _sorted_palette(colors: Array, layout: Layout) -> tuple[Array, Indices]:

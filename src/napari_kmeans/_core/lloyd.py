@@ -63,7 +63,7 @@ def lloyd(
 
 def cluster_means(parts: Partition, centers: Floats) -> Floats:
     """Return the mean of each cluster; an empty one keeps its center."""
-    means = centers.copy()
+    means = np.zeros_like(centers) if parts.about_centers else centers.copy()
     weights = parts.weights[:, np.newaxis]
     np.divide(parts.sums, weights, out=means, where=weights > 0)
-    return means
+    return centers + means if parts.about_centers else means

@@ -63,7 +63,10 @@ class _Ball(NamedTuple):
 
 
 def set_apart(image: CountedImage, space: Space) -> Apart | None:
-    """Part an image from the colors that the best palette keeps apart, if it has some.
+    """Part an image from the farthest colors that the best palette keeps apart.
+
+    Others may be set apart from the rest in turn, if the palette has room for them.
+    None if no color is so far.
 
     Of n pixels in D coordinates, all but those of far colors lie within r of a center
     in each coordinate. A far color of w pixels is farther than
@@ -136,7 +139,10 @@ def _far_mask(pixels: Array, *_: object, space: Space, ball: _Ball) -> Mask:
 
 
 def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
-    """Yield balls of half of the points and more, from which some others are far."""
+    """Yield balls from which some points are far, the largest ones first.
+
+    All have the middle half of the points.
+    """
     sample = _sample(image, space)
     half = len(sample) // 2
     center = np.sort(sample, axis=0)[half]
@@ -149,7 +155,7 @@ def _balls(image: CountedImage, space: Space) -> Iterator[_Ball]:
     find = partial(_exponents, space, center)
     found = fold_image(image, find, lambda some: np.any(some, axis=0))
     exponents = np.arange(-1074, 512)
-    for below, above in itertools.pairwise(exponents[found[exponents]].tolist()):
+    for above, below in itertools.pairwise(exponents[found[exponents]][::-1].tolist()):
         if above > below + 1 and radius < 2.0**below:
             yield _Ball(center, 2.0**below)
 

@@ -24,7 +24,7 @@ from napari_kmeans._core import cells
 from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices, Labels, Mask
 from napari_kmeans._core.blocks import checkpoint, cut
-from napari_kmeans._core.cells import MAX_CELL_CHANNELS, Partition
+from napari_kmeans._core.cells import MAX_CELL_CHANNELS, WIDE, Partition
 from napari_kmeans._core.chunks import fold_chunks
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -284,6 +284,8 @@ class PointsInCells:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
+        if self._n_bits == 0 and self._cells.is_wide:
+            return cells.partition_about(self._cells, centers)
         return cells.partition_cells(self._cells, centers)
 
     def worst(self, centers: Floats, m: int) -> Floats:
@@ -335,7 +337,8 @@ class PointsInBlocks:
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
-        return self._add_up(partial(_nearest_to, centers), len(centers))
+        about = centers if self._n_bits == 0 else None
+        return self._add_up(partial(_nearest_to, centers), len(centers), about)
 
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error."""
@@ -374,10 +377,17 @@ class PointsInBlocks:
                 index += np.clip(steps, 0, 2**bits - 1).astype(np.intp)
             return index
 
-        cells = self._add_up(cell, 1 << bits * len(wide))
+        n_cells = 1 << bits * len(wide)
+        cells = self._add_up(cell, n_cells)
         used = cells.weights > 0
         weights = cells.weights[used]
-        return cells.sums[used] / weights[:, np.newaxis], weights
+        means = cells.sums[used] / weights[:, np.newaxis]
+        if self._n_bits == 0 and float(np.abs(means).max()) > WIDE:
+            about = np.zeros((n_cells, self._n_channels))
+            about[used] = means
+            rest = self._add_up(cell, n_cells, about)
+            means += rest.sums[used] / weights[:, np.newaxis]
+        return means, weights
 
     def _fold(
         self,
@@ -387,13 +397,21 @@ class PointsInBlocks:
         """Return what `work` finds in all blocks, or in some and is merged."""
         return work(self._blocks())
 
-    def _add_up(self, label: Callable[[Array], Indices], k: int) -> Partition:
-        add = partial(_sum_points, label, k, self._n_channels, self._n_bits)
+    def _add_up(
+        self,
+        label: Callable[[Array], Indices],
+        k: int,
+        about: Floats | None = None,
+    ) -> Partition:
+        """Add up points by label, or what they differ from the points `about` them."""
+        n_digits = max(1, _n_digits(self._n_bits))
+        shape = n_digits, self._n_channels, k
+        add = partial(_sum_points, label, shape, about)
         weights, sums = self._fold(add, _added_exactly if self._n_bits else _added)
         total = sums[-1].astype(np.float64)
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
-        return Partition(weights.astype(np.float64), total.T)
+        return Partition(weights.astype(np.float64), total.T, about is not None)
 
     def _core_range(self) -> tuple[Floats, Floats]:
         """Return between which values (C,) nearly all points lie, to about 1 %."""
@@ -437,19 +455,20 @@ def _added_exactly(found: list[tuple[Array, ...]]) -> tuple[Any, ...]:
 
 def _sum_points(
     label: Callable[[Array], Indices],
-    k: int,
-    n_channels: int,
-    n_bits: int,
+    shape: tuple[int, int, int],
+    about: Floats | None,
     blocks: Blocks,
-) -> tuple[Any, ...]:
-    """Return the weights (k,) and sums, as digits (n, C, k), of points by label."""
-    n_digits = max(1, _n_digits(n_bits))
-    weights, sums = np.zeros(k), np.zeros((n_digits, n_channels, k))
+) -> tuple[Array, ...]:
+    """Return the weights (k,) and sums, of a shape (n digits, C, k), by label."""
+    n_digits, _, k = shape
+    weights, sums = np.zeros(k), np.zeros(shape)
     for points, weight in blocks:
         labels = label(points)
         weights += np.bincount(labels, weight, k)
         for channel, column in enumerate(points.T):
             checkpoint()
+            if about is not None:
+                column = column - about[:, channel].take(labels)
             for digit, part in enumerate(_digits(column, n_digits)):
                 sums[digit, channel] += np.bincount(labels, weight * part, k)
     return weights, sums

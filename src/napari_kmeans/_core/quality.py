@@ -19,6 +19,7 @@ from napari_kmeans._core.arrays import Array, Floats, Mask
 
 __all__ = [
     "are_seen",
+    "finite",
     "mean_color_error",
     "mean_squared_error",
     "peak_ratio",
@@ -43,8 +44,15 @@ def are_seen(colors: Array, has_alpha: bool) -> Mask:
 def premultiplied(colors: Array, white: float) -> Floats:
     """Return colors (n, C), the last channel being opacity, as far as they are seen."""
     values = colors.astype(np.float64)
-    values[:, :-1] *= values[:, -1:] / white
-    return values
+    with np.errstate(over="ignore"):
+        values[:, :-1] *= values[:, -1:] / white
+    return finite(values)
+
+
+def finite(values: Floats) -> Floats:
+    """Return products of finite numbers, those that float64 cannot hold as its last."""
+    limit = np.finfo(np.float64).max
+    return np.clip(values, -limit, limit)
 
 
 def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:

@@ -152,8 +152,7 @@ def quantize_kmeans(
     array = arguments.plain_image(image, channel_axis)
     counted = count_image(array, channel_axis, mask, color_space, alpha)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
-    if fitted.centers is None and mask is None:
-        # The palette has every color that counts.
+    if fitted.is_lossless and mask is None:
         return array.copy()
     palette = fitted.result.palette
     if arguments.is_lazy(array):

@@ -10,7 +10,7 @@ centers are compared in single precision; the exact ones are left to `nearest` a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut
 
 __all__ = ["searched_centers"]
+
+Reals: TypeAlias = NDArray[np.floating[Any]]
 
 # Points per center that a search begins with, and the least of all.
 _COARSE, _FEWEST = 32, 3 << 10
@@ -51,8 +53,8 @@ class _Cloud(NamedTuple):
     squared: Floats
     total: float
     # Rows (p, 1), to be multiplied with (-2c, |c|^2). Single precision will do where
-    # only a choice depends on it.
-    rows: NDArray[np.float32]
+    # only a choice depends on it, and none of the points is far from the others.
+    rows: Reals
 
 
 class _Found(NamedTuple):
@@ -66,9 +68,9 @@ class _Nearest(NamedTuple):
     """Nearest and second nearest center of each point, with |c|^2 - 2 p.c of both."""
 
     label: Indices
-    first: NDArray[np.float32]
+    first: Reals
     heir: Indices
-    second: NDArray[np.float32]
+    second: Reals
 
 
 class _Halves(NamedTuple):
@@ -110,7 +112,7 @@ def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floa
     centered = points - origin
     placed = _drawn_in(centered, reach) if is_far else centered
     scale = float(np.abs(placed).max()) or 1.0
-    cloud = _cloud(placed.T / scale, weights)
+    cloud = _cloud(placed.T / scale, weights, np.float64 if is_far else np.float32)
     # Cubes of a grid could not tell points apart that lie close beside far ones.
     coarse = cloud if is_far else _merged(cloud, max(_FEWEST, _COARSE * k))
     found = _searched(cloud, coarse, k, effort)
@@ -118,8 +120,13 @@ def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floa
         return np.asarray(found * scale + origin)
     label = _label(cloud, found)
     total = np.bincount(label, weights)
-    sums = np.stack([np.bincount(label, weights * c) for c in centered.T], axis=1)
-    return np.asarray(sums[total > 0] / total[total > 0, np.newaxis] + origin)
+    # About one of them, so that a mean of equal numbers is that number.
+    one = np.zeros(len(total), dtype=np.intp)
+    one[label] = np.arange(len(label))
+    about = points[one]
+    differences = points - about[label]
+    sums = np.stack([np.bincount(label, weights * c) for c in differences.T], axis=1)
+    return np.asarray(about[total > 0] + sums[total > 0] / total[total > 0, np.newaxis])
 
 
 def _middle(points: Floats) -> tuple[Floats, float]:
@@ -164,11 +171,13 @@ def _better(one: _Found, other: _Found) -> _Found:
     return other if other.error < one.error else one
 
 
-def _cloud(columns: Floats, weights: Floats) -> _Cloud:
+def _cloud(
+    columns: Floats, weights: Floats, dtype: type[np.floating[Any]] = np.float32
+) -> _Cloud:
     n_channels, n = columns.shape
     columns = np.ascontiguousarray(columns)
     squared = np.square(columns).sum(axis=0)
-    rows = np.ones((n, n_channels + 1), dtype=np.float32)
+    rows = np.ones((n, n_channels + 1), dtype)
     rows[:, :-1] = columns.T
     total = float((weights * squared).sum())
     return _Cloud(columns, weights, columns * weights, squared, total, rows)
@@ -404,7 +413,7 @@ def _label(cloud: _Cloud, centers: Floats) -> Indices:
 def _two_nearest(cloud: _Cloud, centers: Floats) -> _Nearest:
     n, k = len(cloud.rows), len(centers)
     label, heir = np.empty(n, dtype=np.intp), np.empty(n, dtype=np.intp)
-    first, second = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+    first, second = np.empty((2, n), cloud.rows.dtype)
     for block, distance in _distances(cloud, centers):
         flat = distance.reshape(-1)
         row = np.arange(0, len(flat), k)
@@ -416,19 +425,18 @@ def _two_nearest(cloud: _Cloud, centers: Floats) -> _Nearest:
     return _Nearest(label, first, heir, second)
 
 
-def _distances(
-    cloud: _Cloud, centers: Floats
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def _distances(cloud: _Cloud, centers: Floats) -> Iterator[tuple[slice, Reals]]:
     """Yield blocks of points, and |c|^2 - 2 p.c of each and all centers, to use up.
 
     The square of p, which is the same for every center, is left out.
     """
     n, k = len(cloud.rows), len(centers)
     squares = np.square(centers).sum(axis=1)
-    factors = np.vstack((-2 * centers.T, squares)).astype(np.float32)
-    distance = np.empty((0, k), dtype=np.float32)
+    dtype = cloud.rows.dtype
+    factors = np.vstack((-2 * centers.T, squares)).astype(dtype)
+    distance = np.empty((0, k), dtype)
     for block in cut(n, _DISTANCE_BYTES * k):
         rows = cloud.rows[block]
         if len(distance) < len(rows):
-            distance = np.empty((len(rows), k), dtype=np.float32)
+            distance = np.empty((len(rows), k), dtype)
         yield block, np.matmul(rows, factors, out=distance[: len(rows)])

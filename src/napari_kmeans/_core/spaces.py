@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
-from napari_kmeans._core.quality import white_of
+from napari_kmeans._core.quality import finite, white_of
 
 SpaceName: TypeAlias = Literal["rgb", "lab", "oklab"]
 
@@ -154,9 +154,13 @@ def frame_of(blocks: Iterable[Array]) -> Frame:
     if low.dtype.kind != "f":
         return Frame(_median(some), 1.0)
     origin = np.clip(low.dtype.type(0), low, high)
-    # In halves: the range of float64 does not fit float64.
+    # In halves: the range of float64 does not fit float64. A fill value counts once in
+    # each channel.
     halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
-    middle = float(_median(halves.max(axis=1))) or float(np.abs([low, high]).max()) / 2
+    sizes = np.concatenate([np.unique(column[column > 0]) for column in halves.T])
+    middle = float(np.abs([low, high]).max()) / 2
+    if len(sizes):
+        middle = float(_median(sizes))
     exponent = max(int(np.frexp(middle)[1]) + 1, -960)
     return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
 
@@ -323,7 +327,9 @@ def _locate(colors: Array, space: Space) -> Array:
     is_short = all(t.kind == "u" and t.itemsize <= 2 for t in (colors.dtype, dtype))
     wide: Array = colors.astype(np.uint32 if is_short else np.float64)
     opacity = wide[:, -1:]
-    return np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
+    with np.errstate(over="ignore"):
+        located = np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
+    return located if is_short else finite(located)
 
 
 def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:

@@ -21,6 +21,7 @@ from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
+from napari_kmeans._pictures.display import visible_range
 
 __all__ = [
     "OVERLAY",
@@ -45,9 +46,6 @@ _MOST_LETTERS = 40
 _CHANNEL_COLORS = np.array(
     [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float
 )
-# How many times as wide as the other values a range is, if one of its ends is a fill
-# value: in 256 levels, hardly four are left for all others.
-_FAR = 64
 # What to do about data with a mask of NumPy, which napari shows as if it had none.
 _UNMASKED = "show np.ma.getdata(data), and choose a labels layer of what counts"
 # Pixels times corners that are compared at once.
@@ -195,27 +193,12 @@ def _sum_of_channels(palette: Array, look: Look) -> Floats:
     rgb = np.zeros((len(palette), 3))
     for i, column in enumerate(columns):
         if look.colormaps:
-            part = _between(column, *_limits(column, *look.contrast_limits[i]))
+            part = _between(column, *visible_range(column, *look.contrast_limits[i]))
             rgb += look.colormaps[i].map(part ** look.gammas[i])[:, :3]
         else:
-            part = _between(column, *_limits(column, column.min(), column.max()))
+            part = _between(column, *visible_range(column, column.min(), column.max()))
             rgb += part[:, np.newaxis] * _CHANNEL_COLORS[i % len(_CHANNEL_COLORS)]
     return rgb
-
-
-def _limits(values: Floats, low: float, high: float) -> tuple[float, float]:
-    """Return limits of contrast, without the fill values that would flatten all else.
-
-    Fill values are ends of the range that all others are far from. They become the
-    darkest or the brightest color.
-    """
-    found = np.unique(values) / 2
-    for rest in (found[1:], found[:-1], found[1:-1]):
-        if len(rest) > 1 and (high / 2 - low / 2) / _FAR > rest[-1] - rest[0]:
-            room = (rest[-1] - rest[0]) / 8
-            ends = max(low / 2, rest[0] - room), min(high / 2, rest[-1] + room)
-            return float(ends[0] * 2), float(ends[1] * 2)
-    return low, high
 
 
 def _between(values: Floats, low: float, high: float) -> Array:

@@ -19,9 +19,21 @@ from napari_kmeans._core.arrays import Array
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Comparison", "displayed", "displayed_range", "hex_colors", "middle_plane"]
+__all__ = [
+    "Comparison",
+    "displayed",
+    "displayed_range",
+    "hex_colors",
+    "middle_plane",
+    "visible_range",
+]
 
 _CHECKERS = (255, 226)
+# Pixels that show which values most of them have.
+_SHOWN = 1 << 16
+# How many times as wide as the other values a range is, if one of its ends is a fill
+# value: in 256 levels, hardly four are left for all others.
+_FAR = 64
 
 
 class Comparison(NamedTuple):
@@ -47,11 +59,30 @@ def middle_plane(pixels: Array, has_channels: bool) -> Array:
 
 
 def displayed_range(pixels: Array) -> tuple[float, float]:
-    """Return the values that are shown as black and as white."""
+    """Return the values that are shown as black and as white.
+
+    They are the ends of the `visible_range` of all pixels, and of zero.
+    """
     if pixels.dtype == np.uint8:
         return 0.0, 255.0
     finite = pixels[np.isfinite(pixels)]
-    return float(finite.min(initial=0)), float(finite.max(initial=0))
+    low, high = float(finite.min(initial=0)), float(finite.max(initial=0))
+    return visible_range(finite[:: 1 + len(finite) // _SHOWN], low, high)
+
+
+def visible_range(values: Array, low: float, high: float) -> tuple[float, float]:
+    """Return limits of contrast, without the fill values that would flatten all else.
+
+    Fill values are ends of the range that all others are far from. They become the
+    darkest or the brightest color.
+    """
+    found = np.unique(values) / 2
+    for rest in (found[1:], found[:-1], found[1:-1]):
+        if len(rest) > 1 and (high / 2 - low / 2) / _FAR > rest[-1] - rest[0]:
+            room = (rest[-1] - rest[0]) / 8
+            ends = max(low / 2, rest[0] - room), min(high / 2, rest[-1] + room)
+            return float(ends[0] * 2), float(ends[1] * 2)
+    return low, high
 
 
 def displayed(pixels: Array, low: float, high: float) -> Image.Image:
