@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from unittest import mock
 
 import dask
@@ -114,14 +116,23 @@ def test_palettes_of_any_chunks_are_those_of_numpy(data, image, k, init):
     assert_same_result(result, kmeans_palette(image, k, **how))
 
 
+@pytest.fixture
+def pool():
+    """Two processes that know nothing of this one."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
-def test_every_scheduler_finds_the_same(monkeypatch, scheduler):
+def test_every_scheduler_finds_the_same(monkeypatch, request, scheduler):
     monkeypatch.setattr(chunks, "_GROUP", 1 << 10)
     image = np.random.default_rng(5).integers(0, 99, (40, 50, 3)).astype(np.uint8)
     given_image = da.from_array(image, chunks=(20, 30, 2))
     mask = image[..., 0] > 20
 
-    with dask.config.set(scheduler=scheduler, num_workers=2):
+    pool = request.getfixturevalue("pool") if scheduler == "processes" else None
+
+    with dask.config.set(scheduler=scheduler, pool=pool):
         counts = count_colors(given_image, mask=given_image[..., 0] > 20)
         result = kmeans_palette(given_image, 5, color_space="lab", iters=2)
         labels = map_to_palette(given_image, result.palette).compute()
@@ -340,6 +351,19 @@ def test_errors_are_not_diffused_in_planes_that_are_too_large():
 
 
 # Colors that are too many to count are read again for every step.
+
+
+def test_other_processes_stream_what_this_one_does(pool):
+    image = np.random.default_rng(4).integers(0, 1 << 16, (1100, 1000, 2)).astype("u2")
+    given_image = da.from_array(image, chunks=(400, 1000, 1))
+    how = {"k": 3, "iters": 2, "init": image[0, :3]}
+
+    with dask.config.set(scheduler="processes", pool=pool):
+        with pytest.raises(TooManyColorsError, match="more than 1048576 distinct"):
+            count_colors(given_image)
+        result = kmeans_palette(given_image, **how)
+
+    assert_same_result(result, kmeans_palette(image, **how))
 
 
 @settings(max_examples=50)

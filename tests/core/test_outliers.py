@@ -12,7 +12,7 @@ from napari_kmeans import (
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core import color_counts
+from napari_kmeans._core import blocks, color_counts, outliers
 from napari_kmeans._core.counted_image import count_image
 from napari_kmeans._core.outliers import set_apart
 from napari_kmeans._core.pixels import seen_colors
@@ -249,6 +249,24 @@ def test_colors_that_are_not_far_enough_stay():
     assert apart(np.append(near, 100), np.append(np.ones(10, int), 10)) is not None
     # Two that are near to each other are no fill values.
     assert apart(np.append(near, [4000, 4001]), np.ones(12, int)) is None
+
+
+def test_the_sample_of_streamed_colors_depends_on_their_set_alone(monkeypatch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
+    monkeypatch.setattr(outliers, "_SAMPLE", 30)
+    monkeypatch.setattr(blocks, "_BLOCK", 400)
+    image = np.random.default_rng(1).integers(0, 1 << 16, (30, 40, 3)).astype("u2")
+    shuffled = np.random.default_rng(2).permutation(image.reshape(1, -1, 3), axis=1)
+
+    def sample(pixels):
+        counted = count_image(pixels)
+        space = space_of(counted.layout, lambda: seen_colors(counted))
+        return outliers._sample(counted, space)
+
+    found = sample(image)
+    assert found.shape == (30, 3)
+    assert_array_equal(sample(np.concatenate((shuffled, shuffled))), found)
+    assert 0.3 < found.mean() / 65536 < 0.7
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1.0, 1e30, 1e150])
