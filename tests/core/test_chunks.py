@@ -288,6 +288,20 @@ def test_a_dithered_ramp_has_no_seams(dither, dtype):
     assert_array_equal(labels.compute(), expected, strict=True)
 
 
+@pytest.mark.parametrize("dither", [None, "ordered", "floyd-steinberg"])
+def test_chunks_without_a_finite_pixel_are_mapped_as_numpy_does(dither):
+    image = np.random.default_rng(3).random((20, 20, 3))
+    image[:10, :10] = np.nan
+    palette, given_image = image[15, :5], da.from_array(image, chunks=10)
+
+    labels = map_to_palette(given_image, palette, dither=dither).compute()
+
+    assert_array_equal(labels, map_to_palette(image, palette, dither=dither))
+    assert_array_equal(quantize_kmeans(given_image, 4), quantize_kmeans(image, 4))
+    with pytest.raises(ValueError, match="image must have a finite pixel, got none"):
+        kmeans_palette(given_image[:10, :10], 4)
+
+
 def test_all_colors_are_labeled_once_for_a_palette(monkeypatch):
     image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
     palette = image[0, :30]

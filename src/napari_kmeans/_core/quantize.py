@@ -236,6 +236,14 @@ def kmeans_palette(
     choose_k : Find the fewest colors that reach a quality.
     quantize_kmeans : Find the palette and map the image to it in one call.
 
+    Notes
+    -----
+    Dask arrays are read once where their colors can be counted, see `count_colors`.
+    Where there are too many, as of 16 bits in several channels, each iteration reads
+    all chunks once, as do about ten more steps. The result is that of NumPy arrays, bit
+    for bit, if distances are between integers as they are, of a range of at most 2^53,
+    or premultiplied ones of 8 or 16 bits, and equal to rounding otherwise.
+
     Examples
     --------
     >>> import numpy as np
