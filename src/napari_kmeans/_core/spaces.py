@@ -11,6 +11,7 @@ far from all others cost the others no precision.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -105,7 +106,11 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
         ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
         gamut = gamut_between(layout.dtype, ends)
     nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
-    known = blocks() if gamut is None or is_float else [_ends_of_dtype(layout)]
+    known = blocks()
+    if gamut is not None and not is_float:
+        # The corners of the cube, of which grays alone would be far too near to zero.
+        corners = list(itertools.product(*_ends_of_dtype(layout).T))
+        known = [np.array(corners, layout.dtype)]
     return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
 
 
