@@ -179,10 +179,19 @@ def test_a_file_of_an_ome_set_holds_its_own_planes_and_no_others(
     assert found.scale == (1.0, 0.25, 0.5)
 
 
-def test_planes_that_are_only_named_take_no_room(tmp_path):
-    write_ome_set(tmp_path, {"a.ome.tif": [(0, 0, 0)]}, (2_000_000, 1, 1))
+@pytest.mark.parametrize(
+    ("name", "number"), [("SizeT", 1), ("PlaneCount", 1), ("FirstZ", 0), ("SizeC", 1)]
+)
+def test_planes_that_are_only_named_take_no_room(tmp_path, name, number):
+    path = tmp_path / "a.ome.tif"
+    write_ome_set(tmp_path, {"a.ome.tif": [(0, 0, 0)]}, (1, 1, 1))
+    with tifffile.TiffFile(path) as file:
+        about = file.ome_metadata
+    claims = about.replace(f'{name}="{number}"', f'{name}="2000000"')
+    pixels, options = stack(6, 7), {"metadata": None, "description": claims}
+    tifffile.imwrite(path, pixels, photometric="minisblack", **options)
     tracemalloc.start()
-    assert levels_of(tmp_path / "a.ome.tif") == [1]
+    assert_array_equal(read_image(path).pixels, pixels)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 22

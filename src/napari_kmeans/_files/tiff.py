@@ -49,6 +49,8 @@ from napari_kmeans._files.tiff_directories import check_directories
 from napari_kmeans._files.tiff_segments import IMAGE_COMPRESSIONS, check_segment
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 __all__ = [
@@ -381,17 +383,26 @@ def _is_one_of_several(file: TiffFile) -> bool:
         root = ElementTree.fromstring(file.ome_metadata or "")
     except ElementTree.ParseError:
         return True
-    elements = [(e.tag.rpartition("}")[2], e) for e in root.iter()]
-    n_planes = sum(
-        math.prod(max(1, int(e.get(f"Size{axis}", 1))) for axis in "ZCT")
-        for tag, e in elements
-        if tag == "Pixels"
-    )
-    if n_planes > _FREE_PLANES + len(file.pages) * file.pages.first.samplesperpixel:
+    most = _FREE_PLANES + len(file.pages) * file.pages.first.samplesperpixel
+    if _named_planes(root) > most:
         return True
-    found = [e for tag, e in elements if tag == "UUID"]
+    found = [e for e in root.iter() if e.tag.rpartition("}")[2] == "UUID"]
     names = {e.get("FileName") for e in found}
     return len(names) > 1 or not {e.text for e in found} <= {root.get("UUID")}
+
+
+def _named_planes(root: Element) -> int:
+    """Return how many planes an OME description names, all images together."""
+    n_planes = last = 0
+    for element in root.iter():
+        tag = element.tag.rpartition("}")[2]
+        if tag == "Pixels":
+            sizes = [int(element.get(f"Size{axis}", 1)) for axis in "ZCT"]
+            n_planes += math.prod(max(1, size) for size in sizes)
+        elif tag == "TiffData":
+            names = ("PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
+            last = max(last, *(int(element.get(name, 0)) for name in names))
+    return max(n_planes, last)
 
 
 def _is_complete(series: TiffPageSeries) -> bool:
