@@ -21,6 +21,11 @@ def test_what_exists_is_overwritten_only_by_force(folder):
     assert (folder / "photo_compressed.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_image_that_is_not_there_is_told_before_what_stands_in_its_place(folder):
+    (folder / "phto_compressed.png").write_bytes(b"dear")
+    assert refusal(run("./phto.jpg")) == "Error: ./phto.jpg: No such file or directory"
+
+
 def test_the_input_itself_is_overwritten_only_by_force(folder):
     before = (folder / "photo.jpg").read_bytes()
     assert "exists, --force" in refusal(run("photo.jpg", "-o", "photo.jpg"))

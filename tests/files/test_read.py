@@ -268,6 +268,14 @@ def test_colors_of_16_bits_that_would_be_cut_to_8_are_refused():
     assert_array_equal(decode_image(b"P6 1 1 255 abc").pixels, [[[97, 98, 99]]])
 
 
+def test_gray_pgm_of_more_than_8_bits_is_uint16():
+    # Pillow widens 0 to 1023 to 0 to 65535.
+    for top, level in ((65535, 513), (1023, round(513 / 1023 * 65535))):
+        content = b"P5 2 1 %d " % top + struct.pack(">HH", 513, top)
+        expected = np.array([[level, 65535]], np.uint16)
+        assert_array_equal(decode_image(content).pixels, expected, strict=True)
+
+
 def test_bombs_are_refused_before_they_unfold(monkeypatch):
     header = struct.pack(">4sIIBBBBB", b"IHDR", 60_000, 60_000, 8, 2, 0, 0, 0)
     png = encoded(gradient())

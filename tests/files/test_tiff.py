@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import struct
+import tracemalloc
 
 import imageio.v2 as iio
 import numpy as np
@@ -14,7 +15,12 @@ from PIL import Image
 
 from napari_kmeans import ImageMetadata, read_indexed, read_metadata, write_indexed
 from napari_kmeans._files.metadata import with_axes
-from napari_kmeans._files.read import ImageFile, decode_image, read_image
+from napari_kmeans._files.read import (
+    ImageFile,
+    decode_image,
+    default_suffix,
+    read_image,
+)
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
 
@@ -171,6 +177,33 @@ def test_a_file_of_an_ome_set_holds_its_own_planes_and_no_others(
     found = read_metadata(tmp_path / "1.ome.tif")
     assert found.axes == "IYX"
     assert found.scale == (1.0, 0.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("SizeT", 1), ("PlaneCount", 1), ("FirstZ", 0), ("SizeC", 1)]
+)
+def test_planes_that_are_only_named_take_no_room(tmp_path, name, number):
+    path = tmp_path / "a.ome.tif"
+    write_ome_set(tmp_path, {"a.ome.tif": [(0, 0, 0)]}, (1, 1, 1))
+    with tifffile.TiffFile(path) as file:
+        about = file.ome_metadata
+    claims = about.replace(f'{name}="{number}"', f'{name}="2000000"')
+    pixels, options = stack(6, 7), {"metadata": None, "description": claims}
+    tifffile.imwrite(path, pixels, photometric="minisblack", **options)
+    tracemalloc.start()
+    assert_array_equal(read_image(path).pixels, pixels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
+
+
+def test_a_file_of_an_ome_set_is_compressed_to_plain_tiff(tmp_path):
+    planes = {f"{t}.ome.tif": [(t, 0, z) for z in range(3)] for t in range(2)}
+    write_ome_set(tmp_path, planes, (2, 1, 3))
+    with (tmp_path / "1.ome.tif").open("rb") as file:
+        assert default_suffix(file) == ".tif"
+    with pytest.raises(ValueError, match=r"axes IYX; choose \.tif without \.ome"):
+        encode_image("a.ome.tif", read_image(tmp_path / "1.ome.tif"))
 
 
 def test_a_set_of_single_planes_is_read_plane_by_plane(tmp_path):

@@ -297,6 +297,7 @@ def test_a_profile_is_kept_where_it_is_one_for_the_pixels(mode):
             {"photometric": "cielab"},
             "CIELAB cannot be read; save it as",
         ),
+        (noise(5, 6) > 99, {"photometric": "mask"}, "a mask beside its pixels; save"),
         (noise(5, 6).astype("c8"), {"photometric": "minisblack"}, "dtype complex64"),
     ],
 )

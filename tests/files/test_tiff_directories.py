@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import tracemalloc
@@ -5,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_kmeans._files.read import decode_image
 from napari_kmeans._files.tiff_directories import check_directories
@@ -140,6 +142,66 @@ def test_a_size_that_is_no_whole_number_is_refused(tag, value):
 def test_a_file_that_ends_before_its_first_page_is_refused(start, n_bytes):
     with pytest.raises(ValueError, match=r"cannot be read|holds no image"):
         decode_image((start + bytes(12))[:n_bytes])
+
+
+def imagej_planes():
+    """A stack as ImageJ writes large ones: a page, and the other planes behind it."""
+    planes, buffer = np.arange(60, dtype=">u2").reshape(5, 3, 4), io.BytesIO()
+    about = "ImageJ=1.53t\nimages=5\nslices=5\n"
+    options = {"metadata": None, "description": about, "byteorder": ">"}
+    tifffile.imwrite(buffer, planes[0], photometric="minisblack", **options)
+    return buffer.getvalue() + planes[1:].tobytes()
+
+
+def pages_of_tifffile(**options):
+    buffer = io.BytesIO()
+    planes = np.arange(60, dtype="u2").reshape(5, 3, 4)
+    tifffile.imwrite(buffer, planes, photometric="minisblack", **options)
+    return buffer.getvalue()
+
+
+def pages_of_pillow():
+    buffer, pages = io.BytesIO(), [Image.new("L", (4, 3), i) for i in range(5)]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pages_of_tifffile(),
+        pages_of_tifffile(compression="lzw", bigtiff=True, byteorder=">"),
+        pages_of_tifffile(metadata=None, compression="zlib"),
+        pages_of_tifffile(ome=True, metadata={"axes": "ZYX"}),
+        pages_of_tifffile(imagej=True, metadata={"axes": "ZYX"}),
+        pages_of_pillow(),
+    ],
+)
+def test_a_file_that_is_cut_off_has_all_of_its_planes_or_is_refused(content):
+    whole = decode_image(content)
+    assert whole.pixels.shape == (5, 3, 4)
+    for n_bytes in range(8, len(content)):
+        with contextlib.suppress(ValueError):
+            found = decode_image(content[:n_bytes])
+            np.testing.assert_array_equal(found.pixels, whole.pixels)
+            assert found.metadata == whole.metadata
+
+
+def test_planes_behind_the_page_of_imagej_that_are_cut_off_are_refused():
+    content = imagej_planes()
+    assert decode_image(content).pixels.shape == (5, 3, 4)
+    # Each plane has 24 bytes.
+    for missing in range(1, 4 * 24):
+        with pytest.raises(ValueError, match="cut off: it has fewer planes"):
+            decode_image(content[:-missing])
+
+
+def test_a_number_of_planes_of_another_file_is_no_damage():
+    # A page that was taken out of a stack, with what was said of the stack.
+    content = file_of([page(_270=(ASCII, 26, 24))], room=800)
+    about = b"ImageJ=1.53t\nimages=5\n\0\0\0"
+    content = content[:24] + about + content[24 + len(about) :]
+    assert decode_image(content).pixels.shape == (4, 4)
 
 
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}])

@@ -7,6 +7,7 @@ lines, facts, pictures and the report are put together here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,9 @@ def _planned(
     claims = outputs.Claims(sources, options)
 
     def files_of(source: Source) -> Source:
+        if source.name != inputs.STDIN:
+            # A missing image is told as such, whatever stands in its place.
+            os.stat(source.name)
         place = output or Place(str(source.path.parent), is_directory=True)
         target, picture = STDOUT, None
         if place.text != STDOUT:

@@ -150,7 +150,8 @@ def decode_image(content: bytes) -> ImageFile:
         else:
             file.seek(_n_still(file))
             file.load()
-            pixels = _pixels(ImageOps.exif_transpose(_in_srgb(file)))
+            upright = ImageOps.exif_transpose(_in_srgb(file))
+            pixels = _pixels(upright, is_deep=file.format in ("PNG", "PPM"))
         return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
@@ -169,7 +170,7 @@ def default_suffix(file: IO[bytes]) -> str:
             if not isinstance(opened, Image.Image):
                 if tiff.is_flat_photo(opened):
                     return ".png"
-                return ".ome.tif" if opened.is_ome else ".tif"
+                return ".ome.tif" if tiff.is_for_ome(opened) else ".tif"
             if opened.mode.startswith(("I", "F")):
                 return ".tif"
             return ".gif" if _n_frames(opened) > 1 else ".png"
@@ -320,11 +321,13 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _pixels(image: Image.Image) -> Array:
-    """Return the pixels of a loaded image, a copy."""
+def _pixels(image: Image.Image, *, is_deep: bool) -> Array:
+    """Return the pixels of a loaded image, a copy.
+
+    `is_deep` says whether integers of 32 bits stand for 16.
+    """
     if image.mode.startswith(("I", "F")):
-        is_deep = image.mode == "I" and image.format in ("PNG", "PPM")
-        is_deep |= image.mode.startswith("I;16")
+        is_deep = (is_deep and image.mode == "I") or image.mode.startswith("I;16")
         return np.array(image, dtype=np.uint16 if is_deep else None)
     if image.has_transparency_data:
         return np.array(image.convert("RGBA"))

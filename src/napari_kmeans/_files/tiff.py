@@ -49,6 +49,8 @@ from napari_kmeans._files.tiff_directories import check_directories
 from napari_kmeans._files.tiff_segments import IMAGE_COMPRESSIONS, check_segment
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "decode_tiff_labels",
     "encode_tiff",
     "is_flat_photo",
+    "is_for_ome",
     "is_tiff",
     "open_tiff",
     "read_tiff_header",
@@ -68,6 +71,8 @@ _STANDARD_AXES = "TZCYXS"
 _FREE_SAMPLES = 1 << 24
 # Pages of different kinds that tifffile sorts in a second.
 _MOST_SERIES = 2000
+# Planes that a description may name beside those of the pages.
+_FREE_PLANES = 1000
 # Programs whose files tifffile takes for more than a sequence of pages.
 _DIALECTS = {"avs", "bif", "eer", "fluoview", "imagej", "lsm", "mdgel", "mmstack"}
 _DIALECTS |= {"ndpi", "nih", "ome", "philips", "qpi", "scanimage", "scn", "shaped"}
@@ -132,7 +137,8 @@ def encode_tiff(
         metadata = with_axes(metadata, axes, sizes_of(metadata))
     dialect = "ome" if ome else _dialect(array, metadata, palette)
     if dialect == "ome" and not _fits_ome(array, metadata):
-        msg = f"OME-TIFF cannot hold {array.dtype} with axes {metadata.axes}"
+        kind = f"{array.dtype} with axes {metadata.axes}"
+        msg = f"OME-TIFF cannot hold {kind}; choose .tif without .ome"
         raise ValueError(msg)
     if dialect == "imagej" and array.shape[-1] == 1:
         # tifffile would take the only column for the channel of a gray image.
@@ -190,6 +196,8 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
         refuse("the file holds no image")
     if file.pages.first.is_reduced:
         refuse("the file starts with a preview, as camera raw files do")
+    if file.is_imagej and _ends_early(file):
+        refuse("the file is cut off: it has fewer planes than it says; get it again")
     series, axes, shape = _stack(file)
     page = series[0].keyframe
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
@@ -239,6 +247,14 @@ def is_flat_photo(file: TiffFile) -> bool:
     is_deep = page.dtype is None or page.dtype.name not in ("bool", "uint8")
     n_extra = len(page.extrasamples) - has_opacity(page, header.axes)
     return not is_deep and n_extra <= 0
+
+
+def is_for_ome(file: TiffFile) -> bool:
+    """Whether a file is an OME-TIFF whose axes OME can describe again.
+
+    Those of one file of a set, which are not known, it cannot.
+    """
+    return file.is_ome and set(read_tiff_header(file).axes) <= set(_STANDARD_AXES)
 
 
 def _decode(
@@ -357,16 +373,36 @@ def _plain_series(file: TiffFile) -> tuple[TiffPageSeries, ...]:
 
 
 def _is_one_of_several(file: TiffFile) -> bool:
-    """Whether an OME description names planes of other files."""
+    """Whether an OME description names planes of other files, or far too many.
+
+    tifffile would make room for each plane that is named.
+    """
     from xml.etree import ElementTree
 
     try:
         root = ElementTree.fromstring(file.ome_metadata or "")
     except ElementTree.ParseError:
         return True
+    most = _FREE_PLANES + len(file.pages) * file.pages.first.samplesperpixel
+    if _named_planes(root) > most:
+        return True
     found = [e for e in root.iter() if e.tag.rpartition("}")[2] == "UUID"]
     names = {e.get("FileName") for e in found}
     return len(names) > 1 or not {e.text for e in found} <= {root.get("UUID")}
+
+
+def _named_planes(root: Element) -> int:
+    """Return how many planes an OME description names, all images together."""
+    n_planes = last = 0
+    for element in root.iter():
+        tag = element.tag.rpartition("}")[2]
+        if tag == "Pixels":
+            sizes = [int(element.get(f"Size{axis}", 1)) for axis in "ZCT"]
+            n_planes += math.prod(max(1, size) for size in sizes)
+        elif tag == "TiffData":
+            names = ("PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
+            last = max(last, *(int(element.get(name, 0)) for name in names))
+    return max(n_planes, last)
 
 
 def _is_complete(series: TiffPageSeries) -> bool:
@@ -374,6 +410,22 @@ def _is_complete(series: TiffPageSeries) -> bool:
     if series.kind != "mmstack":
         return None not in series.pages
     return all(page is not None and page.dataoffsets[0] for page in series.pages)
+
+
+def _ends_early(file: TiffFile) -> bool:
+    """Whether planes that ImageJ stores behind the first, without pages, are cut off.
+
+    Nothing else stands behind the first plane then. Elsewhere the number of planes may
+    be that of a file from which this one was taken.
+    """
+    page, about = file.pages.first, file.imagej_metadata or {}
+    n_planes = about.get("images", 1)
+    if len(file.pages) > 1 or not isinstance(n_planes, int) or page.compression != 1:
+        return False
+    start, size = min(page.dataoffsets), page.nbytes
+    places = [page.offset, *(tag.valueoffset for tag in page.tags)]
+    n_bytes = file.filehandle.size - start
+    return max(places) < start and size < n_bytes < n_planes * size
 
 
 def _appended(file: TiffFile) -> tuple[str, tuple[int, ...]] | None:

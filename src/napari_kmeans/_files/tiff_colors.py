@@ -40,6 +40,7 @@ __all__ = [
 NOTE_TAG = 65000
 # TIFF 6.0: values of PhotometricInterpretation, and their number of color samples.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_MASK = 4
 _N_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _PALETTE: 1}
 _N_COLORS |= {_RGB: 3, _YCBCR: 3, _CMYK: 4}
 # Section 18: values of ExtraSamples that are opacity.
@@ -63,6 +64,11 @@ def refuse_unknown(page: TiffPage, axes: str) -> None:
 
     kind, compression = int(page.photometric), int(page.compression)
     name = f"{page.dtype} TIFF of kind {_name(PHOTOMETRIC, kind)}"
+    if kind == _MASK:
+        refuse(
+            "the file has a mask beside its pixels; save it with opacity, or with a "
+            "fill value for what is masked"
+        )
     if kind not in _N_COLORS:
         refuse(f"{name} cannot be read; save it as gray or RGB")
     if page.dtype is None or page.dtype.kind not in "buif":

@@ -2,7 +2,8 @@
 
 `check_directories` walks the pages of a file and stops at what a reader would follow
 for ever or pay for by the claim: pages in a circle, values that are named again and
-again, strips and tiles that the file does not have. It reads no pixels. What is known
+again, strips and tiles that the file does not have. And at what a reader would pass by:
+pages behind the end of a file that is cut off. It reads no pixels. What is known
 afterwards is that a reader's time and memory are in proportion to the file.
 """
 
@@ -22,6 +23,9 @@ _STRIP_OFFSETS, _PLANAR, _TILE_WIDTH, _TILE_LENGTH = 273, 284, 322, 323
 _TILE_OFFSETS, _SUB_DIRECTORIES = 324, 330
 # Tags whose values are read with a page: arrays of offsets, texts and short ones.
 _LOADED = (258, 270, 273, 279, 282, 283, 305, 324, 325, 330, 338, 339, 347, 513, 514)
+# Those without which a page is not what it was: without a description, planes lose
+# their order and their channels.
+_NEEDED = (258, 270, 273, 279, 320, 324, 325, 338, 339, 347)
 # Tags by which pages are images of one kind.
 _OF_KIND = (254, 255, 256, 257, 258, 259, 262, 277, 278, 284, 322, 323, 338, 339)
 _MOST_KINDS = 64
@@ -36,6 +40,7 @@ _MOST_EMPTY = 64
 # that each has of more than that.
 _FREE_SEGMENTS = 1 << 16
 _LEAST_PIXELS = 16
+_CUT_OFF = "the file is cut off"
 
 
 class _Value(NamedTuple):
@@ -79,7 +84,7 @@ def check_directories(file: IO[bytes]) -> None:
     layout = _Layout("<" if head[:2] == b"II" else ">", b"+" in head[2:4])
     start = head[8:16] if layout.is_big else head[4:8]
     if len(start) < layout.width:
-        _fail("the file is cut off")
+        _fail(_CUT_OFF)
     waiting = [offset for offset in (layout.offset_at(start),) if offset]
     spent = loaded = 0
     kinds, n_empty = set(), 0
@@ -99,6 +104,7 @@ def check_directories(file: IO[bytes]) -> None:
             if value and (value.number != 1 or value.kind not in _WHOLE):
                 _fail(f"tag {code} must be one whole number")
         _check_segments(entries, layout)
+        _check_end(entries, following, layout, size)
         # A value that stands elsewhere counts by its length.
         found = [entries.get(code) for code in _OF_KIND]
         kinds.add(
@@ -106,7 +112,7 @@ def check_directories(file: IO[bytes]) -> None:
         )
         if len(kinds) > _MOST_KINDS:
             _fail(f"it holds more than {_MOST_KINDS} images of different kinds")
-        waiting += [offset for offset in (following,) if 0 < offset < size]
+        waiting += [following] if following else []
         if _SUB_DIRECTORIES in entries:
             waiting += _offsets(file, entries[_SUB_DIRECTORIES], layout, size)
 
@@ -119,17 +125,17 @@ def _read_directory(
     width, order = layout.width, layout.order
     start = file.read(8 if layout.is_big else 2)
     if len(start) < (8 if layout.is_big else 2):
-        return {}, 0, 0
+        _fail(_CUT_OFF)
     n_entries = struct.unpack(order + "HQ"[layout.is_big], start)[0]
     entry = struct.Struct(f"{order}HH{'IQ'[layout.is_big]}{width}s")
     n_bytes = min(n_entries, 1 << 16) * entry.size
     data = file.read(n_bytes + width)
+    if len(data) < n_bytes + width:
+        _fail(_CUT_OFF)
     entries: dict[int, _Value] = {}
-    whole = len(data[:n_bytes]) // entry.size * entry.size
-    for code, kind, count, field in entry.iter_unpack(data[:whole]):
+    for code, kind, count, field in entry.iter_unpack(data[:n_bytes]):
         entries.setdefault(code, _Value(kind, count, field))
-    end = data[n_bytes : n_bytes + width]
-    following = layout.offset_at(end) if len(end) == width else 0
+    following = layout.offset_at(data[n_bytes:])
     return entries, following, len(start) + len(data)
 
 
@@ -143,6 +149,18 @@ def _number(
         return default
     letter = {1: "B", 2: "H", 4: "I", 8: "Q"}[size]
     return int(struct.unpack_from(layout.order + letter, value.field)[0]) or default
+
+
+def _check_end(
+    entries: dict[int, _Value], following: int, layout: _Layout, size: int
+) -> None:
+    """Raise ValueError if the next page, or a value of this one, is behind the end."""
+    if following >= size:
+        _fail(_CUT_OFF)
+    for value in (entries[code] for code in _NEEDED if code in entries):
+        is_elsewhere = value.n_bytes > layout.width
+        if is_elsewhere and layout.offset_at(value.field) + value.n_bytes > size:
+            _fail(_CUT_OFF)
 
 
 def _check_segments(entries: dict[int, _Value], layout: _Layout) -> None:
