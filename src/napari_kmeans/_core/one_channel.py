@@ -25,10 +25,11 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     the one whose last cluster starts lowest, then the last but one, and so on; weights
     that are whole multiples of others give the same centers.
     """
-    n = len(values)
+    n, values = len(values), values.astype(np.float64)
     if (weights % 1 == 0).all():
         weights = weights / np.gcd.reduce(weights.astype(np.int64))
-    centered = values - np.average(values, weights=weights)
+    placed = _drawn_together(values, weights, k)
+    centered = placed - np.average(placed, weights=weights)
     total = np.concatenate(([0.0], np.cumsum(weights)))
     moment = np.concatenate(([0.0], np.cumsum(weights * centered)))
     # A cluster lowers the error by moment^2 / weight against no center at all.
@@ -41,8 +42,29 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     ends[k] = n
     for layer in range(k - 1, -1, -1):
         ends[layer] = starts[layer, ends[layer + 1]]
-    means = np.diff(moment[ends]) / np.diff(total[ends])
-    return np.asarray(means + np.average(values, weights=weights))
+    least = values[ends[:-1]]
+    steps = weights * (values - least.repeat(np.diff(ends)))
+    means = np.add.reduceat(steps, ends[:-1]) / np.diff(total[ends])
+    return np.asarray(least + means)
+
+
+def _drawn_together(values: Floats, weights: Floats, k: int) -> Floats:
+    """Narrow gaps between values that no cluster of the optimum spans, to compute well.
+
+    Let all other gaps add up to r. A cluster that spans a gap of more than
+    ``2 sqrt(W / w) r``, where W is the sum of the weights and w the least, has an error
+    of more than 2 W r^2; k clusters that span none, one for each part, have W r^2.
+    """
+    gaps = np.diff(values)
+    order = np.argsort(-gaps, kind="stable")
+    widest = gaps[order]
+    rest = np.cumsum(widest[::-1])[::-1]
+    reach = 2 * np.sqrt(weights.sum() / weights.min()) * rest[1:]
+    spanned = np.flatnonzero(widest[: k - 1] > reach[: k - 1])
+    if len(spanned) == 0:
+        return values
+    gaps[order[: spanned[-1] + 1]] = reach[spanned[-1]]
+    return np.concatenate(([0.0], np.cumsum(gaps)))
 
 
 def _add_cluster(
