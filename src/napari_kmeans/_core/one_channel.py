@@ -12,6 +12,8 @@ __all__ = ["MAX_OPTIMUM", "optimal_centers"]
 
 # Largest product of points and centers, at two bytes each.
 MAX_OPTIMUM = 1 << 26
+# Sums of squares are precise beside gaps of up to so many times all others.
+_PRECISE = 2.0**12
 
 
 def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
@@ -29,7 +31,8 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     if (weights % 1 == 0).all():
         weights = weights / np.gcd.reduce(weights.astype(np.int64))
     placed = _drawn_together(values, weights, k)
-    centered = placed - np.average(placed, weights=weights)
+    middle = np.average(placed, weights=weights)
+    centered = placed - middle
     total = np.concatenate(([0.0], np.cumsum(weights)))
     moment = np.concatenate(([0.0], np.cumsum(weights * centered)))
     # A cluster lowers the error by moment^2 / weight against no center at all.
@@ -42,10 +45,10 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     ends[k] = n
     for layer in range(k - 1, -1, -1):
         ends[layer] = starts[layer, ends[layer + 1]]
-    least = values[ends[:-1]]
-    steps = weights * (values - least.repeat(np.diff(ends)))
-    means = np.add.reduceat(steps, ends[:-1]) / np.diff(total[ends])
-    return np.asarray(least + means)
+    means = np.diff(moment[ends]) / np.diff(total[ends]) + middle
+    # Clusters were moved as wholes.
+    moved = (values - placed)[ends[:-1]]
+    return np.asarray(means + moved)
 
 
 def _drawn_together(values: Floats, weights: Floats, k: int) -> Floats:
@@ -60,10 +63,11 @@ def _drawn_together(values: Floats, weights: Floats, k: int) -> Floats:
     widest = gaps[order]
     rest = np.cumsum(widest[::-1])[::-1]
     reach = 2 * np.sqrt(weights.sum() / weights.min()) * rest[1:]
-    spanned = np.flatnonzero(widest[: k - 1] > reach[: k - 1])
-    if len(spanned) == 0:
+    wide = widest[: k - 1] > np.maximum(reach, _PRECISE * rest[1:])[: k - 1]
+    if not wide.any():
         return values
-    gaps[order[: spanned[-1] + 1]] = reach[spanned[-1]]
+    last = np.flatnonzero(wide)[-1]
+    gaps[order[: last + 1]] = reach[last]
     return np.concatenate(([0.0], np.cumsum(gaps)))
 
 
