@@ -161,7 +161,7 @@ def mix_colors(points: Array, centers: Floats, labels: Array) -> Mixtures:
     second = labels.astype(np.intp)
     share = np.zeros(len(labels), dtype=np.float32)
     n_partners = min(_PARTNERS, len(centers) - 1)
-    if n_partners == 0:
+    if n_partners == 0 or len(labels) == 0:
         return Mixtures(second, share)
     order = np.argsort(labels, kind="stable")
     cuts = np.flatnonzero(np.diff(labels[order])) + 1
