@@ -104,3 +104,10 @@ def test_a_wide_histogram_is_solved_better_than_lloyd_can():
 
     assert optimum.converged
     assert optimum.mse <= min(other.mse for other in others)
+
+
+def test_of_equal_optima_it_is_the_one_whose_last_cluster_starts_lowest():
+    # 0 | 2 4 and 0 2 | 4 have the same error.
+    centers = optimal_centers(np.array([0.0, 2, 4]), np.ones(3), 2)
+
+    np.testing.assert_array_equal(centers, [0, 3])
