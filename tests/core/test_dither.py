@@ -8,6 +8,7 @@ from scipy.ndimage import uniform_filter
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
+from napari_kmeans import map_to_palette
 from napari_kmeans._core.dither import (
     diffuse_error,
     error_limit,
@@ -466,3 +467,14 @@ def test_a_share_that_is_a_threshold_is_not_above_it(m):
 
     # The m thresholds below it, and not the one that it is.
     assert pick_labels(first, second, share).sum() == m
+
+
+@pytest.mark.parametrize("dither", ["ordered", "floyd-steinberg"])
+def test_parts_of_an_image_without_a_finite_pixel_are_passed_by(dither):
+    image = np.full((600, 600), np.nan)
+    image[-1] = np.linspace(1, 5, 600)
+
+    labels = map_to_palette(image, [1.0, 5.0], channel_axis=None, dither=dither)
+
+    assert (labels[:-1] == 0).all()
+    assert 200 < labels[-1].sum() < 400

@@ -48,6 +48,26 @@ def test_no_way_to_cut_the_values_has_a_smaller_error(histogram, data):
     )
 
 
+@pytest.mark.parametrize("k", [3, 4, 6])
+@pytest.mark.parametrize("far", [[1e9, 1e9 + 1], [1e12, 1e12 + 1], [-1e15, 1e15]])
+def test_values_far_away_cost_the_others_no_precision(far, k):
+    values = np.sort(np.concatenate((np.arange(1.0, 16), far)))
+    weights = np.full(17, 100.0)
+
+    centers = optimal_centers(values, weights, k)
+
+    best = least_error(values, weights, k)
+    np.testing.assert_allclose(error(values, weights, centers), best, rtol=1e-9)
+
+
+def test_gaps_that_are_more_than_the_clusters_are_left_as_they_are():
+    values = np.array([0.0, 1, 1e9, 2e9, 3e9])
+
+    centers = optimal_centers(values, np.ones(5), 2)
+
+    np.testing.assert_allclose(centers, [(1e9 + 1) / 3, 2.5e9])
+
+
 @pytest.mark.parametrize("k", [2, 7, 40])
 def test_optimum_is_that_of_kmeans1d(k):
     rng = np.random.default_rng(k)
@@ -84,3 +104,10 @@ def test_a_wide_histogram_is_solved_better_than_lloyd_can():
 
     assert optimum.converged
     assert optimum.mse <= min(other.mse for other in others)
+
+
+def test_of_equal_optima_it_is_the_one_whose_last_cluster_starts_lowest():
+    # 0 | 2 4 and 0 2 | 4 have the same error.
+    centers = optimal_centers(np.array([0.0, 2, 4]), np.ones(3), 2)
+
+    np.testing.assert_array_equal(centers, [0, 3])

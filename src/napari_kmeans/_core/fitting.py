@@ -199,12 +199,10 @@ def _fit_beside(
 
     Returns None if there is no room for all, or centers are given to begin with.
     """
-    fixed = options.fixed
-    is_new = ~(apart.colors[:, np.newaxis] == fixed).all(axis=2).any(axis=1)
-    options = options._replace(k=options.k - int(np.count_nonzero(is_new)))
-    if not isinstance(options.init, str) or options.k <= len(fixed):
-        return None
-    if options.k <= len(_required(rest.image, options, has_seen=True)):
+    is_fixed = (apart.colors[:, np.newaxis] == options.fixed).all(axis=2).any(axis=1)
+    options = options._replace(k=options.k - int(np.count_nonzero(~is_fixed)))
+    required = _required(rest.image, options, has_seen=True)
+    if not isinstance(options.init, str) or options.k <= len(required):
         return None
     n_far = int(apart.counts.sum())
     callback = _callback_beside(options.callback, apart, rest)

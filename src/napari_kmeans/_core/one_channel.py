@@ -12,6 +12,8 @@ __all__ = ["MAX_OPTIMUM", "optimal_centers"]
 
 # Largest product of points and centers, at two bytes each.
 MAX_OPTIMUM = 1 << 26
+# Sums of squares are precise beside gaps of up to so many times all others.
+_PRECISE = 2.0**12
 
 
 def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
@@ -25,10 +27,12 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     the one whose last cluster starts lowest, then the last but one, and so on; weights
     that are whole multiples of others give the same centers.
     """
-    n = len(values)
+    n, values = len(values), values.astype(np.float64)
     if (weights % 1 == 0).all():
         weights = weights / np.gcd.reduce(weights.astype(np.int64))
-    centered = values - np.average(values, weights=weights)
+    placed = _drawn_together(values, weights, k)
+    middle = np.average(placed, weights=weights)
+    centered = placed - middle
     total = np.concatenate(([0.0], np.cumsum(weights)))
     moment = np.concatenate(([0.0], np.cumsum(weights * centered)))
     # A cluster lowers the error by moment^2 / weight against no center at all.
@@ -41,8 +45,30 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     ends[k] = n
     for layer in range(k - 1, -1, -1):
         ends[layer] = starts[layer, ends[layer + 1]]
-    means = np.diff(moment[ends]) / np.diff(total[ends])
-    return np.asarray(means + np.average(values, weights=weights))
+    means = np.diff(moment[ends]) / np.diff(total[ends]) + middle
+    # Clusters were moved as wholes.
+    moved = (values - placed)[ends[:-1]]
+    return np.asarray(means + moved)
+
+
+def _drawn_together(values: Floats, weights: Floats, k: int) -> Floats:
+    """Narrow gaps between values that no cluster of the optimum spans, to compute well.
+
+    Let all other gaps add up to r. A cluster that spans a gap of more than
+    ``2 sqrt(W / w) r``, where W is the sum of the weights and w the least, has an error
+    of more than 2 W r^2; k clusters that span none, one for each part, have W r^2.
+    """
+    gaps = np.diff(values)
+    order = np.argsort(-gaps, kind="stable")
+    widest = gaps[order]
+    rest = np.cumsum(widest[::-1])[::-1]
+    reach = 2 * np.sqrt(weights.sum() / weights.min()) * rest[1:]
+    wide = widest[: k - 1] > np.maximum(reach, _PRECISE * rest[1:])[: k - 1]
+    if not wide.any():
+        return values
+    last = np.flatnonzero(wide)[-1]
+    gaps[order[: last + 1]] = reach[last]
+    return np.concatenate(([0.0], np.cumsum(gaps)))
 
 
 def _add_cluster(
