@@ -115,13 +115,15 @@ def test(options):
     # A process for each core, which gets whole files.
     workers = ["-n", "auto", "--dist", "loadfile"]
     command = [program("python"), "-m", "pytest", *workers, *options]
+    environment = dict(os.environ)
+    # Otherwise each of the many programs that tests start compiles all that it loads.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if ON_LINUX:
         # A desktop's own choice of display must not lead out of the virtual screen.
-        environment = os.environ | {"QT_QPA_PLATFORM": "xcb"}
+        environment["QT_QPA_PLATFORM"] = "xcb"
         environment.pop("WAYLAND_DISPLAY", None)
-        call([*VIRTUAL_SCREEN, *command], cwd=ROOT, env=environment)
-    else:
-        call(command, cwd=ROOT)
+        command = [*VIRTUAL_SCREEN, *command]
+    call(command, cwd=ROOT, env=environment)
 
 
 def sync(*options):

@@ -19,7 +19,7 @@ def dev(monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "sync", lambda *_: None)
     monkeypatch.setattr(module, "has_screen", lambda: True)
-    monkeypatch.setattr(module, "install_for_window", lambda: None)
+    monkeypatch.setattr(module, "install_for_window", lambda *_: None)
     programs = Path(sys.executable).parent
     monkeypatch.setattr(module, "program", lambda name: programs / name)
     return module
@@ -83,6 +83,14 @@ def test_the_window_shows_images_upright_below_their_results(dev, window, monkey
     assert [layer.data.shape for layer in window.layers] == [(60, 40, 3)] * 2
     assert all(layer.rgb for layer in window.layers)
     assert "K-means colors (napari-kmeans)" in window.window.dock_widgets
+
+
+def test_programs_that_tests_start_need_not_compile_what_they_load(dev, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dev, "call", lambda *_, **options: calls.append(options))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    dev.main(["test"])
+    assert ["PYTHONDONTWRITEBYTECODE" in options["env"] for options in calls] == [False]
 
 
 def test_uv_is_told_what_pip_knows_of_the_network(dev, tmp_path, monkeypatch):
