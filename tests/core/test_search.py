@@ -183,6 +183,24 @@ def test_rounds_keep_the_best_centers_they_came_by(photo_points):
     assert errors == sorted(errors, reverse=True)
 
 
+def test_rounds_that_would_change_nothing_are_left_out(monkeypatch):
+    points = np.array([[0.0], [0.1], [0.9], [1.0]])
+    cloud = _cloud(points.T, np.full(4, 0.25))
+    rounds = []
+
+    def worth(*arguments):
+        rounds.append(len(rounds))
+        return _worth(*arguments)
+
+    monkeypatch.setattr("napari_kmeans._core.search._worth", worth)
+
+    # The second round starts at rest, where splitting either pair gains too little.
+    found = _moved(cloud, np.array([[0.0], [1.0]]), np.linspace(0.6, 1, 9))
+
+    assert_allclose(found.centers, [[0.05], [0.95]], rtol=1e-12)
+    assert len(rounds) == 2
+
+
 def test_search_of_many_centers_needs_no_table_of_all_their_pairs():
     # A round at k = 10,000, whose pairs would take 800 MB.
     rng = np.random.default_rng(0)

@@ -249,7 +249,11 @@ def _moved(
         trial[removed] = worth.high[split]
         trial[split] = worth.low[split]
         means, _, _ = _means(cloud, trial, _label(cloud, trial))
-        centers = means + _STRIDE * (means - trial)
+        before, centers = centers, means + _STRIDE * (means - trial)
+        # At rest, where no move pays, and pays less at the higher rates to come.
+        is_over = rng is None and gain.max() <= rate * cost.min()
+        if is_over and np.array_equal(centers, before):
+            break
     means, _, error = _means(cloud, centers, _label(cloud, centers))
     return _better(best, _Found(means, error))
 
