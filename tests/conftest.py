@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import threading
@@ -15,6 +16,14 @@ os.environ["NAPARI_CONFIG"] = ""
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_finish():
+    """Leave what has been loaded out of the collections of garbage.
+
+    napari asks for one whenever a layer is removed from a window.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
