@@ -7,11 +7,16 @@ import sys
 import pytest
 
 START = """
-import sys, time
-import napari
+import os, sys, time
+import napari, napari.layers, napari.qt
+from napari_kmeans._napari import widget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from skimage import data
+
+PHOTO = data.astronaut()[..., 0].reshape(8, 256, 128)
+# Units are loaded with the first layer.
+napari.layers.Image(PHOTO)
 
 def wait(condition):
     end = time.monotonic() + 100
@@ -23,7 +28,7 @@ def wait(condition):
 def docked():
     viewer = napari.Viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
-    viewer.add_image(data.astronaut()[..., 0].reshape(8, 256, 128), name="a")
+    viewer.add_image(PHOTO, name="a")
     return viewer, widget
 
 def reduced():
@@ -41,16 +46,19 @@ def start(widget):
 """
 PROGRAMS = {
     "palettes are listed in two windows": "one, other = reduced(), reduced()",
-    "a run is busy": "viewer, widget = docked(); start(widget)",
+    "a run is busy": "viewer, widget = docked(); start(widget); sys.exit(0)",
     "a run was cancelled": """
 viewer, widget = docked()
 start(widget)
 widget.run_panel.cancel.native.click()
+sys.exit(0)
 """,
     "a preview and a color are shown": """
 viewer, widget = reduced()
-widget.palette_panel.choose(2)
+wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
+widget.palette_panel.table.chosen.emit(2)
 widget.run_panel.live.value = True
+wait(lambda: len(viewer.layers) == 4)
 """,
     "the dock was closed": """
 viewer, widget = reduced()
@@ -64,14 +72,39 @@ napari.run()
 }
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_program_ends_without_a_word(program):
-    code = f"{START}\n{PROGRAMS[program]}\nsys.exit(0)"
+# Goes on as each program in turn, none of which needs to load napari itself.
+RUN = """
+for name, program in zip(sys.argv[1::2], sys.argv[2::2]):
+    child = os.fork()
+    if child == 0:
+        told = os.open(name, os.O_CREAT | os.O_WRONLY)
+        os.dup2(told, 1)
+        os.dup2(told, 2)
+        exec(program)
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory):
+    """Run the programs; return the exit status of each, and what it wrote."""
+    folder = tmp_path_factory.mktemp("ends")
+    words = [word for program in PROGRAMS.items() for word in program]
     ended = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code],
+        [sys.executable, "-X", "faulthandler", "-c", START + RUN, *words],
         env=os.environ | {"NAPARI_CONFIG": ""},
+        cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    statuses = map(int, ended.stdout.split())
+    written = [(folder / name).read_text() for name in PROGRAMS]
+    return dict(zip(PROGRAMS, zip(statuses, written, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program_ends_without_a_word(ends, program):
+    assert ends[program] == (0, "")

@@ -1,8 +1,6 @@
 """The docked widget: runs, cancels, and survives."""
 
 import gc
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -368,43 +366,6 @@ def test_widget_that_is_gone_hears_of_nothing(viewer, settle):
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
     assert callbacks(viewer, *layers) == before
-
-
-# A palette is listed, one of its colors is chosen, and a preview is shown.
-LEFT_OPEN = """
-import time
-import numpy as np
-from qtpy.QtWidgets import QApplication
-import napari
-
-viewer = napari.Viewer(show=True)
-viewer.add_image(np.arange(6000, dtype=np.uint8).reshape(50, 40, 3))
-_, widget = viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
-
-def wait(condition):
-    end = time.monotonic() + 30
-    while not condition() and time.monotonic() < end:
-        QApplication.processEvents()
-
-widget.run_panel.run.native.click()
-wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
-widget.palette_panel.table.chosen.emit(1)
-widget.run_panel.live.value = True
-wait(lambda: len(viewer.layers) == 4)
-print(len(widget.palette_panel.table.hexes), len(viewer.layers))
-"""
-
-
-def test_python_ends_cleanly_while_the_window_is_open():
-    done = subprocess.run(
-        [sys.executable, "-c", LEFT_OPEN],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["16", "4"]
 
 
 def test_nothing_keeps_the_image_of_a_source_that_was_removed(
