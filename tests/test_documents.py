@@ -14,7 +14,7 @@ from napari.layers import Image
 
 import documents
 from command_line import run
-from napari_kmeans import write_palette
+from napari_kmeans import write_indexed, write_palette
 
 COMMANDS = ("compress", "apply", "palette", "curve", "info")
 NEEDS_BASH = pytest.mark.skipif(os.name == "nt", reason="documents are for a shell")
@@ -54,8 +54,9 @@ def test_examples_of_help_run_in_the_order_they_stand(command, tmp_path):
     write_palette(tmp_path / "bw.gpl", colors)
     write_palette(tmp_path / "flag.gpl", colors)
     tifffile.imwrite(tmp_path / "d.tif", np.zeros((9, 9), np.uint8))
-    script = "\n".join(["napari-kmeans -o other.png -k 4 photo.jpg", *examples])
-    run_script(f"set -eux\n{script}\n", tmp_path)
+    labels = np.arange(16, dtype=np.uint8).reshape(4, 4) % 2
+    write_indexed(tmp_path / "other.png", labels, colors)
+    run_script("\n".join(["set -eux", *examples, ""]), tmp_path)
 
 
 def test_setting_up_is_on_the_first_screen_and_told_where_it_ends():
