@@ -81,21 +81,21 @@ def test_what_is_raised_ends_the_block_and_the_check():
     assert check.n_calls == 1
 
 
-GRAY = random_image((200, 300), np.uint16, 5000)
-PHOTO = random_image((150, 200, 3))
-FINE = random_image((150, 200, 3), np.uint16, 1 << 16)
-FLOATS = random_image((100, 150, 3), np.float32, 1 << 16)
+GRAY = random_image((100, 150), np.uint16, 5000)
+PHOTO = random_image((75, 100, 3))
+FINE = random_image((75, 100, 3), np.uint16, 1 << 16)
+FLOATS = random_image((50, 75, 3), np.float32, 1 << 16)
 FLOATS[5, 7] = np.nan
 OPACITY = random_image((60, 80, 4))
 OPACITY[::3, :, 3] = 0
-INSIDE = random_image((150, 200), top=2) > 0
+INSIDE = random_image((75, 100), top=2) > 0
 COLORS = random_image((20, 3), seed=1)
 SHORTS = random_image((20, 3), np.uint16, 1 << 16)
 MOVED = np.moveaxis(PHOTO, -1, 0)
 
 KINDS = {
-    "uint8": lambda: quantize_kmeans(PHOTO, 16),
-    "many colors": lambda: quantize_kmeans(PHOTO[:40], 300, 1),
+    "uint8": lambda: quantize_kmeans(PHOTO, 16, 3),
+    "many colors": lambda: quantize_kmeans(PHOTO[:20], 300, 1),
     "uint16": lambda: quantize_kmeans(FINE, 16, 3),
     "float32": lambda: quantize_kmeans(FLOATS, 8, 3),
     "one channel": lambda: quantize_kmeans(GRAY, 16, channel_axis=None),
@@ -104,7 +104,7 @@ KINDS = {
     "lab": lambda: quantize_kmeans(PHOTO, 8, 3, color_space="lab"),
     "mask": lambda: quantize_kmeans(PHOTO, 8, 3, mask=INSIDE),
     "channels first": lambda: quantize_kmeans(MOVED, 8, 3, channel_axis=0),
-    "thorough": lambda: kmeans_palette(PHOTO[:20], 8, 3, init="thorough").palette,
+    "thorough": lambda: kmeans_palette(PHOTO[:10], 8, 3, init="thorough").palette,
     "k-means++": lambda: kmeans_palette(PHOTO, 8, init="k-means++", rng=0).palette,
     "random": lambda: kmeans_palette(PHOTO, 8, init="random", rng=0).palette,
     "locked": lambda: kmeans_palette(PHOTO, 8, 3, fixed=COLORS[:3]).palette,
@@ -124,7 +124,7 @@ KINDS = {
 def kind(request, monkeypatch):
     """Give a computation that shares its passes and is made of small blocks."""
     monkeypatch.setattr("napari_kmeans._core.color_counts.os.cpu_count", lambda: 2)
-    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1 << 14)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1 << 15)
     monkeypatch.setattr("napari_kmeans._core.color_counts._SORT_BELOW", 1000)
     if request.param in ("uint16", "float32", "alpha"):
         monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 1000)
