@@ -184,7 +184,7 @@ def _sample(colors: Array) -> Array:
     """
     if colors.dtype.kind == "f" or colors.dtype.itemsize < 8:
         return colors[:: -(-len(colors) // _SAMPLE)]
-    pieces = (colors[piece] for piece in cut(len(colors), 128))
+    pieces = (colors[piece] for piece in cut(len(colors), 256))
     return lowest(pieces, colors[:0], _SAMPLE)
 
 
