@@ -19,10 +19,12 @@ __all__ = ["keys", "lowest"]
 def keys(pixels: Array) -> NDArray[np.uint64]:
     """Return a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
     octets = np.ascontiguousarray(pixels).view(np.uint8)
-    n_words = -(-octets.shape[1] // 8)
-    padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
-    padded[:, : octets.shape[1]] = octets
-    words = padded.view("<u8")
+    if octets.shape[1] % 8:
+        n_words = -(-octets.shape[1] // 8)
+        padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
+        padded[:, : octets.shape[1]] = octets
+        octets = padded
+    words = octets.view("<u8")
     key = words[:, 0].astype(np.uint64)
     for word in words.T[1:]:
         key = _mix(key) + word
