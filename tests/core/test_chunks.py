@@ -345,6 +345,22 @@ def test_a_tile_reads_its_chunks_alone():
     assert read == [(0, 1), (1, 0)]
 
 
+@pytest.mark.parametrize("space", ["lab", "oklab"])
+def test_perceptual_maps_of_floats_read_nothing_and_are_those_of_numpy(space):
+    image = np.random.default_rng(4).random((30, 40, 3)) * 0.7 + 0.2
+    palette, n_read = image[0, :9], []
+
+    def look(block):
+        n_read.append(block.shape)
+        return block
+
+    lazy_image = da.from_array(image, chunks=17).map_blocks(look, meta=image[:0, :0])
+    labels = map_to_palette(lazy_image, palette, color_space=space)
+    assert n_read == []
+    expected = map_to_palette(image, palette, color_space=space)
+    assert_array_equal(labels.compute(), expected, strict=True)
+
+
 def test_few_colors_are_left_as_they_are():
     image = da.from_array(np.arange(12).reshape(3, 4), chunks=2)
 
@@ -418,18 +434,43 @@ def test_far_colors_of_streamed_chunks_are_set_apart_as_those_of_numpy(
     assert_array_equal(result.counts, expected.counts)
 
 
+@pytest.mark.parametrize("dtype", ["u2", "f4", "f8"])
 @pytest.mark.parametrize("space", ["lab", "oklab"])
-def test_streamed_perceptual_palettes_are_equal_to_rounding(monkeypatch, space):
+def test_streamed_perceptual_palettes_are_equal_to_rounding(monkeypatch, space, dtype):
     monkeypatch.setattr(color_counts, "MAX_COUNTED", 100)
     monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
-    image = np.random.default_rng(2).integers(0, 1 << 16, (40, 50, 3)).astype("u2")
+    monkeypatch.setattr("napari_kmeans._core.spaces._SAMPLE", 10)
+    # None is black: the least lightness is that of one pixel, and so is the origin.
+    image = 0.2 + 0.7 * np.random.default_rng(1).random((70, 80, 3)) ** 2
+    image = (image * 65535).astype(dtype) if dtype == "u2" else image.astype(dtype)
     how = {"color_space": space}
 
-    result = kmeans_palette(da.from_array(image, chunks=20), 5, **how)
+    result = kmeans_palette(da.from_array(image, (50, 13, 1)), 8, **how)
 
-    expected = kmeans_palette(image, 5, **how)
-    assert_array_equal(result.palette, expected.palette)
+    expected = kmeans_palette(image, 8, **how)
+    assert_allclose(result.palette, expected.palette, rtol=0 if dtype == "u2" else 1e-9)
+    assert_array_equal(result.counts, expected.counts)
     assert_allclose(result.mse, expected.mse, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["u8", "i8"])
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_integers_of_a_range_that_floats_round_are_those_of_numpy(
+    monkeypatch, dtype, is_counted
+):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 1 << 20 if is_counted else 100)
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
+    monkeypatch.setattr("napari_kmeans._core.spaces._SAMPLE", 10)
+    info = np.iinfo(dtype)
+    image = np.random.default_rng(2).integers(info.min, info.max, (30, 40, 2), dtype)
+    given_image = da.from_array(image, chunks=(11, 17, 1))
+
+    assert_same_result(kmeans_palette(given_image, 4), kmeans_palette(image, 4))
+    assert_array_equal(quantize_kmeans(given_image, 4), quantize_kmeans(image, 4))
+    # Colors so near to each other that the origin decides which is nearest.
+    palette = image[0, :1] + np.arange(9, dtype=dtype)[:, np.newaxis]
+    labels = map_to_palette(given_image, palette).compute()
+    assert_array_equal(labels, map_to_palette(image, palette))
 
 
 def test_an_iteration_reads_every_chunk_once(monkeypatch):
@@ -508,9 +549,27 @@ def test_masks_that_fit_no_image_are_refused(mask, error, message):
 )
 def test_chunks_that_are_not_what_dask_says_are_refused(make, message):
     told = {"dtype": np.uint8, "meta": np.empty((0, 0, 0), np.uint8)}
+    image = LAZY.map_blocks(make, **told)
 
     with pytest.raises(TypeError, match=message):
-        count_colors(LAZY.map_blocks(make, **told))
+        count_colors(image)
+    with pytest.raises(TypeError, match=message):
+        map_to_palette(image, [[1, 2, 3]]).compute()
+
+
+def test_chunks_of_another_shape_than_dask_says_are_refused():
+    told = {"dtype": np.uint8, "meta": np.empty((0, 0, 0), np.uint8)}
+    whole = da.from_array(IMAGE, chunks=(2, 5, 3))
+    image = whole.map_blocks(lambda block: block[:, ::2], **told)
+    message = r"a chunk of \(2, 5, 3\), as dask says, got \(2, 3, 3\)"
+
+    with pytest.raises(ValueError, match=f"image must have {message}"):
+        count_colors(image)
+    with pytest.raises(ValueError, match=f"image must have {message}"):
+        map_to_palette(image, [[1, 2, 3]]).compute()
+    mask = (whole[..., 0] > 3).map_blocks(lambda block: block[:1], dtype=bool)
+    with pytest.raises(ValueError, match=r"mask must have a chunk of \(2, 5\), as"):
+        count_colors(whole, mask=mask)
 
 
 def test_a_mask_of_dask_may_be_of_a_numpy_array():

@@ -22,6 +22,7 @@ from napari_kmeans._core.color_counts import (
     paint,
     pixel_blocks,
 )
+from napari_kmeans._core.hashing import keys
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i8", "f2", "f4", "f8", ">u2", ">f8"]
 images = st.tuples(st.sampled_from(DTYPES), st.integers(1, 5)).flatmap(
@@ -244,9 +245,11 @@ REAL = "colors must have a boolean, integer or float dtype"
         (np.empty((2, 0)), [1, 1], ValueError, r"have shape .* got \(2, 0\)"),
         ([[1]], [1, 2], ValueError, r"counts must have shape \(1,\), got \(2,\)"),
         ([[1]], 1, ValueError, r"counts must have shape \(1,\), got \(\)"),
-        ([[1], [2]], [1, 0], ValueError, r"between 1 and 2\^63 - 1, got 0"),
-        ([[1], [2]], np.array([1, 1 << 63], "u8"), ValueError, "got 92233720"),
-        ([[1], [2]], [1, -7], ValueError, r"between 1 and 2\^63 - 1, got -7"),
+        ([[1], [2]], [1, 0], ValueError, "counts must be at least 1, got 0"),
+        ([[1], [2]], [1, -7], ValueError, "counts must be at least 1, got -7"),
+        ([[1], [2]], np.array([1, 1 << 63], "u8"), ValueError, "in all, got 92233720"),
+        ([[1], [2]], [1, 1 << 62], ValueError, r"at most 2\^62 pixels in all, got 46"),
+        ([[1], [2], [3]], [1 << 62] * 3, ValueError, f"in all, got {3 << 62}"),
         ([[1.0, np.nan]], [1], ValueError, "colors must be finite, got one"),
         ([1.0, np.inf], [1, 1], ValueError, "colors must be finite, got one"),
         ([[1, 2], [0, 1], [1, 2]], [1, 1, 1], ValueError, "must be distinct"),
@@ -382,6 +385,56 @@ def test_the_repr_has_the_numbers_of_colors_and_of_pixels():
     assert repr(gray) == f"ColorCounts(colors=1 float64, counts={2**40} pixels)"
 
 
+def test_sums_of_more_pixels_than_are_counted_are_refused():
+    many = ColorCounts(np.array([1, 2]), np.array([1 << 61, (1 << 61) - 1]))
+
+    most = many + ColorCounts(np.array([7]), np.array([1]))
+    assert most.counts.sum() == 1 << 62
+    with pytest.raises(ValueError, match=f"in all, got {(1 << 62) + 1}"):
+        most + ColorCounts(np.array([7]), np.array([1]))
+    assert kmeans_palette(most, 2).counts.sum() == 1 << 62
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_channels"), [("u1", 1), ("u1", 3), ("u2", 5), ("i8", 2), ("f4", 4)]
+)
+@pytest.mark.parametrize("doublings", [14, 20, 28, 43])
+def test_as_many_times_more_pixels_have_the_same_palette(dtype, n_channels, doublings):
+    rng = np.random.default_rng(1)
+    colors = np.unique(rng.integers(0, 128, (400, n_channels)).astype(dtype), axis=0)
+    colors *= 500 if dtype == "u2" else 1
+    numbers = rng.integers(1, 99, len(colors))
+
+    result = kmeans_palette(ColorCounts(colors, numbers << doublings), 6)
+
+    expected = kmeans_palette(ColorCounts(colors, numbers), 6)
+    assert_array_equal(result.palette, expected.palette)
+    assert_array_equal(result.counts, expected.counts << doublings)
+    assert (result.mse, result.n_iter) == (expected.mse, expected.n_iter)
+
+
+@pytest.mark.parametrize("sort_below", [1, 1 << 20])
+@pytest.mark.parametrize("sparse", [1, 1 << 23])
+def test_parts_of_nearly_four_billion_pixels_of_a_color_add_up(
+    monkeypatch, sort_below, sparse
+):
+    monkeypatch.setattr(color_counts, "_SORT_BELOW", sort_below)
+    monkeypatch.setattr(color_counts, "_SPARSE", sparse)
+    most = (1 << 32) - 1
+
+    def part(codes):
+        numbers = np.full((len(codes), 1), most, np.uint32)
+        return color_counts._Part(np.array(codes, np.uint32)[:, np.newaxis], numbers)
+
+    merge = color_counts._merge_parts
+    twice = merge(1 << 24, [part([1, 5]), part([5, 7])])
+    total = merge(1 << 24, [twice, part([5]), twice, twice])
+
+    colors, counts = color_counts._rows(total, np.dtype(np.uint8), 3)
+    assert_array_equal(colors[:, 0], [1, 5, 7])
+    assert_array_equal(counts[:, 0], [3 * most, 7 * most, 3 * most])
+
+
 def same_keys(n_channels):
     """Return two colors of 64-bit channels whose hashes are the same."""
 
@@ -398,7 +451,7 @@ def same_keys(n_channels):
 @pytest.mark.parametrize("n_channels", [2, 4, 7])
 def test_colors_of_one_hash_are_two_colors(n_channels):
     pair = same_keys(n_channels)
-    assert len(set(color_counts._keys(pair))) == 1
+    assert len(set(keys(pair))) == 1
     others = np.arange(6 * n_channels, dtype=np.uint64).reshape(6, n_channels)
     image = np.concatenate((others, pair, others, pair[:1]))[np.newaxis]
 

@@ -6,6 +6,7 @@ import pytest
 import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from skimage.filters import threshold_multiotsu
 
 from napari_kmeans import kmeans_palette
@@ -111,3 +112,11 @@ def test_of_equal_optima_it_is_the_one_whose_last_cluster_starts_lowest():
     centers = optimal_centers(np.array([0.0, 2, 4]), np.ones(3), 2)
 
     np.testing.assert_array_equal(centers, [0, 3])
+
+
+def test_weights_that_sums_of_others_lose_leave_no_cluster_empty():
+    values, weights = np.array([1.0, 2.0, 9.0]), np.array([2.0**60, 2.0**60, 3.0])
+
+    centers = optimal_centers(values, weights, 2)
+
+    assert_allclose(centers, [1, 2], atol=1e-9)

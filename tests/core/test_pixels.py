@@ -303,3 +303,18 @@ def test_of_equally_far_points_the_first_in_order_are_the_worst_in_any_blocks(
         assert_array_equal(streamed.worst(center, m), expected)
     counted = weighted_points(points, np.ones(5), 8)
     assert_array_equal(counted.worst(center, m), expected)
+
+
+def test_sums_that_floats_would_round_are_the_same_in_any_order():
+    # As many pixels as are worth the weight of the first block.
+    most = np.full((1, 1), (1 << 32) - 1, np.uint32)
+    blocks = [(most, np.array([2.0**33])), *[(most, np.ones(1))] * 99]
+
+    def partition(blocks):
+        points = PointsInBlocks(lambda: iter(blocks), 1, 32, are_pixels=True)
+        return points.partition(np.zeros((1, 1)))
+
+    (weight,), ((total,),), _ = partition(blocks)
+    assert weight == 2**33 + 99
+    assert total == float((2**33 + 99) * (2**32 - 1))
+    assert partition(blocks[::-1]).sums == total

@@ -62,8 +62,9 @@ def read_chunks(
     """Yield the images and masks of one group of chunks after the other."""
     from dask.base import compute
 
-    for group in _groups(images, masks):
-        yield _read(lambda *arrays: arrays, images[0].dtype, *compute(*group))
+    for shapes, *group in _groups(images, masks):
+        dtype = images[0].dtype
+        yield _read(lambda *arrays: arrays, dtype, shapes, *compute(*group))
 
 
 def map_chunks(
@@ -113,11 +114,12 @@ def _map_chunk(
     chunk: Any,
     block_info: Any = None,
 ) -> Array:
-    pixels = _plain_chunk("image", chunk, dtype)
+    place = block_info[0]["array-location"]
+    shape = tuple(stop - start for start, stop in place)
+    pixels = _plain_chunk("image", chunk, dtype, shape)
     if pixels.size == 0:
         return np.empty(pixels.shape[:n_axes], block_info[None]["dtype"])
-    origin = [start for start, _ in block_info[0]["array-location"]]
-    return work(pixels, origin[:-1])
+    return work(pixels, [start for start, _ in place[:-1]])
 
 
 def _task(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -131,42 +133,54 @@ def _task(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _read(
     work: Callable[[list[Array], list[Mask | None]], Found],
     dtype: np.dtype[Any],
+    shapes: list[tuple[int, ...]],
     images: list[Array],
     masks: list[Mask | None],
 ) -> Found:
     """Do some work on chunks, if they are what dask was told."""
-    chunks = [_plain_chunk("image", chunk, dtype) for chunk in images]
+    chunks = [
+        _plain_chunk("image", chunk, dtype, shape)
+        for chunk, shape in zip(images, shapes, strict=True)
+    ]
     insides = [
-        None if mask is None else _plain_chunk("mask", mask, np.dtype(bool))
-        for mask in masks
+        None if mask is None else _plain_chunk("mask", mask, np.dtype(bool), shape[:-1])
+        for mask, shape in zip(masks, shapes, strict=True)
     ]
     return work(chunks, insides)
 
 
-def _plain_chunk(name: str, chunk: Any, dtype: np.dtype[Any]) -> Array:
+def _plain_chunk(
+    name: str, chunk: Any, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Array:
     array = plain_array(name, chunk)
     if array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         msg = f"{name} must have chunks of {dtype}, as dask says, got {array.dtype}"
         raise TypeError(msg)
+    if array.shape != shape:
+        msg = f"{name} must have a chunk of {shape}, as dask says, got {array.shape}"
+        raise ValueError(msg)
     return array
 
 
 def _groups(
     images: list[Array], masks: list[Mask | None]
-) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Yield delayed chunks of images and of their masks that are worth a task."""
+) -> Iterator[tuple[list[Any], ...]]:
+    """Yield shapes of chunks that are worth a task, these and their masks, delayed."""
     chunks = itertools.chain.from_iterable(map(_chunks, images, masks))
-    some: list[tuple[int, Any, Any]] = []
+    itemsize, n_bytes = images[0].dtype.itemsize, 0
+    some: list[tuple[tuple[int, ...], Any, Any]] = []
     for chunk in chunks:
-        if some and sum(n_bytes for n_bytes, _, _ in some) + chunk[0] > _GROUP:
-            yield [image for _, image, _ in some], [mask for _, _, mask in some]
-            some.clear()
+        size = math.prod(chunk[0]) * itemsize
+        if some and n_bytes + size > _GROUP:
+            yield tuple(map(list, zip(*some, strict=True)))
+            some, n_bytes = [], 0
         some.append(chunk)
-    yield [image for _, image, _ in some], [mask for _, _, mask in some]
+        n_bytes += size
+    yield tuple(map(list, zip(*some, strict=True)))
 
 
-def _chunks(image: Any, mask: Any) -> Iterator[tuple[int, Any, Any]]:
-    """Yield the bytes of each chunk that is not empty, the chunk and its mask."""
+def _chunks(image: Any, mask: Any) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
+    """Yield the shape of each chunk that is not empty, the chunk and its mask."""
     from dask.array import from_array
 
     # A random name spares reading all of an array for one.
@@ -179,4 +193,4 @@ def _chunks(image: Any, mask: Any) -> Iterator[tuple[int, Any, Any]]:
     shapes = itertools.product(*lazy.chunks)
     for shape, chunk, cut_mask in zip(shapes, cut, cut_masks, strict=False):
         if 0 not in shape:
-            yield math.prod(shape) * lazy.dtype.itemsize, chunk, cut_mask
+            yield shape, chunk, cut_mask

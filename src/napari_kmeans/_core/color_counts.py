@@ -27,6 +27,7 @@ from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
 from napari_kmeans._core.chunks import fold_chunks, read_chunks
+from napari_kmeans._core.hashing import keys
 from napari_kmeans._core.spaces import frame_of, to_points
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "all_colors",
     "count_pixels",
     "finite_pixels",
-    "hashes",
     "in_order",
     "is_tabular",
     "masked_blocks",
@@ -81,7 +81,7 @@ class ColorCounts:
         one at least. They are brought into native byte order, and into an order that
         depends on the set of colors alone.
     counts : (n,) ndarray of int64
-        Number of pixels of each color, at least 1.
+        Number of pixels of each color, at least 1, and of all at most 2^62.
 
     Raises
     ------
@@ -89,8 +89,9 @@ class ColorCounts:
         If the dtype of `colors` is not boolean, integer or float of up to 64 bits, that
         of `counts` not integer, or one of them is masked.
     ValueError
-        If there is no color, `counts` has another length or a count below 1, or colors
-        are not finite, not distinct, or have no channel.
+        If there is no color, `counts` has another length, a count below 1 or too many
+        pixels in all, also as a sum, or colors are not finite, not distinct, or have no
+        channel.
     TooManyColorsError
         If there are more than 2^20 colors that are not integers of at most 24 bits.
 
@@ -137,6 +138,7 @@ class ColorCounts:
                 f"got colors of shape {self.colors.shape} and {other.colors.shape}"
             )
             raise ValueError(msg)
+        _require_room(int(self.counts.sum()) + int(other.counts.sum()))
         colors = np.concatenate((self.colors, other.colors))
         counts = np.concatenate((self.counts, other.counts))[:, np.newaxis]
         merged = _merged(colors.reshape(len(colors), -1), counts)
@@ -179,10 +181,12 @@ def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int
     if counts.shape != colors.shape[:1]:
         msg = f"counts must have shape {colors.shape[:1]}, got {counts.shape}"
         raise ValueError(msg)
-    if counts.min() < 1 or counts.max() >= 1 << 63:
-        worst = counts.min() if counts.min() < 1 else counts.max()
-        msg = f"counts must be between 1 and 2^63 - 1, got {worst}"
+    if counts.min() < 1:
+        msg = f"counts must be at least 1, got {counts.min()}"
         raise ValueError(msg)
+    # Sums of halves do not wrap.
+    high, low = np.divmod(counts.astype(np.uint64), np.uint64(1 << 32))
+    _require_room((int(high.sum()) << 32) + int(low.sum()))
     native = np.ascontiguousarray(colors, colors.dtype.newbyteorder("="))
     if len(finite_pixels(native.reshape(len(native), -1))) < len(native):
         msg = "colors must be finite, got one that is not"
@@ -192,6 +196,13 @@ def _checked_arrays(colors: Array, counts: Array) -> tuple[Array, NDArray[np.int
     if native.dtype.kind == "f":
         native = native + native.dtype.type(0)  # One zero instead of two.
     return native, counts.astype(np.int64)
+
+
+def _require_room(n_pixels: int) -> None:
+    """Refuse so many pixels that their number, as a float, may not fit int64."""
+    if n_pixels > 1 << 62:
+        msg = f"counts must be of at most 2^62 pixels in all, got {n_pixels}"
+        raise ValueError(msg)
 
 
 def _are_too_many(colors: Array) -> bool:
@@ -509,7 +520,7 @@ def _merged(
     pixels: Array, counts: NDArray[np.int64]
 ) -> tuple[Array, NDArray[np.int64]]:
     """Add up the counts (n, m) of equal rows."""
-    key = _keys(pixels)
+    key = keys(pixels)
     checkpoint()
     # Not stable, for rows of one key are equal.
     order = np.argsort(key)
@@ -528,30 +539,6 @@ def _merged(
         return rows, counts
     totals = np.add.reduceat(counts.take(order, axis=0), starts)
     return rows.take(starts, axis=0), totals
-
-
-def _keys(pixels: Array) -> NDArray[np.uint64]:
-    """Return a 64-bit key of each row (m, C): its bytes, or a hash of more than 8."""
-    octets = np.ascontiguousarray(pixels).view(np.uint8)
-    n_words = -(-octets.shape[1] // 8)
-    padded = np.zeros((len(octets), 8 * n_words), dtype=np.uint8)
-    padded[:, : octets.shape[1]] = octets
-    words = padded.view("<u8")
-    key = words[:, 0].astype(np.uint64)
-    for word in words.T[1:]:
-        key = _mix(key) + word
-    return key
-
-
-def _mix(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Do a round of splitmix64, Steele, Lea and Flood, OOPSLA 2014, figure 16."""
-    key = (key ^ key >> np.uint64(31)) * np.uint64(0x9E3779B97F4A7C15)
-    return (key ^ key >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-
-
-def hashes(pixels: Array) -> NDArray[np.uint64]:
-    """Return a number of each color (m, C), as if it were drawn at random."""
-    return _mix(_keys(pixels))
 
 
 def finite_pixels(pixels: Array) -> Array:

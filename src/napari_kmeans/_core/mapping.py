@@ -70,7 +70,7 @@ def label_image(
 
 def _space(image: Array, layout: Layout) -> Space | None:
     """Return a space for all finite pixels of an image, or None if there are none."""
-    if spaces.is_short(layout):
+    if spaces.has_one_space(layout):
         return spaces.whole_space(layout)
 
     # All finite pixels, whether they can be seen or not.
@@ -117,7 +117,8 @@ def label_lazily(
 ) -> Array:
     """Label each pixel of a lazy image (..., C), when it is looked at.
 
-    Only if pixels have more than 16 bits per channel, they are read now, for the space.
+    Only if pixels have more than 16 bits per channel, and distances are between these
+    numbers, they are read now, for the space.
     """
     if dither == "floyd-steinberg":
         image = whole_planes(image, _MOST_DIFFUSED)

@@ -14,6 +14,8 @@ __all__ = ["MAX_OPTIMUM", "optimal_centers"]
 MAX_OPTIMUM = 1 << 26
 # Sums of squares are precise beside gaps of up to so many times all others.
 _PRECISE = 2.0**12
+# Least share of the weight of all that a value has.
+_LEAST = 2.0**-50
 
 
 def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
@@ -30,6 +32,8 @@ def optimal_centers(values: Array, weights: Floats, k: int) -> Floats:
     n, values = len(values), values.astype(np.float64)
     if (weights % 1 == 0).all():
         weights = weights / np.gcd.reduce(weights.astype(np.int64))
+    # Sums lose smaller ones, which would leave clusters of no weight.
+    weights = np.maximum(weights, weights.sum() * _LEAST)
     placed = _drawn_together(values, weights, k)
     middle = np.average(placed, weights=weights)
     centered = placed - middle

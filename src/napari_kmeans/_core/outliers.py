@@ -19,12 +19,8 @@ from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.chunks import map_chunks
-from napari_kmeans._core.color_counts import (
-    count_pixels,
-    hashes,
-    in_order,
-    trusted_counts,
-)
+from napari_kmeans._core.color_counts import count_pixels, in_order, trusted_counts
+from napari_kmeans._core.hashing import lowest
 from napari_kmeans._core.pixels import (
     CountedImage,
     fold_image,
@@ -181,23 +177,12 @@ def _sample(image: CountedImage, space: Space) -> Floats:
         some = colors[:: -(-len(colors) // _SAMPLE)]
     else:
         none = np.empty((0, image.layout.n_channels), image.layout.dtype)
-        find = partial(_lowest, none)
+
+        def find(blocks: Iterable[Array]) -> Array:
+            return lowest(blocks, none, _SAMPLE)
+
         some = fold_image(image, lambda part: find(seen_colors(part)), find)
     return np.unique(points_of(some, space), axis=0).astype(np.float64)
-
-
-def _lowest(none: Array, blocks: Iterable[Array]) -> Array:
-    """Return the distinct colors (n, C) of the lowest hashes, whatever their order."""
-    some, key = none, hashes(none)
-    for colors in blocks:
-        rank = hashes(colors)
-        # None above the highest of enough can be among the lowest.
-        chosen = rank <= key[-1] if len(key) == _SAMPLE else slice(None)
-        key = np.concatenate((key, rank[chosen]))
-        key, first = np.unique(key, return_index=True)
-        key, first = key[:_SAMPLE], first[:_SAMPLE]
-        some = np.concatenate((some, colors[chosen]))[first]
-    return some
 
 
 def _are_far(colors: Array, space: Space, ball: _Ball) -> Mask:

@@ -67,7 +67,8 @@ Blocks: TypeAlias = Iterator[tuple[Array, Array]]
 
 # Pixels that are sorted into cells where their colors are not counted.
 _MOST_IN_CELLS = 1 << 22
-# Integers are summed in digits of this many bits, exactly for up to 2^31 pixels.
+# Integers are summed in digits of this many bits: exactly in float64 for up to 2^31
+# pixels, and in int64 for up to 2^41.
 _DIGIT = 22
 # Shares of the pixels that lie below and above the coarse grid in a channel, so that
 # a few hot pixels cannot stretch it.
@@ -239,7 +240,9 @@ def weighted_points(points: Array, counts: Array, n_bits: int) -> Points:
     """Return distinct points (n, D) with weights (n,); see `PointsInCells`."""
     if points.shape[1] <= MAX_CELL_CHANNELS:
         return PointsInCells(points, counts, n_bits)
-    return PointsInBlocks(lambda: iter([(points, counts)]), points.shape[1], n_bits)
+    # Products of integers could wrap.
+    weights = counts.astype(np.float64)
+    return PointsInBlocks(lambda: iter([(points, weights)]), points.shape[1], n_bits)
 
 
 def _streamed_points(image: CountedImage, space: Space) -> Points:
@@ -247,7 +250,9 @@ def _streamed_points(image: CountedImage, space: Space) -> Points:
     if is_streamed(image):
         return PointsInChunks(image, space)
     n_bits, n_channels = whole_bits(space), len(space.frame.origin)
-    streamed = PointsInBlocks(lambda: _located(image, space), n_channels, n_bits)
+    streamed = PointsInBlocks(
+        lambda: _located(image, space), n_channels, n_bits, are_pixels=True
+    )
     # Sums of small whole numbers fit cells, which spare most of the comparisons.
     if not 0 < n_bits <= 16 or n_channels > MAX_CELL_CHANNELS:
         return streamed
@@ -322,7 +327,8 @@ class PointsInCells:
 class PointsInBlocks:
     """Points in blocks (m, D) with weights (m,), which are read again for each step.
 
-    They are whole numbers of `n_bits` or, if that is 0, floats.
+    They are whole numbers of `n_bits` or, if that is 0, floats. Pixels, each of weight
+    1, are summed as integers if they are whole.
     """
 
     def __init__(
@@ -330,10 +336,13 @@ class PointsInBlocks:
         blocks: Callable[[], Iterator[tuple[Array, Array]]],
         n_channels: int,
         n_bits: int,
+        *,
+        are_pixels: bool = False,
     ) -> None:
         self._blocks = blocks
         self._n_channels = n_channels
         self._n_bits = n_bits
+        self._sum_type = np.dtype(np.int64 if are_pixels and n_bits else np.float64)
 
     def partition(self, centers: Floats) -> Partition:
         """Return weights and sums of the points nearest to each center."""
@@ -406,8 +415,8 @@ class PointsInBlocks:
         """Add up points by label, or what they differ from the points `about` them."""
         n_digits = max(1, _n_digits(self._n_bits))
         shape = n_digits, self._n_channels, k
-        add = partial(_sum_points, label, shape, about)
-        weights, sums = self._fold(add, _added_exactly if self._n_bits else _added)
+        add = partial(_sum_points, label, shape, self._sum_type, about)
+        weights, sums = self._fold(add, _added)
         total = sums[-1].astype(np.float64)
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
@@ -427,7 +436,10 @@ class PointsInChunks(PointsInBlocks):
 
     def __init__(self, image: CountedImage, space: Space) -> None:
         n_channels = len(space.frame.origin)
-        super().__init__(lambda: _located(image, space), n_channels, whole_bits(space))
+        n_bits = whole_bits(space)
+        super().__init__(
+            lambda: _located(image, space), n_channels, n_bits, are_pixels=True
+        )
         self._image = image
         self._space = space
 
@@ -448,20 +460,16 @@ def _added(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     return tuple(map(sum, zip(*found, strict=True)))
 
 
-def _added_exactly(found: list[tuple[Array, ...]]) -> tuple[Any, ...]:
-    """Add up whole numbers, also those of more pixels than floats are exact for."""
-    return _added([tuple(part.astype(np.int64) for part in some) for some in found])
-
-
 def _sum_points(
     label: Callable[[Array], Indices],
     shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
     about: Floats | None,
     blocks: Blocks,
 ) -> tuple[Array, ...]:
     """Return the weights (k,) and sums, of a shape (n digits, C, k), by label."""
     n_digits, _, k = shape
-    weights, sums = np.zeros(k), np.zeros(shape)
+    weights, sums = np.zeros(k), np.zeros(shape, dtype)
     for points, weight in blocks:
         labels = label(points)
         weights += np.bincount(labels, weight, k)
@@ -470,7 +478,8 @@ def _sum_points(
             if about is not None:
                 column = column - about[:, channel].take(labels)
             for digit, part in enumerate(_digits(column, n_digits)):
-                sums[digit, channel] += np.bincount(labels, weight * part, k)
+                added = np.bincount(labels, weight * part, k)
+                sums[digit, channel] += added.astype(dtype, copy=False)
     return weights, sums
 
 

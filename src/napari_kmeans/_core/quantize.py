@@ -138,7 +138,8 @@ def quantize_kmeans(
     is computed; no chunk is counted again then. The colors are those of a NumPy array
     of the same pixels, bit for bit, for integers whose colors can be counted (see
     `count_colors`), and equal to rounding for floats. Floats, integers of more than 16
-    bits, and colors too many to count are read several times. See `map_to_palette`.
+    bits, and colors too many to count are read several times, as `kmeans_palette` and
+    `map_to_palette` say.
 
     Examples
     --------
@@ -241,8 +242,8 @@ def kmeans_palette(
     Dask arrays are read once where their colors can be counted, see `count_colors`.
     Where there are too many, as of 16 bits in several channels, each iteration reads
     all chunks once, as do about ten more steps. The result is that of NumPy arrays, bit
-    for bit, if distances are between integers as they are, of a range of at most 2^53,
-    or premultiplied ones of 8 or 16 bits, and equal to rounding otherwise.
+    for bit, if distances are between integers as they are, or premultiplied ones of 8
+    or 16 bits, and equal to rounding otherwise.
 
     Examples
     --------
@@ -331,11 +332,12 @@ def map_to_palette(
     `image` is of 8 or 16 bits and measured as it is.
 
     Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
-    array of the same pixels, bit for bit: for floats and integers of which the range is
-    above 2^53, equal to rounding. Colors that are integers of at most 24 bits are all
-    labeled once for each process and palette, in about a second, if the image is not
-    small. Only if pixels have more than 16 bits per channel, all chunks are read now,
-    to find the range of values. Floyd-Steinberg takes whole planes into memory.
+    array of the same pixels, bit for bit; equal to rounding where distances are between
+    floats as they are, or premultiplied numbers of more than 16 bits. Colors that are
+    integers of at most 24 bits are all labeled once for each process and palette, in
+    about a second, if the image is not small. Only if distances are between numbers of
+    more than 16 bits, not in Lab or Oklab, all chunks are read now, to find the range
+    of values. Floyd-Steinberg takes whole planes into memory.
 
     Examples
     --------

@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from napari_kmeans._core.arrays import Array, Floats, Indices
+from napari_kmeans._core.blocks import cut
+from napari_kmeans._core.hashing import lowest
 from napari_kmeans._core.perceptual import Gamut, from_space, gamut_between, to_space
 from napari_kmeans._core.quality import finite, white_of
 
@@ -34,8 +36,8 @@ __all__ = [
     "ends_of",
     "frame_of",
     "framing_colors",
+    "has_one_space",
     "is_plain",
-    "is_short",
     "points_of",
     "shown_centers",
     "space_of",
@@ -52,7 +54,7 @@ _LARGEST = 2.0**64 - 2.0**11
 # Half of the points of floats lie at least as near to the origin as this, so that
 # values from 1e-100 to 1e150 times theirs have squares that are normal, too.
 _MIDDLE = 2.0**-30
-# Points of a block that show where the middle is.
+# Points that show where the middle is.
 _SAMPLE = 256
 # Points beyond this are equally far: sums of their squares stay finite.
 FARTHEST = 2.0**480
@@ -99,7 +101,7 @@ class Space(NamedTuple):
 def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     """Return the space for colors in `blocks()` of (n, C), at least one color.
 
-    Perceptual coordinates of integers have one space, whatever colors there are.
+    Perceptual coordinates have one frame, whatever colors there are.
     """
     gamut, is_float = None, layout.dtype.kind == "f"
     if layout.space != "rgb":
@@ -107,7 +109,7 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
         gamut = gamut_between(layout.dtype, ends)
     nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
     known = blocks()
-    if gamut is not None and not is_float:
+    if gamut is not None:
         # The corners of the cube, of which grays alone would be far too near to zero.
         corners = list(itertools.product(*_ends_of_dtype(layout).T))
         known = [np.array(corners, layout.dtype)]
@@ -122,26 +124,30 @@ def framing_colors(colors: Array, layout: Layout) -> Array:
     nowhere = Space(layout._replace(space="rgb"), None, Frame(np.zeros(0), 1.0))
     columns = [*_locate(colors, nowhere).T, *(colors.T if layout.has_alpha else ())]
     ends = [end for column in columns for end in (column.argmin(), column.argmax())]
-    some = np.arange(0, len(colors), -(-len(colors) // _SAMPLE))
-    return colors[np.concatenate((ends, some))]
+    return np.concatenate((colors[ends], _sample(colors)))
 
 
-def is_short(layout: Layout) -> bool:
-    """Whether colors are integers of at most 16 bits in each channel."""
-    return layout.dtype.kind != "f" and layout.dtype.itemsize <= 2
+def has_one_space(layout: Layout) -> bool:
+    """Whether any colors of a layout can be labeled in its `whole_space`.
+
+    So can integers of at most 16 bits in each channel, and perceptual coordinates.
+    """
+    is_short = layout.dtype.kind != "f" and layout.dtype.itemsize <= 2
+    return is_short or layout.space != "rgb"
 
 
 def whole_space(layout: Layout) -> Space:
-    """Return a space for all colors of short integers, for which none is looked at."""
+    """Return a space for all colors of a layout, for which none is looked at."""
     return space_of(layout, lambda: [_ends_of_dtype(layout)])
 
 
 def _ends_of_dtype(layout: Layout) -> Array:
-    """Return the least and the largest color (2, C) of integers."""
-    dtype, n_channels = layout.dtype, layout.n_channels
-    ends = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
-    column = np.array([[ends.min], [ends.max]]).astype(dtype)
-    return np.repeat(column, n_channels, axis=1)
+    """Return the least and the largest color (2, C) of integers, black and white."""
+    dtype, low, high = layout.dtype, 0, 1
+    if dtype.kind != "f":
+        ends = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        low, high = int(ends.min), int(ends.max)
+    return np.array([[low] * layout.n_channels, [high] * layout.n_channels], dtype)
 
 
 def frame_of(blocks: Iterable[Array]) -> Frame:
@@ -150,14 +156,14 @@ def frame_of(blocks: Iterable[Array]) -> Frame:
     for block in blocks:
         if len(block):
             ends.append(ends_of([block]))
-            sample.append(block[:: -(-len(block) // _SAMPLE)])
+            sample.append(_sample(block))
     low, high = ends_of(ends)
     if low.dtype.kind != "f" and not _is_wide(low, high):
         return Frame(low, 1.0)
     # Of a fill value, however many pixels have it, there is one.
     some = np.unique(np.concatenate(sample), axis=0)
     if low.dtype.kind != "f":
-        return Frame(_median(some), 1.0)
+        return Frame(_median(_sample(some)), 1.0)
     origin = np.clip(low.dtype.type(0), low, high)
     # In halves: the range of float64 does not fit float64. A fill value counts once in
     # each channel.
@@ -168,6 +174,18 @@ def frame_of(blocks: Iterable[Array]) -> Frame:
         middle = float(_median(sizes))
     exponent = max(int(np.frexp(middle)[1]) + 1, -960)
     return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
+
+
+def _sample(colors: Array) -> Array:
+    """Return a few of colors (n, C), n > 0.
+
+    Of wide integers they depend on the set of colors alone, and so does what rounding
+    makes of all points.
+    """
+    if colors.dtype.kind == "f" or colors.dtype.itemsize < 8:
+        return colors[:: -(-len(colors) // _SAMPLE)]
+    pieces = (colors[piece] for piece in cut(len(colors), 256))
+    return lowest(pieces, colors[:0], _SAMPLE)
 
 
 def _is_wide(low: Array, high: Array) -> bool:
