@@ -1,4 +1,4 @@
-"""Several worker processes give what one process does, bit for bit, also if they die."""
+"""Several processes give what NumPy does, bit for bit, also if one of them dies."""
 
 import os
 
@@ -187,5 +187,5 @@ def test_a_chunk_that_kills_each_process_is_told_by_the_name_of_its_task(
         lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0)
     )
 
-    with pytest.raises(KilledWorker, match="'count-colors-.* different workers"):
+    with pytest.raises(KilledWorker, match=r"'count-colors-.* different workers"):
         count_colors(image)
