@@ -56,7 +56,9 @@ def measure_tasks(path, k, folder):
     merging, _ = timed(lambda: merge(parts[:4]))
     table = np.ones((N_CODES, 1), np.uint32)
     worst, _ = timed(lambda: merge([color_counts._Part(None, table)] * 4))
-    every = np.arange(N_CODES, dtype="<u4").view(np.uint8).reshape(-1, 4)[:, :3]
+    every = (
+        np.arange(N_CODES, dtype="<u4").view(np.uint8).reshape(4096, 4096, 4)[..., :3]
+    )
     palette = kmeans_palette(image, k).palette
     labeling, _ = timed(lambda: map_to_palette(every, palette))
     quantized = quantize_kmeans(image, k)
