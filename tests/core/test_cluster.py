@@ -35,7 +35,7 @@ def client(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _groups_of_a_few_chunks(client, monkeypatch):
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=120)
     monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
 
 
