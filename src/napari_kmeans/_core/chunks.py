@@ -3,8 +3,9 @@
 `fold_chunks` reads images (..., C) of dask once, in groups of chunks, and merges what
 is found in each group in a tree, on whatever scheduler dask is set to. `read_chunks`
 brings the groups here, one after the other. `map_chunks` is the other end: a lazy
-array, of which every chunk is made of that of an image. Masks are cut as their images
-are. What is done with a chunk is left to the caller; dask is imported where it is used.
+array, of which every chunk is made of that of an image, and `write_chunks` computes it
+into a file. Masks are cut as their images are. What is done with a chunk is left to the
+caller; dask is imported where it is used.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,9 +23,11 @@ from numpy.typing import DTypeLike
 from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
 
-__all__ = ["fold_chunks", "map_chunks", "read_chunks", "whole_planes"]
+__all__ = ["fold_chunks", "map_chunks", "read_chunks", "whole_planes", "write_chunks"]
 
 Found = TypeVar("Found")
+# Tasks of dask by their keys.
+_Graph: TypeAlias = dict[Any, Any]
 
 # Bytes of the chunks that a task reads: 32 megapixels of RGB. Tables of all colors are
 # scanned once for each task.
@@ -45,14 +48,15 @@ def fold_chunks(
     Any of the images may be lazy. `merge` takes up to four findings in their order.
     Dashboards show the tasks by the verb, such as count-colors and merge-counts.
     """
-    from dask.base import compute
+    from dask.delayed import Delayed
+    from dask.task_spec import List, TaskRef
 
-    read = partial(_read, work, images[0].dtype)
-    parts = [_task(f"{verb}-colors", read, *group) for group in _groups(images, masks)]
-    while len(parts) > 1:
-        fours = [parts[i : i + _FAN] for i in range(0, len(parts), _FAN)]
-        parts = [_task(f"merge-{verb}s", merge, some) for some in fours]
-    found: Found = compute(*parts)[0]
+    graph, keys = _reading(f"{verb}-colors", work, images, masks)
+    while len(keys) > 1:
+        fours = [keys[i : i + _FAN] for i in range(0, len(keys), _FAN)]
+        some = [List(*map(TaskRef, four)) for four in fours]
+        keys = [_add(graph, f"merge-{verb}s", merge, four) for four in some]
+    found: Found = Delayed(keys[0], graph).compute()
     return found
 
 
@@ -60,11 +64,13 @@ def read_chunks(
     images: list[Array], masks: list[Mask | None]
 ) -> Iterator[tuple[list[Array], list[Mask | None]]]:
     """Yield the images and masks of one group of chunks after the other."""
-    from dask.base import compute
+    from dask.delayed import Delayed
+    from dask.optimization import cull
 
-    for shapes, *group in _groups(images, masks):
-        dtype = images[0].dtype
-        yield _read(lambda *arrays: arrays, dtype, shapes, *compute(*group))
+    graph, keys = _reading("read-colors", lambda *arrays: arrays, images, masks)
+    for key in keys:
+        # Each by itself, as dask looks at all tasks that it is given.
+        yield Delayed(key, cull(graph, key)[0]).compute()
 
 
 def map_chunks(
@@ -89,6 +95,25 @@ def map_chunks(
         token="map-colors",
     )
     return mapped
+
+
+def write_chunks(lazy: Any, target: Any) -> None:
+    """Compute a lazy array into one of zarr, in a task for each shard or chunk of that.
+
+    Dashboards show the tasks as map-and-write.
+    """
+    from dask.array.core import slices_from_chunks
+    from dask.delayed import Delayed
+    from dask.task_spec import List, TaskRef
+
+    graph: _Graph = {}
+    cut = lazy.rechunk(getattr(target, "shards", None) or target.chunks)
+    parts = zip(slices_from_chunks(cut.chunks), _cut(graph, cut), strict=True)
+    write = partial(_write, target)
+    keys = [_add(graph, "map-and-write", write, *part) for part in parts]
+    _fuse(graph, keys)
+    written = _add(graph, "written", list, List(*map(TaskRef, keys)))
+    Delayed(written, graph).compute()
 
 
 def whole_planes(image: Any, most: int) -> Any:
@@ -122,12 +147,56 @@ def _map_chunk(
     return work(pixels, [start for start, _ in place[:-1]])
 
 
-def _task(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return a task that has a name for people to see on a dashboard."""
-    from dask.delayed import delayed
+def _reading(
+    name: str, work: Callable[..., Any], images: list[Array], masks: list[Mask | None]
+) -> tuple[_Graph, list[str]]:
+    """Return tasks that read all chunks in groups and do some work, and their keys."""
+    from dask.task_spec import List
 
-    task = delayed(function, pure=False)
-    return task(*arguments, dask_key_name=f"{name}-{uuid.uuid4().hex}")
+    graph: _Graph = {}
+    read = partial(_read, work, images[0].dtype)
+    keys = []
+    for shapes, cut, cut_masks in _groups(graph, images, masks):
+        keys.append(_add(graph, name, read, shapes, List(*cut), List(*cut_masks)))
+    _fuse(graph, keys)
+    return graph, keys
+
+
+def _add(
+    graph: _Graph, name: str, function: Callable[..., Any], *arguments: Any
+) -> str:
+    """Add a task that has a name for people to see on a dashboard, and return its key.
+
+    `delayed` would look at the whole graph again for each task.
+    """
+    from dask.task_spec import Task
+
+    key = f"{name}-{uuid.uuid4().hex}"
+    graph[key] = Task(key, function, *arguments)
+    return key
+
+
+def _fuse(graph: _Graph, keys: list[str]) -> None:
+    """Let tasks do all that only they need, so that chunks stay where they are read.
+
+    What several of them need, or a cluster has in memory, they get from elsewhere.
+    """
+    from dask.core import get_deps
+
+    needs, needed_by = get_deps(graph)
+    for key in keys:
+        own: set[Any] = {key}
+        new: list[Any] = [key]
+        while new:
+            for need in needs[new.pop()]:
+                if need not in own and needed_by[need] <= own:
+                    own.add(need)
+                    new.append(need)
+        graph[key] = graph[key].fuse(*map(graph.pop, own), key=key)
+
+
+def _write(target: Any, region: tuple[slice, ...], chunk: Array) -> None:
+    target[region] = chunk
 
 
 def _read(
@@ -163,10 +232,10 @@ def _plain_chunk(
 
 
 def _groups(
-    images: list[Array], masks: list[Mask | None]
+    graph: _Graph, images: list[Array], masks: list[Mask | None]
 ) -> Iterator[tuple[list[Any], ...]]:
-    """Yield shapes of chunks that are worth a task, these and their masks, delayed."""
-    chunks = itertools.chain.from_iterable(map(_chunks, images, masks))
+    """Yield shapes of chunks that are worth a task, these and their masks."""
+    chunks = itertools.chain.from_iterable(map(partial(_chunks, graph), images, masks))
     itemsize, n_bytes = images[0].dtype.itemsize, 0
     some: list[tuple[tuple[int, ...], Any, Any]] = []
     for chunk in chunks:
@@ -179,18 +248,29 @@ def _groups(
     yield tuple(map(list, zip(*some, strict=True)))
 
 
-def _chunks(image: Any, mask: Any) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
+def _chunks(
+    graph: _Graph, image: Any, mask: Any
+) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
     """Yield the shape of each chunk that is not empty, the chunk and its mask."""
     from dask.array import from_array
 
     # A random name spares reading all of an array for one.
     lazy = image if is_lazy(image) else from_array(image, name=False)
     lazy = lazy.rechunk({-1: -1})
-    cut, cut_masks = lazy.to_delayed().ravel(), itertools.repeat(None)
+    cut_masks: Iterable[Any] = itertools.repeat(None)
     if mask is not None:
         inside = mask if is_lazy(mask) else from_array(mask, name=False)
-        cut_masks = inside.rechunk(lazy.chunks[:-1]).to_delayed().ravel()
-    shapes = itertools.product(*lazy.chunks)
+        cut_masks = _cut(graph, inside.rechunk(lazy.chunks[:-1]))
+    shapes, cut = itertools.product(*lazy.chunks), _cut(graph, lazy)
     for shape, chunk, cut_mask in zip(shapes, cut, cut_masks, strict=False):
         if 0 not in shape:
             yield shape, chunk, cut_mask
+
+
+def _cut(graph: _Graph, lazy: Any) -> list[Any]:
+    """Add the tasks of a lazy array to a graph, and refer to those of its chunks."""
+    from dask.task_spec import TaskRef
+
+    chunks = lazy.to_delayed().ravel()
+    graph.update(chunks[0].dask)
+    return [TaskRef(chunk.key) for chunk in chunks]

@@ -161,7 +161,9 @@ def quantize_kmeans(
         colored = color_lazily(counted.images[0], colors, counted.layout)
         if channel_axis is None:
             return colored[..., 0]
-        return np.moveaxis(colored, -1, channel_axis)
+        # dask would add a step that moves nothing, and name tasks by it.
+        is_last = channel_axis in (-1, array.ndim - 1)
+        return colored if is_last else np.moveaxis(colored, -1, channel_axis)
     labels = label_counted(counted, palette, fitted)
     return color_image(labels, palette, array, channel_axis=channel_axis, alpha=alpha)
 

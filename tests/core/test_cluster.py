@@ -1,0 +1,191 @@
+"""Several processes give what NumPy does, bit for bit, also if one of them dies."""
+
+import os
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from dask.utils import key_split
+from distributed import Client, KilledWorker, LocalCluster, get_task_stream
+from numpy.testing import assert_array_equal
+
+from napari_kmeans import count_colors, kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._core import chunks, mapping
+
+IMAGE = np.random.default_rng(1).integers(0, 60, (90, 120, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Two processes that know nothing of this one."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            local_directory=tmp_path_factory.mktemp("workers"),
+            silence_logs="CRITICAL",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _groups_of_a_few_chunks(client, monkeypatch):
+    client.wait_for_workers(2, timeout=120)
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 12)
+
+
+def in_chunks(image):
+    return da.from_array(image, chunks=(20, 30, 2))
+
+
+def dying(image, marker, n_times=1):
+    """Let the process that makes the last chunk die, the first times."""
+
+    def look(block, block_id):
+        if block_id[:2] == last:
+            for i in range(n_times):
+                try:
+                    os.close(os.open(f"{marker}{i}", os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    continue
+                os.kill(os.getpid(), 9)
+        return block
+
+    last = tuple(n - 1 for n in image.numblocks[:2])
+    told = {"dtype": image.dtype, "meta": np.empty((0,) * image.ndim, image.dtype)}
+    return image.map_blocks(look, **told)
+
+
+def assert_same_counts(one, other):
+    assert_array_equal(one.colors, other.colors, strict=True)
+    assert_array_equal(one.counts, other.counts, strict=True)
+
+
+def assert_same_result(one, other):
+    assert_array_equal(one.palette, other.palette, strict=True)
+    assert_array_equal(one.counts, other.counts, strict=True)
+    assert (one.mse, one.n_iter) == (other.mse, other.n_iter)
+
+
+def tasks_of(client, work):
+    """Names of the tasks that workers do for some work, as a dashboard shows them."""
+    with get_task_stream(client) as stream:
+        work()
+    return {key_split(task["key"]) for task in stream.data}
+
+
+@pytest.mark.usefixtures("client")
+def test_processes_find_and_map_what_numpy_does():
+    image, mask = in_chunks(IMAGE), IMAGE[..., 0] > 20
+    lazy_mask = da.from_array(mask, chunks=50)
+    result = kmeans_palette(IMAGE, 6, color_space="lab")
+
+    assert_same_counts(count_colors(image), count_colors(IMAGE))
+    assert_same_result(kmeans_palette(image, 6, color_space="lab"), result)
+    assert_same_result(
+        kmeans_palette([image, IMAGE[:40]], 5, mask=[lazy_mask, mask[:40]]),
+        kmeans_palette([IMAGE, IMAGE[:40]], 5, mask=[mask, mask[:40]]),
+    )
+    for how in ({}, {"dither": "ordered"}):
+        labels = map_to_palette(image, result.palette, **how).compute()
+        expected = map_to_palette(IMAGE, result.palette, **how)
+        assert_array_equal(labels, expected, strict=True)
+    quantized = quantize_kmeans(image, 5, mask=lazy_mask).compute()
+    assert_array_equal(quantized, quantize_kmeans(IMAGE, 5, mask=mask), strict=True)
+
+
+@pytest.mark.usefixtures("client")
+def test_processes_stream_what_numpy_does(monkeypatch):
+    monkeypatch.setattr(chunks, "_GROUP", 1 << 20)
+    image = np.random.default_rng(4).integers(0, 1 << 16, (1100, 1000, 2)).astype("u2")
+    how = {"k": 3, "iters": 1, "init": image[0, :3]}
+
+    result = kmeans_palette(da.from_array(image, chunks=(400, 1000, 1)), **how)
+
+    assert_same_result(result, kmeans_palette(image, **how))
+
+
+@pytest.mark.usefixtures("client")
+def test_what_a_cluster_has_in_memory_is_counted_there():
+    image = in_chunks(IMAGE).persist()
+
+    assert_same_counts(count_colors(image), count_colors(IMAGE))
+    assert_same_counts(count_colors(image + 1), count_colors(IMAGE + 1))
+
+
+def test_tasks_have_names_and_read_what_only_they_need(client, tmp_path):
+    in_chunks(IMAGE).to_zarr(tmp_path / "image.zarr")
+    image = da.from_zarr(tmp_path / "image.zarr")
+    target = zarr.create_array(
+        tmp_path / "quantized.zarr",
+        shape=image.shape,
+        chunks=(20, 30, 3),
+        shards=(40, 60, 3),
+        dtype=image.dtype,
+    )
+    quantized = quantize_kmeans(image, 5)
+
+    # The store is opened once for all.
+    assert tasks_of(client, lambda: count_colors(image)) == {
+        "original-from-zarr",
+        "count-colors",
+        "merge-counts",
+    }
+    assert tasks_of(client, lambda: chunks.write_chunks(quantized, target)) == {
+        "original-from-zarr",
+        "map-and-write",
+        "written",
+    }
+    assert_array_equal(target[:], quantize_kmeans(IMAGE, 5))
+
+
+def test_each_process_labels_all_colors_once_for_a_palette(client):
+    image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
+    client.run(lambda: mapping._label_table.cache_clear())
+
+    labels = map_to_palette(da.from_array(image, chunks=20), image[0, :30])
+
+    assert_array_equal(labels.compute(), map_to_palette(image, image[0, :30]))
+    made = client.run(lambda: mapping._label_table.cache_info().misses)
+    assert list(made.values()) == [1, 1]
+
+
+@pytest.mark.usefixtures("client")
+def test_a_process_that_dies_while_it_counts_changes_nothing(tmp_path):
+    image = dying(in_chunks(IMAGE), tmp_path / "died")
+
+    counts = count_colors(image)
+
+    assert (tmp_path / "died0").exists()
+    assert_same_counts(counts, count_colors(IMAGE))
+
+
+@pytest.mark.usefixtures("client")
+def test_a_process_that_dies_while_it_maps_changes_nothing(tmp_path):
+    palette = kmeans_palette(IMAGE, 6).palette
+    labels = map_to_palette(dying(in_chunks(IMAGE), tmp_path / "died"), palette)
+    target = zarr.create_array(
+        tmp_path / "labels.zarr", shape=labels.shape, chunks=(20, 30), dtype=np.uint8
+    )
+
+    chunks.write_chunks(labels, target)
+
+    assert (tmp_path / "died0").exists()
+    assert_array_equal(target[:], map_to_palette(IMAGE, palette))
+
+
+def test_a_chunk_that_kills_each_process_is_told_by_the_name_of_its_task(
+    client, tmp_path
+):
+    image = dying(in_chunks(IMAGE), tmp_path / "died", n_times=9)
+    client.run_on_scheduler(
+        lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0)
+    )
+
+    with pytest.raises(KilledWorker, match=r"'count-colors-.* different workers"):
+        count_colors(image)
