@@ -1,11 +1,10 @@
 """dask's two ends: what is found in chunks of lazy arrays, and what is made of them.
 
 `fold_chunks` reads images (..., C) of dask once, in groups of chunks, and merges what
-is found in each group in a tree, on whatever scheduler dask is set to. `read_chunks`
-brings the groups here, one after the other. `map_chunks` is the other end: a lazy
-array, of which every chunk is made of that of an image, and `write_chunks` computes it
-into a file. Masks are cut as their images are. What is done with a chunk is left to the
-caller; dask is imported where it is used.
+is found in each group in a tree, on whatever scheduler dask is set to. `map_chunks` is
+the other end: a lazy array, of which every chunk is made of that of an image, and
+`write_chunks` computes it into a file. Masks are cut as their images are. What is done
+with a chunk is left to the caller; dask is imported where it is used.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from numpy.typing import DTypeLike
 from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
 
-__all__ = ["fold_chunks", "map_chunks", "read_chunks", "whole_planes", "write_chunks"]
+__all__ = ["fold_chunks", "map_chunks", "whole_planes", "write_chunks"]
 
 Found = TypeVar("Found")
 # Tasks of dask by their keys.
@@ -51,26 +50,19 @@ def fold_chunks(
     from dask.delayed import Delayed
     from dask.task_spec import List, TaskRef
 
-    graph, keys = _reading(f"{verb}-colors", work, images, masks)
+    graph: _Graph = {}
+    read = partial(_read, work, images[0].dtype)
+    keys = [
+        _add(graph, f"{verb}-colors", read, shapes, List(*cut), List(*cut_masks))
+        for shapes, cut, cut_masks in _groups(graph, images, masks)
+    ]
+    _fuse(graph, keys)
     while len(keys) > 1:
         fours = [keys[i : i + _FAN] for i in range(0, len(keys), _FAN)]
         some = [List(*map(TaskRef, four)) for four in fours]
         keys = [_add(graph, f"merge-{verb}s", merge, four) for four in some]
     found: Found = Delayed(keys[0], graph).compute()
     return found
-
-
-def read_chunks(
-    images: list[Array], masks: list[Mask | None]
-) -> Iterator[tuple[list[Array], list[Mask | None]]]:
-    """Yield the images and masks of one group of chunks after the other."""
-    from dask.delayed import Delayed
-    from dask.optimization import cull
-
-    graph, keys = _reading("read-colors", lambda *arrays: arrays, images, masks)
-    for key in keys:
-        # Each by itself, as dask looks at all tasks that it is given.
-        yield Delayed(key, cull(graph, key)[0]).compute()
 
 
 def map_chunks(
@@ -145,21 +137,6 @@ def _map_chunk(
     if pixels.size == 0:
         return np.empty(pixels.shape[:n_axes], block_info[None]["dtype"])
     return work(pixels, [start for start, _ in place[:-1]])
-
-
-def _reading(
-    name: str, work: Callable[..., Any], images: list[Array], masks: list[Mask | None]
-) -> tuple[_Graph, list[str]]:
-    """Return tasks that read all chunks in groups and do some work, and their keys."""
-    from dask.task_spec import List
-
-    graph: _Graph = {}
-    read = partial(_read, work, images[0].dtype)
-    keys = []
-    for shapes, cut, cut_masks in _groups(graph, images, masks):
-        keys.append(_add(graph, name, read, shapes, List(*cut), List(*cut_masks)))
-    _fuse(graph, keys)
-    return graph, keys
 
 
 def _add(

@@ -26,7 +26,7 @@ from napari_kmeans._core.arguments import is_lazy, plain_array, real_array
 from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
-from napari_kmeans._core.chunks import fold_chunks, read_chunks
+from napari_kmeans._core.chunks import fold_chunks
 from napari_kmeans._core.hashing import keys
 from napari_kmeans._core.spaces import frame_of, to_points
 
@@ -270,10 +270,6 @@ def masked_blocks(
     images: list[Array], masks: list[Mask | None], with_outside: bool = False
 ) -> Iterator[tuple[Array, int]]:
     """Yield blocks of pixels (m, C), with 0 for those under the masks, 1 for others."""
-    if any(map(is_lazy, images)):
-        for group in read_chunks(images, masks):
-            yield from masked_blocks(*group, with_outside)
-        return
     for image, mask in zip(images, masks, strict=True):
         if mask is None:
             yield from ((block, 0) for _, block in pixel_blocks(image))

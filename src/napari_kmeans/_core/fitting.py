@@ -29,11 +29,12 @@ from napari_kmeans._core.pixels import (
     FittedPixels,
     Measure,
     fitted_pixels,
+    fold_image,
     seen_colors,
     unseen_color,
     weighted_points,
 )
-from napari_kmeans._core.quality import mean_color_error, mean_squared_error
+from napari_kmeans._core.quality import mean_color_error, sum_squared_errors
 from napari_kmeans._core.search import searched_centers
 from napari_kmeans._core.spaces import Layout
 from napari_kmeans._core.starts import kmeans_plus_plus, random_pixels
@@ -374,11 +375,16 @@ def _mse_in_units(
         others = palette[measure.labels]
         return mean_color_error(counted.colors, counted.counts, others, has_alpha)
     centers = spaces.centers_of(palette, space)
-    pairs = (
-        (block, palette[nearest(spaces.points_of(block, space), centers)[0]])
-        for block in seen_colors(image)
-    )
-    return mean_squared_error(pairs, has_alpha)
+
+    def find(part: CountedImage) -> tuple[float, int]:
+        pairs = (
+            (block, palette[nearest(spaces.points_of(block, space), centers)[0]])
+            for block in seen_colors(part)
+        )
+        return sum_squared_errors(pairs, has_alpha)
+
+    total, n_pixels = fold_image(image, find, lambda some: np.sum(some, axis=0))
+    return float(total / n_pixels)
 
 
 def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage:

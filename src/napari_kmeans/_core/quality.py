@@ -2,9 +2,9 @@
 
 The error of a pixel is its squared distance to the color that stands for it, summed
 over channels; with opacity, that of premultiplied colors. `squared_errors` measures
-colors, `mean_color_error` counted ones, `mean_squared_error` whole images. `peak_ratio`
-turns a mean into a peak signal-to-noise ratio, against the peak that `signal_peak`
-defines.
+colors, `mean_color_error` counted ones, `mean_squared_error` whole images, of which
+`sum_squared_errors` adds up parts. `peak_ratio` turns a mean into a peak
+signal-to-noise ratio, against the peak that `signal_peak` defines.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "premultiplied",
     "signal_peak",
     "squared_errors",
+    "sum_squared_errors",
     "white_of",
 ]
 
@@ -81,9 +82,18 @@ def mean_color_error(
 
 
 def mean_squared_error(pairs: Iterable[tuple[Array, Array]], has_alpha: bool) -> float:
-    """Return the mean error of pixels, in blocks (m, C) of an image and of another.
+    """Return the mean error of pixels, as `sum_squared_errors` adds them up."""
+    total, n_pixels = sum_squared_errors(pairs, has_alpha)
+    return total / max(n_pixels, 1)
 
-    Pixels that are not finite, or fully transparent, in the image are left out.
+
+def sum_squared_errors(
+    pairs: Iterable[tuple[Array, Array]], has_alpha: bool
+) -> tuple[float, int]:
+    """Return the errors of pixels, in blocks (m, C) of an image and of another.
+
+    Pixels that are not finite, or fully transparent, in the image are left out, and not
+    in their number, which is returned, too.
     """
     total, n_pixels = 0.0, 0
     for before, after in pairs:
@@ -92,7 +102,7 @@ def mean_squared_error(pairs: Iterable[tuple[Array, Array]], has_alpha: bool) ->
         with np.errstate(over="ignore"):
             total += float(errors.sum())
         n_pixels += int(np.count_nonzero(seen))
-    return total / max(n_pixels, 1)
+    return total, n_pixels
 
 
 def signal_peak(dtype: np.dtype[Any], low: float, high: float) -> float:
