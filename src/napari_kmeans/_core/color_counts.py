@@ -33,8 +33,8 @@ __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
     "TooManyColorsError",
-    "all_colors",
     "count_pixels",
+    "fill_table",
     "finite_pixels",
     "hashes",
     "in_order",
@@ -214,14 +214,6 @@ def n_codes_of(dtype: np.dtype[Any], n_channels: int) -> int:
     return 1 << 8 * dtype.itemsize * n_channels
 
 
-def all_colors(dtype: np.dtype[Any], n_channels: int) -> Iterator[tuple[slice, Array]]:
-    """Yield all tabular colors in blocks (m, C), and the places of each in a table."""
-    # Many at a time, for they are searched in cells.
-    for block in cut(n_codes_of(dtype, n_channels), 1):
-        codes = np.arange(block.start, block.stop, dtype=np.uint32)
-        yield block, _decode(codes, dtype, n_channels)
-
-
 def count_pixels(
     images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
 ) -> tuple[Array, Array] | None:
@@ -318,6 +310,14 @@ def paint_codes(image: Array, table: Array) -> Array:
 
     _share(image, fill)
     return painted
+
+
+def fill_table(
+    table: Array, image: Array, mask: Mask, find: Callable[[Array], Array]
+) -> None:
+    """Put into a table what is found for each color of an image under a mask."""
+    codes, _ = _count_codes(masked_blocks([image], [mask]), len(table), 1)
+    table[codes] = find(_decode(codes, image.dtype.newbyteorder("="), image.shape[-1]))
 
 
 def _share(image: Array, work: Callable[[int, int], None]) -> None:
