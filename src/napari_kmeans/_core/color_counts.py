@@ -34,7 +34,7 @@ __all__ = [
     "ColorCounts",
     "TooManyColorsError",
     "count_pixels",
-    "fill_table",
+    "empty_table",
     "finite_pixels",
     "hashes",
     "in_order",
@@ -297,27 +297,41 @@ def paint(image: Array, colors: Array, values: Array) -> Array:
     return paint_codes(image, table)
 
 
-def paint_codes(image: Array, table: Array) -> Array:
-    """Return for every pixel of a tabular image its value in a table of all colors."""
+def empty_table(
+    dtype: np.dtype[Any], n_channels: int, value_type: np.dtype[Any]
+) -> Array:
+    """Return a table of all tabular colors, whose largest value stands for no value."""
+    return np.full(n_codes_of(dtype, n_channels), np.iinfo(value_type).max, value_type)
+
+
+def paint_codes(
+    image: Array, table: Array, find: Callable[[Array], Array] | None = None
+) -> Array:
+    """Return for every pixel of a tabular image its value in a table of all colors.
+
+    Those that an `empty_table` has not yet, `find(colors)` puts there. Threads that
+    meet a color at once find the same.
+    """
     painted = np.empty(image.shape[:-1], table.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
+    dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
 
     def fill(part: int, n_threads: int) -> None:
         for index, block in pixel_blocks(image, part, n_threads):
+            codes = _codes(block)
             # No code is out of range: "clip" only spares the check.
-            found = table.take(_codes(block), mode="clip")
+            found = table.take(codes, mode="clip")
+            if find is not None:
+                is_new = found == np.iinfo(table.dtype).max
+                if is_new.any():
+                    # With counts, `unique` sorts, which is quicker.
+                    new, _ = np.unique(codes[is_new], return_counts=True)
+                    table[new] = find(_decode(new, dtype, n_channels))
+                    found = table.take(codes, mode="clip")
             target[index] = found.reshape(target[index].shape)
 
     _share(image, fill)
     return painted
-
-
-def fill_table(
-    table: Array, image: Array, mask: Mask, find: Callable[[Array], Array]
-) -> None:
-    """Put into a table what is found for each color of an image under a mask."""
-    codes, _ = _count_codes(masked_blocks([image], [mask]), len(table), 1)
-    table[codes] = find(_decode(codes, image.dtype.newbyteorder("="), image.shape[-1]))
 
 
 def _share(image: Array, work: Callable[[int, int], None]) -> None:

@@ -22,9 +22,8 @@ from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
 from napari_kmeans._core.color_counts import (
-    fill_table,
+    empty_table,
     is_tabular,
-    n_codes_of,
     paint,
     paint_codes,
     pixel_blocks,
@@ -48,8 +47,9 @@ __all__ = [
 
 # Pixels that are worth a table of all pairs.
 _PAIRED = 1 << 20
-# Centers that are sooner all compared than left out with the help of cells.
-_FEW_CENTERS = 16
+# Centers, and pairs with a point, that are sooner all compared than left out with the
+# help of cells.
+_FEW_CENTERS, _FEW_PAIRS = 16, 1 << 20
 # Pixels of a plane of a dask array that errors are diffused in: all are in memory.
 _MOST_DIFFUSED = 1 << 26
 
@@ -144,27 +144,19 @@ def _label_chunk(
     if space is None or not is_tabled:
         return _labeled(chunk, origin, None, palette, space, dither)
     table = _label_table(palette.tobytes(), palette.dtype, layout)
-    labels = paint_codes(chunk, table)
-    is_new = labels == len(palette)
-    if is_new.any():
-        # Threads that meet a color at once label it alike.
-        find = partial(
-            label_colors, centers=spaces.centers_of(palette, space), space=space
-        )
-        fill_table(table, chunk, is_new, find)
-        labels[is_new] = paint_codes(chunk[is_new], table)
+    find = partial(label_colors, centers=spaces.centers_of(palette, space), space=space)
+    labels = paint_codes(chunk, table, find)
     return labels.astype(label_type(len(palette)), copy=False)
 
 
 @lru_cache(maxsize=2)
 def _label_table(octets: bytes, dtype: np.dtype[Any], layout: Layout) -> Array:
-    """Return the table of the labels of all colors that chunks fill for a palette.
+    """Return a table that has no label for a palette yet, and room for one value more.
 
-    Colors that no chunk of this process had have the number of palette colors.
+    A process keeps it for all chunks, which fill it.
     """
     n_colors = len(octets) // dtype.itemsize // layout.n_channels
-    n_codes = n_codes_of(layout.dtype, layout.n_channels)
-    return np.full(n_codes, n_colors, np.min_scalar_type(n_colors))
+    return empty_table(layout.dtype, layout.n_channels, np.min_scalar_type(n_colors))
 
 
 def _color_chunk(
@@ -197,7 +189,8 @@ def _label_blocks(image: Array, centers: Floats, space: Space) -> Labels:
 def _nearest_of(points: Array, centers: Floats) -> Array:
     """Index the nearest of centers (K, D) for points (n, D)."""
     n, n_channels = points.shape
-    if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:
+    is_little = len(centers) <= _FEW_CENTERS or n * len(centers) <= _FEW_PAIRS
+    if n_channels > MAX_CELL_CHANNELS or is_little:
         return nearest(points, centers)[0]
     return label_cells(build_cells(points, np.ones(n, np.uint8)), centers)
 
