@@ -324,10 +324,11 @@ def paint_codes(
             if find is not None:
                 is_new = found == np.iinfo(table.dtype).max
                 if is_new.any():
+                    new = codes[is_new]
                     # With counts, `unique` sorts, which is quicker.
-                    new, _ = np.unique(codes[is_new], return_counts=True)
-                    table[new] = find(_decode(new, dtype, n_channels))
-                    found = table.take(codes, mode="clip")
+                    once, _ = np.unique(new, return_counts=True)
+                    table[once] = find(_decode(once, dtype, n_channels))
+                    found[is_new] = table.take(new)
             target[index] = found.reshape(target[index].shape)
 
     _share(image, fill)
