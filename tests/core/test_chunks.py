@@ -326,6 +326,14 @@ def test_a_process_labels_a_color_once_for_a_palette(monkeypatch):
     assert sum(map(len, labeled)) == len(colors)
 
 
+def test_a_map_asks_the_fit_for_labels(monkeypatch):
+    image = np.random.default_rng(9).integers(0, 256, (50, 60, 3)).astype(np.uint8)
+    expected = quantize_kmeans(image, 7)
+    quantized = quantize_kmeans(da.from_array(image, chunks=(30, 70, 1)), 7)
+    monkeypatch.setattr(mapping, "label_colors", lambda *_, **__: pytest.fail())
+    assert_array_equal(quantized.compute(), expected, strict=True)
+
+
 @pytest.mark.parametrize("k", [1, 255, 256, 257, 65536])
 def test_palettes_of_as_many_colors_as_labels_hold(k):
     image = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)

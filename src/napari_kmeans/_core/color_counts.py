@@ -44,6 +44,7 @@ __all__ = [
     "paint",
     "paint_codes",
     "pixel_blocks",
+    "put_values",
     "too_many_colors",
     "trusted_counts",
 ]
@@ -292,8 +293,7 @@ def paint(image: Array, colors: Array, values: Array) -> Array:
     All colors of `image` are among `colors` (n, C).
     """
     table = np.zeros(n_codes_of(image.dtype, image.shape[-1]), values.dtype)
-    for block in cut(len(colors), 4):
-        table[_codes(colors[block])] = values[block]
+    put_values(table, colors, values)
     return paint_codes(image, table)
 
 
@@ -302,6 +302,12 @@ def empty_table(
 ) -> Array:
     """Return a table of all tabular colors, whose largest value stands for no value."""
     return np.full(n_codes_of(dtype, n_channels), np.iinfo(value_type).max, value_type)
+
+
+def put_values(table: Array, colors: Array, values: Array) -> None:
+    """Put the values (n,) of tabular colors (n, C) into a table of all."""
+    for block in cut(len(colors), 4):
+        table[_codes(colors[block])] = values[block]
 
 
 def paint_codes(

@@ -27,6 +27,7 @@ from napari_kmeans._core.color_counts import (
     paint,
     paint_codes,
     pixel_blocks,
+    put_values,
 )
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
@@ -43,6 +44,7 @@ __all__ = [
     "label_lazily",
     "label_type",
     "move_channels",
+    "remember_labels",
 ]
 
 # Pixels that are worth a table of all pairs.
@@ -130,6 +132,15 @@ def color_lazily(image: Array, palette: Array, layout: Layout) -> Array:
     """
     work = partial(_color_chunk, palette, layout, _space(image, layout))
     return map_chunks(image, work, palette.dtype, keeps_channels=True)
+
+
+def remember_labels(
+    colors: Array, labels: Labels, palette: Array, layout: Layout
+) -> None:
+    """Spare this process to label some colors (n, C) of chunks, if they are tabular."""
+    if is_tabular(layout.dtype, layout.n_channels):
+        table = _label_table(palette.tobytes(), palette.dtype, layout)
+        put_values(table, colors, labels)
 
 
 def _label_chunk(
