@@ -302,9 +302,10 @@ def test_chunks_without_a_finite_pixel_are_mapped_as_numpy_does(dither):
         kmeans_palette(given_image[:10, :10], 4)
 
 
-def test_a_process_labels_a_color_once_for_a_palette(monkeypatch):
+@pytest.mark.parametrize("k", [30, 255, 256])
+def test_a_process_labels_a_color_once_for_a_palette(monkeypatch, k):
     image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
-    palette = image[0, :30]
+    palette = image.reshape(-1, 2)[:k]
     expected = map_to_palette(image, palette)
     labeled = []
 
@@ -330,7 +331,7 @@ def test_a_map_asks_the_fit_for_labels(monkeypatch):
     image = np.random.default_rng(9).integers(0, 256, (50, 60, 3)).astype(np.uint8)
     expected = quantize_kmeans(image, 7)
     quantized = quantize_kmeans(da.from_array(image, chunks=(30, 70, 1)), 7)
-    monkeypatch.setattr(mapping, "label_colors", lambda *_, **__: pytest.fail())
+    monkeypatch.setattr(mapping, "label_colors", lambda *_, **__: 1 / 0)
     assert_array_equal(quantized.compute(), expected, strict=True)
 
 
