@@ -302,15 +302,16 @@ def test_chunks_without_a_finite_pixel_are_mapped_as_numpy_does(dither):
         kmeans_palette(given_image[:10, :10], 4)
 
 
-def test_all_colors_are_labeled_once_for_a_palette(monkeypatch):
+@pytest.mark.parametrize("k", [30, 255, 256])
+def test_a_process_labels_a_color_once_for_a_palette(monkeypatch, k):
     image = np.random.default_rng(9).integers(0, 256, (200, 200, 2)).astype(np.uint8)
-    palette = image[0, :30]
+    palette = image.reshape(-1, 2)[:k]
     expected = map_to_palette(image, palette)
-    n_labeled = []
+    labeled = []
 
-    def label(colors, *rest):
-        n_labeled.append(len(colors))
-        return label_colors(colors, *rest)
+    def label(colors, *rest, **named):
+        labeled.append(colors)
+        return label_colors(colors, *rest, **named)
 
     label_colors = mapping.label_colors
     monkeypatch.setattr(mapping, "label_colors", label)
@@ -319,9 +320,28 @@ def test_all_colors_are_labeled_once_for_a_palette(monkeypatch):
     labels = map_to_palette(da.from_array(image, chunks=(30, 70, 1)), palette)
     again = map_to_palette(da.from_array(image, chunks=(200, 70, 1)), palette)
 
-    assert_array_equal(labels.compute(scheduler="threads"), expected, strict=True)
-    assert_array_equal(again.compute(), expected, strict=True)
-    assert sum(n_labeled) == 1 << 16
+    assert_array_equal(labels.compute(scheduler="synchronous"), expected, strict=True)
+    assert_array_equal(again.compute(scheduler="threads"), expected, strict=True)
+    colors = np.unique(image.reshape(-1, 2), axis=0)
+    assert_array_equal(np.unique(np.concatenate(labeled), axis=0), colors)
+    assert sum(map(len, labeled)) == len(colors)
+
+
+def test_a_map_asks_the_fit_for_labels(monkeypatch):
+    image = np.random.default_rng(9).integers(0, 256, (50, 60, 3)).astype(np.uint8)
+    expected = quantize_kmeans(image, 7)
+    quantized = quantize_kmeans(da.from_array(image, chunks=(30, 70, 1)), 7)
+    monkeypatch.setattr(mapping, "label_colors", lambda *_, **__: 1 / 0)
+    assert_array_equal(quantized.compute(), expected, strict=True)
+
+
+@pytest.mark.parametrize("k", [1, 255, 256, 257, 65536])
+def test_palettes_of_as_many_colors_as_labels_hold(k):
+    image = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    palette = image.ravel()[:k]
+    labels = map_to_palette(da.from_array(image, 99), palette, channel_axis=None)
+    expected = map_to_palette(image, palette, channel_axis=None)
+    assert_array_equal(labels.compute(), expected, strict=True)
 
 
 def test_a_tile_reads_its_chunks_alone():

@@ -34,8 +34,8 @@ __all__ = [
     "MAX_COUNTED",
     "ColorCounts",
     "TooManyColorsError",
-    "all_colors",
     "count_pixels",
+    "empty_table",
     "finite_pixels",
     "in_order",
     "is_tabular",
@@ -44,6 +44,7 @@ __all__ = [
     "paint",
     "paint_codes",
     "pixel_blocks",
+    "put_values",
     "too_many_colors",
     "trusted_counts",
 ]
@@ -225,14 +226,6 @@ def n_codes_of(dtype: np.dtype[Any], n_channels: int) -> int:
     return 1 << 8 * dtype.itemsize * n_channels
 
 
-def all_colors(dtype: np.dtype[Any], n_channels: int) -> Iterator[tuple[slice, Array]]:
-    """Yield all tabular colors in blocks (m, C), and the places of each in a table."""
-    # Many at a time, for they are searched in cells.
-    for block in cut(n_codes_of(dtype, n_channels), 1):
-        codes = np.arange(block.start, block.stop, dtype=np.uint32)
-        yield block, _decode(codes, dtype, n_channels)
-
-
 def count_pixels(
     images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
 ) -> tuple[Array, Array] | None:
@@ -249,7 +242,11 @@ def count_pixels(
     if any(map(is_lazy, images)):
         count = partial(_count_part, n_codes)
         part = fold_chunks(images, masks, count, partial(_merge_parts, n_codes))
-        return None if part is None else _in_cells(*_rows(part, dtype, n_channels))
+        if part is None:
+            return None
+        colors, counts = _rows(part, dtype, n_channels)
+        del part  # It may be as large as they are.
+        return _in_cells(colors, counts)
     blocks = masked_blocks(images, masks, with_outside)
     if n_codes:
         codes, counts = _count_codes(blocks, n_codes, 1 + with_outside)
@@ -307,20 +304,48 @@ def paint(image: Array, colors: Array, values: Array) -> Array:
     All colors of `image` are among `colors` (n, C).
     """
     table = np.zeros(n_codes_of(image.dtype, image.shape[-1]), values.dtype)
-    for block in cut(len(colors), 4):
-        table[_codes(colors[block])] = values[block]
+    put_values(table, colors, values)
     return paint_codes(image, table)
 
 
-def paint_codes(image: Array, table: Array) -> Array:
-    """Return for every pixel of a tabular image its value in a table of all colors."""
+def empty_table(
+    dtype: np.dtype[Any], n_channels: int, value_type: np.dtype[Any]
+) -> Array:
+    """Return a table of all tabular colors, whose largest value stands for no value."""
+    return np.full(n_codes_of(dtype, n_channels), np.iinfo(value_type).max, value_type)
+
+
+def put_values(table: Array, colors: Array, values: Array) -> None:
+    """Put the values (n,) of tabular colors (n, C) into a table of all."""
+    for block in cut(len(colors), 4):
+        table[_codes(colors[block])] = values[block]
+
+
+def paint_codes(
+    image: Array, table: Array, find: Callable[[Array], Array] | None = None
+) -> Array:
+    """Return for every pixel of a tabular image its value in a table of all colors.
+
+    Those that an `empty_table` has not yet, `find(colors)` puts there. Threads that
+    meet a color at once find the same.
+    """
     painted = np.empty(image.shape[:-1], table.dtype)
     target = painted.reshape(-1) if image.flags.c_contiguous else painted
+    dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
 
     def fill(part: int, n_threads: int) -> None:
         for index, block in pixel_blocks(image, part, n_threads):
+            codes = _codes(block)
             # No code is out of range: "clip" only spares the check.
-            found = table.take(_codes(block), mode="clip")
+            found = table.take(codes, mode="clip")
+            if find is not None:
+                is_new = found == np.iinfo(table.dtype).max
+                if is_new.any():
+                    new = codes[is_new]
+                    # With counts, `unique` sorts, which is quicker.
+                    once, _ = np.unique(new, return_counts=True)
+                    table[once] = find(_decode(once, dtype, n_channels))
+                    found[is_new] = table.take(new)
             target[index] = found.reshape(target[index].shape)
 
     _share(image, fill)
@@ -386,6 +411,14 @@ def _count_codes(
     blocks: Iterable[tuple[Array, int]], n_codes: int, n_columns: int
 ) -> tuple[Array, Array]:
     """Return the distinct codes, ascending, and their pixel numbers."""
+    tables, few = _fill_tables(blocks, n_codes, n_columns)
+    return _used_codes(tables) if tables else _sorted_codes(few, n_columns)
+
+
+def _fill_tables(
+    blocks: Iterable[tuple[Array, int]], n_codes: int, n_columns: int
+) -> tuple[list[Array], list[tuple[Indices, int]]]:
+    """Count codes in a table for each column, or return them where they are few."""
     tables: list[Array] = []
     few: list[tuple[Indices, int]] = []
     n_pixels = 0
@@ -401,8 +434,13 @@ def _count_codes(
         for codes, i in few:
             np.add.at(tables[i], codes, tables[i].dtype.type(1))
         few.clear()
-    if tables:
-        return _used_codes(tables)
+    return tables, few
+
+
+def _sorted_codes(
+    few: list[tuple[Indices, int]], n_columns: int
+) -> tuple[Array, Array]:
+    """Return the distinct ones of few codes, ascending, and their numbers."""
     none = np.empty(0, dtype=np.intp)
     parts = [
         np.unique(
@@ -420,16 +458,20 @@ def _count_codes(
 
 def _used_codes(tables: list[Array]) -> tuple[Array, Array]:
     """Return the codes that some table has a count of, and the counts of all tables."""
-    codes, counts = [], []
+    parts = []
     for block in cut(len(tables[0]), 4):
-        parts = [table[block] for table in tables]
-        used = parts[0] != 0
-        for part in parts[1:]:
-            used |= part != 0
-        present = np.flatnonzero(used)
-        codes.append((present + block.start).astype(np.uint32))
-        counts.append(np.stack([part.take(present) for part in parts], axis=1))
-    return np.concatenate(codes), np.concatenate(counts)
+        used = tables[0][block] != 0
+        for table in tables[1:]:
+            used |= table[block] != 0
+        parts.append((np.flatnonzero(used) + block.start).astype(np.uint32))
+    codes = np.concatenate(parts)
+    # Codes may be many: there is no second copy of them while counts are looked up.
+    parts.clear()
+    counts = np.empty((len(codes), len(tables)), tables[0].dtype)
+    for block in cut(len(codes), 8):
+        for column, table in zip(counts.T, tables, strict=True):
+            column[block] = table.take(codes[block])
+    return codes, counts
 
 
 class _Part(NamedTuple):
@@ -449,9 +491,11 @@ def _count_part(
         dtype = images[0].dtype.newbyteorder("=")
         found = _count_sorted(blocks, np.empty((0, images[0].shape[-1]), dtype))
         return None if found is None else _Part(*found)
-    codes, counts = _count_codes(blocks, n_codes, 1)
-    part = _Part(codes[:, np.newaxis], counts)
-    return part if len(codes) <= _SPARSE else _add_in_table(n_codes, [part])
+    tables, few = _fill_tables(blocks, n_codes, 1)
+    if tables:
+        return _part_of(tables[0])
+    codes, counts = _sorted_codes(few, 1)
+    return _Part(codes[:, np.newaxis], counts)
 
 
 def _merge_parts(n_codes: int, parts: list[_Part | None]) -> _Part | None:
@@ -477,6 +521,11 @@ def _add_in_table(n_codes: int, parts: list[_Part]) -> _Part:
             place = block if part.keys is None else part.keys[block, 0]
             added = part.counts[block, 0].astype(table.dtype)
             table[place] = table[place] + added
+    return _part_of(table)
+
+
+def _part_of(table: Array) -> _Part:
+    """Return the counts in a table, in the smaller form."""
     if np.count_nonzero(table) > _SPARSE:
         return _Part(None, table[:, np.newaxis])
     codes, counts = _used_codes([table])

@@ -10,7 +10,6 @@ to `spaces`, and how pixels are dithered to `dither`.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
 from napari_kmeans._core.color_counts import (
-    all_colors,
+    empty_table,
     is_tabular,
-    n_codes_of,
     paint,
     paint_codes,
     pixel_blocks,
+    put_values,
 )
 from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
 from napari_kmeans._core.nearest import nearest
@@ -45,16 +44,16 @@ __all__ = [
     "label_lazily",
     "label_type",
     "move_channels",
+    "remember_labels",
 ]
 
 # Pixels that are worth a table of all pairs.
 _PAIRED = 1 << 20
-# Centers that are sooner all compared than left out with the help of cells.
-_FEW_CENTERS = 16
+# Centers, and pairs with a point, that are sooner all compared than left out with the
+# help of cells.
+_FEW_CENTERS, _FEW_PAIRS = 16, 1 << 20
 # Pixels of a plane of a dask array that errors are diffused in: all are in memory.
 _MOST_DIFFUSED = 1 << 26
-# Threads of a process that need the same table wait for the one that makes it.
-_MAKES_TABLE = Lock()
 
 
 def label_image(
@@ -122,7 +121,8 @@ def label_lazily(
     """
     if dither == "floyd-steinberg":
         image = whole_planes(image, _MOST_DIFFUSED)
-    work = partial(_label_chunk, palette, layout, *_plan(image, layout, dither), dither)
+    space = _space(image, layout)
+    work = partial(_label_chunk, palette, layout, space, dither)
     return map_chunks(image, work, label_type(len(palette)))
 
 
@@ -131,55 +131,50 @@ def color_lazily(image: Array, palette: Array, layout: Layout) -> Array:
 
     Pixels that are not finite, or fully transparent, stay as they are.
     """
-    work = partial(_color_chunk, palette, layout, *_plan(image, layout, None))
+    work = partial(_color_chunk, palette, layout, _space(image, layout))
     return map_chunks(image, work, palette.dtype, keeps_channels=True)
 
 
-def _plan(image: Array, layout: Layout, dither: Dither) -> tuple[Space | None, bool]:
-    """Return the space of a lazy image, and whether all colors are labeled once."""
-    is_by_table = dither is None and is_tabular(layout.dtype, layout.n_channels)
-    is_by_table = is_by_table and image.size >= n_codes_of(image.dtype, image.shape[-1])
-    return _space(image, layout), is_by_table
+def remember_labels(
+    colors: Array, labels: Labels, palette: Array, layout: Layout
+) -> None:
+    """Spare this process to label some colors (n, C) of chunks, if they are tabular."""
+    if is_tabular(layout.dtype, layout.n_channels):
+        table = _label_table(palette.tobytes(), palette.dtype, layout)
+        put_values(table, colors, labels)
 
 
 def _label_chunk(
     palette: Array,
     layout: Layout,
     space: Space | None,
-    is_by_table: bool,
     dither: Dither,
     chunk: Array,
     origin: list[int],
 ) -> Labels:
-    if not is_by_table:
+    is_tabled = dither is None and is_tabular(layout.dtype, layout.n_channels)
+    if space is None or not is_tabled:
         return _labeled(chunk, origin, None, palette, space, dither)
-    with _MAKES_TABLE:
-        table = _label_table(palette.tobytes(), palette.dtype, layout)
-    return paint_codes(chunk, table)
+    table = _label_table(palette.tobytes(), palette.dtype, layout)
+    find = partial(label_colors, centers=spaces.centers_of(palette, space), space=space)
+    labels = paint_codes(chunk, table, find)
+    return labels.astype(label_type(len(palette)), copy=False)
 
 
 @lru_cache(maxsize=2)
-def _label_table(octets: bytes, dtype: np.dtype[Any], layout: Layout) -> Labels:
-    """Return the labels of all tabular colors for a palette."""
-    palette = np.frombuffer(octets, dtype).reshape(-1, layout.n_channels)
-    space = spaces.whole_space(layout)
-    centers = spaces.centers_of(palette, space)
-    n_codes = n_codes_of(layout.dtype, layout.n_channels)
-    table = np.empty(n_codes, label_type(len(palette)))
-    for places, colors in all_colors(layout.dtype, layout.n_channels):
-        table[places] = label_colors(colors, centers, space)
-    return table
+def _label_table(octets: bytes, dtype: np.dtype[Any], layout: Layout) -> Array:
+    """Return a table that has no label for a palette yet, and room for one value more.
+
+    A process keeps it for all chunks, which fill it.
+    """
+    n_colors = len(octets) // dtype.itemsize // layout.n_channels
+    return empty_table(layout.dtype, layout.n_channels, np.min_scalar_type(n_colors))
 
 
 def _color_chunk(
-    palette: Array,
-    layout: Layout,
-    space: Space | None,
-    is_by_table: bool,
-    chunk: Array,
-    origin: list[int],
+    palette: Array, layout: Layout, space: Space | None, chunk: Array, origin: list[int]
 ) -> Array:
-    labels = _label_chunk(palette, layout, space, is_by_table, None, chunk, origin)
+    labels = _label_chunk(palette, layout, space, None, chunk, origin)
     colored = color_pixels(labels, palette)
     keep_uncounted(colored, chunk, layout.has_alpha)
     return colored
@@ -206,7 +201,8 @@ def _label_blocks(image: Array, centers: Floats, space: Space) -> Labels:
 def _nearest_of(points: Array, centers: Floats) -> Array:
     """Index the nearest of centers (K, D) for points (n, D)."""
     n, n_channels = points.shape
-    if n == 0 or n_channels > MAX_CELL_CHANNELS or len(centers) <= _FEW_CENTERS:
+    is_little = len(centers) <= _FEW_CENTERS or n * len(centers) <= _FEW_PAIRS
+    if n_channels > MAX_CELL_CHANNELS or is_little:
         return nearest(points, centers)[0]
     return label_cells(build_cells(points, np.ones(n, np.uint8)), centers)
 

@@ -30,7 +30,13 @@ from napari_kmeans._core.counted_image import (
     label_counted,
 )
 from napari_kmeans._core.fitting import Callback, PaletteResult
-from napari_kmeans._core.mapping import color_lazily, label_image, label_lazily
+from napari_kmeans._core.mapping import (
+    color_lazily,
+    label_image,
+    label_lazily,
+    remember_labels,
+)
+from napari_kmeans._core.pixels import seen_colors
 from napari_kmeans._core.spaces import SpaceName
 
 __all__ = [
@@ -158,6 +164,9 @@ def quantize_kmeans(
     palette = fitted.result.palette
     if arguments.is_lazy(array):
         colors = palette.reshape(len(palette), -1).astype(array.dtype)
+        if fitted.labels is not None:
+            (known,) = seen_colors(counted)
+            remember_labels(known, fitted.labels, colors, counted.layout)
         colored = color_lazily(counted.images[0], colors, counted.layout)
         if channel_axis is None:
             return colored[..., 0]
@@ -336,10 +345,10 @@ def map_to_palette(
     Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
     array of the same pixels, bit for bit; equal to rounding where distances are between
     floats as they are, or premultiplied numbers of more than 16 bits. Colors that are
-    integers of at most 24 bits are all labeled once for each process and palette, in
-    about a second, if the image is not small. Only if distances are between numbers of
-    more than 16 bits, not in Lab or Oklab, all chunks are read now, to find the range
-    of values. Floyd-Steinberg takes whole planes into memory.
+    integers of at most 24 bits are labeled once for each process and palette. Only if
+    distances are between numbers of more than 16 bits, not in Lab or Oklab, all chunks
+    are read now, to find the range of values. Floyd-Steinberg takes whole planes into
+    memory.
 
     Examples
     --------
