@@ -918,6 +918,20 @@ def test_an_image_that_is_fully_transparent_comes_back_unchanged():
     assert_array_equal(error_curve(image, [1, 5], alpha=True), [0, 0])
 
 
+def test_transparent_colors_that_are_too_many_to_count_are_black(monkeypatch):
+    monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 1)
+    image = np.array([[[9, 9, 9, 0], [1, 2, 3, 0], [5, 5, 5, 0]]], np.uint16)
+
+    result = kmeans_palette(image, 4, alpha=True)
+
+    assert_array_equal(result.palette, [[0, 0, 0, 0]])
+    assert_array_equal(quantize_kmeans(image, 4, alpha=True), image)
+    image[0, 0, 3] = 7
+    result = kmeans_palette(image, 4, alpha=True)
+    assert_array_equal(result.palette, [[0, 0, 0, 0], [9, 9, 9, 7]])
+    assert result.mse == 0
+
+
 def test_opacity_of_floats_may_overshoot_one():
     image = np.array([[[0.5, 0.5, 0.5, 1.25], [0.25, 0.25, 0.25, 1.25], [0, 0, 0, 1]]])
 

@@ -214,7 +214,7 @@ def is_fitted(counted: ColorCounts, layout: Layout) -> Mask:
 def unseen_color(image: CountedImage) -> Array:
     """Return the commonest fully transparent color (1, C) under a mask, or none (0, C).
 
-    Where colors are not counted, these are, unless they are too many, too.
+    Where colors are not counted, these are. It is black if they are too many, too.
     """
     none = np.empty((0, image.layout.n_channels), image.layout.dtype)
     if not image.layout.has_alpha:
@@ -227,7 +227,9 @@ def unseen_color(image: CountedImage) -> Array:
             is_clear = pixels[..., -1] <= 0
             clear_masks.append(is_clear if mask is None else is_clear & mask)
         found = count_pixels(image.images, clear_masks)
-        if found is None or len(found[0]) == 0:
+        if found is None:
+            return np.zeros((1, none.shape[1]), none.dtype)
+        if len(found[0]) == 0:
             return none
         colors, counts = found[0], found[1][:, 0]
     clear = np.where(colors[:, -1] <= 0, counts, 0)

@@ -231,8 +231,9 @@ def kmeans_palette(
         are `k` colors, or as many as `image` and `fixed` have, and each is fixed or the
         nearest one of some pixel. With ``iters=0`` they are the initial ones, of which
         some may be equal or unused. With `alpha`, if there are fully transparent
-        pixels, their commonest color is one more fixed color, where it leaves a place
-        for what is seen and none of `fixed` is fully transparent.
+        pixels, their commonest color (black, if they have too many to count) is one
+        more fixed color, where it leaves a place for what is seen and none of `fixed`
+        is fully transparent.
 
     Raises
     ------
