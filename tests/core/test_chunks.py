@@ -435,6 +435,18 @@ def test_streamed_palettes_of_any_chunks_are_those_of_numpy(data, image, k, init
     assert_same_result(result, expected)
 
 
+def test_empty_chunks_beside_a_single_row_hide_no_pixel(monkeypatch):
+    monkeypatch.setattr(color_counts, "MAX_COUNTED", 1)
+    image = np.arange(40, dtype=np.uint16).reshape(1, 10, 4) % 7
+    mask = image[..., 1] > 0
+
+    given_image = da.from_array(image, ((1,), (4, 6), (4,)))
+    given_mask = da.from_array(mask, ((0, 0, 1, 0), (10,)))
+    result = kmeans_palette(given_image, 3, mask=given_mask, alpha=True)
+
+    assert_same_result(result, kmeans_palette(image, 3, mask=mask, alpha=True))
+
+
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
 def test_far_colors_of_streamed_chunks_are_set_apart_as_those_of_numpy(
     monkeypatch, dtype

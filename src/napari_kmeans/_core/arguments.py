@@ -131,6 +131,10 @@ def _lazy_array(name: str, value: Any, advice: str) -> Array:
             f"pass {name}.compute_chunk_sizes()"
         )
         raise ValueError(msg)
+    if value.size and any(0 in lengths for lengths in value.chunks):
+        # dask itself loses track of empty chunks along an axis of length 1.
+        full = (tuple(filter(None, lengths)) for lengths in value.chunks)
+        value = value.rechunk(tuple(full))
     return cast("Array", value)
 
 
