@@ -228,19 +228,18 @@ def _n_seen(counted: CountedImage) -> int:
 
 def _peak(counted: CountedImage) -> float:
     """Return the peak of the pixels that are fitted, but for far colors."""
-    low, high = 0.0, 1.0
-    if counted.layout.dtype.kind == "f":
-        while framing := list(framing_blocks(counted)):
-            space = spaces.space_of(counted.layout, partial(iter, framing))
-            if (apart := set_apart(counted, space)) is None:
-                break
-            counted = apart.rest
-    if counted.layout.dtype.kind in "if":
+    layout, low, high = counted.layout, 0.0, 1.0
+    framing = list(framing_blocks(counted)) if layout.dtype.kind in "if" else []
+    while layout.dtype.kind == "f" and framing:
+        space = spaces.space_of(layout, partial(iter, framing))
+        if (apart := set_apart(counted, space)) is None:
+            break
+        counted = apart.rest
         framing = list(framing_blocks(counted))
-        ends = [(float(some.min()), float(some.max())) for some in framing]
-        low = min((least for least, _ in ends), default=low)
-        high = max((most for _, most in ends), default=high)
-    return quality.signal_peak(counted.layout.dtype, low, high)
+    if framing:
+        low = min(float(some.min()) for some in framing)
+        high = max(float(some.max()) for some in framing)
+    return quality.signal_peak(layout.dtype, low, high)
 
 
 def psnr_of(counted: CountedImage, mse: float) -> float:
