@@ -1,7 +1,9 @@
 """The laws that every module keeps, whatever it is for."""
 
 import ast
+import inspect
 import runpy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,23 @@ def test_no_private_module_of_another_library_is_imported(module):
         if not name.startswith("napari_kmeans.") and "._" in name
     ]
     assert imported == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")))
+def test_benchmarks_use_nothing_that_the_package_has_no_more(path):
+    tree, modules = ast.parse(path.read_text()), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("napari_kmeans"):
+            package = import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                if not hasattr(package, name):
+                    import_module(f"{node.module}.{name}")
+                modules[name] = getattr(package, name)
+    assert [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and inspect.ismodule(modules.get(node.value.id))
+        and not hasattr(modules[node.value.id], node.attr)
+    ] == []

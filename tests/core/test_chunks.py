@@ -204,9 +204,10 @@ def test_an_image_is_read_once_to_be_counted():
     # What dask is told of the chunks spares a look at one.
     image = image.map_blocks(read, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
 
-    kmeans_palette(image, 4, mask=np.arange(1600).reshape(40, 40) > 9)
-
-    assert n_read == [(20, 20, 3)] * 4
+    for mask in (np.arange(1600).reshape(40, 40) > 9, image[..., 0] > 0):
+        n_read.clear()
+        kmeans_palette(image, 4, mask=mask)
+        assert n_read == [(20, 20, 3)] * 4
 
 
 # Labels and colors, which are lazy.

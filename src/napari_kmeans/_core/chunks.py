@@ -50,13 +50,7 @@ def fold_chunks(
     from dask.delayed import Delayed
     from dask.task_spec import List, TaskRef
 
-    graph: _Graph = {}
-    read = partial(_read, work, images[0].dtype)
-    keys = [
-        _add(graph, f"{verb}-colors", read, shapes, List(*cut), List(*cut_masks))
-        for shapes, cut, cut_masks in _groups(graph, images, masks)
-    ]
-    _fuse(graph, keys)
+    graph, keys = _reading(f"{verb}-colors", work, images, masks)
     while len(keys) > 1:
         fours = [keys[i : i + _FAN] for i in range(0, len(keys), _FAN)]
         some = [List(*map(TaskRef, four)) for four in fours]
@@ -100,7 +94,8 @@ def write_chunks(lazy: Any, target: Any) -> None:
 
     graph: _Graph = {}
     cut = lazy.rechunk(getattr(target, "shards", None) or target.chunks)
-    parts = zip(slices_from_chunks(cut.chunks), _cut(graph, cut), strict=True)
+    (chunks,) = _cut(graph, cut)
+    parts = zip(slices_from_chunks(cut.chunks), chunks, strict=True)
     write = partial(_write, target)
     keys = [_add(graph, "map-and-write", write, *part) for part in parts]
     _fuse(graph, keys)
@@ -122,6 +117,25 @@ def whole_planes(image: Any, most: int) -> Any:
         raise ValueError(msg)
     n_axes = image.ndim - 1
     return image.rechunk({a: -1 if a >= n_axes - 2 else 1 for a in range(n_axes)})
+
+
+def _reading(
+    name: str,
+    work: Callable[[list[Array], list[Mask | None]], Found],
+    images: list[Array],
+    masks: list[Mask | None],
+) -> tuple[_Graph, list[str]]:
+    """Return tasks that do some work on groups of chunks, and the keys of these."""
+    from dask.task_spec import List
+
+    graph: _Graph = {}
+    read = partial(_read, work, images[0].dtype)
+    keys = [
+        _add(graph, name, read, shapes, List(*cut), List(*cut_masks))
+        for shapes, cut, cut_masks in _groups(graph, images, masks)
+    ]
+    _fuse(graph, keys)
+    return graph, keys
 
 
 def _map_chunk(
@@ -233,21 +247,28 @@ def _chunks(
 
     # A random name spares reading all of an array for one.
     lazy = image if is_lazy(image) else from_array(image, name=False)
-    lazy = lazy.rechunk({-1: -1})
-    cut_masks: Iterable[Any] = itertools.repeat(None)
+    arrays = [lazy.rechunk({-1: -1})]
     if mask is not None:
         inside = mask if is_lazy(mask) else from_array(mask, name=False)
-        cut_masks = _cut(graph, inside.rechunk(lazy.chunks[:-1]))
-    shapes, cut = itertools.product(*lazy.chunks), _cut(graph, lazy)
-    for shape, chunk, cut_mask in zip(shapes, cut, cut_masks, strict=False):
+        arrays.append(inside.rechunk(lazy.chunks[:-1]))
+    cut, *cut_masks = _cut(graph, *arrays)
+    cut_masks.append(itertools.repeat(None))
+    shapes = itertools.product(*arrays[0].chunks)
+    for shape, chunk, cut_mask in zip(shapes, cut, cut_masks[0], strict=False):
         if 0 not in shape:
             yield shape, chunk, cut_mask
 
 
-def _cut(graph: _Graph, lazy: Any) -> list[Any]:
-    """Add the tasks of a lazy array to a graph, and refer to those of its chunks."""
+def _cut(graph: _Graph, *arrays: Any) -> list[Iterable[Any]]:
+    """Add the tasks of lazy arrays to a graph, and refer to those of their chunks.
+
+    What several arrays need, as a mask that is made of its image, is done once.
+    """
+    from dask.core import flatten
+    from dask.highlevelgraph import HighLevelGraph
     from dask.task_spec import TaskRef
 
-    chunks = lazy.to_delayed().ravel()
-    graph.update(chunks[0].dask)
-    return [TaskRef(chunk.key) for chunk in chunks]
+    keys = [list(flatten(array.__dask_keys__())) for array in arrays]
+    whole = HighLevelGraph.merge(*(array.dask for array in arrays))
+    graph.update(arrays[0].__dask_optimize__(whole, keys))
+    return [[TaskRef(key) for key in some] for some in keys]
