@@ -74,7 +74,7 @@ def map_chunks(
     whole = image.rechunk({-1: -1})
     n_axes = whole.ndim - (not keeps_channels)
     mapped: Array = whole.map_blocks(
-        partial(_map_chunk, work, whole.dtype, n_axes),
+        partial(_map_chunk, work, whole.dtype),
         dtype=dtype,
         drop_axis=range(n_axes, whole.ndim),
         meta=np.empty((0,) * n_axes, dtype),
@@ -141,15 +141,12 @@ def _reading(
 def _map_chunk(
     work: Callable[..., Array],
     dtype: np.dtype[Any],
-    n_axes: int,
     chunk: Any,
     block_info: Any = None,
 ) -> Array:
     place = block_info[0]["array-location"]
     shape = tuple(stop - start for start, stop in place)
     pixels = _plain_chunk("image", chunk, dtype, shape)
-    if pixels.size == 0:
-        return np.empty(pixels.shape[:n_axes], block_info[None]["dtype"])
     return work(pixels, [start for start, _ in place[:-1]])
 
 
@@ -242,7 +239,7 @@ def _groups(
 def _chunks(
     graph: _Graph, image: Any, mask: Any
 ) -> Iterator[tuple[tuple[int, ...], Any, Any]]:
-    """Yield the shape of each chunk that is not empty, the chunk and its mask."""
+    """Yield the shape of each chunk, the chunk and its mask."""
     from dask.array import from_array
 
     # A random name spares reading all of an array for one.
@@ -254,9 +251,7 @@ def _chunks(
     cut, *cut_masks = _cut(graph, *arrays)
     cut_masks.append(itertools.repeat(None))
     shapes = itertools.product(*arrays[0].chunks)
-    for shape, chunk, cut_mask in zip(shapes, cut, cut_masks[0], strict=False):
-        if 0 not in shape:
-            yield shape, chunk, cut_mask
+    yield from zip(shapes, cut, cut_masks[0], strict=False)
 
 
 def _cut(graph: _Graph, *arrays: Any) -> list[Iterable[Any]]:
