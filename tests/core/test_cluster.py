@@ -100,6 +100,21 @@ def test_processes_find_and_map_what_numpy_does():
 
 
 @pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("seed", range(6))
+def test_processes_find_and_map_any_chunks_as_numpy_does(seed):
+    rng = np.random.default_rng(seed)
+    shape = *rng.integers(5, 40, 2), rng.integers(1, 5)
+    image = rng.integers(0, 50, shape).astype(rng.choice(["u1", "i2", ">u2", "i8"]))
+    ends = (np.unique([0, n, *rng.integers(0, n, 3)]) for n in shape)
+    given = da.from_array(image, tuple(tuple(np.diff(e).tolist()) for e in ends))
+    k = int(rng.integers(1, 9))
+
+    assert_same_counts(count_colors(given), count_colors(image))
+    quantized = quantize_kmeans(given, k).compute()
+    assert_array_equal(quantized, quantize_kmeans(image, k), strict=True)
+
+
+@pytest.mark.usefixtures("client")
 def test_processes_stream_what_numpy_does(monkeypatch):
     monkeypatch.setattr(chunks, "_GROUP", 1 << 20)
     image = np.random.default_rng(4).integers(0, 1 << 16, (1100, 1000, 2)).astype("u2")
