@@ -18,7 +18,7 @@ palette, bit for bit. Another process does the same with the smallest corner as 
 arrays. CPU seconds are those of all threads; memory is the most that the process had,
 with Python and its libraries.
 
-It needs Linux, and zarr, of the group `bench`.
+It needs Linux, and the extra `zarr`.
 """
 
 from __future__ import annotations
