@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
+from core_cases import assert_same_counts, assert_same_result, integers
 from napari_kmeans import (
     TooManyColorsError,
     choose_k,
@@ -29,19 +30,11 @@ from napari_kmeans._core import chunks, color_counts, mapping
 DTYPES = ["?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8"]
 
 
-def elements(dtype):
-    if dtype == "?":
-        return st.booleans()
-    info = np.iinfo(dtype)
-    near = st.integers(max(info.min, -5), 5)
-    return near | st.integers(int(info.min), int(info.max))
-
-
 images = st.tuples(st.sampled_from(DTYPES), st.integers(1, 5)).flatmap(
     lambda kind: hnp.arrays(
         kind[0],
         st.tuples(*[st.integers(1, 6)] * 2, st.just(kind[1])),
-        elements=elements(kind[0]),
+        elements=integers(kind[0]),
     )
 )
 
@@ -65,17 +58,6 @@ def some_groups(draw):
         mock.patch.object(color_counts, "_SPARSE", draw(st.sampled_from([2, 1 << 23]))),
         dask.config.set(scheduler=draw(st.sampled_from(["synchronous", "threads"]))),
     )
-
-
-def assert_same_counts(one, other):
-    assert_array_equal(one.colors, other.colors, strict=True)
-    assert_array_equal(one.counts, other.counts, strict=True)
-
-
-def assert_same_result(one, other):
-    assert_array_equal(one.palette, other.palette, strict=True)
-    assert_array_equal(one.counts, other.counts, strict=True)
-    assert (one.mse, one.n_iter) == (other.mse, other.n_iter)
 
 
 # Counting, and what is found of counts.

@@ -10,6 +10,7 @@ from dask.utils import key_split
 from distributed import Client, KilledWorker, LocalCluster, get_task_stream
 from numpy.testing import assert_array_equal
 
+from core_cases import assert_same_counts, assert_same_result
 from napari_kmeans import count_colors, kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core import chunks, mapping
 
@@ -59,17 +60,6 @@ def dying(image, marker, n_times=1):
     last = tuple(n - 1 for n in image.numblocks[:2])
     told = {"dtype": image.dtype, "meta": np.empty((0,) * image.ndim, image.dtype)}
     return image.map_blocks(look, **told)
-
-
-def assert_same_counts(one, other):
-    assert_array_equal(one.colors, other.colors, strict=True)
-    assert_array_equal(one.counts, other.counts, strict=True)
-
-
-def assert_same_result(one, other):
-    assert_array_equal(one.palette, other.palette, strict=True)
-    assert_array_equal(one.counts, other.counts, strict=True)
-    assert (one.mse, one.n_iter) == (other.mse, other.n_iter)
 
 
 def tasks_of(client, work):

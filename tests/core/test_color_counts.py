@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
+from core_cases import assert_same_counts
 from napari_kmeans import (
     ColorCounts,
     TooManyColorsError,
@@ -180,12 +181,6 @@ def test_inside_and_outside_are_what_two_counts_find(monkeypatch, dtype, fewest)
 # Counts that are handed on.
 
 
-def assert_same(one, other):
-    assert_array_equal(one.colors, other.colors, strict=True)
-    assert_array_equal(one.counts, other.counts, strict=True)
-    assert one.colors.tobytes() == other.colors.tobytes()
-
-
 @given(images, st.lists(st.integers(0, 6), max_size=3), st.randoms())
 def test_sums_of_the_counts_of_any_parts_are_the_count_of_the_whole(
     image, cuts, random
@@ -195,8 +190,8 @@ def test_sums_of_the_counts_of_any_parts_are_the_count_of_the_whole(
 
     total = sum([count_colors(part) for part in parts])
 
-    assert_same(total, count_colors(image))
-    assert_same(count_colors(parts), count_colors(image))
+    assert_same_counts(total, count_colors(image))
+    assert_same_counts(count_colors(parts), count_colors(image))
 
 
 @given(images, st.data())
@@ -205,7 +200,7 @@ def test_order_depends_on_the_set_of_colors_alone(image, data):
     order = data.draw(st.permutations(range(len(counts.colors))))
     order = np.array(order, dtype=int)
 
-    assert_same(ColorCounts(counts.colors[order], counts.counts[order]), counts)
+    assert_same_counts(ColorCounts(counts.colors[order], counts.counts[order]), counts)
     others = count_colors(np.concatenate((image[:, ::-1], image)))
     assert_array_equal(others.colors, counts.colors, strict=True)
 
@@ -217,7 +212,7 @@ def test_counts_without_channels_are_numbers():
 
     assert_array_equal(counts.colors, np.array([0, 7, 9], np.uint16), strict=True)
     assert_array_equal(counts.counts, np.array([1, 2, 1]), strict=True)
-    assert_same(counts + counts, count_colors([image, image], channel_axis=None))
+    assert_same_counts(counts + counts, count_colors([image, image], channel_axis=None))
 
 
 def test_counts_are_in_native_byte_order():
@@ -226,7 +221,7 @@ def test_counts_are_in_native_byte_order():
     counts = count_colors(image)
 
     assert counts.colors.dtype == np.dtype(np.uint16)
-    assert_same(ColorCounts(counts.colors.astype(">u2"), counts.counts), counts)
+    assert_same_counts(ColorCounts(counts.colors.astype(">u2"), counts.counts), counts)
 
 
 REAL = "colors must have a boolean, integer or float dtype"
@@ -279,8 +274,8 @@ def test_counts_are_saved_as_arrays_and_read_again(image):
     np.savez(file, colors=counts.colors, counts=counts.counts)
     file.seek(0)
 
-    assert_same(ColorCounts(**np.load(file)), counts)
-    assert_same(pickle.loads(pickle.dumps(counts)), counts)
+    assert_same_counts(ColorCounts(**np.load(file)), counts)
+    assert_same_counts(pickle.loads(pickle.dumps(counts)), counts)
 
 
 def test_counts_of_other_kinds_are_not_added():
@@ -332,7 +327,7 @@ def test_both_zeros_are_one_color():
 
     assert sorted(counts.counts) == [1, 2]
     assert not np.signbit(counts.colors[:, 0]).any()
-    assert_same(ColorCounts(-image[0, 1:] * [[1, -1]], np.array([2, 1])), counts)
+    assert_same_counts(ColorCounts(-image[0, 1:] * [[1, -1]], np.array([2, 1])), counts)
 
 
 def test_transparent_pixels_are_counted_and_those_not_finite_are_left_out():
@@ -461,8 +456,8 @@ def test_colors_of_one_hash_are_two_colors(n_channels):
     order = np.lexsort(counts.colors.T[::-1])
     assert_array_equal(counts.colors[order], colors)
     assert_array_equal(counts.counts[order], numbers)
-    assert_same(ColorCounts(counts.colors[::-1], counts.counts[::-1]), counts)
-    assert_same(count_colors(image[:, :7]) + count_colors(image[:, 7:]), counts)
+    assert_same_counts(ColorCounts(counts.colors[::-1], counts.counts[::-1]), counts)
+    assert_same_counts(count_colors(image[:, :7]) + count_colors(image[:, 7:]), counts)
 
 
 @pytest.mark.parametrize("n_outside", [0, 300])

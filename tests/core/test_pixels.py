@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
+from core_cases import integers
 from napari_kmeans import kmeans_palette, quantize_kmeans
 from napari_kmeans._core import blocks, cells, color_counts
 from napari_kmeans._core.color_counts import count_pixels
@@ -22,15 +23,6 @@ from napari_kmeans._core.pixels import (
 from napari_kmeans._core.spaces import frame_of, to_points
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
-
-
-def integers(dtype):
-    if dtype == "?":
-        return st.booleans()
-    info = np.iinfo(dtype)
-    return st.one_of(
-        st.integers(max(info.min, -9), 9), st.integers(int(info.min), int(info.max))
-    )
 
 
 images = st.tuples(st.sampled_from(DTYPES), st.integers(1, 5)).flatmap(

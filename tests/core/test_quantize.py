@@ -13,6 +13,7 @@ from skimage.filters import gaussian
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from core_cases import assert_same_result
 from napari_kmeans import (
     choose_k,
     count_colors,
@@ -1235,17 +1236,6 @@ def test_defaults_are_sixteen_colors_and_ten_iterations(function):
 
 
 # Counts in the place of an image.
-
-
-def assert_same_result(one, other):
-    assert_array_equal(one.palette, other.palette, strict=True)
-    assert one.palette.tobytes() == other.palette.tobytes()
-    assert_array_equal(one.counts, other.counts, strict=True)
-    assert (one.mse, one.n_iter, one.converged) == (
-        other.mse,
-        other.n_iter,
-        other.converged,
-    )
 
 
 HALF = np.arange(40 * 30).reshape(40, 30) % 7 < 3
