@@ -19,10 +19,7 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_finish():
-    """Leave what has been loaded out of the collections of garbage.
-
-    napari asks for one whenever a layer is removed from a window.
-    """
+    """Leave what has been loaded out of the collections of garbage."""
     gc.freeze()
 
 
@@ -78,14 +75,31 @@ def dock(viewer, qtbot):
     return dock
 
 
+@pytest.fixture(scope="session")
+def manifests():
+    """Read once what plugins declare."""
+    from npe2 import PluginManifest
+
+    return list(PluginManifest.discover())
+
+
 @pytest.fixture
-def make_napari_viewer(make_napari_viewer):
+def make_napari_viewer(make_napari_viewer, manifests, monkeypatch):
     """Make viewers whose layers can be removed under Mesa.
 
     napari frees what drew a removed layer in whatever OpenGL context is the current
     one. If that is not the one of the canvas, Mesa crashes in one of the next drawings.
     """
+    from npe2 import PluginManifest
+
     from napari_window import enter_canvas
+
+    # Each window would read them again.
+    monkeypatch.setattr(PluginManifest, "discover", lambda **_: manifests)
+    # napari collects garbage whenever a layer is removed from a window. What the tests
+    # before have loaded need not be looked at each time.
+    gc.collect()
+    gc.freeze()
 
     def make(*args, **kwargs):
         viewer = make_napari_viewer(*args, **kwargs)
