@@ -7,8 +7,9 @@ import sys
 import pytest
 
 START = """
-import os, sys, time
-import napari, napari.layers, napari.qt
+import atexit, gc, os, sys, time
+import napari.layers, napari.qt, napari.window
+from napari.plugins import _initialize_plugins
 from napari_kmeans._napari import widget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
@@ -72,8 +73,13 @@ napari.run()
 }
 
 
-# Goes on as each program in turn, none of which needs to load napari itself.
+# Goes on as each program in turn, none of which needs to load napari itself, nor to
+# look for garbage in it before the end.
 RUN = """
+_initialize_plugins()
+gc.collect()
+gc.freeze()
+atexit.register(gc.unfreeze)
 for name, program in zip(sys.argv[1::2], sys.argv[2::2]):
     child = os.fork()
     if child == 0:
