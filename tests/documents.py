@@ -72,7 +72,7 @@ def script_of(pieces):
 
 def write_images(folder):
     """Write the images that documents speak of, much smaller."""
-    photo = Image.fromarray(skimage.data.astronaut()).resize((48, 64))
+    photo = Image.fromarray(skimage.data.astronaut()).resize((24, 32))
     for name in ("photo.jpg", "a.jpg", "b.jpg", "parrots.png", "photos/c.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         photo.save(folder / name)

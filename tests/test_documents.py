@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +21,99 @@ COMMANDS = ("compress", "apply", "palette", "curve", "info")
 NEEDS_BASH = pytest.mark.skipif(os.name == "nt", reason="documents are for a shell")
 
 
-def run_script(script, folder):
+# Waits for commands, and goes on as each, none of which needs to load the libraries.
+SERVER = """
+import json, os, socket, sys
+from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
+import imagecodecs, oxipng, PIL.Image, PIL.ImageDraw, skimage.color, tifffile, tqdm
+from napari_kmeans import _compression
+from napari_kmeans._cli import main
+from napari_kmeans._core import fewest
+from napari_kmeans._files import indexed, palettes, read, write
+from napari_kmeans._pictures import charts, report
+
+class Command(BaseRequestHandler):
+    def handle(self):
+        sent, streams, *_ = socket.recv_fds(self.request, 1 << 20, 3)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        sys.argv, folder, variables = json.loads(sent)
+        os.chdir(folder)
+        os.environ.update(variables)
+        try:
+            main()
+        except SystemExit as end:
+            self.request.send(b"%d" % (end.code or 0))
+
+class Commands(ForkingMixIn, UnixStreamServer):
+    pass
+
+PIL.Image.init()
+with Commands("commands", Command) as commands:
+    print("ready", flush=True)
+    commands.serve_forever()
+"""
+# Stands for the program. One that ends without a status leaves no number here.
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    said = json.dumps([sys.argv, os.getcwd(), dict(os.environ)])
+    socket.send_fds(server, [said.encode()], [0, 1, 2])
+    sys.exit(int(server.recv(9)))
+"""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Give a folder with a program that has been loaded already."""
+    # The address of a socket must be short.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        client = folder / "napari-kmeans"
+        address = str(folder / "commands")
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(0o700)
+        server = [sys.executable, "-c", SERVER]
+        with subprocess.Popen(server, cwd=folder, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
+            yield folder
+            process.terminate()
+
+
+@pytest.fixture
+def run_script(tmp_path, programs):
     """Run a script with the programs of this environment; it must succeed in quiet."""
-    documents.write_images(folder)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-s"],
-        input=script,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Error: " not in done.stderr
+
+    def run_script(script):
+        documents.write_images(tmp_path)
+        folders = [programs, Path(sys.executable).parent, os.environ["PATH"]]
+        done = subprocess.run(
+            ["bash", "-s"],
+            input=script,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": os.pathsep.join(map(str, folders))},
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Error: " not in done.stderr
+
+    return run_script
 
 
 @NEEDS_BASH
 @pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
-def test_code_runs_in_the_order_it_stands(document, tmp_path):
+def test_code_runs_in_the_order_it_stands(document, run_script):
     code = [piece for piece in documents.code_of(document) if not piece.is_setup]
     if document.name == "napari.md":  # It speaks of a viewer: see below.
         code = [piece for piece in code if piece.language != "python"]
-    run_script(documents.script_of(code), tmp_path)
+    run_script(documents.script_of(code))
 
 
 @NEEDS_BASH
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_examples_of_help_run_in_the_order_they_stand(command, tmp_path):
+def test_examples_of_help_run_in_the_order_they_stand(command, run_script, tmp_path):
     examples = re.findall(r"^ +(napari-kmeans .*)$", run(*command, "-h").stdout, re.M)
     assert len(examples) >= 2
     colors = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
@@ -56,7 +122,7 @@ def test_examples_of_help_run_in_the_order_they_stand(command, tmp_path):
     tifffile.imwrite(tmp_path / "d.tif", np.zeros((9, 9), np.uint8))
     labels = np.arange(16, dtype=np.uint8).reshape(4, 4) % 2
     write_indexed(tmp_path / "other.png", labels, colors)
-    run_script("\n".join(["set -eux", *examples, ""]), tmp_path)
+    run_script("\n".join(["set -eux", *examples, ""]))
 
 
 def test_setting_up_is_on_the_first_screen_and_told_where_it_ends():
