@@ -154,7 +154,7 @@ def test_palette_is_distinct_and_sorted_from_dark_to_light(image, k):
 @pytest.mark.parametrize("init", ["auto", "k-means++", "random"])
 def test_error_never_rises_from_one_iteration_to_the_next(init):
     # Large, so that it does not soon come to rest.
-    photo = skimage.data.astronaut()
+    photo = skimage.data.astronaut()[::2, ::2]
     errors = []
 
     kmeans_palette(
@@ -267,8 +267,8 @@ def test_every_dtype_and_number_of_channels(dtype, n_channels):
     channel_axis = None if n_channels is None else -1
     image = ramp(dtype, (9, 8) if n_channels is None else (9, 8, n_channels))
 
-    quantized = quantize_kmeans(image, 5, channel_axis=channel_axis)
-    result = kmeans_palette(image, 5, channel_axis=channel_axis)
+    quantized = quantize_kmeans(image, 3, channel_axis=channel_axis)
+    result = kmeans_palette(image, 3, channel_axis=channel_axis)
     labels = map_to_palette(image, result.palette, channel_axis=channel_axis)
 
     assert quantized.dtype == image.dtype
@@ -406,9 +406,11 @@ def test_auto_is_closer_than_the_mean_of_ten_random_starts(photo):
 
 
 def test_thorough_is_at_least_as_close_as_auto(photo):
-    thorough = kmeans_palette(photo, 32, 20, init="thorough").mse
+    image = photo[::2, ::2]
 
-    assert thorough <= kmeans_palette(photo, 32, 20).mse
+    thorough = kmeans_palette(image, 32, 20, init="thorough").mse
+
+    assert thorough <= kmeans_palette(image, 32, 20).mse
 
 
 def test_stop_iteration_in_a_callback_keeps_what_there_is(photo):
@@ -487,11 +489,13 @@ def premultiplied(colors, white):
 
 
 @pytest.mark.parametrize(("dtype", "n_channels", "space", "alpha"), SWITCHES)
-@pytest.mark.parametrize(("masked", "channel_axis"), [(False, -1), (True, 0)])
+@pytest.mark.parametrize(
+    ("masked", "channel_axis", "seeds"), [(False, -1, (3, 39)), (True, 0, (9, 17))]
+)
 def test_laws_hold_for_every_switch(
-    dtype, n_channels, space, alpha, masked, channel_axis
+    dtype, n_channels, space, alpha, masked, channel_axis, seeds
 ):
-    for seed in (3, 9, 17, 39):
+    for seed in seeds:
         k = 1 + seed % 7
         image = some_picture(dtype, n_channels, seed)
         mask = np.random.default_rng(seed).random((6, 7)) < 0.7
@@ -558,11 +562,19 @@ def test_layout_in_memory_is_irrelevant_to_every_switch(
     mask[::2, 1:] = True
     how = {"mask": mask, "color_space": space, "alpha": alpha}
     expected = quantize_kmeans(image, 4, **how)
+    palette = kmeans_palette(image, 4, **how).palette
     read_only = image.copy()
     read_only.flags.writeable = False
     padded = np.zeros((12, 7, 2 * n_channels), image.dtype)
     padded[::2, ::-1, ::2] = image
 
+    def labels_of(image):
+        return [
+            map_to_palette(image, palette, color_space=space, alpha=alpha, dither=dither)
+            for dither in (None, "ordered", "floyd-steinberg")
+        ]  # fmt: skip
+
+    labels = labels_of(image)
     for same in (
         np.asfortranarray(image),
         read_only,
@@ -571,13 +583,7 @@ def test_layout_in_memory_is_irrelevant_to_every_switch(
     ):
         before = same.copy()
         assert_array_equal(quantize_kmeans(same, 4, **how), expected)
-        palette = kmeans_palette(same, 4, **how).palette
-        for dither in (None, "ordered", "floyd-steinberg"):
-            labels, others = (
-                map_to_palette(i, palette, color_space=space, alpha=alpha, dither=dither)
-                for i in (same, image)
-            )  # fmt: skip
-            assert_array_equal(labels, others)
+        assert_array_equal(labels_of(same), labels)
         assert_array_equal(same, before)
 
 
@@ -983,7 +989,7 @@ def test_perceptual_spaces_lower_the_mean_difference_that_is_seen(k):
     differences = np.zeros(3)
 
     for name in ("astronaut", "chelsea", "rocket"):
-        image = getattr(skimage.data, name)()[::4, ::4]
+        image = getattr(skimage.data, name)()[::8, ::8]
         lab = rgb2lab(image)
         quantized = [quantize_kmeans(image, k, color_space=space) for space in SPACES]
         differences += [deltaE_ciede2000(lab, rgb2lab(q)).mean() for q in quantized]
@@ -1092,11 +1098,12 @@ def test_the_curve_is_aligned_with_ks_and_never_rises(photo):
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("switch", [{}, {"color_space": "oklab"}, {"mask": True}])
 def test_the_curve_has_the_error_of_each_number_fitted_alone(photo, dtype, switch):
+    photo = photo[::4, ::4]
     image = photo.astype(dtype) / np.float32(255) if dtype == "f4" else photo
     image = image.astype(dtype)
     if "mask" in switch:
         switch = {"mask": photo[..., 0] > 90}
-    ks = [32, 2, 16, 4, 8]
+    ks = [16, 2, 8, 3]
 
     errors = error_curve(image, ks, iters=4, **switch)
 
@@ -1238,8 +1245,8 @@ def test_defaults_are_sixteen_colors_and_ten_iterations(function):
 # Counts in the place of an image.
 
 
-HALF = np.arange(40 * 30).reshape(40, 30) % 7 < 3
-COUNTED = np.random.default_rng(5).integers(0, 60, (40, 30, 3), dtype=np.uint8)
+HALF = np.arange(20 * 15).reshape(20, 15) % 7 < 3
+COUNTED = np.random.default_rng(5).integers(0, 60, (20, 15, 3), dtype=np.uint8)
 CLEAR = np.dstack((COUNTED, COUNTED[..., :1] // 20 * 100))
 WAYS = [
     *({"init": init, "rng": 3} for init in ("auto", "thorough", "k-means++", "random")),
