@@ -336,8 +336,8 @@ def test_comparison_shows_both_images_and_the_palette(folder, size):
     run("in.png", "-k", 6, "--compare", "both.png")
     drawn = pixels(folder / "both.png")
     palette = np.unique(pixels("in_compressed.png").reshape(-1, 3), axis=0)
-    rows = (drawn[:, :, np.newaxis] == palette).all(axis=-1).any(axis=1)
-    assert rows[-60].all()  # every color in the row of swatches
+    # Every color is in the row of swatches.
+    assert (drawn[-60, :, np.newaxis] == palette).all(axis=-1).any(axis=0).all()
     height, width = drawn.shape[:2]
     assert 400 < width < 2100
     assert 200 < height < 1300

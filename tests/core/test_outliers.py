@@ -65,8 +65,10 @@ def way(request, monkeypatch):
 
 
 @pytest.mark.parametrize(("dtype", "fill"), FILLED)
-@pytest.mark.parametrize("n_channels", [1, 3, 6])
-@pytest.mark.parametrize("init", ["auto", "k-means++", "random"])
+@pytest.mark.parametrize(
+    ("n_channels", "init"),
+    [(1, "auto"), (3, "auto"), (6, "auto"), (1, "random"), (3, "k-means++")],
+)
 def test_a_fill_value_has_its_color_and_costs_the_rest_one(
     way, dtype, fill, n_channels, init
 ):
@@ -110,7 +112,7 @@ def test_labels_are_nearest_in_palettes_of_all_sizes(dtype, fill):
 def test_curve_and_choice_see_the_rest_beside_a_fill_value(fill):
     colors = heights(3, "f4")
     image = filled(colors, fill)
-    ks = [2, 3, 5, 9, 17]
+    ks = [2, 3, 5, 9]
 
     errors = error_curve(image, ks)
     alone = error_curve(colors, [k - 1 for k in ks])

@@ -46,7 +46,7 @@ class Chunked:
         lambda image: da.from_array(image, chunks=(16, 20, 3)),
         lambda image: da.from_array(image, chunks=-1),
         lambda image: Chunked(image, (16, 20, 3)),
-        lambda image: Chunked(image, (1, 1, 1)),
+        lambda image: Chunked(image, (2, 5, 1)),
         lambda image: Chunked(image, (99, 99, 99)),
         lambda image: Chunked(image, None),
         # Those of a library that does not say what they mean.
