@@ -38,7 +38,11 @@ class Chunked:
         return piece
 
 
-@pytest.mark.parametrize("index", INDICES)
+@pytest.mark.parametrize(
+    ("piece", "index"),
+    # By the byte, the whole image is thousands of pieces.
+    [(1, INDICES[3]), *itertools.product([100, 500, 1 << 22], INDICES)],
+)
 @pytest.mark.parametrize(
     "make",
     [
@@ -46,14 +50,13 @@ class Chunked:
         lambda image: da.from_array(image, chunks=(16, 20, 3)),
         lambda image: da.from_array(image, chunks=-1),
         lambda image: Chunked(image, (16, 20, 3)),
-        lambda image: Chunked(image, (2, 5, 1)),
+        lambda image: Chunked(image, (1, 1, 1)),
         lambda image: Chunked(image, (99, 99, 99)),
         lambda image: Chunked(image, None),
         # Those of a library that does not say what they mean.
         lambda image: Chunked(image, ((40,), (50,), (3,))),
     ],
 )
-@pytest.mark.parametrize("piece", [1, 500, 1 << 22])
 def test_what_is_read_is_that_part_of_the_array(make, index, piece):
     with dask.config.set({"array.chunk-size": piece}):
         read = read_array(make(IMAGE), index)
