@@ -19,7 +19,7 @@ PHOTO = data.astronaut()[:120, :150]
 STACK = data.astronaut()[:120].reshape(4, 30, 512, 3)[:, :, :90]
 VOLUME = STACK[..., 0]
 # Larger than the canvas, and finely grained.
-LARGE = data.astronaut().repeat(6, axis=0).repeat(6, axis=1)
+LARGE = data.astronaut().repeat(4, axis=0).repeat(4, axis=1)
 LARGE[::2, ::3] //= 2
 N_ACTIONS = 150
 
@@ -96,13 +96,13 @@ def is_visible(layers):
         pytest.param(
             STACK, {"rgb": True, "scale": (3, 2, 1)}, "image", 3, 1, id="slice"
         ),
-        pytest.param(LARGE, {"rgb": True}, "image", None, 13, id="large"),
+        pytest.param(LARGE, {"rgb": True}, "image", None, 9, id="large"),
         pytest.param(
             [LARGE, LARGE[::2, ::2], LARGE[::4, ::4]],
             {"rgb": True, "multiscale": True},
             "labels",
             None,
-            13,
+            9,
             id="pyramid",
         ),
     ],
