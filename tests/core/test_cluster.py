@@ -2,6 +2,7 @@
 
 import os
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ IMAGE = np.random.default_rng(1).integers(0, 60, (90, 120, 3)).astype(np.uint8)
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     """Two processes that know nothing of this one."""
+    # Where it can be, a process that has loaded distributed already becomes them.
+    method = "spawn" if os.name == "nt" else "forkserver"
     with (
+        dask.config.set({"distributed.worker.multiprocessing-method": method}),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
