@@ -25,7 +25,8 @@ NEEDS_BASH = pytest.mark.skipif(os.name == "nt", reason="documents are for a she
 SERVER = """
 import json, os, socket, sys
 from socketserver import BaseRequestHandler, ForkingMixIn, UnixStreamServer
-import imagecodecs, oxipng, PIL.Image, PIL.ImageDraw, skimage.color, tifffile, tqdm
+import dask.array, distributed, imagecodecs, oxipng, PIL.Image, PIL.ImageDraw, zarr
+import skimage.color, skimage.data, tifffile, tqdm
 from napari_kmeans import _compression
 from napari_kmeans._cli import main
 from napari_kmeans._core import fewest
@@ -40,10 +41,15 @@ class Command(BaseRequestHandler):
         sys.argv, folder, variables = json.loads(sent)
         os.chdir(folder)
         os.environ.update(variables)
+        status = 0
         try:
-            main()
+            if sys.argv[0].endswith("python"):
+                exec(sys.stdin.read(), {"__name__": "__main__"})
+            else:
+                main()
         except SystemExit as end:
-            self.request.send(b"%d" % (end.code or 0))
+            status = end.code or 0
+        self.request.send(b"%d" % status)
 
 class Commands(ForkingMixIn, UnixStreamServer):
     pass
@@ -53,7 +59,7 @@ with Commands("commands", Command) as commands:
     print("ready", flush=True)
     commands.serve_forever()
 """
-# Stands for the program. One that ends without a status leaves no number here.
+# Stands for a program. One that ends without a status leaves no number here.
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -66,14 +72,15 @@ with socket.socket(socket.AF_UNIX) as server:
 
 @pytest.fixture(scope="module")
 def programs():
-    """Give a folder with a program that has been loaded already."""
+    """Give a folder with programs that have been loaded already."""
     # The address of a socket must be short.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        client = folder / "napari-kmeans"
         address = str(folder / "commands")
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(0o700)
+        for program in ("napari-kmeans", "python"):
+            client = folder / program
+            client.write_text(CLIENT.format(python=sys.executable, address=address))
+            client.chmod(0o700)
         server = [sys.executable, "-c", SERVER]
         with subprocess.Popen(server, cwd=folder, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"ready\n"
