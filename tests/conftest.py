@@ -13,6 +13,10 @@ from napari_kmeans._core.counted_image import fit_image
 # Tests neither read the settings of napari's user nor write them.
 os.environ["NAPARI_CONFIG"] = ""
 
+# Their files are decoded once.
+for photo in ("astronaut", "camera"):
+    setattr(skimage.data, photo, getattr(skimage.data, photo)().copy)
+
 # A busy machine is no fault of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
