@@ -92,9 +92,20 @@ def test_a_file_with_losses_is_told_as_it_is_read():
     assert done.mse == error_of(image, seen(done))
 
 
-@pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee"])
-@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.jpg"])
-@pytest.mark.parametrize("share", [0.3, 0.8])
+@pytest.mark.parametrize(
+    ("photo", "name", "share"),
+    [
+        ("astronaut", "a.png", 0.3),
+        ("astronaut", "a.gif", 0.8),
+        ("astronaut", "a.jpg", 0.3),
+        ("chelsea", "a.png", 0.8),
+        ("chelsea", "a.gif", 0.3),
+        ("chelsea", "a.jpg", 0.8),
+        ("coffee", "a.png", 0.3),
+        ("coffee", "a.gif", 0.8),
+        ("coffee", "a.jpg", 0.3),
+    ],
+)
 def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
     photo, name, share
 ):

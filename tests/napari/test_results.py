@@ -89,7 +89,7 @@ def test_replaced_result_follows_its_source_and_keeps_its_new_name(
 def test_update_leaves_no_layer_of_the_last_result_behind(
     viewer, dock, finish, middle, multiscale
 ):
-    photo = data.astronaut()[:64]
+    photo = data.astronaut()[:64, :50]
     source = [photo, photo[::2, ::2]] if multiscale else photo
     viewer.add_image(source, name="a", multiscale=multiscale)
     widget = dock()
