@@ -22,7 +22,7 @@ from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
-from napari_kmeans._core.color_counts import (
+from napari_kmeans._core.color_tables import (
     empty_table,
     is_tabular,
     paint,
