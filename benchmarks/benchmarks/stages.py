@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_kmeans import count_colors, kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.cells import build_cells, label_cells, partition_cells
-from napari_kmeans._core.color_counts import paint
+from napari_kmeans._core.color_tables import paint
 from napari_kmeans._core.search import searched_centers
 
 from .photos import sample_photos, tiled

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
+from checkpoints import Check, Ended
 from core_cases import assert_same_counts, assert_same_result, integers
 from napari_kmeans import (
     TooManyColorsError,
@@ -26,6 +27,7 @@ from napari_kmeans import (
     quantize_kmeans,
 )
 from napari_kmeans._core import chunks, color_counts, mapping
+from napari_kmeans._core.blocks import interruptible, observed
 
 DTYPES = ["?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8"]
 
@@ -58,6 +60,37 @@ def some_groups(draw):
         mock.patch.object(color_counts, "_SPARSE", draw(st.sampled_from([2, 1 << 23]))),
         dask.config.set(scheduler=draw(st.sampled_from(["synchronous", "threads"]))),
     )
+
+
+# Passes over chunks.
+
+
+def test_a_pass_tells_how_many_tasks_are_done(monkeypatch):
+    monkeypatch.setattr(chunks, "_GROUP", 1)
+    image, told = da.zeros((4, 6), np.uint8, chunks=(2, 2)), []
+
+    with observed(lambda *numbers: told.append(numbers)):
+        count_colors(image, channel_axis=None)
+        chunks.visit_places(len, ["a", "b"])
+
+    # Merging is none of the work that is told.
+    assert told == [(n, 6) for n in range(7)] + [(n, 2) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda image: count_colors(image, channel_axis=None),
+        lambda image: chunks.visit_places(len, image.chunks),
+    ],
+)
+def test_a_pass_ends_at_a_checkpoint(work):
+    with interruptible(Check(last=1)), pytest.raises(Ended):
+        work(da.zeros((4, 6), np.uint8, chunks=(2, 2)))
+
+
+def test_no_place_is_visited_if_there_is_none():
+    chunks.visit_places(len, [])
 
 
 # Counting, and what is found of counts.

@@ -1,19 +1,21 @@
 """Several processes give what NumPy does, bit for bit, also if one of them dies."""
 
 import os
+import time
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
-import zarr
 from dask.utils import key_split
 from distributed import Client, KilledWorker, LocalCluster, get_task_stream
 from numpy.testing import assert_array_equal
 
+from checkpoints import Check, Ended
 from core_cases import assert_same_counts, assert_same_result
 from napari_kmeans import count_colors, kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core import chunks, mapping
+from napari_kmeans._core.blocks import interruptible, observed
 
 IMAGE = np.random.default_rng(1).integers(0, 60, (90, 120, 3)).astype(np.uint8)
 
@@ -130,27 +132,51 @@ def test_what_a_cluster_has_in_memory_is_counted_there():
 def test_tasks_have_names_and_read_what_only_they_need(client, tmp_path):
     in_chunks(IMAGE).to_zarr(tmp_path / "image.zarr")
     image = da.from_zarr(tmp_path / "image.zarr")
-    target = zarr.create_array(
-        tmp_path / "quantized.zarr",
-        shape=image.shape,
-        chunks=(20, 30, 3),
-        shards=(40, 60, 3),
-        dtype=image.dtype,
-    )
-    quantized = quantize_kmeans(image, 5)
-
     # The store is opened once for all.
     assert tasks_of(client, lambda: count_colors(image)) == {
         "original-from-zarr",
         "count-colors",
         "merge-counts",
     }
-    assert tasks_of(client, lambda: chunks.write_chunks(quantized, target)) == {
-        "original-from-zarr",
-        "map-and-write",
-        "written",
-    }
-    assert_array_equal(target[:], quantize_kmeans(IMAGE, 5))
+
+
+def test_each_place_is_visited_in_a_task_of_its_own(client, tmp_path):
+    tasks = tasks_of(client, lambda: chunks.visit_places(Toucher(tmp_path), "abc"))
+
+    assert tasks == {"map-and-write"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+class Toucher:
+    """Make a file in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, name):
+        # In a process that has not this module.
+        open(os.path.join(self.folder, name), "x").close()
+
+
+@pytest.mark.usefixtures("client")
+def test_progress_on_a_cluster_is_told_and_cancelling_ends_the_tasks(client):
+    told = []
+    with observed(lambda *numbers: told.append(numbers)):
+        chunks.visit_places(time.sleep, [0.1] * 4)
+    assert told[0] == (0, 4)
+    assert told == sorted(told)
+
+    with interruptible(Check(last=2)), pytest.raises(Ended):
+        chunks.visit_places(time.sleep, [60.0] * 4)
+    # Neither of the two processes sleeps any more, or begins to.
+    client.run_on_scheduler(_wait_until_idle)
+
+
+async def _wait_until_idle(dask_scheduler):
+    import asyncio
+
+    while dask_scheduler.tasks:
+        await asyncio.sleep(0.01)
 
 
 def test_each_process_labels_all_colors_once_for_a_palette(client):
@@ -178,16 +204,12 @@ def test_a_process_that_dies_while_it_counts_changes_nothing(tmp_path):
 def test_a_process_that_dies_while_it_maps_changes_nothing(tmp_path):
     palette = kmeans_palette(IMAGE, 6).palette
     labels = map_to_palette(dying(in_chunks(IMAGE), tmp_path / "died"), palette)
-    target = zarr.create_array(
-        tmp_path / "labels.zarr", shape=labels.shape, chunks=(20, 30), dtype=np.uint8
-    )
 
-    chunks.write_chunks(labels, target)
-
+    assert_array_equal(labels.compute(), map_to_palette(IMAGE, palette))
     assert (tmp_path / "died0").exists()
-    assert_array_equal(target[:], map_to_palette(IMAGE, palette))
 
 
+@pytest.mark.usefixtures("client")
 def test_a_chunk_that_kills_each_process_is_told_by_the_name_of_its_task(
     client, tmp_path
 ):

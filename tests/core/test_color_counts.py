@@ -16,13 +16,8 @@ from napari_kmeans import (
     kmeans_palette,
 )
 from napari_kmeans._core import blocks, color_counts
-from napari_kmeans._core.color_counts import (
-    count_pixels,
-    is_tabular,
-    masked_blocks,
-    paint,
-    pixel_blocks,
-)
+from napari_kmeans._core.color_counts import count_pixels, masked_blocks
+from napari_kmeans._core.color_tables import is_tabular
 from napari_kmeans._core.hashing import keys
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i8", "f2", "f4", "f8", ">u2", ">f8"]
@@ -99,56 +94,6 @@ def test_pixels_that_are_not_finite_are_not_counted():
 
     assert_array_equal(counted.colors, [[3, 4]])
     assert_array_equal(counted.counts, [1])
-
-
-@given(
-    images.filter(lambda image: is_tabular(image.dtype, image.shape[-1])),
-    st.booleans(),
-)
-def test_painting_the_place_of_each_color_finds_every_pixel(image, is_transposed):
-    if is_transposed:
-        image = image.transpose(1, 0, 2)
-    colors = count_colors(image).colors
-
-    painted = paint(image, colors, np.arange(len(colors), dtype=np.uint16))
-
-    assert_array_equal(colors[painted], image)
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
-def test_the_number_of_threads_is_irrelevant_to_a_painting(monkeypatch, n_threads):
-    image = np.random.default_rng(0).integers(0, 256, (900, 1000, 3), dtype=np.uint8)
-    colors = count_colors(image).colors
-
-    monkeypatch.setattr(color_counts, "_MOST_THREADS", n_threads)
-    painted = paint(image, colors, np.arange(len(colors), dtype=np.uint32))
-
-    assert_array_equal(colors[painted], image)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (5, 700_000), (300_000, 1), (3, 200, 400)])
-def test_blocks_are_small_and_cover_every_pixel_once(shape):
-    image = np.arange(np.prod(shape)).reshape(*shape, 1)
-
-    for layout in (image, image.swapaxes(0, 1)):
-        parts = [block for _, block in pixel_blocks(layout)]
-
-        assert max(part.nbytes for part in parts) <= 1 << 20
-        everything = np.sort(np.concatenate(parts)[:, 0])
-        assert_array_equal(everything, np.arange(image.size))
-
-
-@pytest.mark.parametrize("n_parts", [1, 2, 3])
-def test_parts_share_the_blocks(n_parts):
-    image = np.arange(500_000).reshape(-1, 1)
-
-    parts = [
-        block
-        for part in range(n_parts)
-        for _, block in pixel_blocks(image, part, n_parts)
-    ]
-
-    assert_array_equal(np.sort(np.concatenate(parts)[:, 0]), image[:, 0])
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4", ">i2"])

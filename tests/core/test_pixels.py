@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from core_cases import integers
 from napari_kmeans import kmeans_palette, quantize_kmeans
-from napari_kmeans._core import blocks, cells, color_counts
+from napari_kmeans._core import blocks, cells, color_counts, color_tables
 from napari_kmeans._core.color_counts import count_pixels
+from napari_kmeans._core.color_tables import n_codes_of
 from napari_kmeans._core.counted_image import count_image
 from napari_kmeans._core.pixels import (
     PointsInBlocks,
@@ -62,16 +63,14 @@ def test_no_bit_depends_on_layout_order_blocks_or_threads(image, k, is_counted, 
             for name, other in rearrangements(image, seed).items()
         }
         # A table of 2^24 colors would take a million such blocks.
-        has_large_table = (
-            color_counts.n_codes_of(image.dtype, image.shape[-1]) > 1 << 16
-        )
+        has_large_table = n_codes_of(image.dtype, image.shape[-1]) > 1 << 16
         with (
             mock.patch.object(blocks, "_BLOCK", 48),
             mock.patch.object(color_counts, "_SORTED", 100),
             mock.patch.object(
                 color_counts, "_SORT_BELOW", 999 if has_large_table else 7
             ),
-            mock.patch.object(color_counts, "_MOST_THREADS", 3),
+            mock.patch.object(color_tables, "_MOST_THREADS", 3),
             mock.patch.object(cells, "_CHILDREN", 8),
         ):
             results["small blocks"] = kmeans_palette(image, k)

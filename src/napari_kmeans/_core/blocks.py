@@ -1,10 +1,11 @@
-"""How arrays are cut, and the one place where a computation can be cancelled.
+"""How arrays are cut, and where a computation can be cancelled and watched.
 
 A long computation works on blocks that stay in the cache of a core: `cut` cuts a range
 of numbers, `cut_boxes` a grid of pixels. Callers say how many bytes an item has, so
 that the size of a block stands here alone. Each block begins with a `checkpoint`, where
 the caller who started the computation can end it (`interruptible`); between two calls
-of NumPy that each take a whole array, such as a sort, there is one, too.
+of NumPy that each take a whole array, such as a sort, there is one, too. Passes over
+arrays that may be larger than memory tell how far they are (`observed`, `tell`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["checkpoint", "cut", "cut_boxes", "interruptible"]
+__all__ = [
+    "checkpoint",
+    "cut",
+    "cut_boxes",
+    "interruptible",
+    "is_watched",
+    "observed",
+    "tell",
+]
 
 # Bytes that are computed with at once: they stay in the cache of a core.
 _BLOCK = 1 << 20
 
 _check: ContextVar[Callable[[], object] | None] = ContextVar("check", default=None)
+_report: ContextVar[Callable[[int, int], object] | None]
+_report = ContextVar("report", default=None)
 
 
 @contextmanager
@@ -42,6 +53,31 @@ def checkpoint() -> None:
     check = _check.get()
     if check is not None:
         check()
+
+
+@contextmanager
+def observed(report: Callable[[int, int], object]) -> Iterator[None]:
+    """Call `report` as a pass over chunks of an array goes on, within.
+
+    It gets the number of tasks that are done, from 0 on, and of all: of each pass anew.
+    """
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+def tell(n_done: int, n_all: int) -> None:
+    """Say how many tasks of a pass are done."""
+    report = _report.get()
+    if report is not None:
+        report(n_done, n_all)
+
+
+def is_watched() -> bool:
+    """Whether anybody wants to cancel the computation, or to hear how far it is."""
+    return _check.get() is not None or _report.get() is not None
 
 
 def cut(n: int, n_bytes: int = 16) -> Iterator[slice]:

@@ -3,14 +3,16 @@
 `fold_chunks` reads images (..., C) of dask once, in groups of chunks, and merges what
 is found in each group in a tree, on whatever scheduler dask is set to. `map_chunks` is
 the other end: a lazy array, of which every chunk is made of that of an image, and
-`write_chunks` computes it into a file. Masks are cut as their images are. What is done
-with a chunk is left to the caller; dask is imported where it is used.
+`visit_places` is for those who read and write files by themselves. Masks are cut as
+their images are. What is done with a chunk is left to the caller; dask is imported
+where it is used.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,8 +23,9 @@ from numpy.typing import DTypeLike
 
 from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
+from napari_kmeans._core.blocks import checkpoint, is_watched, tell
 
-__all__ = ["fold_chunks", "map_chunks", "whole_planes", "write_chunks"]
+__all__ = ["fold_chunks", "map_chunks", "visit_places", "whole_planes"]
 
 Found = TypeVar("Found")
 # Tasks of dask by their keys.
@@ -33,6 +36,8 @@ _Graph: TypeAlias = dict[Any, Any]
 _GROUP = 96 << 20
 # Findings that are merged at once: all of them are in memory.
 _FAN = 4
+# Seconds between two looks at what a cluster has done.
+_PAUSE = 0.05
 
 
 def fold_chunks(
@@ -47,16 +52,16 @@ def fold_chunks(
     Any of the images may be lazy. `merge` takes up to four findings in their order.
     Dashboards show the tasks by the verb, such as count-colors and merge-counts.
     """
-    from dask.delayed import Delayed
     from dask.task_spec import List, TaskRef
 
-    graph, keys = _reading(f"{verb}-colors", work, images, masks)
+    graph, reading = _reading(f"{verb}-colors", work, images, masks)
+    keys = reading
     while len(keys) > 1:
         fours = [keys[i : i + _FAN] for i in range(0, len(keys), _FAN)]
         some = [List(*map(TaskRef, four)) for four in fours]
         keys = [_add(graph, f"merge-{verb}s", merge, four) for four in some]
-    found: Found = Delayed(keys[0], graph).compute()
-    return found
+    found: list[Found] = _compute(graph, keys, reading)
+    return found[0]
 
 
 def map_chunks(
@@ -83,24 +88,16 @@ def map_chunks(
     return mapped
 
 
-def write_chunks(lazy: Any, target: Any) -> None:
-    """Compute a lazy array into one of zarr, in a task for each shard or chunk of that.
+def visit_places(work: Callable[[Any], object], places: Iterable[Any]) -> None:
+    """Call `work(place)` for each of many places, in a task for each.
 
-    Dashboards show the tasks as map-and-write.
+    What it returns is kept nowhere. Dashboards show the tasks as map-and-write.
     """
-    from dask.array.core import slices_from_chunks
-    from dask.delayed import Delayed
-    from dask.task_spec import List, TaskRef
-
     graph: _Graph = {}
-    cut = lazy.rechunk(getattr(target, "shards", None) or target.chunks)
-    (chunks,) = _cut(graph, cut)
-    parts = zip(slices_from_chunks(cut.chunks), chunks, strict=True)
-    write = partial(_write, target)
-    keys = [_add(graph, "map-and-write", write, *part) for part in parts]
-    _fuse(graph, keys)
-    written = _add(graph, "written", list, List(*map(TaskRef, keys)))
-    Delayed(written, graph).compute()
+    visit = partial(_visit, work)
+    keys = [_add(graph, "map-and-write", visit, place) for place in places]
+    if keys:
+        _compute(graph, keys, keys)
 
 
 def whole_planes(image: Any, most: int) -> Any:
@@ -183,8 +180,52 @@ def _fuse(graph: _Graph, keys: list[str]) -> None:
         graph[key] = graph[key].fuse(*map(graph.pop, own), key=key)
 
 
-def _write(target: Any, region: tuple[slice, ...], chunk: Array) -> None:
-    target[region] = chunk
+def _compute(graph: _Graph, keys: list[str], watched: list[str]) -> list[Any]:
+    """Compute tasks on whatever scheduler dask is set to, and tell how many are done.
+
+    Those that are watched are counted: on a cluster, of the ones that are returned.
+    """
+    from dask.base import compute_as_if_collection, get_scheduler
+    from dask.callbacks import Callback
+    from dask.delayed import Delayed
+
+    client = getattr(get_scheduler(), "__self__", None)
+    if client is not None and is_watched():
+        return _compute_far(client, graph, keys)
+    waiting = set(watched)
+
+    def count(key: str, *_: Any) -> None:
+        if key in waiting:
+            waiting.remove(key)
+            tell(len(watched) - len(waiting), len(watched))
+
+    tell(0, len(watched))
+    # Given to this call alone: those that are active are so in all threads.
+    look = (None, None, None, count, None)
+    found: list[Any] = compute_as_if_collection(
+        Delayed, graph, keys, callbacks=[*Callback.active, look]
+    )
+    return found
+
+
+def _compute_far(client: Any, graph: _Graph, keys: list[str]) -> list[Any]:
+    """Compute tasks on a cluster, and end them there if the computation ends here."""
+    futures = client.get(graph, keys, sync=False)
+    try:
+        while not all(future.done() for future in futures):
+            checkpoint()
+            tell(sum(future.done() for future in futures), len(futures))
+            time.sleep(_PAUSE)
+        found: list[Any] = client.gather(futures)
+    except BaseException:
+        client.cancel(futures)
+        raise
+    return found
+
+
+def _visit(work: Callable[[Any], object], place: Any) -> None:
+    checkpoint()
+    work(place)
 
 
 def _read(

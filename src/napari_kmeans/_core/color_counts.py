@@ -1,20 +1,15 @@
-"""Images to distinct colors and their pixel numbers, and back to pixels.
+"""Images to distinct colors and their pixel numbers.
 
 `count_pixels` is the one place where colors are counted: pixels in, `ColorCounts` out.
 Colors of at most 24 bits index a table; others are sorted, and given up where they are
 too many. Images of dask are counted in parts, which `chunks` reads and merges.
 `ColorCounts` add up, and their order depends on the set of colors alone.
-`paint` is the way back: every pixel gets a value by its color. `pixel_blocks` cuts an
-image (..., C), channels last, in any memory layout, into blocks of pixels.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -27,6 +22,14 @@ from napari_kmeans._core.arrays import Array, Indices, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
 from napari_kmeans._core.chunks import fold_chunks
+from napari_kmeans._core.color_tables import (
+    codes_of,
+    colors_of,
+    is_tabular,
+    n_codes_of,
+    native_pixels,
+    pixel_blocks,
+)
 from napari_kmeans._core.hashing import keys
 from napari_kmeans._core.spaces import frame_of, to_points
 
@@ -35,16 +38,9 @@ __all__ = [
     "ColorCounts",
     "TooManyColorsError",
     "count_pixels",
-    "empty_table",
     "finite_pixels",
     "in_order",
-    "is_tabular",
     "masked_blocks",
-    "n_codes_of",
-    "paint",
-    "paint_codes",
-    "pixel_blocks",
-    "put_values",
     "too_many_colors",
     "trusted_counts",
 ]
@@ -59,8 +55,6 @@ _SORT_BELOW = 1 << 20
 _SPARSE = 1 << 23
 # What tables count in until there may be too many pixels for it.
 _NARROW = np.uint32
-# Bytes of an image that are worth a thread, and how many memory is no quicker for.
-_SHARED, _MOST_THREADS = 1 << 20, 2
 
 
 class TooManyColorsError(ValueError):
@@ -216,16 +210,6 @@ def too_many_colors() -> TooManyColorsError:
     return TooManyColorsError(msg)
 
 
-def is_tabular(dtype: np.dtype[Any], n_channels: int) -> bool:
-    """Whether a color is an integer of at most 24 bits, an index into a table."""
-    return dtype.kind in "biu" and dtype.itemsize * n_channels <= 3
-
-
-def n_codes_of(dtype: np.dtype[Any], n_channels: int) -> int:
-    """Return the size of a table that tabular colors index."""
-    return 1 << 8 * dtype.itemsize * n_channels
-
-
 def count_pixels(
     images: list[Array], masks: list[Mask | None], *, with_outside: bool = False
 ) -> tuple[Array, Array] | None:
@@ -250,7 +234,7 @@ def count_pixels(
     blocks = masked_blocks(images, masks, with_outside)
     if n_codes:
         codes, counts = _count_codes(blocks, n_codes, 1 + with_outside)
-        colors = _decode(codes, dtype, n_channels)
+        colors = colors_of(codes, dtype, n_channels)
         checkpoint()
         if not with_outside:
             return _in_cells(colors, counts)
@@ -275,11 +259,7 @@ def masked_blocks(
             sides = [mask[box], ~mask[box]] if with_outside else [mask[box]]
             for side, chosen in enumerate(sides):
                 if chosen.any():
-                    yield _native(image[box][chosen]), side
-
-
-def _native(pixels: Array) -> Array:
-    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+                    yield native_pixels(image[box][chosen]), side
 
 
 def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
@@ -298,115 +278,6 @@ def in_order(colors: Array, values: Array) -> tuple[Array, Array]:
     return _in_cells(*_merged(colors, values))
 
 
-def paint(image: Array, colors: Array, values: Array) -> Array:
-    """Return for every pixel of a tabular image, by its color, one of `values` (n,).
-
-    All colors of `image` are among `colors` (n, C).
-    """
-    table = np.zeros(n_codes_of(image.dtype, image.shape[-1]), values.dtype)
-    put_values(table, colors, values)
-    return paint_codes(image, table)
-
-
-def empty_table(
-    dtype: np.dtype[Any], n_channels: int, value_type: np.dtype[Any]
-) -> Array:
-    """Return a table of all tabular colors, whose largest value stands for no value."""
-    return np.full(n_codes_of(dtype, n_channels), np.iinfo(value_type).max, value_type)
-
-
-def put_values(table: Array, colors: Array, values: Array) -> None:
-    """Put the values (n,) of tabular colors (n, C) into a table of all."""
-    for block in cut(len(colors), 4):
-        table[_codes(colors[block])] = values[block]
-
-
-def paint_codes(
-    image: Array, table: Array, find: Callable[[Array], Array] | None = None
-) -> Array:
-    """Return for every pixel of a tabular image its value in a table of all colors.
-
-    Those that an `empty_table` has not yet, `find(colors)` puts there. Threads that
-    meet a color at once find the same.
-    """
-    painted = np.empty(image.shape[:-1], table.dtype)
-    target = painted.reshape(-1) if image.flags.c_contiguous else painted
-    dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
-
-    def fill(part: int, n_threads: int) -> None:
-        for index, block in pixel_blocks(image, part, n_threads):
-            codes = _codes(block)
-            # No code is out of range: "clip" only spares the check.
-            found = table.take(codes, mode="clip")
-            if find is not None:
-                is_new = found == np.iinfo(table.dtype).max
-                if is_new.any():
-                    new = codes[is_new]
-                    # With counts, `unique` sorts, which is quicker.
-                    once, _ = np.unique(new, return_counts=True)
-                    table[once] = find(_decode(once, dtype, n_channels))
-                    found[is_new] = table.take(new)
-            target[index] = found.reshape(target[index].shape)
-
-    _share(image, fill)
-    return painted
-
-
-def _share(image: Array, work: Callable[[int, int], None]) -> None:
-    """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
-    # NumPy's calls release the interpreter lock, but for `np.add.at`.
-    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SHARED))
-    with ThreadPoolExecutor(n_threads) as executor:
-        parts = [
-            # They come to the checkpoints of the thread that waits for them.
-            executor.submit(copy_context().run, work, part, n_threads)
-            for part in range(n_threads)
-        ]
-        for part in parts:
-            part.result()
-
-
-def pixel_blocks(
-    image: Array, part: int = 0, n_parts: int = 1
-) -> Iterator[tuple[Any, Array]]:
-    """Yield spatial indices and native, contiguous blocks (m, C) of the pixels.
-
-    Of all blocks, every `n_parts`-th is given, from `part` on. A C-contiguous image is
-    indexed as the list of its pixels.
-    """
-    n_channels = image.shape[-1]
-    if image.flags.c_contiguous:
-        image = image.reshape(-1, n_channels)
-    # Boxes are in one piece in memory, or nearly so, in whichever order axes are there.
-    axes = np.argsort(image.strides[:-1])[::-1]
-    shape = tuple(image.shape[axis] for axis in axes)
-    boxes = cut_boxes(shape, n_channels * image.itemsize)
-    for box in itertools.islice(boxes, part, None, n_parts):
-        index = tuple(box[place] for place in np.argsort(axes))
-        yield index, _native(image[index]).reshape(-1, n_channels)
-
-
-def _codes(pixels: Array) -> Indices:
-    """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
-    octets = pixels.reshape(len(pixels), -1).view(np.uint8)
-    n_octets = octets.shape[1]
-    if n_octets < 3:
-        return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
-    codes = np.empty(len(octets), dtype=np.intp)
-    # Little-endian words of 4 bytes at steps of 3; the last one would stick out.
-    words = np.ndarray(len(octets) - 1, "<u4", buffer=octets, strides=(3,))
-    np.bitwise_and(words, 0xFFFFFF, out=codes[:-1], casting="unsafe")
-    codes[-1] = int.from_bytes(octets[-1].tobytes(), "little")
-    return codes
-
-
-def _decode(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
-    """Unpack integers into colors (n, C)."""
-    octets = codes.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
-    used = np.ascontiguousarray(octets[:, : n_channels * dtype.itemsize])
-    return used.view(dtype)
-
-
 def _count_codes(
     blocks: Iterable[tuple[Array, int]], n_codes: int, n_columns: int
 ) -> tuple[Array, Array]:
@@ -423,7 +294,7 @@ def _fill_tables(
     few: list[tuple[Indices, int]] = []
     n_pixels = 0
     for block, column in blocks:
-        few.append((_codes(block), column))
+        few.append((codes_of(block), column))
         n_pixels += len(block)
         if n_pixels < n_columns * _SORT_BELOW:
             continue
@@ -538,7 +409,7 @@ def _rows(part: _Part, dtype: np.dtype[Any], n_channels: int) -> tuple[Array, Ar
     if keys is None:
         keys, counts = _used_codes([counts[:, 0]])
     if is_tabular(dtype, n_channels):
-        keys = _decode(keys.reshape(-1), dtype, n_channels)
+        keys = colors_of(keys.reshape(-1), dtype, n_channels)
     return keys, counts
 
 

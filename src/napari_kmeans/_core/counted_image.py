@@ -30,10 +30,9 @@ from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
-    is_tabular,
-    paint,
     trusted_counts,
 )
+from napari_kmeans._core.color_tables import is_tabular, paint
 from napari_kmeans._core.fewest import fit_fewest
 from napari_kmeans._core.fitting import (
     Callback,

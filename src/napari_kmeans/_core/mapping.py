@@ -9,6 +9,7 @@ to `spaces`, and how pixels are dithered to `dither`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
-from napari_kmeans._core.color_counts import (
+from napari_kmeans._core.color_tables import (
     empty_table,
     is_tabular,
     paint,
@@ -36,6 +37,7 @@ from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import FARTHEST, Layout, Space
 
 __all__ = [
+    "chunk_labeler",
     "color_lazily",
     "color_pixels",
     "keep_uncounted",
@@ -80,7 +82,7 @@ def _space(image: Array, layout: Layout) -> Space | None:
 
 def _labeled(
     image: Array,
-    origin: list[int],
+    origin: Sequence[int],
     colors: Array | None,
     palette: Array,
     space: Space | None,
@@ -111,6 +113,18 @@ def _labeled(
     return labels.reshape(shape)
 
 
+def chunk_labeler(
+    image: Array, palette: Array, layout: Layout, dither: Dither = None
+) -> Callable[[Array, Sequence[int]], Labels]:
+    """Return a function that labels any chunk (..., C) of a lazy image.
+
+    It is called with the chunk and the place of its first pixel, and can be sent to
+    other processes. Errors are diffused inside of a chunk; for what is read now, see
+    `label_lazily`.
+    """
+    return partial(_label_chunk, palette, layout, _space(image, layout), dither)
+
+
 def label_lazily(
     image: Array, palette: Array, layout: Layout, dither: Dither = None
 ) -> Array:
@@ -121,8 +135,7 @@ def label_lazily(
     """
     if dither == "floyd-steinberg":
         image = whole_planes(image, _MOST_DIFFUSED)
-    space = _space(image, layout)
-    work = partial(_label_chunk, palette, layout, space, dither)
+    work = chunk_labeler(image, palette, layout, dither)
     return map_chunks(image, work, label_type(len(palette)))
 
 
@@ -131,7 +144,7 @@ def color_lazily(image: Array, palette: Array, layout: Layout) -> Array:
 
     Pixels that are not finite, or fully transparent, stay as they are.
     """
-    work = partial(_color_chunk, palette, layout, _space(image, layout))
+    work = partial(_color_chunk, chunk_labeler(image, palette, layout), palette, layout)
     return map_chunks(image, work, palette.dtype, keeps_channels=True)
 
 
@@ -150,7 +163,7 @@ def _label_chunk(
     space: Space | None,
     dither: Dither,
     chunk: Array,
-    origin: list[int],
+    origin: Sequence[int],
 ) -> Labels:
     is_tabled = dither is None and is_tabular(layout.dtype, layout.n_channels)
     if space is None or not is_tabled:
@@ -172,10 +185,13 @@ def _label_table(octets: bytes, dtype: np.dtype[Any], layout: Layout) -> Array:
 
 
 def _color_chunk(
-    palette: Array, layout: Layout, space: Space | None, chunk: Array, origin: list[int]
+    label: Callable[[Array, Sequence[int]], Labels],
+    palette: Array,
+    layout: Layout,
+    chunk: Array,
+    origin: Sequence[int],
 ) -> Array:
-    labels = _label_chunk(palette, layout, space, None, chunk, origin)
-    colored = color_pixels(labels, palette)
+    colored = color_pixels(label(chunk, origin), palette)
     keep_uncounted(colored, chunk, layout.has_alpha)
     return colored
 

@@ -17,10 +17,10 @@ from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Mask
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
-    is_tabular,
     too_many_colors,
     trusted_counts,
 )
+from napari_kmeans._core.color_tables import is_tabular
 from napari_kmeans._core.counted_image import (
     color_image,
     count_image,
