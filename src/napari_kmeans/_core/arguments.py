@@ -55,6 +55,7 @@ __all__ = [
     "checked_palette",
     "checked_rng",
     "is_lazy",
+    "lazy_array",
     "plain_array",
     "plain_image",
     "real_array",
@@ -118,7 +119,7 @@ def is_lazy(value: object) -> bool:
     return isinstance(value, getattr(dask, "Array", ()))
 
 
-def _lazy_array(name: str, value: Any, advice: str) -> Array:
+def lazy_array(name: str, value: Any, advice: str) -> Array:
     """Return a dask array, if its chunks are known to be plain arrays of known size."""
     from dask.array.utils import meta_from_array
 
@@ -157,7 +158,7 @@ def plain_image(
         data, inside = (f"[{each} for one in image]" for each in (data, inside))
     advice = f"pass {data}, and mask={inside} where colors are fitted"
     if is_lazy(image):
-        return _checked_type("image", _lazy_array("image", image, advice))
+        return _checked_type("image", lazy_array("image", image, advice))
     return real_array("image", image, advice)
 
 
@@ -224,7 +225,7 @@ def checked_images(image: Images, channel_axis: int | None) -> list[Array]:
 def checked_mask(mask: ArrayLike, image: Array) -> Mask:
     """Return `mask` as a boolean array in the spatial shape of image (..., C)."""
     if is_lazy(mask) and is_lazy(image):
-        array = _lazy_array("mask", mask, "pass da.ma.filled(mask, False)")
+        array = lazy_array("mask", mask, "pass da.ma.filled(mask, False)")
     else:
         array = plain_array("mask", mask, "pass mask.filled(False)")
     if array.dtype != bool:

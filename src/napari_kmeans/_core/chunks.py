@@ -4,8 +4,8 @@
 is found in each group in a tree, on whatever scheduler dask is set to. `map_chunks` is
 the other end: a lazy array, of which every chunk is made of that of an image, and
 `visit_places` is for those who read and write files by themselves. Masks are cut as
-their images are. What is done with a chunk is left to the caller; dask is imported
-where it is used.
+their images are, and images as their labels are (`map_pairs`). What is done with a
+chunk is left to the caller; dask is imported where it is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._core.blocks import checkpoint, is_watched, tell
 
-__all__ = ["fold_chunks", "map_chunks", "visit_places", "whole_planes"]
+__all__ = ["fold_chunks", "map_chunks", "map_pairs", "visit_places", "whole_planes"]
 
 Found = TypeVar("Found")
 # Tasks of dask by their keys.
@@ -49,8 +49,9 @@ def fold_chunks(
 ) -> Found:
     """Return what `work(images, masks)` finds in groups of chunks, merged to one.
 
-    Any of the images may be lazy. `merge` takes up to four findings in their order.
-    Dashboards show the tasks by the verb, such as count-colors and merge-counts.
+    Any of the images may be lazy. The place of masks may be taken by other arrays that
+    have a number for each pixel, as labels. `merge` takes up to four findings in their
+    order. Dashboards show the tasks by the verb, such as count-colors and merge-counts.
     """
     from dask.task_spec import List, TaskRef
 
@@ -86,6 +87,29 @@ def map_chunks(
         token="map-colors",
     )
     return mapped
+
+
+def map_pairs(
+    work: Callable[[Array, Array], Array],
+    labels: Any,
+    image: Any,
+    channel_axis: int | None,
+) -> Array:
+    """Return lazily an image that is ``work(labels, image)`` of the chunks of both.
+
+    The labels (...) are without channels.
+    """
+    from dask.array import blockwise
+
+    axes = list(range(image.ndim))
+    spatial, cut = axes.copy(), list(labels.chunks)
+    if channel_axis is not None:
+        channel = spatial.pop(channel_axis)
+        cut.insert(channel, image.shape[channel])
+    pairs = labels, spatial, image.rechunk(tuple(cut)), axes
+    meta = np.empty((0,) * image.ndim, image.dtype)
+    paired: Array = blockwise(work, axes, *pairs, dtype=image.dtype, meta=meta)
+    return paired
 
 
 def visit_places(work: Callable[[Any], object], places: Iterable[Any]) -> None:
@@ -126,7 +150,8 @@ def _reading(
     from dask.task_spec import List
 
     graph: _Graph = {}
-    read = partial(_read, work, images[0].dtype)
+    mask_type = np.dtype(bool) if masks[0] is None else masks[0].dtype
+    read = partial(_read, work, (images[0].dtype, mask_type))
     keys = [
         _add(graph, name, read, shapes, List(*cut), List(*cut_masks))
         for shapes, cut, cut_masks in _groups(graph, images, masks)
@@ -230,18 +255,18 @@ def _visit(work: Callable[[Any], object], place: Any) -> None:
 
 def _read(
     work: Callable[[list[Array], list[Mask | None]], Found],
-    dtype: np.dtype[Any],
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]],
     shapes: list[tuple[int, ...]],
     images: list[Array],
     masks: list[Mask | None],
 ) -> Found:
     """Do some work on chunks, if they are what dask was told."""
     chunks = [
-        _plain_chunk("image", chunk, dtype, shape)
+        _plain_chunk("image", chunk, dtypes[0], shape)
         for chunk, shape in zip(images, shapes, strict=True)
     ]
     insides = [
-        None if mask is None else _plain_chunk("mask", mask, np.dtype(bool), shape[:-1])
+        None if mask is None else _plain_chunk("mask", mask, dtypes[1], shape[:-1])
         for mask, shape in zip(masks, shapes, strict=True)
     ]
     return work(chunks, insides)

@@ -224,13 +224,20 @@ def count_pixels(
     dtype, n_channels = images[0].dtype.newbyteorder("="), images[0].shape[-1]
     n_codes = n_codes_of(dtype, n_channels) if is_tabular(dtype, n_channels) else 0
     if any(map(is_lazy, images)):
-        count = partial(_count_part, n_codes)
-        part = fold_chunks(images, masks, count, partial(_merge_parts, n_codes))
-        if part is None:
+        count = partial(_count_sides, n_codes, with_outside)
+        parts = fold_chunks(images, masks, count, partial(_merge_sides, n_codes))
+        if None in parts:
             return None
-        colors, counts = _rows(part, dtype, n_channels)
-        del part  # It may be as large as they are.
-        return _in_cells(colors, counts)
+        rows = [_rows(part, dtype, n_channels) for part in parts if part is not None]
+        del parts  # They may be as large as the rows are.
+        if not with_outside:
+            return _in_cells(*rows[0])
+        (colors, inside), (others, whole) = rows
+        # What is not inside of the whole is outside.
+        n_inside = inside.astype(np.int64) * np.array([1, -1])
+        n_all = whole.astype(np.int64) * np.array([0, 1])
+        both = np.concatenate((colors, others)), np.concatenate((n_inside, n_all))
+        return _inside_first(*_merged(*both))
     blocks = masked_blocks(images, masks, with_outside)
     if n_codes:
         codes, counts = _count_codes(blocks, n_codes, 1 + with_outside)
@@ -238,11 +245,7 @@ def count_pixels(
         checkpoint()
         if not with_outside:
             return _in_cells(colors, counts)
-        # Those under the masks come first, as if there were no others.
-        inside = counts[:, 0] > 0
-        parts = [_in_cells(colors[some], counts[some]) for some in (inside, ~inside)]
-        colors, counts = map(np.concatenate, zip(*parts, strict=True))
-        return colors, counts
+        return _inside_first(colors, counts)
     counted = _count_sorted(blocks, np.empty((0, n_channels), dtype))
     return None if counted is None else _in_cells(*counted)
 
@@ -271,6 +274,17 @@ def _in_cells(colors: Array, counts: Array) -> tuple[Array, Array]:
     colors = colors.take(order, axis=0)
     checkpoint()
     return colors, counts.take(order, axis=0)
+
+
+def _inside_first(colors: Array, counts: Array) -> tuple[Array, Array]:
+    """Bring the colors under the masks into order, and then the others.
+
+    The first ones are as if there were no others.
+    """
+    inside = counts[:, 0] > 0
+    parts = [_in_cells(colors[some], counts[some]) for some in (inside, ~inside)]
+    colors, counts = map(np.concatenate, zip(*parts, strict=True))
+    return colors, counts
 
 
 def in_order(colors: Array, values: Array) -> tuple[Array, Array]:
@@ -351,6 +365,18 @@ class _Part(NamedTuple):
     # Codes (n, 1), or colors (n, C) that are no codes; None if all codes are counted.
     keys: Array | None
     counts: Array
+
+
+def _count_sides(
+    n_codes: int, with_outside: bool, images: list[Array], masks: list[Mask | None]
+) -> list[_Part | None]:
+    """Count some pixels under their masks and, if those outside are wanted, all."""
+    sides: list[list[Mask | None]] = [masks, [None] * len(masks)]
+    return [_count_part(n_codes, images, s) for s in sides[: 1 + with_outside]]
+
+
+def _merge_sides(n_codes: int, found: list[list[_Part | None]]) -> list[_Part | None]:
+    return [_merge_parts(n_codes, list(side)) for side in zip(*found, strict=True)]
 
 
 def _count_part(

@@ -3,15 +3,17 @@
 `count_image` reads the pixels. The counted image is handed on: `fit_image` or
 `fit_quality` finds a palette, `map_image` labels every pixel with its nearest color and
 measures the error, `color_image` paints labels. None of them counts again, and what the
-fit knows (the label of each color, the error) is not searched or measured again. The
+fit knows (the label of each color, the error) is not searched or measured again. Of a
+dask array, labels and colors are lazy, and all numbers are found when asked for. The
 public functions and both frontends are made of these steps.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +29,7 @@ from napari_kmeans._core.arguments import (
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.blocks import cut_boxes
+from napari_kmeans._core.chunks import fold_chunks, map_pairs
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -42,7 +45,7 @@ from napari_kmeans._core.fitting import (
     fit_source,
 )
 from napari_kmeans._core.outliers import set_apart
-from napari_kmeans._core.pixels import CountedImage, framing_blocks, is_fitted
+from napari_kmeans._core.pixels import CountedImage, added, framing_blocks, is_fitted
 from napari_kmeans._core.spaces import Layout, SpaceName
 
 __all__ = [
@@ -62,7 +65,7 @@ __all__ = [
 class MappedImage(NamedTuple):
     """An image in palette colors."""
 
-    # (...) of uint8 or uint16, as `map_to_palette` returns them.
+    # (...) of uint8 or uint16, as `map_to_palette` returns them: lazy if the image is.
     labels: Labels
     # (K, C) or (K,), in the dtype that it was given or fitted in.
     palette: Array
@@ -79,13 +82,14 @@ def count_image(
     color_space: SpaceName = "rgb",
     alpha: bool = False,
     *,
-    counts: ColorCounts | None = None,
+    counts: ColorCounts | CountedImage | None = None,
     with_outside: bool = True,
 ) -> CountedImage:
     """Check an image, or several that are to share a palette, and count the colors.
 
     `ColorCounts` in the place of an image can be fitted, but there is nothing to map.
-    With `counts`, those of an image that was counted before, it is not counted again.
+    With `counts`, those of an image that was counted before, it is not counted again;
+    those of a `CountedImage` were counted under the same mask.
     The pixels outside of a mask are counted in the same pass if they will be mapped
     (`with_outside`).
     """
@@ -98,6 +102,8 @@ def count_image(
     else:
         images = arguments.checked_images(image, channel_axis)
         masks = arguments.checked_masks(mask, image, images)
+    if isinstance(counts, CountedImage):
+        return dataclasses.replace(counts, images=images, masks=masks)
     if counts is None:
         layout = arguments.checked_layout(images[0], channel_axis, color_space, alpha)
         return _counted(images, masks, layout, with_outside)
@@ -113,8 +119,6 @@ def _counted(
     # Only a map by a table of colors makes use of the pixels outside.
     with_outside &= is_tabular(layout.dtype, layout.n_channels)
     with_outside &= any(mask is not None for mask in masks)
-    # That of a dask array is made by every process for itself.
-    with_outside &= not any(map(arguments.is_lazy, images))
     found = count_pixels(images, masks, with_outside=with_outside)
     if found is None:
         return CountedImage(images, masks, layout)
@@ -252,13 +256,16 @@ def map_image(
     """Label each pixel of a single image with a palette color, and measure the error.
 
     Where the palette is the one that was fitted to the image, labels and error are
-    those that the fit knows.
+    those that the fit knows. A lazy image is read once more if it is dithered, or its
+    colors were too many to count.
     """
     layout, image = counted.layout, counted.images[0]
     fitted = palette if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     colors = arguments.checked_palette(given, layout)
-    labels, entries = _labels(counted, colors, fitted, arguments.checked_dither(dither))
+    dither = arguments.checked_dither(dither)
+    entries = None if dither is not None else _entries(counted, colors, fitted)
+    labels = _labels(counted, colors, entries, dither)
     if fitted is not None and dither is None and counted.masks[0] is None:
         mse: float | None = fitted.result.mse
     else:
@@ -278,53 +285,90 @@ def map_image(
 
 
 def label_counted(
-    counted: CountedImage, palette: Array, fitted: FittedImage | None = None
+    counted: CountedImage,
+    palette: Array,
+    fitted: FittedImage | None = None,
+    dither: Dither = None,
 ) -> Labels:
     """Label each pixel of a single image with a color of a palette (K, C) or (K,).
 
     Labels that the fit of the palette knows are not searched again.
     """
-    colors = palette.reshape(len(palette), -1)
-    return _labels(counted, colors, fitted, None)[0]
+    colors, entries = palette.reshape(len(palette), -1), None
+    if dither is None and not arguments.is_lazy(counted.images[0]):
+        entries = _entries(counted, colors, fitted)
+    return _labels(counted, colors, entries, dither)
 
 
-def _labels(
-    counted: CountedImage, palette: Array, fitted: FittedImage | None, dither: Dither
-) -> tuple[Array, Array | None]:
-    """Return the labels of an image, and of its counted colors if these tell them."""
+def _entries(
+    counted: CountedImage, palette: Array, fitted: FittedImage | None
+) -> Array | None:
+    """Return the labels of the counted colors, if these tell those of the pixels."""
     layout, image, counts = counted.layout, counted.images[0], counted.counted
-    if counts is None or not is_tabular(layout.dtype, layout.n_channels):
-        return mapping.label_image(image, None, palette, layout, dither), None
+    is_told = is_tabular(layout.dtype, layout.n_channels)
+    if arguments.is_lazy(image):
+        is_told = counted.masks[0] is None or counted.outside is not None
+    if counts is None or not is_told:
+        return None
     colors = counts.colors
-    if dither is not None:
-        return mapping.label_image(image, colors, palette, layout, dither), None
     entries = np.zeros(len(colors), mapping.label_type(len(palette)))
     unknown = np.ones(len(colors), dtype=bool)
     if fitted is not None and fitted.labels is not None:
         unknown = ~is_fitted(counts, layout)
         entries[~unknown] = fitted.labels
-    if unknown.any():
-        space = spaces.whole_space(layout)
+    space = mapping.space_for(image, layout, counts)
+    if space is not None and unknown.any():
         centers = spaces.centers_of(palette, space)
         entries[unknown] = mapping.label_colors(colors[unknown], centers, space)
-    return paint(image, colors, entries), entries
+    if arguments.is_lazy(image):
+        mapping.remember_labels(colors, entries, palette, layout)
+    return entries
+
+
+def _labels(
+    counted: CountedImage, palette: Array, entries: Array | None, dither: Dither
+) -> Labels:
+    """Return the labels of an image, by those of its counted colors if these tell."""
+    layout, image, counts = counted.layout, counted.images[0], counted.counted
+    if arguments.is_lazy(image):
+        known = counts if counted.masks[0] is None else None
+        return mapping.label_lazily(image, palette, layout, dither, known)
+    if counts is None or not is_tabular(layout.dtype, layout.n_channels):
+        return mapping.label_image(image, None, palette, layout, dither)
+    if entries is None:
+        return mapping.label_image(image, counts.colors, palette, layout, dither)
+    return paint(image, counts.colors, entries)
 
 
 def _measured(
     image: Array, labels: Labels, palette: Array, has_alpha: bool
 ) -> tuple[NDArray[np.int64], float]:
     """Return the finite pixels (K,) of each color, and the error of what is seen."""
+    measure = partial(_measured_parts, palette, has_alpha)
+    pairs: tuple[list[Array], list[Any]] = [image], [labels]
+    if arguments.is_lazy(image):
+        counts, total, n_pixels = fold_chunks(*pairs, measure, added, "measure")
+    else:
+        counts, total, n_pixels = measure(*pairs)
+    return counts, total / max(n_pixels, 1)
+
+
+def _measured_parts(
+    palette: Array, has_alpha: bool, images: list[Array], labels: list[Any]
+) -> tuple[Any, ...]:
+    """Return the finite pixels of each color, the sum of errors, and pixels seen."""
     counts = np.zeros(len(palette), dtype=np.int64)
 
     def pairs() -> Iterator[tuple[Array, Array]]:
-        for box in cut_boxes(labels.shape, 8 * image.shape[-1]):
-            pixels, label = image[box].reshape(-1, image.shape[-1]), labels[box].ravel()
-            finite = label[np.isfinite(pixels).all(axis=1)]
-            counts[:] += np.bincount(finite, minlength=len(palette))
-            yield pixels, palette[label]
+        for image, found in zip(images, labels, strict=True):
+            for box in cut_boxes(found.shape, 8 * image.shape[-1]):
+                pixels, label = image[box].reshape(-1, image.shape[-1]), found[box]
+                label = label.ravel()
+                finite = label[np.isfinite(pixels).all(axis=1)]
+                counts[:] += np.bincount(finite, minlength=len(palette))
+                yield pixels, palette[label]
 
-    mse = quality.mean_squared_error(pairs(), has_alpha)
-    return counts, mse
+    return counts, *quality.sum_squared_errors(pairs(), has_alpha)
 
 
 def color_image(
@@ -339,6 +383,13 @@ def color_image(
 
     Pixels that are not finite, or fully transparent, stay as they are.
     """
+    if arguments.is_lazy(labels):
+        options: Any = {"channel_axis": channel_axis, "alpha": alpha}
+
+        def work(some: Labels, pixels: Array) -> Array:
+            return color_image(some, palette, pixels, **options)
+
+        return map_pairs(work, labels, image, channel_axis)
     if channel_axis is None:
         pixels, colors = image[..., np.newaxis], palette[:, np.newaxis]
     else:

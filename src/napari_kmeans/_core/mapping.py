@@ -22,6 +22,7 @@ from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
+from napari_kmeans._core.color_counts import ColorCounts
 from napari_kmeans._core.color_tables import (
     empty_table,
     is_tabular,
@@ -40,6 +41,7 @@ __all__ = [
     "chunk_labeler",
     "color_lazily",
     "color_pixels",
+    "cut_for",
     "keep_uncounted",
     "label_colors",
     "label_image",
@@ -47,6 +49,7 @@ __all__ = [
     "label_type",
     "move_channels",
     "remember_labels",
+    "space_for",
 ]
 
 # Pixels that are worth a table of all pairs.
@@ -65,17 +68,22 @@ def label_image(
 
     If `colors` (n, C) are given, they are all of a tabular image.
     """
-    space = _space(image, layout)
+    space = space_for(image, layout)
     return _labeled(image, [0, 0], colors, palette, space, dither)
 
 
-def _space(image: Array, layout: Layout) -> Space | None:
-    """Return a space for all finite pixels of an image, or None if there are none."""
+def space_for(
+    image: Array, layout: Layout, counts: ColorCounts | None = None
+) -> Space | None:
+    """Return a space for all finite pixels of an image, or None if there are none.
+
+    With counts, which have all its colors, the pixels are not looked at.
+    """
     if spaces.has_one_space(layout):
         return spaces.whole_space(layout)
 
     # All finite pixels, whether they can be seen or not.
-    whole = CountedImage([image], [None], layout._replace(has_alpha=False))
+    whole = CountedImage([image], [None], layout._replace(has_alpha=False), counts)
     blocks = list(framing_blocks(whole, layout))
     return spaces.space_of(layout, lambda: blocks) if blocks else None
 
@@ -122,21 +130,30 @@ def chunk_labeler(
     other processes. Errors are diffused inside of a chunk; for what is read now, see
     `label_lazily`.
     """
-    return partial(_label_chunk, palette, layout, _space(image, layout), dither)
+    return partial(_label_chunk, palette, layout, space_for(image, layout), dither)
 
 
 def label_lazily(
-    image: Array, palette: Array, layout: Layout, dither: Dither = None
+    image: Array,
+    palette: Array,
+    layout: Layout,
+    dither: Dither = None,
+    counts: ColorCounts | None = None,
 ) -> Array:
     """Label each pixel of a lazy image (..., C), when it is looked at.
 
     Only if pixels have more than 16 bits per channel, and distances are between these
-    numbers, they are read now, for the space.
+    numbers, they are read now, for the space, or their counts are asked.
     """
-    if dither == "floyd-steinberg":
-        image = whole_planes(image, _MOST_DIFFUSED)
-    work = chunk_labeler(image, palette, layout, dither)
-    return map_chunks(image, work, label_type(len(palette)))
+    space = space_for(image, layout, counts)
+    work = partial(_label_chunk, palette, layout, space, dither)
+    return map_chunks(cut_for(dither, image), work, label_type(len(palette)))
+
+
+def cut_for(dither: Dither, image: Array) -> Array:
+    """Cut a lazy image (..., C) as a dither needs it, or say why it cannot be."""
+    is_diffused = dither == "floyd-steinberg"
+    return whole_planes(image, _MOST_DIFFUSED) if is_diffused else image
 
 
 def color_lazily(image: Array, palette: Array, layout: Layout) -> Array:

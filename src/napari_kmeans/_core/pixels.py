@@ -51,6 +51,7 @@ __all__ = [
     "PointsInBlocks",
     "PointsInCells",
     "PointsInChunks",
+    "added",
     "fitted_pixels",
     "fold_image",
     "framing_blocks",
@@ -370,7 +371,7 @@ class PointsInBlocks:
         def find(blocks: Blocks) -> tuple[Any, ...]:
             return _sum_errors(_errors_of(blocks, centers), centers, n_bits)
 
-        return _measured(self._fold(find, _added), centers, n_bits, None)
+        return _measured(self._fold(find, added), centers, n_bits, None)
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:  # noqa: ARG002
         """Return the means of the cells of a grid, whatever k and m are."""
@@ -418,7 +419,7 @@ class PointsInBlocks:
         n_digits = max(1, _n_digits(self._n_bits))
         shape = n_digits, self._n_channels, k
         add = partial(_sum_points, label, shape, self._sum_type, about)
-        weights, sums = self._fold(add, _added)
+        weights, sums = self._fold(add, added)
         total = sums[-1].astype(np.float64)
         for part in sums[-2::-1]:
             total = total * 2.0**_DIGIT + part
@@ -426,7 +427,7 @@ class PointsInBlocks:
 
     def _core_range(self) -> tuple[Floats, Floats]:
         """Return between which values (C,) nearly all points lie, to about 1 %."""
-        (histogram,) = self._fold(partial(_rank_points, self._n_channels), _added)
+        (histogram,) = self._fold(partial(_rank_points, self._n_channels), added)
         share = np.cumsum(histogram, axis=1) / histogram.sum(axis=1, keepdims=True)
         low = [_value(int(np.searchsorted(row, _TAIL))) for row in share]
         high = [_value(int(np.searchsorted(row, 1 - _TAIL)) + 1) for row in share]
@@ -457,7 +458,7 @@ def _nearest_to(centers: Floats, points: Array) -> Indices:
     return nearest(points, centers)[0]
 
 
-def _added(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+def added(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     """Add up the numbers that parts of the pixels have."""
     return tuple(map(sum, zip(*found, strict=True)))
 

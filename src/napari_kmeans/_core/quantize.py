@@ -157,7 +157,11 @@ def quantize_kmeans(
            [102, 102, 250]], dtype=uint8)
     """
     array = arguments.plain_image(image, channel_axis)
-    counted = count_image(array, channel_axis, mask, color_space, alpha)
+    # The labels of dask arrays are found by every process for itself.
+    with_outside = not arguments.is_lazy(array)
+    counted = count_image(
+        array, channel_axis, mask, color_space, alpha, with_outside=with_outside
+    )
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.is_lossless and mask is None:
         return array.copy()
