@@ -5,7 +5,7 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import quantize_layer
-from napari_kmeans._napari.layers import Look, read_level, read_source, rgba_of
+from napari_kmeans._napari.layers import Look, read_levels, read_source, rgba_of
 
 PLACED = {
     "scale": (3, 0.5, 0.25),
@@ -218,8 +218,9 @@ def test_source_is_of_full_resolution():
 
     source = read_source([layer], None)
 
-    assert_array_equal(read_level(source), photo)
-    assert_array_equal(read_level(source, 1), photo[::2, ::2])
+    fine, coarse = read_levels(source)
+    assert_array_equal(fine, photo)
+    assert_array_equal(coarse, photo[::2, ::2])
     assert source.channel_axis == -1
 
 

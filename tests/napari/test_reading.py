@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from checkpoints import Check, Ended
 from napari_kmeans._core.blocks import interruptible
-from napari_kmeans._napari.layers import read_array, read_level, read_source
+from napari_kmeans._napari.layers import read_array, read_levels, read_source
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 INDICES = [
@@ -165,4 +165,4 @@ def test_stack_is_that_of_numpy():
     channels = [IMAGE[..., 0], IMAGE[..., 1].astype(np.int16)]
     expected = np.stack(channels, axis=-1)
     source = read_source([Image(channel) for channel in channels], None)
-    assert_array_equal(read_level(source), expected, strict=True)
+    assert_array_equal(read_levels(source)[0], expected, strict=True)

@@ -4,11 +4,9 @@ import gc
 import threading
 import time
 import weakref
-from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
-import psutil
 import pytest
 from numpy.testing import assert_array_equal
 from qtpy.QtCore import QEvent
@@ -400,20 +398,6 @@ def test_layer_that_cannot_be_taken_is_told_why(viewer, dock, finish):
     )
     assert messages()[-1] == widget.run_panel.status.value
     assert names(viewer) == ["a"]
-
-
-def test_layer_that_is_too_large_is_told_its_size(viewer, dock, finish, monkeypatch):
-    viewer.add_image(da.zeros((100, 100), dtype="u1"), name="a")
-    widget = dock()
-    free = SimpleNamespace(available=1000)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-
-    press(widget.run_panel.run)
-    finish(widget)
-
-    assert widget.run_panel.status.value.startswith(
-        "“a”: the layer needs some 3e-05 GB of memory"
-    )
 
 
 def test_error_is_shown_and_the_widget_goes_on(viewer, dock, finish, monkeypatch):

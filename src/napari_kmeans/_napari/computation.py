@@ -2,19 +2,22 @@
 
 `quantize_source` takes a `Source` and how it is to be reduced, and returns an
 `Outcome`: palette, labels, images and error. It counts each level of each image once,
-or each slice of it, and hands on what the core has found. It touches no layer; what is
+or each slice of it, and hands on what the core has found. Of lazy data, labels and
+images are lazy, too, and only the finest level is counted. It touches no layer; what is
 wrong with the pixels, the mask or a palette is a `LayerError`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import reduce
+from itertools import zip_longest
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,41 +29,52 @@ from napari_kmeans import (
     __version__,
     read_palette,
 )
-from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._core.arguments import NoFinitePixelError, checked_image, is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
+from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.counted_image import (
     MappedImage,
     color_image,
     count_image,
     fit_image,
+    label_counted,
     map_image,
     psnr_of,
 )
+from napari_kmeans._core.mapping import cut_for
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
     Source,
+    cut_tiles,
     draw_mask,
     labels_colormap,
     quoted,
-    read_level,
+    read_array,
+    read_levels,
     rgba_of,
 )
 from napari_kmeans._napari.record import Record
 from napari_kmeans._napari.settings import Settings
 
 __all__ = [
+    "Count",
     "EmptyMaskError",
     "LayerError",
     "Outcome",
     "PaletteError",
     "Progress",
+    "count_parts",
     "fitted_mask",
     "fitting_palette",
     "number_pixels",
     "quantize_source",
     "shown_as",
 ]
+
+
+# As `count_parts`.
+Count: TypeAlias = Callable[..., list[CountedImage]]
 
 
 class LayerError(ValueError):
@@ -103,7 +117,7 @@ class Outcome(NamedTuple):
     # Palette, error, and how they were found; nothing of the layers.
     record: Record
     # At each level of detail, with the axes of labels layers: entry + 1, and 0 for
-    # pixels that are not finite.
+    # pixels that are not finite. Lazy if the data of the layers are, or are too large.
     labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
@@ -113,43 +127,63 @@ class Outcome(NamedTuple):
 
 
 def quantize_source(
-    source: Source, settings: Settings, report: Callable[[Progress], None]
+    source: Source,
+    settings: Settings,
+    report: Callable[[Progress], None],
+    count: Count | None = None,
 ) -> Outcome:
     """Fit palettes to the full resolution, and map all levels to them.
 
+    `count` is asked for the counts, in the place of `count_parts`.
+
     Raises
     ------
-    MemoryError
-        If the data and what is made of it do not fit in the memory that is free.
     ValueError, OSError
         As `quantize_layer`, of what `prepare` has not checked.
     """
-    n_bytes = _checked_bytes(source)
+    now = Progress("Reading the layer")
+
+    def begin(progress: Progress) -> None:
+        nonlocal now
+        now = progress
+        report(now)
+
+    def watch(n_done: int, n_all: int) -> None:
+        text = f"{now.text}, {n_done / n_all:.0%}"
+        report(Progress(text, n_done, n_all, now.part))
+
+    with observed(watch):
+        return _quantized(source, settings, begin, count or count_parts)
+
+
+def _quantized(
+    source: Source,
+    settings: Settings,
+    report: Callable[[Progress], None],
+    count: Count,
+) -> Outcome:
+    """Do what `quantize_source` does, and report each step that begins."""
     report(Progress("Reading the layer"))
-    image, given = read_level(source), settings.palette
+    levels, given = read_levels(source), settings.palette
     if isinstance(given, str):
         given = _read_palette(given, source)
+    mask = fitted_mask(source, settings.slice_axis)
     report(Progress("Counting colors"))
     parts = [
         _part(counted, i, given, source, settings, report)
-        for i, counted in enumerate(_counted(image, source, settings))
+        for i, counted in enumerate(count(levels[0], mask, source, settings))
     ]
-    record = _record(parts, source, settings, n_bytes)
-    labels, images = [], []
-    mapped = [part.mapped for part in parts]
-    for level in range(len(source.levels)):
+    record = _record(parts, source, settings)
+    labels, images, axis = [], [], source.channel_axis
+    for level, image in enumerate(cut_tiles(image, axis) for image in levels):
+        report(Progress("Labeling the pixels"))
+        mapped = [part.mapped.labels for part in parts]
         if level > 0:
-            report(Progress("Labeling the pixels"))
-            image = read_level(source, level)
-            coarse = _counted(image, source._replace(mask=None), settings)
-            mapped = [
-                map_image(counted, part.mapped.palette, dither=settings.dither)
-                for counted, part in zip(coarse, parts, strict=True)
-            ]
-        entries = _joined(mapped, source, settings)
+            mapped = _coarse_labels(image, parts, source, settings)
+        entries = _joined(mapped, record, source, settings)
         report(Progress("Painting the pixels"))
         if settings.output != "labels":
-            axis, alpha, colors = source.channel_axis, source.has_alpha, record.palette
+            alpha, colors = source.has_alpha, record.palette
             images.append(
                 color_image(entries, colors, image, channel_axis=axis, alpha=alpha)
             )
@@ -177,8 +211,10 @@ def _part(
     report: Callable[[Progress], None],
 ) -> _Part:
     """Map the image, or one of its slices, to the palette that is given or fitted."""
+    image = cut_tiles(counted.images[0], -1)
+    tiled = dataclasses.replace(counted, images=[image])
     if given is not None:
-        return _Part(counted, map_image(counted, given, dither=settings.dither), None)
+        return _Part(counted, map_image(tiled, given, dither=settings.dither), None)
     axis, iters = settings.slice_axis, settings.iters
     n_parts = 1 if axis is None else source.levels[0][0].shape[axis]
 
@@ -190,19 +226,18 @@ def _part(
         n_done = number * iters + state.n_iter
         report(Progress(text, n_done, n_parts * iters, number, state.mse))
 
+    report(Progress("Finding colors", number * iters, 0, number))
     init, rng, fixed = settings.init, settings.rng, settings.fixed
     fitted = fit_image(
         counted, settings.k, iters, init=init, rng=rng, callback=tell, fixed=fixed
     )
     n_most = max(1, n_parts * iters)
     report(Progress("Labeling the pixels", (number + 1) * iters, n_most, number))
-    mapped = map_image(counted, fitted, dither=settings.dither)
+    mapped = map_image(tiled, fitted, dither=settings.dither)
     return _Part(counted, mapped, fitted.result)
 
 
-def _record(
-    parts: list[_Part], source: Source, settings: Settings, n_bytes: int
-) -> Record:
+def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
     """Return what layers remember of the palettes of all slices."""
     palettes = [part.mapped.palette for part in parts]
     slices = None
@@ -229,16 +264,17 @@ def _record(
         n_colors=_n_colors([part.counted.counted for part in parts]),
         mse=mse,
         psnr=psnr,
-        n_bytes=n_bytes,
+        n_bytes=source.n_bytes[0],
     )
 
 
 def _error(parts: list[_Part], has_alpha: bool) -> tuple[float, float]:
     """Return the error of all parts, and the same in decibels."""
     sizes = [part.mapped.counts.sum() for part in parts]
-    if has_alpha:
+    if has_alpha and len(parts) > 1:
         # What cannot be seen has no error.
-        sizes = [np.sum(part.counted.images[0][..., -1] > 0) for part in parts]
+        seen = (part.counted.images[0][..., -1] > 0 for part in parts)
+        sizes = [read_array(one.sum()) for one in seen]
     # Shares first, for a sum of errors may not fit a float.
     n_pixels = max(1, sum(sizes))
     pairs = zip(parts, sizes, strict=True)
@@ -251,16 +287,31 @@ def _error(parts: list[_Part], has_alpha: bool) -> tuple[float, float]:
     return mse, peak - 10 * math.log10(mse) if math.isfinite(peak) else peak
 
 
-def _joined(mapped: list[MappedImage], source: Source, settings: Settings) -> Labels:
+def _coarse_labels(
+    image: Array, parts: list[_Part], source: Source, settings: Settings
+) -> list[Labels]:
+    """Label the pixels, or those of each slice, of a level that is not the finest."""
+    # Lazy levels are not read for counts. One that was made has no other colors.
+    counts = [part.counted for part in parts] if is_lazy(image) else []
+    if len(source.levels) > 1 or source.mask is not None:
+        counts = [dataclasses.replace(one, counted=None) for one in counts]
+    counted = count_parts(image, None, source, settings, counts)
+    return [
+        label_counted(one, part.mapped.palette, dither=settings.dither)
+        for one, part in zip(counted, parts, strict=True)
+    ]
+
+
+def _joined(
+    mapped: list[Labels], record: Record, source: Source, settings: Settings
+) -> Labels:
     """Return for each pixel its entry among those of all palettes."""
-    if settings.slice_axis is None:
-        return mapped[0].labels
-    sizes = [len(one.palette) for one in mapped]
-    dtype = np.min_scalar_type(sum(sizes))
-    starts = (np.cumsum(sizes) - sizes).astype(dtype)
+    if record.slices is None or settings.slice_axis is None:
+        return mapped[0]
+    dtype = np.min_scalar_type(len(record.palette))
+    starts = np.searchsorted(record.slices, range(len(mapped))).astype(dtype)
     moved = [
-        one.labels.astype(dtype) + start
-        for one, start in zip(mapped, starts, strict=True)
+        one.astype(dtype) + start for one, start in zip(mapped, starts, strict=True)
     ]
     return np.stack(moved, axis=_axis_of_labels(settings.slice_axis, source))
 
@@ -274,27 +325,35 @@ def _n_colors(parts: list[ColorCounts | None]) -> int | None:
         return None
 
 
-def _counted(
-    image: Array, source: Source, settings: Settings
-) -> Iterator[CountedImage]:
-    """Count the colors of the image, or of each of its slices."""
+def count_parts(
+    image: Array,
+    mask: Mask | None,
+    source: Source,
+    settings: Settings,
+    counts: Sequence[CountedImage] = (),
+) -> list[CountedImage]:
+    """Count the colors of the image, or of each of its slices, unless they are known.
+
+    Planes in which errors cannot be diffused are refused before anything is counted.
+    """
     axis, slice_axis = source.channel_axis, settings.slice_axis
     if axis is not None:
         axis %= image.ndim
-    mask = fitted_mask(source, slice_axis)
     parts: Any = [image]
     masks: Any = [mask]
     if slice_axis is not None:
-        parts = np.moveaxis(image, slice_axis, 0)
+        parts = list(np.moveaxis(image, slice_axis, 0))
         masks = [None] * len(parts)
         if mask is not None:
             masks = np.moveaxis(mask, _axis_of_labels(slice_axis, source), 0)
         if axis is not None and axis > slice_axis:
             axis -= 1
-    space, alpha = settings.color_space, source.has_alpha
-    for part, inside in zip(parts, masks, strict=True):
+    if is_lazy(image):
+        cut_for(settings.dither, checked_image(parts[0], axis))
+    how, found = (settings.color_space, source.has_alpha), []
+    for part, inside, one in zip_longest(parts, masks, counts):
         try:
-            yield count_image(part, axis, inside, space, alpha)
+            found.append(count_image(part, axis, inside, *how, counts=one))
         except NoFinitePixelError as error:
             where = "" if mask is None else f" inside {source.mask_name}"
             which = "" if slice_axis is None else "A slice of "
@@ -303,6 +362,7 @@ def _counted(
                 "all are NaN or infinite"
             )
             raise LayerError(msg) from error
+    return found
 
 
 def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
@@ -316,7 +376,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     if source.mask is None:
         return None
     mask, name = draw_mask(source.mask), quoted(source.name)
-    if not mask.any():
+    if not read_array(mask.any()):
         msg = (
             f"Nothing of {name} is inside {source.mask_name}: draw over a part of "
             "it, or choose “the whole image”"
@@ -324,7 +384,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
         raise EmptyMaskError(msg)
     if slice_axis is not None:
         slices = np.moveaxis(mask, _axis_of_labels(slice_axis, source), 0)
-        if not all(inside.any() for inside in slices):
+        if not read_array(slices.any(axis=tuple(range(1, slices.ndim)))).all():
             msg = (
                 f"{source.mask_name} leaves out some slices of {name} wholly: draw "
                 "in each of them, or choose one palette for the whole image"
@@ -414,22 +474,3 @@ def _read_palette(path: str, source: Source) -> Array:
         msg = f"{name} is no sound palette file: {error.__cause__ or error}"
         raise PaletteError(msg) from error
     return fitting_palette(palette, name, source)
-
-
-def _checked_bytes(source: Source) -> int:
-    """Return the bytes of the pixels, if there is memory for what is made of them."""
-    import psutil
-
-    n_bytes = [
-        sum(int(array.dtype.itemsize * math.prod(array.shape)) for array in arrays)
-        for arrays in source.levels
-    ]
-    # Read from disk, painted, and labeled with one to four bytes.
-    needed, free = 3 * sum(n_bytes), psutil.virtual_memory().available
-    if needed > free:
-        msg = (
-            f"the layer needs some {needed / 1e9:.3g} GB of memory, and "
-            f"{free / 1e9:.3g} GB are free; crop it or take a coarser level"
-        )
-        raise MemoryError(msg)
-    return n_bytes[0]

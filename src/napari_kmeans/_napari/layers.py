@@ -1,14 +1,15 @@
 """Layers as arrays: what a computation reads of them, and in which colors they look.
 
 `read_source` takes what image layers hold, `read_mask` what a Labels or Shapes layer
-holds, both in the window's thread and without reading a pixel. `read_level` and
+holds, both in the window's thread and without reading a pixel. `read_levels` and
 `draw_mask` make arrays of that in any thread, in small pieces with a checkpoint before
-each. `rgba_of` returns the colors in which layers show a palette. Where layers lie in
-space is a matter for `placement`.
+each, or arrays of dask where the data are lazy or too large. `rgba_of` returns the
+colors in which layers show a palette. Where layers lie is a matter for `placement`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arguments import plain_array
+from napari_kmeans._core.arguments import is_lazy, lazy_array, plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
 from napari_kmeans._core.quality import white_of
@@ -28,12 +29,14 @@ __all__ = [
     "Look",
     "Mask",
     "Source",
+    "cut_tiles",
     "draw_mask",
+    "fits_in_memory",
     "is_overlay",
     "labels_colormap",
     "quoted",
     "read_array",
-    "read_level",
+    "read_levels",
     "read_mask",
     "read_source",
     "rgba_of",
@@ -50,6 +53,9 @@ _CHANNEL_COLORS = np.array(
 _UNMASKED = "show np.ma.getdata(data), and choose a labels layer of what counts"
 # Pixels times corners that are compared at once.
 _COMPARED = 1 << 20
+# Pixels of a tile, which is read and mapped when somebody looks at a part of it, and of
+# the longer side of a level that is shown as a whole.
+_TILE, _OVERVIEW = 1 << 22, 1 << 10
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
 _ELLIPSE = 100
 
@@ -85,7 +91,7 @@ class Source(NamedTuple):
 
     # Arrays of each layer, at each level of detail.
     levels: tuple[tuple[Any, ...], ...]
-    # Axis of what `read_level` returns, -1 if it is none of the layers' axes.
+    # Axis of what `read_levels` returns, -1 if it is none of the layers' axes.
     channel_axis: int | None
     look: Look
     # Of the first layer.
@@ -112,6 +118,14 @@ class Source(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels."""
         return np.result_type(*(array.dtype for array in self.levels[0]))
+
+    @property
+    def n_bytes(self) -> list[int]:
+        """Of the pixels at each level."""
+        return [
+            sum(array.dtype.itemsize * math.prod(array.shape) for array in arrays)
+            for arrays in self.levels
+        ]
 
     @property
     def n_channels(self) -> int | None:
@@ -167,10 +181,70 @@ def read_source(layers: Sequence[Image], channel_axis: int | None) -> Source:
     return Source(tuple(zip(*data, strict=True)), channel_axis, look, first.name)
 
 
-def read_level(source: Source, level: int = 0) -> Array:
-    """Read a level from wherever it is; several layers become its last axis."""
-    arrays = [read_array(array) for array in source.levels[level]]
-    return arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+def read_levels(source: Source) -> list[Array]:
+    """Read all levels from wherever they are; several layers become their last axis.
+
+    Levels of lazy data, and of data for which there is no memory, are arrays of dask.
+    If there is one only, each further one has every second pixel of the one before, in
+    the planes of the last two axes.
+    """
+    # Read, painted, and labeled with one to four bytes.
+    is_read = not any(map(_is_chunked, source.levels[0]))
+    is_read = is_read and fits_in_memory(3 * sum(source.n_bytes))
+    axis = source.channel_axis if len(source.levels[0]) == 1 else None
+    levels = []
+    for some in source.levels:
+        arrays = [read_array(x) if is_read else _opened(x, axis) for x in some]
+        levels.append(arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1))
+    n_axes = levels[0].ndim
+    planes = _plane_axes(n_axes, source.channel_axis)
+    half = tuple(slice(None, None, 1 + (axis in planes)) for axis in range(n_axes))
+    is_whole = is_read or len(levels) > 1
+    while not is_whole and max(levels[-1].shape[axis] for axis in planes) > _OVERVIEW:
+        levels.append(levels[-1][half])
+    return levels
+
+
+def fits_in_memory(n_bytes: int) -> bool:
+    """Whether so much memory is free."""
+    import psutil
+
+    return bool(n_bytes <= psutil.virtual_memory().available)
+
+
+def cut_tiles(image: Any, channel_axis: int | None) -> Any:
+    """Cut a lazy image into tiles that are quick to look at, of whole chunks if small.
+
+    Other arrays stay as they are.
+    """
+    if not is_lazy(image):
+        return image
+    chunks = [max(lengths) for lengths in image.chunks]
+    return image.rechunk(_tile(image.shape, chunks, channel_axis))
+
+
+def _tile(
+    shape: Sequence[int], chunks: Sequence[int], channel_axis: int | None
+) -> tuple[int, ...]:
+    """Return the shape of tiles of an array that is stored in chunks of a shape."""
+    tile, planes = list(chunks), _plane_axes(len(shape), channel_axis)
+    n_planes = math.prod(tile) // math.prod(tile[axis] for axis in planes)
+    if channel_axis is not None:
+        n_planes //= tile[channel_axis]
+        tile[channel_axis] = shape[channel_axis]
+    side = max(1, math.isqrt(_TILE // n_planes))
+    for axis in planes:
+        length = tile[axis]
+        # As many chunks as fit into a tile, or as many tiles as a chunk is cut into.
+        n_chunks, n_tiles = side // length, -(-length // side)
+        tile[axis] = n_chunks * length if n_chunks else -(-length // n_tiles)
+    return tuple(map(min, tile, shape))
+
+
+def _plane_axes(n_axes: int, channel_axis: int | None) -> list[int]:
+    """Return the axes of the planes that napari shows at first."""
+    channel = None if channel_axis is None else channel_axis % n_axes
+    return [axis for axis in range(n_axes) if axis != channel][-2:]
 
 
 def rgba_of(palette: Array, look: Look) -> Floats:
@@ -251,7 +325,8 @@ def read_mask(
 def draw_mask(mask: Mask | NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels of the image that are labeled, or inside of shapes.
 
-    A pixel is inside if any of its channels is. An array is returned as it is.
+    A pixel is inside if any of its channels is. An array is returned as it is. Labels
+    are lazy if they are so in the layer and do not fit in memory.
     """
     if not isinstance(mask, Mask):
         return mask
@@ -259,9 +334,12 @@ def draw_mask(mask: Mask | NDArray[np.bool_]) -> NDArray[np.bool_]:
     if mask.labels is None:
         inside = _drawn(mask, inner)
     else:
-        inside = read_array(mask.labels) != 0
         is_same = np.allclose(mask.matrix, np.eye(len(mask.matrix)))
-        if not (is_same and inside.shape == inner):
+        is_same &= mask.labels.shape == inner
+        is_kept = is_same and _is_chunked(mask.labels)
+        is_kept = is_kept and not fits_in_memory(3 * math.prod(mask.shape))
+        inside = (_opened if is_kept else read_array)(mask.labels) != 0
+        if not is_same:
             inside = _nearest(inside, mask.matrix, inner)
     inside = np.broadcast_to(inside, mask.shape)
     axis = mask.channel_axis
@@ -364,11 +442,34 @@ def read_array(array: Any, index: Any = ...) -> Array:
     from dask.base import compute, is_dask_collection
     from dask.callbacks import Callback
 
+    if not _is_chunked(array):
+        return plain_array("data", array[index], _UNMASKED)
     if not is_dask_collection(array):
-        if isinstance(array, np.ndarray) or getattr(array, "chunks", None) is None:
-            return plain_array("data", array[index], _UNMASKED)
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
     # Given to this call alone: those that are active are so in all threads.
     (computed,) = compute(array[index], callbacks=[*Callback.active, look])
     return plain_array("data", computed, _UNMASKED)
+
+
+def _is_chunked(array: Any) -> bool:
+    """Whether an array is lazy: one of dask, or one that tells its chunks."""
+    from dask.base import is_dask_collection
+
+    if isinstance(array, np.ndarray):
+        return False
+    return is_dask_collection(array) or getattr(array, "chunks", None) is not None
+
+
+def _opened(array: Any, channel_axis: int | None = None) -> Any:
+    """Return an array of dask, of which nothing is read now."""
+    from dask.array import asarray, from_array
+    from dask.base import is_dask_collection
+
+    if is_dask_collection(array):
+        return lazy_array("data", asarray(array), _UNMASKED)
+    stored = getattr(array, "chunks", None) or (1,) * len(array.shape)
+    chunks = [int(np.max(lengths)) for lengths in stored]
+    tile = _tile(array.shape, chunks, channel_axis)
+    # A random name spares reading all of the array for one.
+    return lazy_array("data", from_array(array, chunks=tile, name=False), _UNMASKED)

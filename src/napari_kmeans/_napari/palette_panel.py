@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.colors import hex_colors, parse_colors
@@ -33,7 +34,7 @@ from napari_kmeans._napari.layers import labels_colormap
 from napari_kmeans._napari.names import wrap_text
 from napari_kmeans._napari.numbers import numbers_text
 from napari_kmeans._napari.palette_table import PaletteTable
-from napari_kmeans._napari.placement import labels_placement
+from napari_kmeans._napari.placement import labels_placement, levels_of
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.results import Listed, Results
 from napari_kmeans._napari.script import as_python
@@ -169,14 +170,19 @@ class PalettePanel(QWidget):
         """List the palette of layers that were just made, and measure their file."""
         self.list_palette(layers[-1])
         assert self._listed is not None
-        record, saved = self._listed.record, self._saved(layers)
-        self._show_numbers("Measuring")
+        record = self._listed.record
 
         def tell(text: str) -> None:
             self._measured[record.run] = text
             if self._listed is not None and self._listed.record.run == record.run:
                 self._show_numbers(text)
 
+        if is_lazy(levels_of(layers[-1])[0]):
+            # To write the file, all that nobody has looked at would be computed.
+            tell(numbers_text(record, None).rpartition("\n")[0])
+            return
+        saved = self._saved(layers)
+        self._show_numbers("Measuring")
         self._measuring.start(
             lambda _: file_size(*saved),
             returned=lambda file: tell(numbers_text(record, file)),

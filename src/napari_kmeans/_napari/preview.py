@@ -218,7 +218,9 @@ def _mask_at(source: Source, part: Visible, thin: tuple[slice, ...]) -> Mask | N
         n = source.levels[part.level][0].shape[axis]
         taken = np.arange(n)[part.box[axis]][thin[axis]]
         index.append(((taken + 0.5) * full / n).astype(np.intp))
-    inside = mask[np.ix_(*index)]
+    for axis, some in enumerate(index):
+        mask = np.take(mask, some, axis)
+    inside = read_array(mask)
     return inside if inside.any() else None
 
 

@@ -19,7 +19,7 @@ from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import Dither, plain_array
+from napari_kmeans._core.arguments import Dither, is_lazy, lazy_array, plain_array
 from napari_kmeans._core.arrays import Mask
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
@@ -144,7 +144,9 @@ def quantize_layer(
         Images, then labels. Palette entry ``i`` is label ``i + 1``, and 0 is for pixels
         that are not finite. The features of labels have the index, hex color, pixels
         and share of each; ``layer.metadata["napari-kmeans"]`` has the palette, all
-        settings and the error. A layer of several levels gives such layers.
+        settings and the error. A layer of several levels gives such layers. If its data
+        are of dask or zarr, or do not fit in memory with what is made of them, the new
+        layers are lazy.
 
     Raises
     ------
@@ -157,12 +159,19 @@ def quantize_layer(
         `kmeans_palette` and `map_to_palette`.
     OSError
         If the palette file, or lazy data, cannot be read.
-    MemoryError
-        If the data and what is made of it do not fit in the memory that is free.
 
     See Also
     --------
     quantize_kmeans : Return an array in at most k colors.
+
+    Notes
+    -----
+    Lazy layers hold dask arrays, which are computed where somebody looks. All pixels of
+    the full resolution are read now, for the palette: once where colors can be counted,
+    and once more with `dither`. If a layer has no levels of detail and more than 1024
+    rows or columns, the new ones have levels of every second pixel, and a coarse level
+    reads all chunks that it is made of. Floyd-Steinberg is refused for lazy planes of
+    more than 2^26 pixels.
 
     Examples
     --------
@@ -321,7 +330,8 @@ def _with_mask(
             units = None
         taken = read_mask(mask, image, source.channels, units)
         return source._replace(mask=taken, mask_name=quoted(mask.name))
-    inside = plain_array("mask", mask, "pass mask.filled(False)")
+    checked = lazy_array if is_lazy(mask) else plain_array
+    inside = checked("mask", mask, "pass mask.filled(False)")
     shape = list(source.levels[0][0].shape)
     if source.channel_axis is not None and len(source.levels[0]) == 1:
         del shape[source.channel_axis]
@@ -369,8 +379,8 @@ def describe_layers(
     plural = "" if number == 1 else "s"
 
     def described(levels: Any, attributes: dict[str, Any], kind: str) -> LayerDataTuple:
-        attributes["multiscale"] = first.multiscale
-        data = list(levels) if first.multiscale else levels[0]
+        attributes["multiscale"] = first.multiscale or len(levels) > 1
+        data = list(levels) if attributes["multiscale"] else levels[0]
         return LayerDataTuple((data, attributes, kind))
 
     for i, layer in enumerate(request.layers if outcome.images else ()):
@@ -379,7 +389,10 @@ def describe_layers(
         kept["name"] = f"{layer.name} in {number} color{plural}"
         levels = outcome.images
         if len(request.layers) > 1:
-            levels = tuple(np.ascontiguousarray(image[..., i]) for image in levels)
+            levels = tuple(
+                image[..., i] if is_lazy(image) else np.ascontiguousarray(image[..., i])
+                for image in levels
+            )
         yield i, described(levels, kept, "image")
     names = " + ".join(layer.name for layer in request.layers)
     kept = labels_placement(first, request.source.channels) | outcome.shown

@@ -21,9 +21,12 @@ from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
 from napari_kmeans import map_to_palette
+from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats
+from napari_kmeans._core.chunks import map_chunks, map_pairs
+from napari_kmeans._core.mapping import label_type
 from napari_kmeans._napari.computation import Outcome, number_pixels, shown_as
-from napari_kmeans._napari.layers import Look, read_level, read_source, rgba_of
+from napari_kmeans._napari.layers import Look, read_levels, read_source, rgba_of
 from napari_kmeans._napari.placement import PLACES, Channels, levels_of, move_layer
 from napari_kmeans._napari.quantize_layer import (
     Request,
@@ -231,13 +234,26 @@ def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Array, ...] | None:
     images, record = _images_in(run), run[0][1]
     if not images:
         return None
-    source = read_source(images, _channel_axis(record))
+    source, palette = read_source(images, _channel_axis(record)), record.palette
     labels = []
-    for level in range(len(source.levels)):
-        image, axis = read_level(source, level), source.channel_axis
-        entries = map_to_palette(image, record.palette, channel_axis=axis)
-        labels.append(number_pixels(entries, image, source, len(record.palette)))
+    for image in read_levels(source)[: len(source.levels)]:
+        entries = _entries_in(image, palette, source.channel_axis)
+        labels.append(number_pixels(entries, image, source, len(palette)))
     return tuple(labels)
+
+
+def _entries_in(image: Array, palette: Array, axis: int | None) -> Array:
+    """Return the entries of the pixels of an image in colors of a palette."""
+    if not is_lazy(image):
+        return map_to_palette(image, palette, channel_axis=axis)
+    # By chunks, for the range of the image need not be known to find equal colors.
+    pixels = image[..., np.newaxis] if axis is None else np.moveaxis(image, axis, -1)
+    colors, last = palette.reshape(len(palette), -1), pixels.ndim - 1
+
+    def work(chunk: Array, _: Any) -> Array:
+        return map_to_palette(chunk, colors, channel_axis=last)
+
+    return map_chunks(pixels, work, label_type(len(colors)))
 
 
 def _with_color(record: Record, palette: Array, entry: int) -> Record:
@@ -259,9 +275,19 @@ def _recolored(
 
     All that were ever changed are painted: the last one may not be there yet.
     """
-    image, palette, axis = np.array(data), record.palette, _channel_axis(record)
+    palette, axis = record.palette, _channel_axis(record)
     if len(record.source) > 1:
         palette, axis = palette[:, record.channel], None
+    if is_lazy(data):
+
+        def work(some: Array, pixels: Array) -> Array:
+            return _recolored(pixels, some, record, entry, is_rgb)
+
+        # Labels have the axis of channels at length 1, or lack it.
+        is_long = axis is not None and numbers.ndim == data.ndim
+        flat = numbers.squeeze(axis) if is_long else numbers
+        return map_pairs(work, flat, data, axis)
+    image = np.array(data)
     pixels = image if axis is None else np.moveaxis(image, axis, -1)
     shape = pixels.shape if axis is None else pixels.shape[:-1]
     numbers = numbers.reshape(shape)

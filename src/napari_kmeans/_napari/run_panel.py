@@ -22,6 +22,7 @@ from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
 from napari_kmeans._napari.error_plot import ErrorPlot
 from napari_kmeans._napari.jobs import Newest
+from napari_kmeans._napari.kept_counts import KeptCounts
 from napari_kmeans._napari.layers import quoted
 from napari_kmeans._napari.names import shorten_choices, wrap_text
 from napari_kmeans._napari.preview import Preview
@@ -50,6 +51,8 @@ class RunPanel(QWidget):
         self._viewer = viewer
         self._results = results
         self._job = Newest(self)
+        # Another k of the same pixels costs the fit only.
+        self._count = KeptCounts()
         self.controls = Controls(viewer)
         self.more = _unfolding("More options", self.controls.more.native)
         self.live = CheckBox(
@@ -68,7 +71,7 @@ class RunPanel(QWidget):
             enabled=False,
         )
         self.progress = ProgressBar(
-            value=0, tooltip="Iterations made of those to be made"
+            value=0, tooltip="How much of the present step is done"
         )
         self.status = Label()
         self.plot = ErrorPlot()
@@ -136,8 +139,9 @@ class RunPanel(QWidget):
         self._show_done(0, 0)
         self.status.value = "Reading the layer"
         self.plot.clear(space=request.settings.color_space)
+        needed, count = self._results.needed(request), self._count
         self._job.start(
-            partial(quantize_source, request.source, self._results.needed(request)),
+            partial(quantize_source, request.source, needed, count=count),
             returned=partial(self._add_result, request),
             failed=partial(self._fail, request),
             reported=self._show_progress,

@@ -28,7 +28,7 @@ from napari_kmeans import (
     map_to_palette,
     write_indexed,
 )
-from napari_kmeans._core.arguments import NoFinitePixelError
+from napari_kmeans._core.arguments import NoFinitePixelError, is_lazy
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.formats import (
     INDEXED_SUFFIXES,
@@ -37,7 +37,7 @@ from napari_kmeans._files.formats import (
     palette_misfit,
 )
 from napari_kmeans._files.metadata import LENGTHS, TIMES
-from napari_kmeans._napari.layers import Look, quoted, rgba_of
+from napari_kmeans._napari.layers import Look, fits_in_memory, quoted, rgba_of
 from napari_kmeans._napari.record import record_in
 
 __all__ = [
@@ -354,8 +354,16 @@ def _palette_in(attributes: dict[str, Any]) -> Array | None:
 
 
 def _full(data: Any, attributes: dict[str, Any]) -> Array:
-    """Return the data at full resolution."""
-    return np.asarray(data[0] if attributes.get("multiscale") else data)
+    """Return the data at full resolution, if there is memory to write them."""
+    full = data[0] if attributes.get("multiscale") else data
+    # Entries are 8 bytes, and are copied.
+    if is_lazy(full) and not fits_in_memory(full.nbytes + 24 * full.size):
+        msg = (
+            f"{quoted(str(attributes.get('name')))} is too large for the free memory: "
+            "reduce its file by the command “napari-kmeans compress”, or save a crop"
+        )
+        raise CannotHold(msg)
+    return np.asarray(full)
 
 
 def _without_channels(
