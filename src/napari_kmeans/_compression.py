@@ -53,7 +53,9 @@ __all__ = [
     "compress",
     "count_file",
     "errors_of",
+    "fit_counted",
     "fit_palette",
+    "matched",
     "part_of",
     "seen",
 ]
@@ -122,14 +124,14 @@ def compress(
     result, or no palette reaches what the recipe asks for.
     """
     if palette is not None:
-        image, palette = _matched(image, palette)
+        image, palette = matched(image, palette)
     check_fit(name, image)
     counted = count_file(image, recipe.color_space, counts)
     form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
     most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
-        found = _fitted(counted, replace(recipe, k=k), most, callback)
+        found = fit_counted(counted, replace(recipe, k=k), most, callback)
         return _encoded(image, name, counted, found, recipe.dither)
 
     if palette is not None:
@@ -209,7 +211,7 @@ def fit_palette(
         color_space=recipe.color_space,
         alpha=any(part.has_alpha for part in parts),
     )
-    return _fitted(counted, recipe, MAX_COLORS, callback).result
+    return fit_counted(counted, recipe, callback=callback).result
 
 
 def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
@@ -220,8 +222,11 @@ def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
     ]
 
 
-def _fitted(
-    counted: CountedImage, recipe: Recipe, most: int, callback: Callback | None
+def fit_counted(
+    counted: CountedImage,
+    recipe: Recipe,
+    most: int = MAX_COLORS,
+    callback: Callback | None = None,
 ) -> FittedImage:
     """Find the palette that a recipe asks for, of at most `most` colors."""
     if recipe.psnr is not None:
@@ -332,7 +337,7 @@ def _reread(done: Compressed) -> Compressed:
     return done._replace(n_colors=n_colors, mse=mse, decoded=decoded)
 
 
-def _matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
+def matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
     """Bring an image and a palette to one number of channels, by default opaque."""
     if palette.dtype != image.pixels.dtype:
         msg = (

@@ -11,11 +11,16 @@ from dask.utils import key_split
 from distributed import Client, KilledWorker, LocalCluster, get_task_stream
 from numpy.testing import assert_array_equal
 
+import zarr_stores
 from checkpoints import Check, Ended
 from core_cases import assert_same_counts, assert_same_result
 from napari_kmeans import count_colors, kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans._compression import Recipe
 from napari_kmeans._core import chunks, mapping
 from napari_kmeans._core.blocks import interruptible, observed
+from napari_kmeans._files import pyramids
+from napari_kmeans._files.ome_zarr import open_store
+from napari_kmeans._stores import write_store
 
 IMAGE = np.random.default_rng(1).integers(0, 60, (90, 120, 3)).astype(np.uint8)
 
@@ -145,6 +150,29 @@ def test_each_place_is_visited_in_a_task_of_its_own(client, tmp_path):
 
     assert tasks == {"map-and-write"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_processes_write_the_store_that_one_does(
+    client, tmp_path, monkeypatch, version
+):
+    monkeypatch.setattr(pyramids, "_BOX", 1 << 11)
+    levels = zarr_stores.levels_of(np.moveaxis(IMAGE, -1, 0))
+    how = {"version": version, "chunks": (1, 30, 30)}
+    source = zarr_stores.make_image(tmp_path / "a.zarr", levels, **how)
+
+    def write(name):
+        opened, recipe = open_store(source), Recipe(k=5)
+        write_store(opened, source, tmp_path / name, recipe, with_labels=True)
+
+    tasks = tasks_of(client, lambda: write("b.zarr"))
+    with dask.config.set(scheduler="sync"):
+        write("c.zarr")
+
+    names = {"original-array", "count-colors", "merge-counts", "map-and-write"}
+    assert tasks == names
+    written = zarr_stores.contents(tmp_path / "b.zarr")
+    assert written == zarr_stores.contents(tmp_path / "c.zarr")
 
 
 class Toucher:

@@ -43,6 +43,7 @@ __all__ = [
     "format_of_pillow",
     "image_suffixes",
     "is_ome",
+    "most_pixels",
     "open_image",
     "palette_misfit",
     "pixel_misfit",
@@ -319,17 +320,21 @@ def faults_in_words() -> Iterator[None]:
             raise ValueError(msg) from error
 
 
+def most_pixels() -> float:
+    """Return the most pixels of an image that a small file may hold: Pillow's limit."""
+    from PIL import Image
+
+    return math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
 def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     """Refuse an image of `shape` in a file of `n_bytes` that cannot really hold it.
 
     Images up to Pillow's limit (179 million pixels) pass, and larger ones if the file
     is large itself, as those of scientific stacks are.
     """
-    from PIL import Image
-
     n_pixels = math.prod(shape)
-    limit = math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
-    if n_pixels > limit and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
+    if n_pixels > most_pixels() and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
         refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}; {_SMALLER}")
 
 

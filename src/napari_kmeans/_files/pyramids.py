@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
-from napari_kmeans._files.metadata import ImageMetadata
+from napari_kmeans._files.metadata import ImageMetadata, with_axes
 from napari_kmeans._files.read import ImageFile
 
-__all__ = ["Pyramid", "boxes", "lazy_image"]
+__all__ = ["Pyramid", "Region", "boxes", "lazy_image", "without"]
 
+# Where some pixels are in a level.
+Region: TypeAlias = tuple[slice, ...]
 # Bytes that a task reads at once, if what a file stores as one piece is not larger:
 # 5 megapixels of RGB.
 _BOX = 16 << 20
@@ -47,12 +49,16 @@ def lazy_image(pyramid: Pyramid) -> ImageFile:
 
     level, axis = pyramid.levels[0], pyramid.channel_axis
     pixels = da.from_array(level, chunks=_box(level, axis), name=False)
+    pixels = pixels.astype(level.dtype.newbyteorder("="))
     if axis is not None:
         pixels = da.moveaxis(pixels, axis, -1)
-    return ImageFile(pixels, axis is not None, False, pyramid.metadata)
+    metadata = pyramid.metadata
+    if "S" in metadata.axes:
+        metadata = with_axes(metadata, metadata.axes.replace("S", "") + "S")
+    return ImageFile(pixels, axis is not None, False, metadata)
 
 
-def boxes(level: Any, channel_axis: int | None) -> Iterator[tuple[slice, ...]]:
+def boxes(level: Any, channel_axis: int | None) -> Iterator[Region]:
     """Cut a level into boxes of whole shards or chunks, with all channels of a pixel.
 
     Only at the end of an axis, a box has a part of a shard, as the level itself does.
@@ -63,6 +69,11 @@ def boxes(level: Any, channel_axis: int | None) -> Iterator[tuple[slice, ...]]:
         for n, step in zip(level.shape, shape, strict=True)
     ]
     yield from itertools.product(*sides)
+
+
+def without(values: Iterable[Any], axis: int | None) -> tuple[Any, ...]:
+    """Return what there is for each axis but one."""
+    return tuple(value for i, value in enumerate(values) if i != axis)
 
 
 def _box(level: Any, channel_axis: int | None) -> tuple[int, ...]:

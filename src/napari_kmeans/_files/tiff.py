@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -55,14 +56,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TiffHeader",
+    "check_segments",
     "decode_tiff",
     "decode_tiff_labels",
     "encode_tiff",
     "is_flat_photo",
     "is_for_ome",
+    "is_one_of_several",
     "is_tiff",
     "open_tiff",
     "read_tiff_header",
+    "sizes_of_pixels",
 ]
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -207,7 +211,7 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
         orientation = int(page.tags.valueof("Orientation", 1))
     shown = shown_axes(page, axes)
     metadata = ImageMetadata(icc_profile=kept_profile(page, shown))
-    metadata = with_axes(metadata, shown, _sizes(file, page))
+    metadata = with_axes(metadata, shown, sizes_of_pixels(file, page))
     return TiffHeader(series, axes, shape, orientation, turned(metadata, orientation))
 
 
@@ -267,7 +271,7 @@ def _decode(
     check_pixel_limit(header.shape, n_bytes)
     arrays = []
     for series in header.series:
-        _check_segments(series)
+        check_segments(series)
         if is_read_by_libtiff(series.keyframe):
             array = _decode_by_libtiff(file, series)
         else:
@@ -303,10 +307,11 @@ def _decode_by_libtiff(file: TiffFile, series: TiffPageSeries) -> Array:
     return np.stack(planes)
 
 
-def _check_segments(series: TiffPageSeries) -> None:
+def check_segments(series: TiffPageSeries, most_bytes: int = sys.maxsize) -> None:
     """Refuse strips and tiles that are larger than the image accounts for.
 
-    A tile may be larger than the image, as the smallest is 16 x 16.
+    A tile may be larger than the image, as the smallest is 16 x 16. What they claim is
+    looked for in their first `most_bytes`.
     """
     page = series.keyframe
     n_samples = math.prod(page.chunks)
@@ -321,7 +326,7 @@ def _check_segments(series: TiffPageSeries) -> None:
         for offset, size in zip(one.dataoffsets, one.databytecounts, strict=False):
             if size:
                 handle.seek(offset)
-                data = (page.jpegheader or b"") + handle.read(size)
+                data = (page.jpegheader or b"") + handle.read(min(size, most_bytes))
                 # A WebP image without opacity is decoded with it.
                 check_segment(data, int(page.compression), 2 * n_samples)
 
@@ -335,7 +340,7 @@ def _stack(file: TiffFile) -> tuple[tuple[TiffPageSeries, ...], str, tuple[int, 
     """
     appended = _appended(file) if file.is_shaped else None
     series: tuple[TiffPageSeries, ...] = ()
-    is_part = file.is_ome and _is_one_of_several(file)
+    is_part = file.is_ome and is_one_of_several(file)
     if not appended and not is_part and file.flags & _DIALECTS:
         if not file.is_uniform and len(file.pages) > _MOST_SERIES:
             refuse(f"the file holds {len(file.pages)} pages of different kinds")
@@ -372,7 +377,7 @@ def _plain_series(file: TiffFile) -> tuple[TiffPageSeries, ...]:
     return (TiffPageSeries(pages, shape, first.dtype, axes),)
 
 
-def _is_one_of_several(file: TiffFile) -> bool:
+def is_one_of_several(file: TiffFile) -> bool:
     """Whether an OME description names planes of other files, or far too many.
 
     tifffile would make room for each plane that is named.
@@ -590,7 +595,7 @@ def _is_resolution(value: float) -> bool:
     return 1e-6 <= value <= 4e9
 
 
-def _sizes(file: TiffFile, page: TiffPage) -> Sizes:
+def sizes_of_pixels(file: TiffFile, page: TiffPage) -> Sizes:
     """Return the size of a pixel along each axis and its unit, as far as known."""
     if file.is_ome:
         return _ome_sizes(file)

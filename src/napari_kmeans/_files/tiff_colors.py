@@ -29,6 +29,7 @@ __all__ = [
     "colors_of",
     "has_opacity",
     "is_read_by_libtiff",
+    "is_stored_as_shown",
     "kept_profile",
     "palettes_of",
     "read_note",
@@ -90,6 +91,14 @@ def refuse_unknown(page: TiffPage, axes: str) -> None:
 def is_read_by_libtiff(page: TiffPage) -> bool:
     """Whether a page has luma and chroma that only libtiff turns into RGB."""
     return int(page.photometric) == _YCBCR and int(page.compression) != _JPEG
+
+
+def is_stored_as_shown(page: TiffPage, axes: str) -> bool:
+    """Whether the samples of a page are gray, RGB or bands as tifffile decodes them."""
+    kind, n_bits = int(page.photometric), page.bitspersample
+    is_kind = kind in (_BLACK_IS_ZERO, _RGB, _YCBCR) and not is_read_by_libtiff(page)
+    is_whole = isinstance(n_bits, int) and n_bits >= 8
+    return is_kind and is_whole and not has_opacity(page, axes)
 
 
 def shown_axes(page: TiffPage, axes: str) -> str:
