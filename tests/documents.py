@@ -20,6 +20,9 @@ import skimage.data
 import tifffile
 from PIL import Image
 
+from slides import SLIDE, write_slide
+from zarr_stores import levels_of, make_image
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")))
@@ -76,6 +79,8 @@ def write_images(folder):
     for name in ("photo.jpg", "a.jpg", "b.jpg", "parrots.png", "photos/c.jpg"):
         (folder / name).parent.mkdir(exist_ok=True)
         photo.save(folder / name)
+    make_image(folder / "slide.ome.zarr", levels_of(np.moveaxis(SLIDE, -1, 0)))
+    write_slide(folder / "slide.svs")
     tifffile.imwrite(folder / "a.ome.tif", np.zeros((2, 9, 9), np.uint16))
 
 

@@ -6,8 +6,8 @@ import pytest
 from command_line import names, run
 
 OTHER = "or the suffix of another image format, got"
-IMAGE = f"must end in .png, .gif, .tif, .webp, .jpg {OTHER}"
-IMAGE_FORMAT = f"must be png, gif, tif, webp, jpg {OTHER}"
+IMAGE = f"must end in .png, .gif, .tif, .webp, .jpg, .ome.zarr, .zarr {OTHER}"
+IMAGE_FORMAT = f"must be png, gif, tif, webp, jpg, ome.zarr, zarr {OTHER}"
 PALETTE = f"must end in .gpl, .json, .npy, .hex, .png {OTHER}"
 PALETTE_FORMAT = f"must be gpl, json, npy, hex, png {OTHER}"
 NUMBER = "is not in the range 1<=x<=65536."

@@ -1,5 +1,22 @@
 """The command line: image files in, smaller files out, one line for each."""
 
-from napari_kmeans._cli.commands import main
+import os
+import sys
 
-__all__ = ["main"]
+from napari_kmeans._cli.commands import main
+from napari_kmeans._cli.running import INTERRUPTED
+
+__all__ = ["main", "run"]
+
+
+def run() -> None:
+    """Run the program; after Ctrl-C, no thread of dask holds it up."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == INTERRUPTED and "dask" in sys.modules:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            os._exit(INTERRUPTED)
+        raise

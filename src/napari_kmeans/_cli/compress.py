@@ -1,12 +1,14 @@
 """The commands that write images in few colors, `compress` and `apply`.
 
 Both plan the files of all images (`_planned`), let `running` call `_write_image` for
-each, and sum up. An image is counted, fitted, mapped and encoded in `_compression`;
-lines, facts, pictures and the report are put together here.
+each, and sum up. An image is counted, fitted, mapped and encoded in `_compression`, or
+by `_stores` if a store is made of it (`_write_store`); lines, facts, pictures and the
+report are put together here.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from napari_kmeans import _compression
 from napari_kmeans._cli import inputs, outputs, running
@@ -23,17 +26,20 @@ from napari_kmeans._cli.options import STDOUT, Options, option
 from napari_kmeans._cli.outputs import Place
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
 from napari_kmeans._compression import Compressed
-from napari_kmeans._core.arguments import DITHERS
+from napari_kmeans._core.arguments import DITHERS, is_lazy
 from napari_kmeans._core.arrays import Array
-from napari_kmeans._files.formats import BYTE_COLORS
+from napari_kmeans._core.counted_image import MappedImage
+from napari_kmeans._core.fitting import PaletteResult
+from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
-from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import draw_before_after
 from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
 from napari_kmeans._pictures.report import render_page, render_section
+from napari_kmeans._stores import StoreResult, write_store
 
 __all__ = ["apply", "compress"]
 
@@ -54,6 +60,9 @@ Examples:
       with one palette for all
   napari-kmeans --force --report report.html photo.jpg
       overwrites the first result, and writes a page to compare before and after
+  napari-kmeans -k 8 --labels slide.svs
+      writes slide_compressed.ome.zarr, all levels in one palette; after it was ended,
+      the same call goes on
   napari-kmeans - < photo.jpg > small.png
   napari-kmeans -o all/ -- *.jpg
       reads also files whose names start with a dash
@@ -80,13 +89,14 @@ _write_options = (
         "Format of files that are named after IMAGE: png, gif, tif, ome.tif, "
         "webp, jpg and others that Pillow writes.  [default: as the image needs]",
         metavar="NAME",
-        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES),
+        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES, *outputs.STORE_SUFFIXES),
     ),
     option(
         "--dither",
         "Imitate colors that are not in the palette by mixing those that are.",
         type=click.Choice(DITHERS),
     ),
+    option("--labels", "In a store, write the labels, too.", is_flag=True),
     option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
     option("--report", "HTML page to write, with before and after.", metavar="FILE"),
     option(
@@ -115,10 +125,10 @@ _write_options = (
 def compress(images: tuple[str, ...], options: Options) -> None:
     """Reduce each IMAGE to K colors, by default 16, and write a small file.
 
-    An IMAGE is a file, a pattern such as '*.jpg', a folder, or - for the standard
-    input. The result is an indexed PNG file, as small as it can be made. An animation
-    becomes a GIF file; a stack, or an image of more than 8 bits per channel, a TIFF
-    file.
+    An IMAGE is a file, a store of zarr, a pattern such as '*.jpg', a folder, or - for
+    the standard input. The result is an indexed PNG file, as small as it can be made.
+    An animation becomes a GIF file; a stack, or an image of more than 8 bits per
+    channel, a TIFF file; a store, or a slide, a store of OME-Zarr.
 
     With several images, each PATH is a directory, made if it is missing.
     """
@@ -180,7 +190,7 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
 
 def _places(options: Options, several: bool) -> tuple[Place | None, Place | None]:
     """Find out where images and comparisons are to be written, or raise UsageError."""
-    known = outputs.IMAGE_SUFFIXES
+    known = (*outputs.IMAGE_SUFFIXES, *outputs.STORE_SUFFIXES)
     output = outputs.parse_place("output", options.output, several, known)
     compare = outputs.parse_place("compare", options.compare, several, (".png",))
     for param, value in (("compare", options.compare), ("report", options.report)):
@@ -220,13 +230,16 @@ def _planned(
         if source.name != inputs.STDIN:
             # A missing image is told as such, whatever stands in its place.
             os.stat(source.name)
+        source = source._replace(opened=source.pyramid())
         place = output or Place(str(source.path.parent), is_directory=True)
         target, picture = STDOUT, None
+        suffix = options.suffix or outputs.choose_suffix(source)
         if place.text != STDOUT:
-            suffix = options.suffix or outputs.choose_suffix(source)
-            # An image may be replaced by its own result.
-            ending, own = f"_compressed{suffix}", source.path
+            # A file may be replaced by its own result.
+            ending = f"_compressed{suffix}"
+            own = None if source.path.is_dir() else source.path
             target = claims.name(place, source, ending, own)
+        _check_kind(source, suffix if target == STDOUT else target, options)
         if compare is not None:
             picture = claims.name(compare, source, "_before_after.png")
         return source._replace(target=target, picture=picture)
@@ -256,12 +269,13 @@ def _with_shared_palette(
 def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     """Read, compress and write an image."""
     step("reading")
-    content = source.read()
-    image = decode_image(content)
-    step("fitting")
     name = target = str(source.target)
+    if outputs.is_store_name(target):
+        return _write_store(source, options, step)
     if target == STDOUT:
         name = f"image{options.suffix or outputs.choose_suffix(source)}"
+    image, n_bytes = _in_memory(source.image(), name), source.n_bytes()
+    step("fitting")
     done = _compression.compress(
         image,
         name,
@@ -271,7 +285,7 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
         callback=lambda _: step("fitting"),
     )
     step("writing")
-    outcome = _outcome(source, len(content), done, options)
+    outcome = _outcome(source, n_bytes, done, options)
     if outcome.status == "skipped":
         return outcome
     if target == STDOUT:
@@ -280,7 +294,7 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
         replace_file(target, done.content, overwrite=options.force)
     if source.picture is None and options.report is None:
         return outcome
-    comparison = _comparison(source, image, len(content), done)
+    comparison = _comparison(source, image, n_bytes, done)
     if source.picture is not None:
         drawn = ImageFile(draw_before_after(comparison))
         picture = encode_image(source.picture, drawn)
@@ -290,37 +304,119 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     return outcome
 
 
+def _check_kind(source: Source, target: str, options: Options) -> None:
+    """Refuse what is asked for if a store, or an image file, does not have it."""
+    is_store = outputs.is_store_name(target)
+    if is_store and source.pyramid() is None:
+        msg = f"{target} cannot be made of an image file, only of a store or a slide"
+        raise ValueError(msg)
+    of_files = {
+        "--max-size": options.max_bytes,
+        "--skip-if-larger": options.skip_if_larger,
+        "--report": options.report,
+        "--compare": options.compare,
+        "the standard output": options.output == STDOUT,
+    }
+    wrong = of_files if is_store else {"--labels": options.labels}
+    for name in filter(wrong.get, wrong):
+        kind, other = ("image files", "stores")[:: 1 if is_store else -1]
+        msg = f"{name} is for {kind}, not for {other} such as {target}"
+        raise ValueError(msg)
+
+
+def _in_memory(image: ImageFile, name: str) -> ImageFile:
+    """Read all pixels of an image, if a file may have so many."""
+    pixels: Any = image.pixels
+    if not is_lazy(pixels):
+        return image
+    shape = pixels.shape
+    if math.prod(shape[: len(shape) - image.has_channels]) > most_pixels():
+        msg = f"too many pixels for {name}: {shape}; write a store, such as .ome.zarr"
+        raise ValueError(msg)
+    return image._replace(pixels=np.ascontiguousarray(pixels.compute()))
+
+
+def _write_store(source: Source, options: Options, step: Step) -> Outcome:
+    """Compress a store or a slide, and write a store of all its levels."""
+    pyramid, target = source.pyramid(), str(source.target)
+    assert pyramid is not None
+    result = write_store(
+        pyramid,
+        source.name,
+        target,
+        options.recipe,
+        palette=options.palette,
+        with_labels=options.labels,
+        force=options.force,
+        report=lambda verb, *n: step("reading" if verb == "read" else "writing", *n),
+    )
+    n_there, counts = result.n_all - result.n_written, result.counts
+    sizes = source.n_bytes(), inputs.size_on_disk(Path(target))
+    n_colors = None if counts is None else int(np.count_nonzero(counts))
+    facts = _facts(source, sizes, n_colors, result, result, result)
+    facts |= {"pieces": result.n_all, "pieces_written": result.n_written}
+    text = f"{source.name} -> {target}: {_figures(facts)}"
+    if n_there == result.n_all:
+        text = f"{source.name} -> {target}: already complete, nothing to do"
+    elif n_there:
+        text += f", resumed: {n_there:,} of {result.n_all:,} pieces were there"
+    detail = "" if counts is None else running.iterations_text(result)
+    return Outcome("done", one_line(text), facts, detail)
+
+
 def _outcome(source: Source, size: int, done: Compressed, options: Options) -> Outcome:
     """Say what came out, for people and for programs."""
     size_after, fit = len(done.content), done.fit
-    is_skipped = options.skip_if_larger and size_after >= size
-    facts: dict[str, Any] = {
-        "input": source.name,
-        "output": None if is_skipped else source.target,
-        "bytes_before": size,
-        "bytes_after": size_after,
-        "colors_before": done.n_colors_before,
-        "colors_after": done.n_colors,
-        "lossless": done.mse == 0,
-        "mse": done.mse,
-        "psnr": done.psnr,
-        "n_iter": fit and fit.n_iter,
-        "converged": fit and fit.converged,
-        "palette": hex_colors(done.mapped.palette),
-        "counts": done.mapped.counts.tolist(),
-    }
-    figures = (
-        f"{size:,} -> {size_after:,} bytes (ratio {size / size_after:.2f}), "
-        f"{counted_text(done.n_colors_before)} -> "
-        f"{counted_text(done.n_colors, 'color')}, "
-        f"{'' if done.mse == 0 else 'PSNR '}"
-        f"{running.quality_text(done.mse, done.psnr, ' dB')}"
-    )
-    if is_skipped:
+    sizes = size, size_after
+    facts = _facts(source, sizes, done.n_colors, done, done.mapped, fit)
+    figures = _figures(facts)
+    if options.skip_if_larger and size_after >= size:
+        facts["output"] = None
         text = f"{source.name}: not written, as it would not be smaller: {figures}"
         return Outcome("skipped", one_line(text), facts)
     text = one_line(f"{source.name} -> {source.target}: {figures}")
     return Outcome("done", text, facts, running.iterations_text(fit) if fit else "")
+
+
+def _facts(
+    source: Source,
+    sizes: tuple[int, int],
+    n_colors: int | None,
+    done: Compressed | StoreResult,
+    mapped: MappedImage | StoreResult,
+    fit: PaletteResult | StoreResult | None,
+) -> dict[str, Any]:
+    """Say for programs what came out; what is not known is None."""
+    return {
+        "input": source.name,
+        "output": source.target,
+        "bytes_before": sizes[0],
+        "bytes_after": sizes[1],
+        "colors_before": done.n_colors_before,
+        "colors_after": n_colors,
+        "lossless": None if done.mse is None else done.mse == 0,
+        "mse": done.mse,
+        "psnr": done.psnr,
+        "n_iter": fit and fit.n_iter,
+        "converged": fit and fit.converged,
+        "palette": hex_colors(mapped.palette),
+        "counts": None if mapped.counts is None else mapped.counts.tolist(),
+    }
+
+
+def _figures(facts: dict[str, Any]) -> str:
+    """Say for people what facts say of bytes, colors and quality, as far as known."""
+    before, after = facts["bytes_before"], facts["bytes_after"]
+    parts = [f"{before:,} -> {after:,} bytes (ratio {before / after:.2f})"]
+    if facts["counts"] is None:
+        parts.append(counted_text(len(facts["palette"]), "color"))
+    else:
+        n_before, n_after = facts["colors_before"], facts["colors_after"]
+        parts.append(f"{counted_text(n_before)} -> {counted_text(n_after, 'color')}")
+    if facts["mse"] is not None:
+        quality = running.quality_text(facts["mse"], facts["psnr"], " dB")
+        parts.append(f"{'' if facts['lossless'] else 'PSNR '}{quality}")
+    return ", ".join(parts)
 
 
 def _comparison(

@@ -22,7 +22,7 @@ from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import errors_of
-from napari_kmeans._files.read import ImageFile, decode_image
+from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import Curve, draw_curves
@@ -95,7 +95,7 @@ def curve(images: tuple[str, ...], options: Options) -> None:
 def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
     """Find the errors of an image."""
     step("reading")
-    image = decode_image(source.read())
+    image = source.image()
     step("fitting")
     errors, psnrs = zip(*errors_of(image, options.ks), strict=True)
     ks = options.ks

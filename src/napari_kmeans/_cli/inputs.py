@@ -2,8 +2,9 @@
 
 `find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
 each image, and says what it leaves out of folders; commands add to a source what is to
-become of the image. `read_group` and
-`fit_group` are for images that share a palette. What is in a file is left to `_files`.
+become of the image. A folder that is a store of zarr is an image like a file.
+`Source.image` opens any of them. `read_group` and `fit_group` are for images that share
+a palette. What is in a file is left to `_files`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from typing import NamedTuple
 
 from napari_kmeans._compression import Part, Recipe, fit_palette, part_of
 from napari_kmeans._core.fitting import PaletteResult
-from napari_kmeans._files.formats import image_suffixes, is_ome
-from napari_kmeans._files.read import decode_image, read_content
+from napari_kmeans._files.formats import image_suffixes
+from napari_kmeans._files.ome_zarr import is_store, open_store, require_zarr
+from napari_kmeans._files.pyramids import Pyramid, lazy_image
+from napari_kmeans._files.read import ImageFile, decode_image, read_content
+from napari_kmeans._files.slides import SLIDE_SUFFIX, is_slide, open_slide
 
 __all__ = [
     "STDIN",
@@ -35,6 +39,7 @@ __all__ = [
     "is_found",
     "read_group",
     "reason",
+    "size_on_disk",
     "with_stdin",
 ]
 
@@ -43,6 +48,7 @@ STDIN = "-"
 _RESULTS = ("_compressed", "_before_after")
 # A part of a pattern that stands for any folders below.
 _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_OME = re.compile(r"\.ome\.(tiff?|zarr)$", re.IGNORECASE)
 _ANY_FOLDERS = re.compile(rf"(?<![^{_SEPARATORS}])(?:\*\*(?:[{_SEPARATORS}]+|$))+")
 
 
@@ -59,6 +65,8 @@ class Source(NamedTuple):
     picture: str | None = None
     # The colors of the image, if they are counted already.
     part: Part | None = None
+    # The image, if it is read piece by piece and is opened already.
+    opened: Pyramid | None = None
     # Images that share a palette, if the source stands for several.
     members: tuple[Source, ...] = ()
 
@@ -69,15 +77,39 @@ class Source(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """The name without the suffix, also without both of OME-TIFF."""
-        name = self.path.name
-        return name[: name.lower().rindex(".ome.")] if is_ome(name) else self.path.stem
+        """The name without the suffix, also without both of OME-TIFF and OME-Zarr."""
+        return Path(_OME.sub(r".\1", self.path.name)).stem
 
     def read(self) -> bytes:
         """Return the content, or raise OSError or ValueError."""
         if self.stdin is not None:
             return self.stdin
         return read_content(self.name)
+
+    def pyramid(self) -> Pyramid | None:
+        """Open a store or a slide; None if the image is a file that is read whole."""
+        if self.opened is not None:
+            return self.opened
+        is_folder = self.stdin is None and is_store(self.name)
+        if not is_folder and (self.stdin is not None or not is_slide(self.name)):
+            return None
+        try:
+            import dask.array  # noqa: F401
+
+            require_zarr()
+        except ImportError as error:
+            msg = f'{error}; pip install "napari-kmeans[zarr]"'
+            raise ValueError(msg) from error
+        return open_store(self.name) if is_folder else open_slide(self.name)
+
+    def image(self) -> ImageFile:
+        """Return the image, of dask if it is read piece by piece."""
+        pyramid = self.pyramid()
+        return decode_image(self.read()) if pyramid is None else lazy_image(pyramid)
+
+    def n_bytes(self) -> int:
+        """Return the size of the content, in all files of a store."""
+        return len(self.stdin) if self.stdin is not None else size_on_disk(self.path)
 
 
 class LeftOut(NamedTuple):
@@ -100,7 +132,7 @@ def find_sources(
     found: dict[str, Source] = {}
     left_out: list[LeftOut] = []
     for argument in arguments:
-        if argument != STDIN and os.path.isdir(argument):
+        if argument != STDIN and _is_folder(argument):
             sources, others = _of_folder(argument, with_results)
             left_out += others
         else:
@@ -126,8 +158,15 @@ def with_stdin(sources: list[Source]) -> list[Source]:
 def are_several(arguments: tuple[str, ...], sources: list[Source]) -> bool:
     """Whether files are named after images, also if a folder holds only one."""
     return len(sources) > 1 or any(
-        os.path.isdir(argument) or _is_pattern(argument) for argument in arguments
+        _is_folder(argument) or _is_pattern(argument) for argument in arguments
     )
+
+
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
 
 
 def identity(path: Path) -> str:
@@ -165,7 +204,7 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
     Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
     it is left out.
     """
-    read = changed(sources, lambda s: s._replace(part=part_of(decode_image(s.read()))))
+    read = changed(sources, lambda s: s._replace(part=part_of(s.image())))
     kinds = [source.part.kind for source in read if source.part is not None]
     if not kinds:
         return read
@@ -186,7 +225,7 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
 def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
     """Find one palette for images that `read_group` has counted."""
     parts = [member.part for member in members if member.part is not None]
-    return fit_palette(parts, lambda: [decode_image(m.read()) for m in members], recipe)
+    return fit_palette(parts, lambda: [m.image() for m in members], recipe)
 
 
 def is_found(argument: str) -> bool:
@@ -204,9 +243,10 @@ def _of_folder(folder: str, with_results: bool) -> tuple[list[Source], list[Left
         return [Source(folder, fault=reason(error, folder))], []
     for entry in sorted(shown, key=lambda entry: entry.name):
         source = Source(os.path.join(folder, entry.name))
-        if os.path.isdir(source.name):
+        is_image = source.path.suffix.lower() in {*image_suffixes(), SLIDE_SUFFIX}
+        if _is_folder(source.name):
             kind = "folders"
-        elif source.path.suffix.lower() not in image_suffixes():
+        elif not is_image and not is_store(source.name):
             kind = "files without an image suffix"
         elif source.stem.endswith(_RESULTS) and not with_results:
             kind = "results of earlier runs"
@@ -227,7 +267,7 @@ def _expanded(argument: str) -> list[str]:
     """List the matches of a pattern, or return the name itself."""
     if not _is_pattern(argument):
         return [argument]
-    names = sorted({name for name in _matches(argument) if not os.path.isdir(name)})
+    names = sorted({name for name in _matches(argument) if not _is_folder(name)})
     return [os.path.join(".", n) if n == STDIN else n for n in names] or [argument]
 
 
@@ -257,8 +297,13 @@ def _folders_below(top: str) -> Iterator[str]:
         with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
             for entry in entries:
                 path = os.path.join(folder, entry.name)
-                if os.path.isdir(path) and not entry.name.startswith("."):
+                if _is_folder(path) and not entry.name.startswith("."):
                     (links if entry.is_symlink() else waiting).append(path)
+
+
+def _is_folder(path: str) -> bool:
+    """Whether this is a folder that may hold images, and is none itself."""
+    return os.path.isdir(path) and not is_store(path)
 
 
 def _is_pattern(argument: str) -> bool:

@@ -9,12 +9,13 @@ by the name that was typed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -41,6 +42,8 @@ __all__ = [
     "run_options",
 ]
 
+# Seconds in which a scheduler has to answer.
+_PATIENCE = 5
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 _UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
 STDOUT = "-"
@@ -61,9 +64,11 @@ class Options(Recipe):
     suffix: str | None = None
     report: str | None = None
     compare: str | None = None
+    labels: bool = False
     skip_if_larger: bool = False
     force: bool = False
     jobs: int = 1
+    scheduler: str | None = None
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -71,6 +76,11 @@ class Options(Recipe):
     # than one.
     palette: Array | None = None
     several: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is on record of a store."""
+        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
 
 
 def command(
@@ -88,11 +98,33 @@ def command(
         @functools.wraps(function)
         def call(images: tuple[str, ...], **values: Any) -> None:
             given = {name: v for name, v in values.items() if v is not None}
-            function(images, Options(**given))
+            options = Options(**given)
+            refuse_together("scheduler", "jobs")
+            with _connected(options.scheduler):
+                function(images, options)
 
         return call
 
     return decorate
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Let dask compute on the cluster with this scheduler, if there is an address."""
+    if address is None:
+        yield
+        return
+    try:
+        from distributed import Client
+
+        client = Client(address, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
+    except (ImportError, OSError, ValueError) as error:
+        msg = f"no scheduler answers at {address}"
+        if isinstance(error, ImportError):
+            msg = f'{error}; pip install "napari-kmeans[distributed]"'
+        raise click.ClickException(msg) from error
+    with client:
+        yield
 
 
 def option(names: str, text: str, **settings: Any) -> click.Option:
@@ -190,6 +222,11 @@ force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
     option(
         "--jobs", "Images to work on at a time.", metavar="N", type=_NUMBER, default=1
+    ),
+    option(
+        "--scheduler",
+        "Scheduler of dask, whose cluster works on stores and slides.",
+        metavar="ADDRESS",
     ),
     option("--json as_json", "Print everything as JSON.", is_flag=True),
     option("-q --quiet", "Print errors only.", is_flag=True),

@@ -20,20 +20,24 @@ from napari_kmeans._cli.inputs import STDIN, Source, identity
 from napari_kmeans._cli.options import STDOUT, Options, refuse_value
 from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, writable_suffixes
+from napari_kmeans._files.ome_zarr import is_image
 from napari_kmeans._files.read import default_suffix
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "STORE_SUFFIXES",
     "Claims",
     "Place",
     "check_suffix",
     "choose_suffix",
+    "is_store_name",
     "parse_place",
     "suffix_parser",
 ]
 
 # The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
+STORE_SUFFIXES = (".ome.zarr", ".zarr")
 _OR_OTHER = "or the suffix of another image format"
 
 
@@ -72,19 +76,22 @@ class Claims:
     def claim(self, path: Path, own: Path | None = None) -> str:
         """Return the name of a file that may be written, or raise.
 
-        `own` is the image that the file is the result of, which it may replace.
+        `own` is the image that the file is the result of, which it may replace. A store
+        that exists may be one to go on with, and is looked at when it is written.
         """
+        one, is_store = Path(identity(path)), is_store_name(path)
         taken = self._images - ({identity(own)} if own else set()) | self._results
-        if identity(path) in taken:
+        is_inside = not taken.isdisjoint(map(str, (one, *one.parents)))
+        if is_inside or (is_store and any(one in Path(t).parents for t in taken)):
             msg = (
                 f"will not write {path}, it is an image of this call or a result of one"
             )
             raise ValueError(msg)
-        if path.is_dir():
+        if path.is_dir() and not is_store:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        if path.exists() and not self._force:
+        if path.exists() and not (self._force or is_store):
             msg = f"{path} exists, --force overwrites it"
             raise ValueError(msg)
         self._results.add(identity(path))
@@ -102,7 +109,8 @@ def parse_place(
         return None
     ends_as_one = text.endswith(("/", os.sep))
     exists = os.path.isdir(text)
-    is_directory = text != STDOUT and (several or ends_as_one or exists)
+    is_one = param == "output" and not several and is_store_name(text)
+    is_directory = text != STDOUT and not is_one and (several or ends_as_one or exists)
     if text == STDOUT:
         if several:
             refuse_value(param, "- takes a single image")
@@ -141,8 +149,16 @@ def suffix_parser(*known: str) -> Callable[[str], str]:
     return parse
 
 
+def is_store_name(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a store of zarr."""
+    return Path(name).suffix.lower() in STORE_SUFFIXES
+
+
 def choose_suffix(source: Source) -> str:
     """Choose the format of the compressed image; any, if it cannot be read."""
+    pyramid = source.pyramid()
+    if pyramid is not None:
+        return STORE_SUFFIXES[not is_image(pyramid.attributes)]
     if source.name == STDIN:
         return default_suffix(io.BytesIO(source.stdin or b""))
     with contextlib.suppress(OSError):

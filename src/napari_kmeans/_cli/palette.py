@@ -19,7 +19,6 @@ from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import fit_palette, part_of
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import palettes
-from napari_kmeans._files.read import decode_image
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._pictures.charts import encode_swatches
 from napari_kmeans._pictures.display import hex_colors
@@ -111,7 +110,7 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     if source.members:
         result = inputs.fit_group(source.members, options)
     else:
-        image = decode_image(source.read())
+        image = source.image()
         step("fitting")
         result = fit_palette(
             [part_of(image)], lambda: [image], options, lambda _: step("fitting")

@@ -17,14 +17,17 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import click
 
 from napari_kmeans._cli.inputs import LeftOut, Source, reason
 from napari_kmeans._cli.options import STDOUT, Options
+from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.color_counts import MAX_COUNTED
 from napari_kmeans._core.fitting import PaletteResult
+from napari_kmeans._stores import StoreResult
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -48,6 +51,9 @@ __all__ = [
 INTERRUPTED = 130
 # Seconds in which a process beside may put a file away before it is ended.
 _PATIENCE = 2.0
+_BAR = "{desc} {percentage:3.0f}% |{bar}|"
+# Of a pass, the time that is left is known.
+_PASS_BAR = _BAR + " {remaining} left"
 
 
 class Outcome(NamedTuple):
@@ -67,8 +73,12 @@ class Outcome(NamedTuple):
     section: str = ""
 
 
-# Called with what comes next.
-Step: TypeAlias = Callable[[str], object]
+class Step(Protocol):
+    """Called with what comes next, and in a long pass how far it is."""
+
+    def __call__(self, stage: str, n_done: int = 0, n_all: int = 0) -> object: ...
+
+
 Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
 
 
@@ -118,7 +128,7 @@ def quality_text(mse: float, psnr: float, unit: str = "") -> str:
     return f"{psnr:.2f}{unit}" if math.isfinite(psnr) else "unknown"
 
 
-def iterations_text(fit: PaletteResult) -> str:
+def iterations_text(fit: PaletteResult | StoreResult) -> str:
     """Write the number of iterations, and how they ended."""
     end = "converged" if fit.converged else "not converged"
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
@@ -186,15 +196,25 @@ def _outcomes(
         count = f"[{number}/{len(sources)}] " if len(sources) > 1 else ""
         title = one_line(count + os.path.basename(source.name))
 
-        def step(stage: str, title: str = title) -> None:
+        def step(
+            stage: str, n_done: int = 0, n_all: int = 0, title: str = title
+        ) -> None:
             bar.set_description_str(f"{title}: {stage}", refresh=False)
+            bar_format = _PASS_BAR if n_all else _BAR
+            if bar.bar_format != bar_format or n_all > n_done == 0:
+                bar.bar_format = bar_format
+                bar.reset(total=n_all or n_steps)
             # A search makes more steps than could be foreseen.
-            bar.update(bar.n < n_steps - 1)
+            more = n_done - bar.n if n_all else bar.n < n_steps - 1
+            bar.update(more)
             bar.refresh()
 
+        bar.bar_format = _BAR
         bar.reset(total=n_steps)
-        yield _done(do, source, options, step)
-        bar.update(n_steps - bar.n)
+        with observed(partial(step, "reading")):
+            outcome = _done(do, source, options, step)
+        yield outcome
+        bar.update(float(bar.total or 0) - bar.n)
 
 
 def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
@@ -248,7 +268,7 @@ def _side_by_side(
 def _done_beside(do: Command, source: Source, options: Options) -> Outcome:
     """Do one image in a process beside, which has no bar."""
     try:
-        return _done(do, source, options, lambda _: None)
+        return _done(do, source, options, lambda *_: None)
     except SystemExit:  # A file that was being written is gone; no other is begun.
         os._exit(1)
 
@@ -282,7 +302,7 @@ def _progress_bar(options: Options) -> tqdm[Any]:
     terminal = shutil.get_terminal_size()
     return tqdm(
         total=1,
-        bar_format="{desc} {percentage:3.0f}% |{bar}|",
+        bar_format=_BAR,
         ncols=terminal.columns,
         nrows=terminal.lines,
         mininterval=0,
