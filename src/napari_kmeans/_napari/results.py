@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -275,30 +276,38 @@ def _recolored(
 
     All that were ever changed are painted: the last one may not be there yet.
     """
-    palette, axis = record.palette, _channel_axis(record)
+    palette, axis, settings = record.palette, _channel_axis(record), record.settings
     if len(record.source) > 1:
         palette, axis = palette[:, record.channel], None
-    if is_lazy(data):
+    entries = {entry, *(settings.recolored or {} if settings else {})}
+    # Not of the record: no cluster can be sent what layers look like.
+    colors = {changed: palette[changed] for changed in entries}
+    paint = partial(_painted, colors=colors, axis=axis, is_rgb=is_rgb)
+    if not is_lazy(data):
+        return paint(numbers, data)
+    # Labels have the axis of channels at length 1, or lack it.
+    is_long = axis is not None and numbers.ndim == data.ndim
+    return map_pairs(paint, numbers.squeeze(axis) if is_long else numbers, data, axis)
 
-        def work(some: Array, pixels: Array) -> Array:
-            return _recolored(pixels, some, record, entry, is_rgb)
 
-        # Labels have the axis of channels at length 1, or lack it.
-        is_long = axis is not None and numbers.ndim == data.ndim
-        flat = numbers.squeeze(axis) if is_long else numbers
-        return map_pairs(work, flat, data, axis)
+def _painted(
+    numbers: Array,
+    data: Any,
+    colors: dict[int, Array],
+    axis: int | None,
+    is_rgb: bool,
+) -> Array:
+    """Return the pixels of an image with other colors of some entries."""
     image = np.array(data)
     pixels = image if axis is None else np.moveaxis(image, axis, -1)
     shape = pixels.shape if axis is None else pixels.shape[:-1]
     numbers = numbers.reshape(shape)
-    settings = record.settings
-    entries = {entry, *(settings.recolored or {} if settings else {})}
-    for changed in entries:
-        inside = numbers == changed + 1
+    for entry, color in colors.items():
+        inside = numbers == entry + 1
         if is_rgb and pixels.shape[-1] == 4:
             # What cannot be seen stays as it is.
             inside &= pixels[..., 3] > 0
-        pixels[inside] = palette[changed]
+        pixels[inside] = color
     return image
 
 
