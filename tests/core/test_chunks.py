@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from dask.callbacks import Callback
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -542,6 +543,17 @@ def test_an_iteration_reads_every_chunk_once(monkeypatch):
         reads.append(len(n_read))
 
     assert reads[1] - reads[0] == 3 * 4
+
+
+def test_callbacks_of_other_threads_are_not_called_where_somebody_watches():
+    image, keys = da.zeros((4, 5, 3), np.uint8, chunks=2), []
+    with Callback(pretask=lambda key, *_: keys.append(key)):
+        count_colors(image)
+        assert keys
+        keys.clear()
+        with observed(lambda *_: None):
+            count_colors(image)
+    assert keys == []
 
 
 # What is refused.

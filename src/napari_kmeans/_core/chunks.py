@@ -25,7 +25,14 @@ from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._core.blocks import checkpoint, is_watched, tell
 
-__all__ = ["fold_chunks", "map_chunks", "map_pairs", "visit_places", "whole_planes"]
+__all__ = [
+    "callbacks_with",
+    "fold_chunks",
+    "map_chunks",
+    "map_pairs",
+    "visit_places",
+    "whole_planes",
+]
 
 Found = TypeVar("Found")
 # Tasks of dask by their keys.
@@ -124,6 +131,17 @@ def visit_places(work: Callable[[Any], object], places: Iterable[Any]) -> None:
         _compute(graph, keys, keys)
 
 
+def callbacks_with(look: tuple[Any, ...]) -> list[Any]:
+    """Return callbacks for one computation of dask: those that are active, and `look`.
+
+    They are active in all threads. Where somebody watches, other threads are at work,
+    and theirs are left out: the cache of napari fails in two threads at once.
+    """
+    from dask.callbacks import Callback
+
+    return [*(() if is_watched() else Callback.active), look]
+
+
 def whole_planes(image: Any, most: int) -> Any:
     """Cut a lazy image (..., C) into planes of its last two spatial axes, unless large.
 
@@ -211,7 +229,6 @@ def _compute(graph: _Graph, keys: list[str], watched: list[str]) -> list[Any]:
     Those that are watched are counted: on a cluster, of the ones that are returned.
     """
     from dask.base import compute_as_if_collection, get_scheduler
-    from dask.callbacks import Callback
     from dask.delayed import Delayed
 
     client = getattr(get_scheduler(), "__self__", None)
@@ -225,10 +242,9 @@ def _compute(graph: _Graph, keys: list[str], watched: list[str]) -> list[Any]:
             tell(len(watched) - len(waiting), len(watched))
 
     tell(0, len(watched))
-    # Given to this call alone: those that are active are so in all threads.
     look = (None, None, None, count, None)
     found: list[Any] = compute_as_if_collection(
-        Delayed, graph, keys, callbacks=[*Callback.active, look]
+        Delayed, graph, keys, callbacks=callbacks_with(look)
     )
     return found
 

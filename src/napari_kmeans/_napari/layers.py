@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_kmeans._core.arguments import is_lazy, lazy_array, plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes
+from napari_kmeans._core.chunks import callbacks_with
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._napari.placement import Channels, levels_of, world_matrix
 from napari_kmeans._pictures.display import visible_range
@@ -440,15 +441,13 @@ def read_array(array: Any, index: Any = ...) -> Array:
     """
     from dask.array import from_array
     from dask.base import compute, is_dask_collection
-    from dask.callbacks import Callback
 
     if not _is_chunked(array):
         return plain_array("data", array[index], _UNMASKED)
     if not is_dask_collection(array):
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
-    # Given to this call alone: those that are active are so in all threads.
-    (computed,) = compute(array[index], callbacks=[*Callback.active, look])
+    (computed,) = compute(array[index], callbacks=callbacks_with(look))
     return plain_array("data", computed, _UNMASKED)
 
 
