@@ -545,6 +545,16 @@ def test_an_iteration_reads_every_chunk_once(monkeypatch):
     assert reads[1] - reads[0] == 3 * 4
 
 
+def test_arrays_are_counted_where_dask_fuses_no_tasks():
+    # As while napari looks at a dask array, in any thread.
+    image = np.random.default_rng(0).integers(0, 9, (20, 30, 3), np.uint8)
+    expected = count_colors(image)
+    with dask.config.set({"optimization.fuse.active": False}):
+        found = count_colors(da.from_array(image, chunks=(7, 30, 2)))
+    assert_array_equal(found.colors, expected.colors)
+    assert_array_equal(found.counts, expected.counts)
+
+
 def test_callbacks_of_other_threads_are_not_called_where_somebody_watches():
     image, keys = da.zeros((4, 5, 3), np.uint8, chunks=2), []
     with Callback(pretask=lambda key, *_: keys.append(key)):

@@ -207,9 +207,11 @@ def _add(
 def _fuse(graph: _Graph, keys: list[str]) -> None:
     """Let tasks do all that only they need, so that chunks stay where they are read.
 
-    What several of them need, or a cluster has in memory, they get from elsewhere.
+    What several of them need, or a cluster has in memory, they get from elsewhere, and
+    so they do arrays that are in the graph themselves.
     """
     from dask.core import get_deps
+    from dask.task_spec import GraphNode
 
     needs, needed_by = get_deps(graph)
     for key in keys:
@@ -217,7 +219,8 @@ def _fuse(graph: _Graph, keys: list[str]) -> None:
         new: list[Any] = [key]
         while new:
             for need in needs[new.pop()]:
-                if need not in own and needed_by[need] <= own:
+                is_task = isinstance(graph[need], GraphNode)
+                if is_task and need not in own and needed_by[need] <= own:
                     own.add(need)
                     new.append(need)
         graph[key] = graph[key].fuse(*map(graph.pop, own), key=key)
