@@ -13,6 +13,7 @@ import yaozarrs
 import zarr
 from numpy.testing import assert_array_equal
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec
+from zarr.storage import LocalStore
 
 from checkpoints import Check, Ended
 from napari_kmeans import kmeans_palette, map_to_palette
@@ -457,6 +458,40 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path, monkeypatch, versio
     assert times(target) == after
     for one, other in zip(again[2:], result[2:], strict=True):
         assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "n"),
+    [
+        *(("0.4", name, n) for name in (".zattrs", ".zarray") for n in range(4)),
+        *((None, name, 0) for name in (".zattrs", ".zarray", "zarr.json")),
+        ("0.5", "zarr.json", 0),
+    ],
+)
+def test_half_of_the_metadata_does_not_hold_up_what_goes_on(
+    tmp_path, monkeypatch, version, name, n
+):
+    zarr_format, labels = 3 if name == "zarr.json" else 2, version is not None
+    if labels:
+        make_image(tmp_path / "a.zarr", levels_of(PAIR), version=version)
+    else:
+        make_array(tmp_path / "a.zarr", PAIR, zarr_format=zarr_format)
+    source, target = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    compress(source, tmp_path / "c.zarr", FEW, with_labels=labels)
+    left, write = iter(range(n)), LocalStore.set
+
+    async def end(store, key, *some):
+        if key.endswith(name) and next(left, None) is None:
+            raise Ended
+        await write(store, key, *some)
+
+    monkeypatch.setattr(LocalStore, "set", end)
+    with pytest.raises(Ended):
+        compress(source, target, FEW, with_labels=labels)
+    monkeypatch.undo()
+    compress(source, target, FEW, with_labels=labels)
+
+    assert contents(target) == contents(tmp_path / "c.zarr")
 
 
 @pytest.mark.parametrize(("version", "how"), STORES[:3])

@@ -96,8 +96,9 @@ def write_store(
         "source": ome_zarr.identity_of(source_name),
     }
     record = _begin(path, wanted, force)
+    if not ome_zarr.is_store(path):
+        ome_zarr.begin_store(path, pyramid, record)
     if "palette" not in record:
-        ome_zarr.write_record(path, pyramid, record)
         with observed(partial(report, "read")):
             record["palette"] = given
             if given is None:

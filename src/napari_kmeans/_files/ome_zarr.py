@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
@@ -31,6 +32,7 @@ from napari_kmeans._files.metadata import ImageMetadata, canonical_unit, with_ax
 from napari_kmeans._files.pyramids import Pyramid, Region, without
 
 __all__ = [
+    "begin_store",
     "check_target",
     "create_arrays",
     "describe_labels",
@@ -144,6 +146,21 @@ def check_target(pyramid: Pyramid, with_labels: bool) -> None:
                 raise ValueError(msg)
 
 
+def begin_store(path: Path, pyramid: Pyramid, record: dict[str, Any]) -> None:
+    """Put a store with nothing but its record in the place of nothing, or of no files.
+
+    It comes as a whole: of half a node, nobody knows whose it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how: Any = {"prefix": f".{path.name}", "ignore_cleanup_errors": True}
+    with tempfile.TemporaryDirectory(dir=path.parent, **how) as made:
+        new = Path(made) / "store"
+        write_record(new, pyramid, record)
+        if path.exists():
+            path.rmdir()
+        new.rename(path)
+
+
 def write_record(path: Path, pyramid: Pyramid, record: dict[str, Any]) -> None:
     """Write how a store is made; it is an image if the record is complete."""
     import zarr
@@ -171,12 +188,12 @@ def create_arrays(
     arrays: list[list[Any]] = []
     paths, axis = _level_paths(pyramid.attributes), target_axis(pyramid)
     for name, level in zip(paths, pyramid.levels, strict=True):
-        if not is_store(path / name):
+        if not _is_made(path / name):
             _create_level(path, name, pyramid, level, getattr(level, "attrs", {}))
         arrays.append([_open_array(path, name)])
         inner = f"{_LABELS}/{name}"
         if label_type is not None:
-            if not is_store(path / inner):
+            if not _is_made(path / inner):
                 _create_labels(arrays[-1][0], inner, axis, label_type)
             arrays[-1].append(_open_array(path, inner))
     return arrays
@@ -345,6 +362,12 @@ def _write_group(path: Path, pyramid: Pyramid, told: dict[str, Any]) -> None:
     zarr.open_group(os.fspath(path), **how).attrs.put(told)
 
 
+def _is_made(path: Path) -> bool:
+    """Whether an array has all metadata: a kill may leave one of two files of v2."""
+    names = {name for name in _NODE_FILES if (path / name).is_file()}
+    return "zarr.json" in names or {".zarray", ".zattrs"} <= names
+
+
 def _open_array(path: Path, name: str) -> Any:
     import zarr
 
@@ -362,6 +385,7 @@ def _create_level(
     if isinstance(level, zarr.Array):
         like: Any = {"data": level, "write_data": False, "attributes": dict(told)}
         like |= {"name": name or None, "fill_value": level.fill_value}
+        like["overwrite"] = True
         zarr.from_array(os.fspath(path), **like)
         return
     letters = pyramid.metadata.axes.replace("S", "C")
@@ -373,6 +397,7 @@ def _create_level(
         shape=tuple(map(sizes.__getitem__, axes)),
         chunks=tuple(min(sizes[a], _SIDE if a in "YX" else 1) for a in axes),
         dtype=level.dtype,
+        overwrite=True,
         dimension_names=[a["name"] for a in _multiscale(pyramid.attributes)["axes"]],
     )
 
@@ -391,6 +416,7 @@ def _create_labels(image: Any, name: str, axis: int | None, dtype: DTypeLike) ->
         chunks=spatial(image.chunks),
         shards=image.shards and spatial(image.shards),
         dtype=dtype,
+        overwrite=True,
         compressors=image.compressors,
         zarr_format=told.zarr_format,
         chunk_key_encoding=getattr(told, "chunk_key_encoding", keys),
