@@ -155,3 +155,14 @@ def test_options_and_patterns_are_no_misspelled_commands(folder, words):
 
 def test_version():
     assert napari_kmeans.__version__ in run("--version").stdout
+
+
+def test_threads_of_dask_neither_hold_up_an_end_nor_complain_at_it(monkeypatch):
+    ends = []
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setitem(sys.modules, "dask", sys)
+    for status in (0, 1, 2, 130):
+        monkeypatch.setattr(_cli, "main", lambda status=status: sys.exit(status))
+        with pytest.raises(SystemExit):
+            _cli.run()
+    assert ends == [1, 130]

@@ -10,13 +10,13 @@ __all__ = ["main", "run"]
 
 
 def run() -> None:
-    """Run the program; after Ctrl-C, no thread of dask holds it up."""
+    """Run the program; if it fails or is ended, no thread of dask goes on."""
     try:
         main()
     except SystemExit as end:
-        if end.code == INTERRUPTED and "dask" in sys.modules:
+        if end.code in (1, INTERRUPTED) and "dask" in sys.modules:
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
-            os._exit(INTERRUPTED)
+            os._exit(int(end.code))
         raise
