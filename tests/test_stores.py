@@ -633,6 +633,28 @@ def test_only_stores_are_replaced(tmp_path):
     assert (plain / "0").is_dir()
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5", None])
+def test_nothing_goes_on_with_a_store_that_is_half_removed(
+    tmp_path, monkeypatch, version
+):
+    source, target = make(tmp_path / "a.zarr", version, {}), tmp_path / "b.zarr"
+    compress(source, target, FEW)
+    whole = contents(target)
+
+    def end(*_):
+        raise Ended
+
+    monkeypatch.setattr("shutil.rmtree", end)
+    with pytest.raises(Ended):
+        compress(source, target, FEW, force=True)
+    monkeypatch.undo()
+
+    with pytest.raises(ValueError, match="exists; --force replaces it"):
+        compress(source, target, FEW)
+    compress(source, target, FEW, force=True)
+    assert contents(target) == whole
+
+
 @pytest.mark.parametrize(
     "place", ["a.zarr", "a.zarr/0", "a.zarr/b", ".", "link", "c/../a.zarr"]
 )

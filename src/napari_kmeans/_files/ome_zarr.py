@@ -231,6 +231,13 @@ def describe_labels(path: Path, pyramid: Pyramid, shown: Array) -> None:
 
 def remove_store(path: Path) -> None:
     """Remove a store, and at last what tells that it was one."""
+    # Nothing goes on with a part of it.
+    mark: dict[str, Any] = {_RECORD: {}}
+    for name, told in ((".zattrs", mark), ("zarr.json", {"attributes": mark})):
+        if (path / name).is_file():
+            new = path / f"{name}.partial"
+            new.write_text(json.dumps(told))
+            new.replace(path / name)
     for found in sorted(path.iterdir(), key=lambda each: each.name in _NODE_FILES[2:]):
         if found.is_dir() and not found.is_symlink():
             shutil.rmtree(found)
