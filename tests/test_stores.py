@@ -118,7 +118,7 @@ BIG = BytesCodec(endian="big")
 LAYOUTS = [
     {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "."}},
     {"zarr_format": 2, "order": "F", "compressors": None},
-    {"zarr_format": 2, "filters": numcodecs.Delta("<u2"), "fill_value": 3},
+    {"zarr_format": 2, "filters": numcodecs.Shuffle(2), "fill_value": 3},
     {"zarr_format": 2, "compressors": numcodecs.GZip(2), "fill_value": None},
     {"zarr_format": 3, "shards": (20, 30, 3), "compressors": GzipCodec(level=2)},
     {"zarr_format": 3, "filters": TransposeCodec(order=(2, 0, 1)), "serializer": BIG},

@@ -240,6 +240,7 @@ def test_the_identity_does_not_depend_on_the_order_in_which_files_are_found(
     ("zarr_format", "how"),
     [
         (2, {"filters": numcodecs.Quantize(2, "<f4")}),
+        (2, {"filters": numcodecs.Delta("<f4")}),
         (2, {"filters": numcodecs.FixedScaleOffset(0, 2, "<f4", "u1")}),
         (3, {"serializer": {"name": "numcodecs.pcodec", "configuration": {}}}),
     ],

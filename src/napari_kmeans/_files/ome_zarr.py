@@ -55,7 +55,7 @@ _RECORD, _LABELS = "napari-kmeans", "labels/colors"
 _NODE_FILES = (".zarray", ".zgroup", ".zattrs", "zarr.json")
 # Codecs that give back what they were given.
 _LOSSLESS = {
-    *("bytes", "transpose", "shuffle", "delta", "blosc", "zstd", "gzip", "zlib", "lz4"),
+    *("bytes", "transpose", "shuffle", "blosc", "zstd", "gzip", "zlib", "lz4"),
     *("bz2", "lzma", "crc32", "crc32c", "adler32", "fletcher32"),
 }
 _RGB = ["FF0000", "00FF00", "0000FF"]
