@@ -170,3 +170,25 @@ def test_a_search_is_better_than_draws_also_where_few_values_make_the_error(tail
     drawn = kmeans_palette(values, 32, channel_axis=None, init="k-means++", rng=0)
 
     assert searched.mse < drawn.mse
+
+
+@pytest.mark.parametrize("most_in_cells", [1 << 22, 1], ids=["in cells", "in blocks"])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_errors_of_floats_too_many_to_count_are_those_of_the_centers(
+    monkeypatch, n_channels, most_in_cells
+):
+    monkeypatch.setattr("napari_kmeans._core.color_counts.MAX_COUNTED", 1)
+    monkeypatch.setattr("napari_kmeans._core.pixels._MOST_IN_CELLS", most_in_cells)
+    image = np.random.default_rng(0).normal(size=(60, 50, n_channels))
+    points, seen = image.reshape(-1, 1, n_channels), []
+
+    kmeans_palette(image, 5, 4, init=image[0, :5], callback=seen.append)
+
+    assert len(seen) == 4
+    for state in seen:
+        squares = np.square(points - state.centers).sum(axis=2).min(axis=1)
+        # The points are still labeled by the centers before.
+        assert squares.mean() <= state.mse * (1 + 1e-9)
+    errors = [state.mse for state in seen]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1.1 * squares.mean()

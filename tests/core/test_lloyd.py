@@ -52,8 +52,9 @@ def test_fixed_centers_stay_also_without_points():
 def test_reports_come_after_each_iteration_and_may_end_the_fit():
     seen = []
 
-    def report(n_iter, parts, centers):
-        seen.append((n_iter, parts.weights.sum(), centers.ravel().tolist()))
+    def report(n_iter, weights, means, centers):
+        assert_array_equal(means, centers)
+        seen.append((n_iter, weights.sum(), centers.ravel().tolist()))
         if n_iter == 2:
             raise StopIteration
 

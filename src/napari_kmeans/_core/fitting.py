@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core import spaces
 from napari_kmeans._core.arrays import Array, Floats, Indices
-from napari_kmeans._core.cells import Partition
 from napari_kmeans._core.color_counts import ColorCounts, trusted_counts
-from napari_kmeans._core.lloyd import Fit, cluster_means, lloyd
+from napari_kmeans._core.lloyd import Fit, lloyd
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.one_channel import MAX_OPTIMUM, optimal_centers
 from napari_kmeans._core.outliers import Apart, set_apart
@@ -407,7 +406,7 @@ def _sorted_palette(colors: Array, layout: Layout) -> tuple[Array, Indices]:
 
 def _reporter(
     callback: Callback | None, pixels: FittedPixels
-) -> Callable[[int, Partition, Floats], None] | None:
+) -> Callable[[int, Floats, Floats, Floats], None] | None:
     """Return what tells `callback` of an iteration."""
     if callback is None:
         return None
@@ -416,12 +415,11 @@ def _reporter(
     middle = everything.sums / everything.weights[0]
     variance = points.measure(middle).mse
 
-    def report(n_iter: int, parts: Partition, centers: Floats) -> None:
+    def report(n_iter: int, weights: Floats, means: Floats, centers: Floats) -> None:
         # Steiner: the squares about any point are those about the mean, and that of
         # its distance to the mean. Only fixed centers are not the means.
-        means = cluster_means(parts, centers)
         saved = np.square(means - middle) - np.square(means - centers)
-        weighted = float((parts.weights * saved.sum(axis=1)).sum())
+        weighted = float((weights * saved.sum(axis=1)).sum())
         # Of centers that miss next to nothing, no more than rounding is left.
         mse = max(variance - weighted / float(everything.weights[0]), 0.0)
         shown = spaces.shown_centers(centers, space)

@@ -30,20 +30,21 @@ def lloyd(
     points: Points,
     centers: Floats,
     iters: int,
-    report: Callable[[int, Partition, Floats], None] | None = None,
+    report: Callable[[int, Floats, Floats, Floats], None] | None = None,
     n_fixed: int = 0,
 ) -> Fit:
     """Move centers (k, C) to the means of the points they own, `iters` times.
 
     A center that owns none moves to one of the points of the largest weighted squared
     error. Neither step can raise the error. The first `n_fixed` centers stay where they
-    are. `report(n_iter, parts, centers)`, if any, is called after each iteration; a
-    StopIteration raised by it ends the fit.
+    are. `report(n_iter, weights, means, centers)`, if any, is called after each
+    iteration, with what the clusters weigh (k,) and their means; a StopIteration raised
+    by it ends the fit.
     """
     for n_iter in range(1, iters + 1):
         parts = points.partition(centers)
-        moved = cluster_means(parts, centers)
-        moved[:n_fixed] = centers[:n_fixed]
+        means = cluster_means(parts, centers)
+        moved = np.concatenate((centers[:n_fixed], means[n_fixed:]))
         empty = n_fixed + np.flatnonzero(parts.weights[n_fixed:] == 0)
         if empty.size:
             worst = points.worst(moved, empty.size)
@@ -55,7 +56,7 @@ def lloyd(
         if report is None:
             continue
         try:
-            report(n_iter, parts, centers)
+            report(n_iter, parts.weights, means, centers)
         except StopIteration:
             return Fit(centers, n_iter, converged=False)
     return Fit(centers, iters, converged=False)
