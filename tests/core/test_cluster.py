@@ -176,28 +176,31 @@ def test_processes_write_the_store_that_one_does(
 
 
 class Toucher:
-    """Make a file in a folder."""
+    """Make a file in a folder, after a while."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, seconds=0.0):
         self.folder = folder
+        self.seconds = seconds
 
     def __call__(self, name):
         # In a process that has not this module.
+        time.sleep(self.seconds)
         open(os.path.join(self.folder, name), "x").close()
 
 
-@pytest.mark.usefixtures("client")
-def test_progress_on_a_cluster_is_told_and_cancelling_ends_the_tasks(client):
+def test_progress_on_a_cluster_is_told_and_cancelling_ends_the_tasks(client, tmp_path):
     told = []
     with observed(lambda *numbers: told.append(numbers)):
         chunks.visit_places(time.sleep, [0.1] * 4)
     assert told[0] == (0, 4)
     assert told == sorted(told)
 
+    work = Toucher(tmp_path, 0.3)
     with interruptible(Check(last=2)), pytest.raises(Ended):
-        chunks.visit_places(time.sleep, [60.0] * 4)
-    # Neither of the two processes sleeps any more, or begins to.
+        chunks.visit_places(work, "abcdefghi")
+    # What had begun ends by itself; nothing else begins.
     client.run_on_scheduler(_wait_until_idle)
+    assert len(list(tmp_path.iterdir())) < 5
 
 
 async def _wait_until_idle(dask_scheduler):
