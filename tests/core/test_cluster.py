@@ -196,18 +196,22 @@ def test_progress_on_a_cluster_is_told_and_cancelling_ends_the_tasks(client, tmp
     assert told == sorted(told)
 
     work = Toucher(tmp_path, 0.3)
-    with interruptible(Check(last=2)), pytest.raises(Ended):
+    with interruptible(Check(last=2)), pytest.raises(Ended) as held:
         chunks.visit_places(work, "abcdefghi")
-    # What had begun ends by itself; nothing else begins.
+    # What had begun ends by itself; nothing else begins, also if the error is kept.
     client.run_on_scheduler(_wait_until_idle)
+    assert held.traceback
     assert len(list(tmp_path.iterdir())) < 5
 
 
 async def _wait_until_idle(dask_scheduler):
     import asyncio
 
-    while dask_scheduler.tasks:
+    for _ in range(1000):
+        if not dask_scheduler.tasks:
+            return
         await asyncio.sleep(0.01)
+    raise TimeoutError
 
 
 def test_each_process_labels_all_colors_once_for_a_palette(client):
