@@ -146,8 +146,12 @@ def changed(told, *keys, value):
         (("ome", "image-label"), {}, "holds labels, not an image"),
         (("ome", "multiscales", 0, "axes", 0, "name"), "y", "got 'YYX'"),
         (("ome", "multiscales", 0, "axes", 1, "name"), "r", "got 'CRX'"),
-        (("ome", "multiscales", 0, "datasets", 0, "path"), "5", "cannot be read: '5'"),
-        (("ome", "multiscales", 0, "datasets", 0, "path"), "../0", "cannot be read: "),
+        (("ome", "multiscales", 0, "datasets", 0, "path"), "5", "it has no level '5'"),
+        (
+            ("ome", "multiscales", 0, "datasets", 0, "path"),
+            "../0",
+            "cannot be read: |no level",
+        ),
         (("ome", "multiscales", 0, "axes"), ["c", "y", "x"], "cannot be read: "),
     ],
 )

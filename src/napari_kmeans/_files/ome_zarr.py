@@ -85,6 +85,9 @@ def open_store(path: str | os.PathLike[str]) -> Pyramid:
         if not is_array:
             _check_single(os.fspath(path), root)
         inner = [] if is_array else _level_paths(told)
+        for name in inner:
+            if name not in root:
+                refuse(f"it has no level {name!r}")
         levels = tuple(root[name] for name in inner) or (root,)
         about = _array_metadata(root) if is_array else _image_metadata(told)
         letters = set(about.axes)
