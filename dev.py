@@ -65,14 +65,22 @@ io.imsave(sys.argv[1], data.astronaut(), check_contrast=False)
 SHOW = """
 import sys
 import napari
-from napari_kmeans._files.read import read_image
+from napari_kmeans._cli.inputs import Source
+from napari_kmeans._files.pyramids import lazy_image
 
 viewer = napari.Viewer()
 for name in sys.argv[1:]:
-    image = read_image(name)
-    is_rgb = image.has_channels and image.pixels.shape[-1] in (3, 4)
-    channel_axis = -1 if image.has_channels and not is_rgb else None
-    viewer.add_image(image.pixels, name=name, rgb=is_rgb, channel_axis=channel_axis)
+    source = Source(name)
+    pyramid = source.pyramid()
+    images = [source.image()]
+    if pyramid is not None:
+        levels = [pyramid._replace(levels=(level,)) for level in pyramid.levels]
+        images = [lazy_image(level) for level in levels]
+    pixels = [image.pixels for image in images]
+    is_rgb = images[0].has_channels and pixels[0].shape[-1] in (3, 4)
+    channel_axis = -1 if images[0].has_channels and not is_rgb else None
+    data = pixels if len(pixels) > 1 else pixels[0]
+    viewer.add_image(data, name=name, rgb=is_rgb, channel_axis=channel_axis)
 viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
 napari.run()
 """
@@ -81,7 +89,8 @@ napari.run()
 def run(arguments):
     """Compress images or an example; show both in napari if there is a screen."""
     screen = has_screen()
-    sync("--no-default-groups", *(["--extra", "gui"] if screen else []))
+    extras = ["zarr", "gui"] if screen else ["zarr"]
+    sync("--no-default-groups", *(f"--extra={extra}" for extra in extras))
     if not arguments:
         example = Path("astronaut.png")
         if not example.exists():

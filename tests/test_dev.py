@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import napari
+import slides
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,11 +77,15 @@ def test_the_window_shows_images_upright_below_their_results(dev, window, monkey
     monkeypatch.setattr(napari, "Viewer", lambda: window)
     monkeypatch.setattr(napari, "run", lambda: None)
     dev.call([dev.program("napari-kmeans"), "-k", "3", "photo.jpg", "-o", "three.tif"])
-    monkeypatch.setattr(sys, "argv", ["", "photo.jpg", "three.tif"])
+    slides.write_slide("a.svs")
+    monkeypatch.setattr(sys, "argv", ["", "photo.jpg", "three.tif", "a.svs"])
     exec(dev.SHOW, {})
-    assert [layer.name for layer in window.layers] == ["photo.jpg", "three.tif"]
+    names = [layer.name for layer in window.layers]
+    assert names == ["photo.jpg", "three.tif", "a.svs"]
     # The file lies on its side, and says so.
-    assert [layer.data.shape for layer in window.layers] == [(60, 40, 3)] * 2
+    photo, result, slide = (layer.data for layer in window.layers)
+    assert [data.shape for data in (photo, result)] == [(60, 40, 3)] * 2
+    assert [level.shape for level in slide] == [(100, 150, 3), (50, 75, 3)]
     assert all(layer.rgb for layer in window.layers)
     assert "K-means colors (napari-kmeans)" in window.window.dock_widgets
 
