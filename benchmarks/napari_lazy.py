@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 
 # For this program alone: settings of the user are neither read nor written.
 os.environ["NAPARI_ASYNC"] = "1"
@@ -21,7 +22,7 @@ import dask.array as da
 import numpy as np
 from skimage import data
 
-from napari_window import Application, Stopwatch, napari
+from napari_window import Application, Stopwatch, napari, print_row
 
 SIDE, CHUNK = 16384, 1024
 # Give napari's threads this many seconds to show a place.
@@ -72,15 +73,7 @@ def main():
             rest(0.01)
         return f"{time.perf_counter() - start:.1f} s"
 
-    def show(action):
-        print(
-            f"{action:34}{watch.longest * 1e3:7.1f} ms own  "
-            f"{watch.longest_cpu * 1e3:7.1f} ms CPU  "
-            f"{app.longest * 1e3:7.1f} ms in all   ({watch.where})",
-            flush=True,
-        )
-        watch.reset()
-        app.longest = 0.0
+    show = partial(print_row, app, watch)
 
     rest(LOOK)
     widget.controls.output.value = "both"

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -110,6 +111,18 @@ class Application(QApplication):
                 self.longest = max(self.longest, time.perf_counter() - start)
 
 
+def print_row(app, watch, action):
+    """Print what took longest in an action, and forget it."""
+    print(
+        f"{action:34}{watch.longest * 1e3:7.1f} ms own  "
+        f"{watch.longest_cpu * 1e3:7.1f} ms CPU  "
+        f"{app.longest * 1e3:7.1f} ms in all   ({watch.where})",
+        flush=True,
+    )
+    watch.reset()
+    app.longest = 0.0
+
+
 def threads():
     """Give the threads that compute."""
     return [t for t in threading.enumerate() if t.name == "napari-kmeans"]
@@ -139,15 +152,7 @@ def main():
         while not condition():
             rest(0.01)
 
-    def show(action):
-        print(
-            f"{action:34}{watch.longest * 1e3:7.1f} ms own  "
-            f"{watch.longest_cpu * 1e3:7.1f} ms CPU  "
-            f"{app.longest * 1e3:7.1f} ms in all   ({watch.where})",
-            flush=True,
-        )
-        watch.reset()
-        app.longest = 0.0
+    show = partial(print_row, app, watch)
 
     rest(1)
     # Python collects garbage in whoever's code it happens to be due.
