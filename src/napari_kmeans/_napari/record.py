@@ -18,7 +18,7 @@ from napari.layers import Layer
 from napari.utils.colormaps import ensure_colormap
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Array, Indices
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._napari.layers import Look
 from napari_kmeans._napari.settings import Settings
 
@@ -36,7 +36,9 @@ class Record:
     palette : (K, C) or (K,) ndarray
         Colors of all slices, one palette after the other, as they are now.
     counts : (K,) ndarray of int64
-        Pixels of each color.
+        Pixels of each color, inside of the mask if there is one.
+    means : (K, C) ndarray or None
+        Mean values of these pixels in the source, NaN of none. None if unknown.
     slices : (K,) ndarray or None
         Slice that each color belongs to, where slices have palettes of their own.
     run : str
@@ -64,13 +66,14 @@ class Record:
     n_colors : int or None
         Distinct colors before; None if they are too many or unknown.
     mse, psnr : float or None
-        Error of the result, and the same in decibels; None if unknown.
+        Error of these pixels, and the same in decibels; None if unknown.
     n_bytes : int
         Bytes of the source's pixels.
     """
 
     palette: Array
     counts: NDArray[np.int64]
+    means: Floats | None = None
     slices: Indices | None = None
     run: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     layer: str = ""
