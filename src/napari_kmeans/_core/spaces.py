@@ -34,7 +34,6 @@ __all__ = [
     "centers_of",
     "colors_of",
     "dark_to_light",
-    "distance_units",
     "ends_of",
     "frame_of",
     "framing_colors",
@@ -64,8 +63,9 @@ FARTHEST = 2.0**480
 # Weighted integers are brought below this power of two, where cells take no more care
 # of them than of other floats.
 _NEAR = -13
-# Bits of a weighted mean of integers that rounding leaves alone.
-_MEAN_BITS = 44
+# Bits of weights, such that products with 16 bits are exact: what is midway between two
+# colors stays there. Those of a mean of products that rounding leaves alone.
+_WEIGHT_BITS, _MEAN_BITS = 37, 44
 
 
 class Layout(NamedTuple):
@@ -142,10 +142,7 @@ def _factors_of(layout: Layout) -> Floats | None:
     factors = np.ldexp(factors, -np.frexp(factors.max())[1])
     if layout.has_alpha:
         factors = np.append(factors, np.sqrt(np.square(factors).mean()))
-    n_bits = _n_bits(layout)
-    if 0 < n_bits <= 16:
-        # Products with short integers are exact, so ties stay ties.
-        factors = _shortened(factors, 53 - n_bits)
+    factors, n_bits = _shortened(factors, _WEIGHT_BITS), _n_bits(layout)
     return np.ldexp(factors, _NEAR - n_bits) if n_bits > 0 else factors
 
 
@@ -397,19 +394,15 @@ def unit_of(space: Space) -> float:
 
 
 def squared_units(mse: float, space: Space) -> float:
-    """Turn a mean of squares of points, but for weights, into units of the image."""
+    """Turn a mean of squares of points into units of the image, or of the space.
+
+    They are those of its weighted channels, if it has weights.
+    """
     unit = unit_of(space)
+    if space.factors is not None and space.layout.weights is not None:
+        unit *= float(space.factors[0]) / space.layout.weights[0]
     # In two steps: the square of the scale of denormals overflows.
     return mse / unit / unit
-
-
-def distance_units(mse: float, space: Space) -> float:
-    """Turn a mean of squares of points into units of the space, with its weights."""
-    weights = space.layout.weights
-    if weights is None:
-        return squared_units(mse, space)
-    unit = (1.0 if space.factors is None else float(space.factors[0])) / weights[0]
-    return squared_units(mse, space) / unit / unit
 
 
 def _locate(colors: Array, space: Space) -> Array:
