@@ -39,6 +39,8 @@ class Record:
         Pixels of each color, inside of the mask if there is one.
     means : (K, C) ndarray or None
         Mean values of these pixels in the source, NaN of none. None if unknown.
+    names : tuple of str
+        Name of each color that somebody has given it, "" if none. Empty if none has.
     slices : (K,) ndarray or None
         Slice that each color belongs to, where slices have palettes of their own.
     run : str
@@ -74,6 +76,7 @@ class Record:
     palette: Array
     counts: NDArray[np.int64]
     means: Floats | None = None
+    names: tuple[str, ...] = ()
     slices: Indices | None = None
     run: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     layer: str = ""
@@ -109,7 +112,7 @@ def record_in(metadata: Mapping[str, Any]) -> Record | None:
     known.setdefault("counts", np.zeros(len(found["palette"]), dtype=np.int64))
     # A layer that nobody knows the run of is a run of its own.
     known.setdefault("run", "")
-    for name in {"source", "source_ids"} & known.keys():
+    for name in {"names", "source", "source_ids"} & known.keys():
         known[name] = tuple(known[name])
     if isinstance(found.get("mask"), dict):
         # So did 0.1.0.
@@ -147,7 +150,8 @@ def write_record(layer: Layer, record: Record) -> None:
 def metadata_with(record: Record) -> dict[str, Any]:
     """Return a record as the metadata of a layer to be."""
     written = _known(vars(record), Record)
-    written |= {name: list(written[name]) for name in ("source", "source_ids")}
+    tuples = ("names", "source", "source_ids")
+    written |= {name: list(written[name]) for name in tuples}
     if record.settings is not None:
         written["settings"] = _known(vars(record.settings), Settings)
     if record.look is not None:

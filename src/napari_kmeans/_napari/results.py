@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -20,6 +20,7 @@ from napari.layers import Image, Labels, Layer
 from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
+from psygnal import Signal
 
 from napari_kmeans import map_to_palette
 from napari_kmeans._core.arguments import is_lazy
@@ -38,6 +39,7 @@ from napari_kmeans._napari.quantize_layer import (
 )
 from napari_kmeans._napari.record import Record, record_of, write_record
 from napari_kmeans._napari.settings import Settings
+from napari_kmeans._napari.table import cluster_table
 
 __all__ = ["Listed", "Results"]
 
@@ -57,7 +59,13 @@ class Listed(NamedTuple):
 
 
 class Results:
-    """Add layers, bring earlier ones up to date, and change their colors."""
+    """Add layers, bring earlier ones up to date, and change their clusters.
+
+    The signal carries a layer whose table has changed: by an edit of its run, or by
+    paint on labels.
+    """
+
+    changed = Signal(object)
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
@@ -158,6 +166,8 @@ class Results:
             elif labels is not None and isinstance(one, Image):
                 images.append((one, levels_of(one), labels, changed))
 
+        self.changed.emit(layer)
+
         def paint(report: Callable[[Any], None]) -> Painted:
             painted = []
             for image, levels, labels, record in images:
@@ -168,6 +178,54 @@ class Results:
             return painted
 
         return paint if images else None
+
+    def rename(self, layer: Layer, entry: int, name: str) -> None:
+        """Give an entry of the palette another name in all layers of the run."""
+        for one, record in self._run_of(layer):
+            names = list(record.names or len(record.palette) * ("",))
+            names[entry] = name
+            write_record(one, dataclasses.replace(record, names=tuple(names)))
+        self.changed.emit(layer)
+
+    def merge(
+        self, layer: Layer, entries: Sequence[int]
+    ) -> Callable[[Callable[[Any], None]], Painted] | None:
+        """Make one cluster of several of one palette, in all layers of the run.
+
+        Its color is the mean of those that were fitted, weighted by their pixels. It
+        takes the place of the lowest entry, and the numbers of others close up. Where
+        its color is that of another entry, both become one, too. Labels and the table
+        change at once. If images are among the layers, returns a function that paints
+        them, which may take long; `repaint` takes what it returns.
+
+        Raises
+        ------
+        ValueError
+            If there are less than two entries, or they are of several slices.
+        """
+        raise NotImplementedError
+
+    def undo(self, layer: Layer) -> Callable[[Callable[[Any], None]], Painted] | None:
+        """Take back the last change of names, colors or clusters of the run.
+
+        What was painted in labels since stays. Labels and the table change at once; the
+        function that is returned paints the images, as that of `merge` does.
+        """
+        raise NotImplementedError
+
+    def can_undo(self, layer: Layer | None) -> bool:
+        """Whether there is a change of a run that can be taken back."""
+        return False
+
+    def table(self, layer: Image | Labels, axis: int | str | None = None) -> Any:
+        """Return the table of a result, or a long one, measured along an axis.
+
+        Takes the source from the viewer, as far as it is there. Read in any thread.
+        """
+        return cluster_table(layer, axis=axis)
+
+    def leave(self) -> None:
+        """Follow no labels any more."""
 
     def repaint(self, painted: Painted) -> None:
         """Set the pixels of image layers to those that were painted."""
