@@ -22,6 +22,7 @@ from napari_kmeans._files.read import read_metadata
 if TYPE_CHECKING:
     from napari_kmeans._napari.objects import separate_objects as separate_objects
     from napari_kmeans._napari.quantize_layer import quantize_layer as quantize_layer
+    from napari_kmeans._napari.table import cluster_table as cluster_table
 
 __all__ = [
     "ColorCounts",
@@ -45,9 +46,9 @@ __all__ = [
 
 __version__ = version("napari-kmeans")
 
-
 # Functions that need napari, and the module of each.
 _OF_NAPARI = {
+    "cluster_table": "napari_kmeans._napari.table",
     "quantize_layer": "napari_kmeans._napari.quantize_layer",
     "separate_objects": "napari_kmeans._napari.objects",
 }
