@@ -20,6 +20,7 @@ from napari_kmeans._files.palettes import read_palette, write_palette
 from napari_kmeans._files.read import read_metadata
 
 if TYPE_CHECKING:
+    from napari_kmeans._napari.objects import separate_objects as separate_objects
     from napari_kmeans._napari.quantize_layer import quantize_layer as quantize_layer
     from napari_kmeans._napari.table import cluster_table as cluster_table
 
@@ -49,6 +50,7 @@ __version__ = version("napari-kmeans")
 _OF_NAPARI = {
     "cluster_table": "table",
     "quantize_layer": "quantize_layer",
+    "separate_objects": "objects",
 }
 
 

@@ -445,15 +445,16 @@ def test_what_cannot_be_is_refused(arguments, error, message):
         quantize_layer(**({"layers": layer} | arguments))
 
 
-def test_function_is_imported_when_it_is_asked_for_and_without_qt():
+def test_functions_are_imported_when_they_are_asked_for_and_without_qt():
     code = """
 import napari_kmeans
 from napari_kmeans import *
-assert "quantize_layer" in dir(napari_kmeans)
-assert "quantize_layer" not in napari_kmeans.__all__
+names = {"quantize_layer", "separate_objects"}
+assert names <= set(dir(napari_kmeans))
+assert not names & set(napari_kmeans.__all__)
 import sys
 assert "napari" not in sys.modules
-from napari_kmeans import quantize_layer
+from napari_kmeans import quantize_layer, separate_objects
 assert "qtpy" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

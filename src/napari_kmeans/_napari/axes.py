@@ -1,20 +1,22 @@
 """Which axes of a layer are space, and how large a pixel is there.
 
-`space_axes` is the one place that tells space from time, channels and slices, and
-`pixel_area` the one that turns pixels into areas and volumes. Both only look at a
-layer. Where layers lie is a matter for `placement`.
+`space_axes` is the one place that tells space from time, channels and slices;
+`pixel_sizes` and `pixel_area` turn pixels into lengths, areas and volumes. They only
+look at a layer. Where layers lie is a matter for `placement`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Layer
 
 from napari_kmeans._napari.record import record_of
 
-__all__ = ["CHANNEL_NAMES", "pixel_area", "space_axes"]
+__all__ = ["CHANNEL_NAMES", "pixel_area", "pixel_sizes", "space_axes"]
 
 # Of axes, in lower case.
 CHANNEL_NAMES = ("c", "channel", "channels")
@@ -54,20 +56,36 @@ def _axes_of_record(layer: Layer) -> set[int]:
     return {i - first for i in (channel, axis) if i is not None and i >= first}
 
 
-def pixel_area(layer: Layer, axes: tuple[int, ...]) -> tuple[float, str]:
+def pixel_sizes(layer: Layer, axes: Sequence[int]) -> list[float]:
+    """Return the size of a pixel along some axes of a layer, by the layer's scale.
+
+    All sizes are in the unit of the last of the `axes`, if every unit can be converted
+    into it; otherwise each is in the unit of its axis.
+    """
+    sizes = [abs(float(layer.scale[axis])) for axis in axes]
+    units = _units(layer, axes)
+    for i, axis in enumerate(axes):
+        if layer.units[axis] != units[i]:
+            sizes[i] *= float((1 * layer.units[axis]).to(units[i]).magnitude)
+    return sizes
+
+
+def pixel_area(layer: Layer, axes: Sequence[int]) -> tuple[float, str]:
     """Return the area or volume of a pixel along some axes of a layer, and its unit.
 
-    The unit is that of the last of the `axes`, squared for two of them, cubed for
+    The unit is that of the last of the `axes`, squared for two of them and cubed for
     three. Where a unit cannot be converted into it, it is the product of the units.
     """
-    units = [layer.units[axis] for axis in axes]
-    size = math.prod(abs(float(layer.scale[axis])) for axis in axes)
+    unit, *others = _units(layer, axes)
     # Rotation and shear of napari keep areas.
     affine = np.asarray(layer.affine.linear_matrix)[np.ix_(axes, axes)]
-    size *= abs(float(np.linalg.det(affine)))
+    area = math.prod(pixel_sizes(layer, axes)) * abs(float(np.linalg.det(affine)))
+    return area, f"{math.prod(others, start=unit):~P}"
+
+
+def _units(layer: Layer, axes: Sequence[int]) -> list[Any]:
+    """Return the units that the sizes of pixels are in."""
+    units = [layer.units[axis] for axis in axes]
     if all(unit.is_compatible_with(units[-1]) for unit in units):
-        for i, unit in enumerate(units):
-            if unit != units[-1]:
-                size *= float((1 * unit).to(units[-1]).magnitude)
-                units[i] = units[-1]
-    return size, f"{math.prod(units[1:], start=units[0]):~P}"
+        units = [units[-1]] * len(units)
+    return units
