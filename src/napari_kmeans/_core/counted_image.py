@@ -11,7 +11,6 @@ public functions and both frontends are made of these steps.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,7 +27,6 @@ from napari_kmeans._core.arguments import (
     Rng,
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
-from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.chunks import fold_chunks, map_pairs
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -44,6 +42,7 @@ from napari_kmeans._core.fitting import (
     fit_palette,
     fit_source,
 )
+from napari_kmeans._core.measuring import means_of, sum_labeled
 from napari_kmeans._core.outliers import set_apart
 from napari_kmeans._core.pixels import CountedImage, added, framing_blocks, is_fitted
 from napari_kmeans._core.spaces import Layout, SpaceName
@@ -419,8 +418,7 @@ def _measured(
         counts, sums, total, n_pixels = fold_chunks(*pairs, measure, added, "measure")
     else:
         counts, sums, total, n_pixels = measure(*pairs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = sums / counts[:, np.newaxis]
+    means = means_of(counts, sums)
     return _told(palette, counts, means, total / max(n_pixels, 1), layout)
 
 
@@ -437,22 +435,10 @@ def _measured_parts(
     palette: Array, has_alpha: bool, images: list[Array], labels: list[Any]
 ) -> tuple[Any, ...]:
     """Return finite pixels and sums of each color, the sum of errors, pixels seen."""
-    n_colors, n_channels = palette.shape
-    counts = np.zeros(n_colors, dtype=np.int64)
-    sums = np.zeros((n_colors, n_channels))
-
-    def pairs() -> Iterator[tuple[Array, Array]]:
-        for image, found in zip(images, labels, strict=True):
-            for box in cut_boxes(found.shape, 8 * image.shape[-1]):
-                pixels, label = image[box].reshape(-1, n_channels), found[box].ravel()
-                is_told = np.isfinite(pixels).all(axis=1) & (label < n_colors)
-                pixels, label = pixels[is_told], label[is_told]
-                counts[:] += np.bincount(label, minlength=n_colors)
-                for channel, values in enumerate(pixels.T.astype(np.float64)):
-                    sums[:, channel] += np.bincount(label, values, n_colors)
-                yield pixels, palette[label]
-
-    total, n_pixels = quality.sum_squared_errors(pairs(), has_alpha)
+    counts, sums = np.zeros(len(palette), dtype=np.int64), np.zeros(palette.shape)
+    blocks = sum_labeled(images, labels, counts, sums)
+    pairs = ((pixels, palette[label]) for pixels, label in blocks)
+    total, n_pixels = quality.sum_squared_errors(pairs, has_alpha)
     return counts, sums, total, n_pixels
 
 

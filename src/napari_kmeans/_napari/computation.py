@@ -46,18 +46,17 @@ from napari_kmeans._core.counted_image import (
 from napari_kmeans._core.fitting import FittedImage
 from napari_kmeans._core.mapping import cut_for
 from napari_kmeans._core.pixels import CountedImage
-from napari_kmeans._napari.colors import hex_colors
+from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
     Source,
     cut_tiles,
     draw_mask,
-    labels_colormap,
     quoted,
     read_array,
     read_levels,
     rgba_of,
 )
-from napari_kmeans._napari.record import Record
+from napari_kmeans._napari.record import Fit, Record
 from napari_kmeans._napari.settings import Settings
 
 __all__ = [
@@ -73,7 +72,6 @@ __all__ = [
     "number_pixels",
     "palette_record",
     "quantize_source",
-    "shown_as",
 ]
 
 
@@ -125,9 +123,10 @@ class Outcome(NamedTuple):
     labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
-    # How layers show the palette, and what labels layers need for it.
+    # How images show the palette.
     rgba: Floats
-    shown: dict[str, Any]
+    # The pixels inside of the mask, channels being one; None for all.
+    inside: Mask | None
 
 
 def quantize_source(
@@ -179,24 +178,27 @@ def _quantized(
         for i, counted in enumerate(counts)
     ]
     parts = [part for part, _ in pairs]
-    record = _record(parts, source, settings)
+    fitted = _record(parts, source, settings)
+    record, lut = edit_record(fitted, settings)
     labels, images, axis = [], [], source.channel_axis
     for level, image in enumerate(cut_tiles(image, axis) for image in levels):
         report(Progress("Labeling the pixels"))
         mapped = [one for _, one in pairs]
         if level > 0:
             mapped = _coarse_labels(image, parts, source, settings)
-        entries = _joined(mapped, record, source, settings)
+        entries = _joined(mapped, fitted, source, settings)
         report(Progress("Painting the pixels"))
         if settings.output != "labels":
-            alpha, colors = source.has_alpha, record.palette
+            alpha, colors = source.has_alpha, record.palette[lut]
             images.append(
                 color_image(entries, colors, image, channel_axis=axis, alpha=alpha)
             )
-        labels.append(number_pixels(entries, image, source, len(record.palette)))
+        numbers = number_pixels(entries, image, source, len(lut))
+        if len(lut) > len(record.palette):
+            numbers = renumber(numbers, lut, len(record.palette))
+        labels.append(numbers)
     rgba = rgba_of(record.palette, source.look)
-    shown = shown_as(record, rgba)
-    return Outcome(record, tuple(labels), tuple(images), rgba, shown)
+    return Outcome(record, tuple(labels), tuple(images), rgba, mask)
 
 
 def palette_record(
@@ -219,7 +221,7 @@ def palette_record(
         result = fitted.result if isinstance(fitted, FittedImage) else None
         tally = tally_image(counted, fitted) or _unmeasured(counted, given, result)
         parts.append(_Part(counted, tally, result))
-    return _record(parts, source, settings)
+    return edit_record(_record(parts, source, settings), settings)[0]
 
 
 class _Part(NamedTuple):
@@ -304,22 +306,21 @@ def _unmeasured(
 
 
 def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
-    """Return what layers remember of the palettes of all slices."""
+    """Return what layers remember of the palettes of all slices, as they were found."""
     palettes = [part.measured.palette for part in parts]
     slices = None
     if settings.slice_axis is not None:
         slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
     fits = [part.result for part in parts if part.result is not None]
-    palette, recolored = np.concatenate(palettes), settings.recolored or {}
-    for entry, color in recolored.items():
-        palette[entry] = color
-    # The error is that of the palette that was found.
-    mse, psnr = (None, None) if recolored else _error(parts)
+    palette = np.concatenate(palettes)
+    counts = np.concatenate([part.measured.counts for part in parts])
+    mse, psnr = _error(parts)
     return Record(
         palette=palette,
-        counts=np.concatenate([part.measured.counts for part in parts]),
+        counts=counts,
         means=np.concatenate([part.measured.means for part in parts]),
         slices=slices,
+        fit=Fit(palette, counts),
         time=datetime.now(UTC).isoformat(),
         version=__version__,
         mask=getattr(source.mask, "name", None if source.mask is None else ""),
@@ -479,21 +480,6 @@ def number_pixels(
     if channels is not None and channels.axis > 0:
         numbers = np.expand_dims(numbers, channels.axis)
     return numbers
-
-
-def shown_as(record: Record, rgba: Floats) -> dict[str, Any]:
-    """Return colormap and features of the labels, from 1 on, of a palette."""
-    import pandas as pd
-
-    table = {
-        "index": np.arange(1, len(rgba) + 1),
-        "hex": hex_colors(rgba),
-        "pixels": record.counts,
-        "share": record.counts / max(1, record.counts.sum()),
-    }
-    if record.slices is not None:
-        table["slice"] = record.slices
-    return {"colormap": labels_colormap(rgba), "features": pd.DataFrame(table)}
 
 
 def fitting_palette(palette: Array, name: str, source: Source) -> Array:

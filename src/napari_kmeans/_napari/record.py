@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Layer
@@ -22,9 +22,16 @@ from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._napari.layers import Look
 from napari_kmeans._napari.settings import Settings
 
-__all__ = ["Record", "metadata_with", "record_in", "record_of", "write_record"]
+__all__ = ["Fit", "Record", "metadata_with", "record_in", "record_of", "write_record"]
 
 _KEY = "napari-kmeans"
+
+
+class Fit(NamedTuple):
+    """The colors that were fitted, before any of them was changed."""
+
+    palette: Array
+    counts: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,11 +43,16 @@ class Record:
     palette : (K, C) or (K,) ndarray
         Colors of all slices, one palette after the other, as they are now.
     counts : (K,) ndarray of int64
-        Pixels of each color, inside of the mask if there is one.
+        Pixels of each color, inside of the mask if there is one; of labels, as they
+        were painted since.
     means : (K, C) ndarray or None
         Mean values of these pixels in the source, NaN of none. None if unknown.
     names : tuple of str
         Name of each color that somebody has given it, "" if none. Empty if none has.
+    fit : Fit or None
+        Colors and pixels before any was merged or changed. None if unknown.
+    painted : bool
+        Whether somebody has painted in these labels.
     slices : (K,) ndarray or None
         Slice that each color belongs to, where slices have palettes of their own.
     run : str
@@ -58,9 +70,9 @@ class Record:
         Name and id of the layer inside of which the palette was fitted, None for all
         pixels. Of an array, they are empty.
     settings : Settings or None
-        As they were chosen, with the entries that were given another color since, and
-        -1 as `channel_axis` of RGB and of several layers. None if the palette was read
-        from a file, and nobody knows.
+        As they were chosen, with the entries that were merged or given another color
+        since, without the names, and with -1 as `channel_axis` of RGB and of several
+        layers. None if the palette was read from a file, and nobody knows.
     look : Look or None
         How the source showed its channels. None if that is unknown.
     n_iter, converged : int, bool
@@ -77,6 +89,8 @@ class Record:
     counts: NDArray[np.int64]
     means: Floats | None = None
     names: tuple[str, ...] = ()
+    fit: Fit | None = None
+    painted: bool = False
     slices: Indices | None = None
     run: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     layer: str = ""
@@ -117,6 +131,8 @@ def record_in(metadata: Mapping[str, Any]) -> Record | None:
     if isinstance(found.get("mask"), dict):
         # So did 0.1.0.
         known |= {"mask": found["mask"]["layer"], "mask_id": found["mask"]["id"]}
+    if found.get("fit") is not None:
+        known["fit"] = Fit(**found["fit"])
     if found.get("look") is not None:
         look = found["look"]
         maps = tuple(map(ensure_colormap, look["colormaps"]))
@@ -152,6 +168,8 @@ def metadata_with(record: Record) -> dict[str, Any]:
     written = _known(vars(record), Record)
     tuples = ("names", "source", "source_ids")
     written |= {name: list(written[name]) for name in tuples}
+    if record.fit is not None:
+        written["fit"] = record.fit._asdict()
     if record.settings is not None:
         written["settings"] = _known(vars(record.settings), Settings)
     if record.look is not None:

@@ -49,7 +49,12 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
     ]
     arguments = [names[0] if len(names) == 1 else f"[{', '.join(names)}]"]
     output = "image" if isinstance(layer, Image) else "labels"
-    settings = dataclasses.replace(record.settings, output=output)
+    given = {entry: name for entry, name in enumerate(record.names) if name}
+    settings = dataclasses.replace(record.settings, output=output, names=given or None)
+    if record.painted:
+        comments.append(
+            "# The labels were painted since: this makes them as they were."
+        )
     arguments += _keywords(settings)
     if record.mask is not None and settings.palette is None:
         if record.mask_id:
