@@ -1,8 +1,9 @@
 """Where layers lie in space, and which part of them is on the screen.
 
 `labels_placement` returns what places the labels of an image on that image,
-`world_matrix` the matrix from a layer's pixels to the world, and `visible_part` the
-pixels that stand for what is on the screen. What layers hold is a matter for `layers`.
+`world_matrix` the matrix from a layer's pixels to the world, `visible_part` the pixels
+that stand for what is on the screen, and `slice_in_view` a slice that is there. What
+layers hold is a matter for `layers`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "levels_of",
     "move_layer",
     "placement_of",
+    "slice_in_view",
     "visible_part",
     "world_matrix",
 ]
@@ -186,6 +188,20 @@ def visible_part(
     local[:-1, -1] = offset
     affine = labels_matrix(world_matrix(layer) @ local, channels)
     return Visible(level, tuple(index), affine)
+
+
+def slice_in_view(layer: Layer, dims: Dims, axis: int) -> int | None:
+    """Return which slice along an axis of a layer is on the screen.
+
+    It is the nearest one where the slider is beyond the layer. None if the axis is
+    displayed, and all slices are seen.
+    """
+    first = dims.ndim - layer.ndim
+    if axis + first in dims.displayed:
+        return None
+    hidden = [other - first for other in dims.not_displayed if other >= first]
+    at = int(np.rint(_slice_point(layer, dims, hidden)[axis]))
+    return min(max(at, 0), int(levels_of(layer)[0].shape[axis]) - 1)
 
 
 def _slice_point(layer: Layer, dims: Dims, hidden: list[int]) -> Floats:

@@ -53,10 +53,11 @@ class QuantizeWidget(Container[Widget]):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(4, 6, 4, 6)
         layout.addWidget(self.run_panel)
-        layout.addWidget(self.palette_panel)
-        # The width that names of usual length want, and any height.
+        # The table has the height there is.
+        layout.addWidget(self.palette_panel, stretch=1)
+        # The width that names of usual length want.
         policy = QSizePolicy.Policy
-        layout.addItem(QSpacerItem(330, 0, policy.Preferred, policy.Expanding))
+        layout.addItem(QSpacerItem(330, 0, policy.Preferred, policy.Minimum))
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
