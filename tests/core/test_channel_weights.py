@@ -349,6 +349,17 @@ def test_fixed_colors_stay_and_what_is_clear_has_its_entry():
     assert len(palette) == 6
 
 
+@pytest.mark.parametrize("dtype", ["u2", "u4"])
+def test_means_that_are_halves_are_rounded_as_without_weights(dtype):
+    for odd in range(40001, 60000, 202):
+        image = np.array([[[0, 0], [odd, odd + 2]] * 3], dtype)
+        weights = [1, odd / 7]
+
+        result = kmeans_palette(image, 1, channel_weights=weights)
+
+        assert_array_equal(result.palette, kmeans_palette(image, 1).palette)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_fill_values_have_colors_and_cost_the_others_nothing(dtype):
     image = np.random.default_rng(11).normal(100, [9, 0.09], (30, 40, 2)).astype(dtype)

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import dask.array as da
@@ -26,7 +27,7 @@ def plain_deviations(columns, counts):
     for column in columns:
         mean = Fraction(sum(map(int.__mul__, counts, column)), n)
         square = sum(m * (x - mean) ** 2 for m, x in zip(counts, column, strict=True))
-        found.append(float(square / n) ** 0.5 or 1.0)
+        found.append(math.sqrt(square / n) or 1.0)
     return found
 
 
@@ -38,7 +39,7 @@ def test_those_of_integers_are_exact_whatever_their_size_and_number(image, n):
     found = standard_deviations(count_image(ColorCounts(colors, counts)))
 
     columns = [list(map(int, column)) for column in colors.T.tolist()]
-    assert_allclose(found, plain_deviations(columns, counts.tolist()), rtol=1e-15)
+    assert found == plain_deviations(columns, counts.tolist())
 
 
 @given(image=pictures, seed=st.integers(0, 99))
@@ -84,7 +85,8 @@ def test_fitted_pixels_alone_are_looked_at_in_all_images():
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f4"])
 def test_with_opacity_they_are_those_of_premultiplied_colors(dtype):
     white = 1 if dtype == "f4" else np.iinfo(dtype).max
-    share = np.random.default_rng(2).integers(0, 6, (7, 9, 4)) / 5
+    # Many repeat.
+    share = np.random.default_rng(2).integers(0, 3, (20, 30, 4)) / 2
     image = (share * white).astype(dtype)
 
     found = standard_deviations(count_image(image, alpha=True))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from napari_kmeans._core.cells import WIDE
 from napari_kmeans._core.quality import squared_errors, white_of
 from napari_kmeans._core.spaces import (
     Layout,
@@ -87,6 +88,8 @@ def test_weighted_distances_are_those_of_weighted_coordinates(
     assert_allclose(found, expected, rtol=1e-9)
     assert whole_bits(space) == 0
     assert not is_plain(space)
+    # Cells take all of them together, as they do whole numbers.
+    assert np.abs(points).max() <= WIDE
 
 
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)

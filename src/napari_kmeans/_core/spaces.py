@@ -119,15 +119,13 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     if layout.space != "rgb":
         ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
         gamut = gamut_between(layout.dtype, ends)
-    factors = _factors_of(layout)
-    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0), factors)
+    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0), _factors_of(layout))
     known = blocks()
     if gamut is not None:
         # The corners of the cube, of which grays alone would be far too near to zero.
         corners = list(itertools.product(*_ends_of_dtype(layout).T))
         known = [np.array(corners, layout.dtype)]
-    located = (_locate(colors, nowhere) for colors in known)
-    return nowhere._replace(frame=frame_of(located, factors))
+    return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
 
 
 def _factors_of(layout: Layout) -> Floats | None:
@@ -187,11 +185,8 @@ def _ends_of_dtype(layout: Layout) -> Array:
     return np.array([[low] * layout.n_channels, [high] * layout.n_channels], dtype)
 
 
-def frame_of(blocks: Iterable[Array], factors: Floats | None = None) -> Frame:
-    """Return the frame of coordinates in blocks of (n, D), at least one.
-
-    The middle of floats is that of what is multiplied by the factors, if any.
-    """
+def frame_of(blocks: Iterable[Array]) -> Frame:
+    """Return the frame of coordinates in blocks of (n, D), at least one."""
     ends, sample = [], []
     for block in blocks:
         if len(block):
@@ -208,8 +203,6 @@ def frame_of(blocks: Iterable[Array], factors: Floats | None = None) -> Frame:
     # In halves: the range of float64 does not fit float64. A fill value counts once in
     # each channel.
     halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
-    if factors is not None:
-        halves *= factors
     sizes = np.concatenate([np.unique(column[column > 0]) for column in halves.T])
     middle = float(np.abs([low, high]).max()) / 2
     if len(sizes):
