@@ -193,8 +193,7 @@ def separate_objects(
     wanted = _Wanted(numbers, space, channels, connected, int(smallest))
     found, frames = _found(labels, wanted)
     table = (_features if connected else _features_of_class)(labels, wanted, frames)
-    kind = "objects in" if connected else "class"
-    name = f"{kind} {' + '.join(names)} of {labels.name}"
+    name = f"{' + '.join(names)} of {labels.name}"
     layer = Labels(found, name=name, features=table, **placement_of(labels))
     if viewer is not None:
         viewer.add_layer(layer)
@@ -211,7 +210,7 @@ def _checked_clusters(labels: Labels, clusters: Any) -> tuple[list[str], list[in
     numbers: list[int] = []
     features, known = labels.features, f"{quoted(labels.name)} has no cluster called"
     for cluster in [clusters] if is_one else clusters:
-        names.append(str(cluster))
+        names.append(cluster if isinstance(cluster, str) else f"cluster {cluster}")
         if isinstance(cluster, str):
             named = {"index", "name"} <= set(features) and cluster != ""
             found = features["index"][features["name"] == cluster] if named else []
