@@ -154,7 +154,7 @@ def test_clusters_are_chosen_by_name_all_that_have_it():
     data = random_labels(9, 11)
     names = {"index": [1, 2, 3, 4], "name": ["", "nuclei", "glass", "nuclei"]}
     layer = Labels(data, features=names, name="a")
-    made = separate_objects(layer, ["nuclei", 1], connected=False)
+    made = separate_objects(layer, ["nuclei", 1, "nuclei"], connected=False)
     assert_array_equal(made.data, np.isin(data, [1, 2, 4]))
     assert made.name == "nuclei + cluster 1 of a"
     for name in ("", "Nuclei", "1"):
@@ -299,6 +299,8 @@ def test_axes_without_a_name_of_their_own_are_called_by_number_and_z_y_x():
     labels = ("index", "a", "a", "row")
     named = separate_objects(Labels(data, axis_labels=labels), 1).features
     assert {"axis 0", "centroid z", "centroid y", "centroid row"} < set(named)
+    odd = separate_objects(Labels(data, axis_labels=("t", "x", "-2", "-1")), 1).features
+    assert {"t", "centroid x", "centroid y", "centroid axis 3"} < set(odd)
     assert_array_equal(named["index"], range(1, len(named) + 1))
 
 
@@ -423,6 +425,7 @@ IMAGE = Image(np.zeros((3, 4, 5)), name="b")
         ({"smallest": 2.0}, TypeError, "smallest must be an integer, got 2.0"),
         ({"smallest": True}, TypeError, "smallest must be an integer, got True"),
         ({"axes": (0,)}, ValueError, "must be two or three of the 3 of “a”, got (0,)"),
+        ({"axes": 1}, ValueError, "must be two or three of the 3 of “a”, got (1,)"),
         ({"axes": (0, 3)}, ValueError, "two or three of the 3 of “a”, got (0, 3)"),
         ({"axes": (0, -3)}, ValueError, "two or three of the 3 of “a”, got (0, -3)"),
         ({"axes": (0, "y")}, TypeError, "axes must be integers, got (0, 'y')"),
