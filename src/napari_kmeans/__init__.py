@@ -46,19 +46,18 @@ __all__ = [
 
 __version__ = version("napari-kmeans")
 
-# Public names that need napari, and the rooms that they are in.
+# Functions that need napari, and the module of each.
 _OF_NAPARI = {
-    "cluster_table": "table",
-    "quantize_layer": "quantize_layer",
-    "separate_objects": "objects",
+    "cluster_table": "napari_kmeans._napari.table",
+    "quantize_layer": "napari_kmeans._napari.quantize_layer",
+    "separate_objects": "napari_kmeans._napari.objects",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs napari when it is asked for, and not with the package."""
     if name in _OF_NAPARI:
-        room = import_module(f"napari_kmeans._napari.{_OF_NAPARI[name]}")
-        return getattr(room, name)
+        return getattr(import_module(_OF_NAPARI[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.utils._proxies import PublicOnlyProxy
 from numpy.testing import assert_allclose, assert_array_equal
 from numpydoc.validate import validate
 from skimage.measure import regionprops_table
@@ -212,6 +213,13 @@ def test_layer_is_added_to_the_viewer_that_is_given_and_to_no_other():
     assert viewer.layers[-1] is made
 
 
+def test_layers_are_taken_as_napari_hands_them_to_plugins():
+    layer = Labels(random_labels(5, 6))
+    proxies = PublicOnlyProxy(layer), PublicOnlyProxy(Image(layer.data))
+    made = separate_objects(proxies[0], 1, image=proxies[1])
+    assert_array_equal(made.features["mean"], 1)
+
+
 def test_labels_stay_as_they_are_and_the_new_ones_are_no_view_of_them():
     data = random_labels(5, 6)
     layer = Labels(data.copy())
@@ -281,6 +289,7 @@ def test_small_squares_are_round_wherever_they_are():
     data = np.zeros((5000, 5000), dtype=np.uint8)
     data[10:13, 10:13] = data[4990:4993, 4990:4993] = 1
     table = separate_objects(Labels(data), 1).features
+    assert_array_equal(table["centroid y"], [11, 4991])
     assert_array_equal(table["eccentricity"], [0, 0])
 
 
@@ -303,13 +312,14 @@ def means_of(layer, image):
     ]
 
 
-def test_mean_intensity_is_that_of_the_pixels_of_each_object():
+@pytest.mark.parametrize("dtype", [np.uint16, np.float16, np.int64, bool])
+def test_mean_intensity_is_that_of_the_pixels_of_each_object(dtype):
     data = random_labels(3, 9, 11)
-    image = np.random.default_rng(1).integers(0, 60_000, data.shape).astype(np.uint16)
+    image = np.random.default_rng(1).integers(0, 2000, data.shape).astype(dtype)
     made = separate_objects(Labels(data, **MOVIE), [1, 2], image=Image(image))
-    assert_allclose(made.features["mean"], means_of(made, image))
+    assert_allclose(made.features["mean"], means_of(made, image.astype(float)))
     one = separate_objects(Labels(data), 1, image=Image(image), connected=False)
-    assert_allclose(one.features["mean"], image[data == 1].mean())
+    assert_allclose(one.features["mean"], image[data == 1].astype(float).mean())
 
 
 def test_images_that_are_channels_are_called_by_their_names():

@@ -177,7 +177,6 @@ def separate_objects(
     >>> separate_objects(labels, [1, 3], smallest=2).features["pixels"].tolist()
     [2, 2]
     """
-    labels = getattr(labels, "__wrapped__", labels)
     if not isinstance(labels, Labels):
         msg = f"labels must be a Labels layer, got {labels!r}"
         raise TypeError(msg)
@@ -251,7 +250,7 @@ def _checked_axes(labels: Labels, axes: Sequence[int] | None) -> tuple[int, ...]
 def _channels(labels: Labels, images: list[Any]) -> list[_Channel]:
     """Return all channels of images that have the shape of labels."""
     found: list[_Channel] = []
-    for image in (getattr(one, "__wrapped__", one) for one in images):
+    for image in images:
         if not isinstance(image, Image):
             msg = f"image must be one Image layer or several, got {image!r}"
             raise TypeError(msg)
@@ -373,7 +372,7 @@ def _sums(objects: Array, n: int, values: list[Array]) -> Floats:
             *coordinates,
             *(coordinates[i] * coordinates[j] for i, j in pairs),
         ]
-        terms += [value[box][at].astype(np.float64) for value in values]
+        terms += [value[box][at] for value in values]
         for row, term in zip(sums, terms, strict=True):
             row += np.bincount(numbers, term, n + 1)
     return sums[:, 1:]
