@@ -245,17 +245,16 @@ def test_qt_deletes_the_rows_of_the_table_with_it(result):
 
 def test_panel_needs_no_widget_around_it(viewer, qtbot):
     source = viewer.add_image(data.astronaut()[:64, :50], name="a")
-    (labels,) = quantize_layer([source], 4, output="labels", viewer=viewer)
     panel = PalettePanel(viewer, Results(viewer))
     qtbot.addWidget(panel)
+    (labels,) = quantize_layer([source], 4, output="labels")
     buttons = (panel.merge, panel.undo, panel.lock, panel.apply, panel.to_labels)
     assert not any(button.enabled for button in (*buttons, panel.save, panel.copy))
     locked, told = [], []
     panel.locked.connect(locked.append)
     panel.told.connect(told.append)
 
-    viewer.layers.selection.active = source
-    viewer.layers.selection.active = labels
+    viewer.add_layer(labels)
     assert panel.table.hexes == list(labels.features["hex"])
     panel.table.chosen.emit(1)
     press(panel.lock)

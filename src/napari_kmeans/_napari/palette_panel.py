@@ -81,6 +81,7 @@ class PalettePanel(QWidget):
         self._lay_out()
         self._connect()
         self.list_palette(None)
+        self._follow_layers()
 
     def _add_buttons(self) -> None:
         """Make the buttons below the table."""
@@ -148,6 +149,8 @@ class PalettePanel(QWidget):
         self.apply.changed.connect(self._apply)
         for part in (self.measure, self._exports, self._to_labels):
             part.told.connect(self.told)
+        # What is new is not to be seen under a veil.
+        self._to_labels.adding.connect(self.choose)
         for event in self._followed():
             event.connect(self._follow_layers)
         self._results.changed.connect(self._follow_change)
