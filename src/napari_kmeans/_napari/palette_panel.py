@@ -284,7 +284,9 @@ class PalettePanel(QWidget):
 
     def _keep(self, entries: list[int]) -> None:
         """Keep showing the pixels of clusters together."""
-        self._kept, self._pointed = tuple(entries), None
+        # There is no layer yet that has the pixels of a preview.
+        self._kept = () if self._preview is not None else tuple(entries)
+        self._pointed = None
         self.table.mark(self._kept)
         self._show_pixels()
         self._enable_buttons()
@@ -329,7 +331,7 @@ class PalettePanel(QWidget):
         return ask_color(self, listed, entry)
 
     def _rename(self, entry: int, name: str) -> None:
-        if self._layer is not None:
+        if self._layer is not None and self._preview is None:
             self._results.rename(self._layer, entry, name)
 
     def _merge(self) -> None:
