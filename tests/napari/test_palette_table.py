@@ -150,7 +150,8 @@ def test_names_of_a_preview_are_not_typed(shown):
 
 @pytest.mark.parametrize("width", [150, 300, 800])
 def test_no_number_is_cut_and_names_have_the_rest(shown, width):
-    table = table_of(5, mean=np.array([0.1, 123456.7, -99999, np.nan, 8]))
+    means = np.array([0.1, 123456.7, -99999, np.nan, 8])
+    table = table_of(5, mean=means, name=["", "", "background", "", ""])
     view, _ = shown(table, width=width)
     model, metrics = view.model(), view.fontMetrics()
     for column in range(NAME + 1, model.columnCount()):
@@ -160,7 +161,7 @@ def test_no_number_is_cut_and_names_have_the_rest(shown, width):
             assert metrics.horizontalAdvance(text) + 6 <= room
         assert view.horizontalHeader().sectionSizeHint(column) <= room
     widths = [view.columnWidth(column) for column in range(model.columnCount())]
-    assert view.columnWidth(NAME) >= metrics.horizontalAdvance("nuclei")
+    assert view.columnWidth(NAME) >= metrics.horizontalAdvance("background") + 6
     is_wide = sum(widths) > view.viewport().width()
     assert is_wide == (view.horizontalScrollBar().maximum() > 0)
     if width == 800:

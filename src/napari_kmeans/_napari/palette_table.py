@@ -50,8 +50,9 @@ to keep seeing them, with Ctrl or Shift those of several. Double-click its
 name (F2) to type one, elsewhere (Return) to give it another color."""
 # Rows that are seen in any case.
 _LEAST_ROWS = 4
-# Widths in letters, and pixels beside a number.
-_SWATCH_WIDTH, _LEAST_NAME, _MARGIN = 5, 9, 14
+# Widths in letters: that of names is at least the first, and at most the second
+# unless there is room. Pixels beside a name or number.
+_SWATCH_WIDTH, _NAME_WIDTHS, _MARGIN = 5, (9, 24), 14
 # Lightness above which black is easier to see than white.
 _MIDDLE = 0.5
 
@@ -288,11 +289,14 @@ class PaletteTable(QTableView):
         assert viewport is not None
         if n_columns == 0:
             return
-        letter = self.fontMetrics().averageCharWidth()
+        metrics = self.fontMetrics()
+        letter = metrics.averageCharWidth()
         self.setColumnWidth(SWATCH, _SWATCH_WIDTH * letter)
         widths = [self.columnWidth(c) for c in range(n_columns) if c != NAME]
         left = viewport.width() - sum(widths)
-        self.setColumnWidth(NAME, max(_LEAST_NAME * letter, left))
+        longest = metrics.horizontalAdvance(self._model.longest(NAME)) + _MARGIN
+        wanted = max(_NAME_WIDTHS[0] * letter, min(longest, _NAME_WIDTHS[1] * letter))
+        self.setColumnWidth(NAME, max(wanted, left))
 
 
 class _Swatch(QStyledItemDelegate):
