@@ -4,7 +4,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.testing import assert_array_equal
 
-from napari_kmeans._napari.placement import Channels, visible_part
+from napari_kmeans._napari.placement import Channels, slice_in_view, visible_part
 
 PLACED = {
     "scale": (3, 0.5, 0.25),
@@ -146,3 +146,34 @@ def test_slice_of_turned_axes_is_the_one_that_napari_draws():
         viewer.dims.point = (0, 12, 20)
     (row,) = np.unique(layer._data_view)
     assert visible_part(layer, viewer.dims, 1000).box[1] == slice(row, row + 1)
+
+
+# The slice in view.
+
+
+@pytest.mark.parametrize("ndim", [3, 4])
+def test_slice_in_view_is_the_one_that_the_slider_is_at(ndim):
+    viewer = ViewerModel()
+    if ndim == 4:
+        viewer.add_image(np.zeros((2, 5, 6, 7)))
+    layer = viewer.add_image(np.zeros((5, 6, 7)), scale=(3, 1, 1), translate=(6, 0, 0))
+    for at in (0, 4):
+        viewer.dims.set_point(ndim - 3, 6 + 3 * at)
+        assert slice_in_view(layer, viewer.dims, 0) == at
+
+
+def test_slice_in_view_of_a_layer_that_the_slider_is_beyond_is_the_nearest():
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((9, 6, 7)))
+    layer = viewer.add_image(np.zeros((3, 6, 7)), translate=(2, 0, 0))
+    for at, expected in ((0, 0), (8, 2), (3, 1)):
+        viewer.dims.set_point(0, at)
+        assert slice_in_view(layer, viewer.dims, 0) == expected
+
+
+def test_there_is_no_slice_in_view_along_an_axis_that_is_displayed():
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((5, 6, 7)))
+    assert slice_in_view(layer, viewer.dims, 1) is None
+    viewer.dims.ndisplay = 3
+    assert slice_in_view(layer, viewer.dims, 0) is None

@@ -28,7 +28,7 @@ def table_of(n=N, **columns):
 
 
 @pytest.fixture
-def model(qapp):
+def model():
     """Give a function that shows a table in a model."""
     parent = QObject()
 
@@ -37,8 +37,7 @@ def model(qapp):
         shown.set_rows(table, has_hex=has_hex, is_preview=is_preview)
         return shown
 
-    yield model
-    del parent
+    return model
 
 
 def titles(model):

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
@@ -21,6 +20,7 @@ from qtpy.QtGui import QAction  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QWidget
 
 from napari_kmeans import write_palette
+from napari_kmeans._files.palettes import PROVENANCE_SUFFIXES
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import labels_colormap, quoted
@@ -203,10 +203,13 @@ class Exports(QObject):
         path = self._ask_path("Save palette", _PALETTES, shown.layer.name)
         if path is None:
             return
-        entries = np.sort(shown.rows["index"].to_numpy() - 1)
+        rows = shown.rows.sort_values("index")
+        colors = shown.listed.record.palette[rows["index"] - 1]
+        has_names = path.suffix.lower() in PROVENANCE_SUFFIXES and any(rows["name"])
+        names = rows["name"].tolist() if has_names else None
 
         def save(_: Any) -> str:
-            write_palette(path, shown.listed.record.palette[entries])
+            write_palette(path, colors, names=names)
             return f"Saved {quoted(path.name)}."
 
         self._start(path, save)

@@ -2,7 +2,8 @@
 
 `Measure` holds the table of a result. Where palettes are one per slice, its rows in
 view are those of the slice on the screen; where there is one palette, the user can have
-each slice measured. Read `Measure.rows` first. How rows look is left to the table.
+each slice of labels measured. Read `Measure.rows` first. How rows look is left to
+`palette_table`.
 """
 
 from __future__ import annotations
@@ -147,26 +148,16 @@ def _choices(layer: Layer | None) -> list[tuple[str, int | None]]:
     if layer is None or record is None:
         return []
     choices: list[tuple[str, int | None]] = [("everything", None)]
-    if record.slices is not None:
+    if record.slices is not None or not isinstance(layer, Labels):
         return choices
-    channel = _channel_axis(layer, record)
-    axes = [axis for axis in range(layer.ndim) if axis != channel]
-    for axis in axes[:-2]:
-        if levels_of(layer)[0].shape[axis] > 1:
-            name = layer.axis_labels[axis]
-            each = f"each slice of axis {axis}"
-            if not name.lstrip("-").isdigit():
-                each = f"each {name}"
-            choices.append((each, axis))
+    # Along an axis of channels, labels have length 1.
+    shape = levels_of(layer)[0].shape
+    for axis in [axis for axis in range(layer.ndim) if shape[axis] > 1][:-2]:
+        name = layer.axis_labels[axis]
+        is_unnamed = name.lstrip("-").isdigit()
+        each = f"each slice of axis {axis}" if is_unnamed else f"each {name}"
+        choices.append((each, axis))
     return choices
-
-
-def _channel_axis(layer: Layer, record: Record) -> int | None:
-    """Return the axis of a result that channels are along, None if it has none."""
-    axis = None if record.settings is None else record.settings.channel_axis
-    # Labels lack one that is the first.
-    first = isinstance(layer, Labels)
-    return axis if axis is not None and axis >= first else None
 
 
 def _axis_of_slices(layer: Layer | None, record: Record | None) -> int | None:

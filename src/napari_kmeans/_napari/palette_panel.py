@@ -81,6 +81,7 @@ class PalettePanel(QWidget):
         self._lay_out()
         self._connect()
         self.list_palette(None)
+        self._follow_layers()
 
     def _add_buttons(self) -> None:
         """Make the buttons below the table."""
@@ -148,6 +149,8 @@ class PalettePanel(QWidget):
         self.apply.changed.connect(self._apply)
         for part in (self.measure, self._exports, self._to_labels):
             part.told.connect(self.told)
+        # What is new is not to be seen under a veil.
+        self._to_labels.adding.connect(self.choose)
         for event in self._followed():
             event.connect(self._follow_layers)
         self._results.changed.connect(self._follow_change)
@@ -281,7 +284,9 @@ class PalettePanel(QWidget):
 
     def _keep(self, entries: list[int]) -> None:
         """Keep showing the pixels of clusters together."""
-        self._kept, self._pointed = tuple(entries), None
+        # There is no layer yet that has the pixels of a preview.
+        self._kept = () if self._preview is not None else tuple(entries)
+        self._pointed = None
         self.table.mark(self._kept)
         self._show_pixels()
         self._enable_buttons()
@@ -326,7 +331,7 @@ class PalettePanel(QWidget):
         return ask_color(self, listed, entry)
 
     def _rename(self, entry: int, name: str) -> None:
-        if self._layer is not None:
+        if self._layer is not None and self._preview is None:
             self._results.rename(self._layer, entry, name)
 
     def _merge(self) -> None:

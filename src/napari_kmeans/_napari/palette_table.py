@@ -50,8 +50,9 @@ to keep seeing them, with Ctrl or Shift those of several. Double-click its
 name (F2) to type one, elsewhere (Return) to give it another color."""
 # Rows that are seen in any case.
 _LEAST_ROWS = 4
-# Widths in letters, and pixels beside a number.
-_SWATCH_WIDTH, _LEAST_NAME, _MARGIN = 5, 9, 14
+# Widths in letters: that of names is at least the first, and at most the second
+# unless there is room. Pixels beside a name or number.
+_SWATCH_WIDTH, _NAME_WIDTHS, _MARGIN = 5, (9, 24), 14
 # Lightness above which black is easier to see than white.
 _MIDDLE = 0.5
 
@@ -79,10 +80,9 @@ class PaletteTable(QTableView):
         self._model.renamed.connect(self.renamed)
         self._chosen: tuple[int, ...] = ()
         self._pointed: int | None = None
-        # Whether rows are selected because they are marked.
-        self._is_marking = False
-        # Whether the mouse was pressed without Ctrl or Shift.
-        self._is_plain = True
+        # The row that Shift chooses from, and the keys that were held with the mouse.
+        self._anchor = 0
+        self._held = Qt.KeyboardModifier.NoModifier
         self.setModel(self._model)
         self.setItemDelegateForColumn(SWATCH, _Swatch(self))
         self.setMouseTracking(True)
@@ -111,6 +111,9 @@ class PaletteTable(QTableView):
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         columns.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         columns.setHighlightSections(False)
+        # Two lines above them, and the bar that scrolls from side to side.
+        n_lines = _LEAST_ROWS + 3
+        self.setMinimumHeight(n_lines * rows.defaultSectionSize())
         policy = QSizePolicy.Policy
         self.setSizePolicy(policy.Ignored, policy.Expanding)
 
@@ -150,9 +153,7 @@ class PaletteTable(QTableView):
                 selection.select(model.index(row, 0), model.index(row, last))
         selected = self.selectionModel()
         assert selected is not None
-        self._is_marking = True
         selected.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
-        self._is_marking = False
 
     def _point(self, entry: int) -> None:
         self._pointed = entry if entry >= 0 else None
@@ -161,22 +162,10 @@ class PaletteTable(QTableView):
     # The mouse and the keys.
 
     def selectionCommand(
-        self, index: QModelIndex, event: QEvent | None = None
+        self, _: QModelIndex, __: QEvent | None = None
     ) -> QItemSelectionModel.SelectionFlag:
-        """Leave it to whoever hears `chosen`, unless Ctrl or Shift is held."""
-        if isinstance(event, QMouseEvent | QKeyEvent) and not _extends(event):
-            return QItemSelectionModel.SelectionFlag.NoUpdate
-        return super().selectionCommand(index, event)
-
-    def selectionChanged(
-        self, selected: QItemSelection, deselected: QItemSelection
-    ) -> None:
-        """Signal which entries the user has selected."""
-        super().selectionChanged(selected, deselected)
-        model = self.selectionModel()
-        if not self._is_marking and model is not None:
-            rows = sorted(index.row() for index in model.selectedRows())
-            self.selected.emit([self._model.entries[row] for row in rows])
+        """Select nothing but what is marked: whoever hears of a click decides."""
+        return QItemSelectionModel.SelectionFlag.NoUpdate
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
         """Signal which entry the keys point at."""
@@ -185,13 +174,27 @@ class PaletteTable(QTableView):
             self.pointed.emit(self._entry(current))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
-        """Remember whether one is chosen, or several are."""
-        self._is_plain = event is None or not _extends(event)
+        """Remember which keys are held."""
+        if event is not None:
+            self._held = event.modifiers()
         super().mousePressEvent(event)
 
     def _click(self, index: QModelIndex) -> None:
-        if self._is_plain:
-            self.chosen.emit(self._entry(index))
+        self._choose(index.row(), self._held)
+
+    def _choose(self, row: int, held: Qt.KeyboardModifier) -> None:
+        """Choose a row alone, with Ctrl beside others, with Shift all up to it."""
+        entries = self._model.entries
+        if held & Qt.KeyboardModifier.ShiftModifier:
+            first = min(self._anchor, len(entries) - 1)
+            self.selected.emit(entries[min(first, row) : max(first, row) + 1])
+            return
+        self._anchor = row
+        if held & Qt.KeyboardModifier.ControlModifier:
+            toggled = {*self._chosen} ^ {entries[row]}
+            self.selected.emit([entry for entry in entries if entry in toggled])
+        else:
+            self.chosen.emit(entries[row])
 
     def _open(self, index: QModelIndex) -> None:
         if index.flags() & Qt.ItemFlag.ItemIsEditable:
@@ -201,8 +204,13 @@ class PaletteTable(QTableView):
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Do what the mouse does."""
-        index = self.currentIndex()
-        if event is None or not self._answer_key(event, index):
+        # The key that ends a name is not meant for the row.
+        is_typing = self.state() == QAbstractItemView.State.EditingState
+        if (
+            event is None
+            or is_typing
+            or not self._answer_key(event, self.currentIndex())
+        ):
             super().keyPressEvent(event)
 
     def _answer_key(self, event: QKeyEvent, index: QModelIndex) -> bool:
@@ -214,10 +222,17 @@ class PaletteTable(QTableView):
             self.undone.emit()
         elif key == keys.Key_Escape and self._chosen:
             self.selected.emit([])
-        elif not index.isValid() or _extends(event):
+        elif event.matches(QKeySequence.StandardKey.SelectAll):
+            self.selected.emit(self.entries)
+        elif not index.isValid():
             return False
         elif key == keys.Key_Space:
-            self.chosen.emit(self._entry(index))
+            self._choose(index.row(), event.modifiers())
+        elif key in (keys.Key_Up, keys.Key_Down) and _has_shift(event):
+            if not self._chosen:
+                self._anchor = index.row()
+            super().keyPressEvent(event)
+            self._choose(self.currentIndex().row(), event.modifiers())
         elif key in (keys.Key_Return, keys.Key_Enter):
             self.opened.emit(self._entry(index))
         elif key == keys.Key_F2:
@@ -274,11 +289,14 @@ class PaletteTable(QTableView):
         assert viewport is not None
         if n_columns == 0:
             return
-        letter = self.fontMetrics().averageCharWidth()
+        metrics = self.fontMetrics()
+        letter = metrics.averageCharWidth()
         self.setColumnWidth(SWATCH, _SWATCH_WIDTH * letter)
         widths = [self.columnWidth(c) for c in range(n_columns) if c != NAME]
         left = viewport.width() - sum(widths)
-        self.setColumnWidth(NAME, max(_LEAST_NAME * letter, left))
+        longest = metrics.horizontalAdvance(self._model.longest(NAME)) + _MARGIN
+        wanted = max(_NAME_WIDTHS[0] * letter, min(longest, _NAME_WIDTHS[1] * letter))
+        self.setColumnWidth(NAME, max(wanted, left))
 
 
 class _Swatch(QStyledItemDelegate):
@@ -303,7 +321,5 @@ class _Swatch(QStyledItemDelegate):
         painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
 
 
-def _extends(event: QMouseEvent | QKeyEvent) -> bool:
-    """Whether Ctrl or Shift is held, to select several rows."""
-    keys = Qt.KeyboardModifier
-    return bool(event.modifiers() & (keys.ControlModifier | keys.ShiftModifier))
+def _has_shift(event: QKeyEvent) -> bool:
+    return bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)

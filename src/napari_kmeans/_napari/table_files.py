@@ -70,7 +70,10 @@ def table_files(
     layers = []
     for (name, _), record in zip(tables, records, strict=True):
         known = {"layer": name} | {key: getattr(record, key) for key in _KNOWN}
-        settings = None if record.settings is None else vars(record.settings)
+        settings = None
+        if record.settings is not None:
+            names = {i: name for i, name in enumerate(record.names) if name}
+            settings = vars(record.settings) | {"names": names or None}
         layers.append(known | {"settings": settings})
     document = _plain({"measured": measured, "layers": layers})
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)

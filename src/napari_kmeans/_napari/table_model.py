@@ -142,7 +142,9 @@ class ClusterModel(QAbstractTableModel):
         return True
 
     def longest(self, column: int) -> str:
-        """Return the longest number in a column."""
+        """Return the longest name or number in a column."""
+        if column == NAME:
+            return max(self._names, key=len, default="")
         return self._columns[column - NAME - 1].longest
 
     def _title(self, column: int) -> str:

@@ -39,9 +39,11 @@ _MOST_PIXELS = 2**31 - 1
 class ToLabels(QObject):
     """Make a labels layer of the chosen clusters.
 
-    The signal says what the user is to be told.
+    The signals say that the layer is about to be added, and what the user is to be
+    told.
     """
 
+    adding = Signal()
     told = Signal(str)
 
     def __init__(
@@ -144,6 +146,7 @@ class ToLabels(QObject):
     def _add(self, name: str, layer: Labels) -> None:
         self._end(f"Added {quoted(name)}.")
         layer.name = name
+        self.adding.emit()
         self._viewer.add_layer(layer)
 
     def _fail(self, layer: Layer, error: Exception) -> None:
