@@ -70,6 +70,7 @@ __all__ = [
     "number_pixels",
     "quantize_source",
     "shown_as",
+    "weigh_parts",
 ]
 
 
@@ -169,9 +170,11 @@ def _quantized(
         given = _read_palette(given, source)
     mask = fitted_mask(source, settings.slice_axis)
     report(Progress("Counting colors"))
+    counts = count(levels[0], mask, source, settings)
+    counts, settings = weigh_parts(counts, settings)
     parts = [
         _part(counted, i, given, source, settings, report)
-        for i, counted in enumerate(count(levels[0], mask, source, settings))
+        for i, counted in enumerate(counts)
     ]
     record = _record(parts, source, settings)
     labels, images, axis = [], [], source.channel_axis
@@ -365,6 +368,13 @@ def count_parts(
     return found
 
 
+def weigh_parts(
+    parts: list[CountedImage], settings: Settings
+) -> tuple[list[CountedImage], Settings]:
+    """Return counted parts whose channels count as is chosen, and that in numbers."""
+    return parts, settings
+
+
 def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     """Return the pixels that palettes are fitted to, or None for all.
 
@@ -379,7 +389,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     if not read_array(mask.any()):
         msg = (
             f"Nothing of {name} is inside {source.mask_name}: draw over a part of "
-            "it, or choose “the whole image”"
+            "it, or choose “whole image”"
         )
         raise EmptyMaskError(msg)
     if slice_axis is not None:
@@ -387,7 +397,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
         if not read_array(slices.any(axis=tuple(range(1, slices.ndim)))).all():
             msg = (
                 f"{source.mask_name} leaves out some slices of {name} wholly: draw "
-                "in each of them, or choose one palette for the whole image"
+                "in each of them, or choose one palette for all slices"
             )
             raise EmptyMaskError(msg)
     return mask

@@ -293,7 +293,7 @@ def _check_slices(axis: int, source: Source) -> None:
         if coarse != fine:
             msg = (
                 f"{quoted(source.name)} has {fine} slices at full resolution and "
-                f"{coarse} at a coarser level: choose one palette for the whole image"
+                f"{coarse} at a coarser level: choose one palette for all slices"
             )
             raise LayerError(msg)
 
@@ -319,7 +319,7 @@ def _with_mask(
         mask = getattr(mask, "__wrapped__", mask)
         if mask.ndim > image.ndim:
             msg = (
-                f"Only inside: {quoted(mask.name)} has {mask.ndim} axes, and "
+                f"Fit colors to: {quoted(mask.name)} has {mask.ndim} axes, and "
                 f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
                 "as many, or fewer"
             )
