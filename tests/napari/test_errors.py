@@ -173,7 +173,9 @@ def test_mask_that_leaves_a_slice_out(told):
 
 def test_mask_of_more_axes(told):
     for one in told(inside(np.ones((3, 60, 50), dtype=int))):
-        assert one.startswith("Fit colors to: “drawn” has 3 axes, and “mine” 2: draw in")
+        assert one.startswith(
+            "Fit colors to: “drawn” has 3 axes, and “mine” 2: draw in"
+        )
 
 
 @pytest.mark.parametrize("mask", [False, True])

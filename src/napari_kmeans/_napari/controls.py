@@ -1,7 +1,7 @@
 """What can be chosen about a run: one control per argument of `quantize_layer`.
 
-`Controls` is a form of three sections, *Image*, *Colors* and *Result*, and of
-`Controls.more`, which is folded away at first. Read `Controls.request` for what comes
+`Controls` is a form of three sections, *Image*, *Colors* and *Result*; *Choose k* and
+*More* are folded away at first. Read `Controls.request` for what comes
 out of it. The controls follow the layers and their selection by themselves; what is
 done with a request is left to `run_panel`.
 """
@@ -22,7 +22,9 @@ from napari.viewer import Viewer
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
+from napari_kmeans._napari.choose_k import ChooseK
 from napari_kmeans._napari.colors import parse_colors
+from napari_kmeans._napari.computation import Count
 from napari_kmeans._napari.folds import Fold, Form
 from napari_kmeans._napari.layers import Source, is_overlay, quoted
 from napari_kmeans._napari.placement import called_channels, levels_of
@@ -111,7 +113,7 @@ or brings those of its last run up to date""",
 class Controls(Container[Widget]):
     """Choose a layer, and how its colors are to be clustered."""
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, count: Count) -> None:
         self._viewer = viewer
         # Layers that were selected together; a result that gets selected instead
         # does not part them.
@@ -124,9 +126,11 @@ class Controls(Container[Widget]):
         # Whoever hears of a change finds that all controls have followed.
         self._connect()
         super().__init__(widgets=[*rows[0], *rows[1], *more, *result], labels=False)
+        self.choose_k = ChooseK(self.request, count)
         self.more = Fold("More", "Show or hide how the colors are found in detail")
         self._lay_out(*rows, more, result)
-        self._move_slider()
+        self.changed.connect(self.choose_k.follow)
+        self._follow_number()
         self._follow_source()
         self._follow_selection()
         self.reset_choices()
@@ -191,9 +195,10 @@ class Controls(Container[Widget]):
             title: Fold(title, tooltip, is_open=True)
             for title, tooltip in _SECTIONS.items()
         }
+        self.choose_k.chosen.connect(self._set_k)
         self.more.put(more)
         self.sections["Image"].put(image)
-        self.sections["Colors"].put(colors, self.more)
+        self.sections["Colors"].put(colors, self.choose_k, self.more)
         self.sections["Result"].put(result)
         self.margins = (0, 0, 0, 0)
         layout = self.native.layout()
@@ -202,7 +207,7 @@ class Controls(Container[Widget]):
             layout.addWidget(section)
 
     def _connect(self) -> None:
-        self.k.changed.connect(self._move_slider)
+        self.k.changed.connect(self._follow_number)
         self.k_slider.changed.connect(self._follow_slider)
         self.source.changed.connect(self._follow_source)
         for box in (self.channels, self.init, self.palette):
@@ -276,7 +281,8 @@ class Controls(Container[Widget]):
         self.more.unfold()
 
     def leave(self) -> None:
-        """Follow nothing any more."""
+        """Follow nothing any more, and end what is computed."""
+        self.choose_k.leave()
         selection = self._viewer.layers.selection
         selection.events.changed.disconnect(self._follow_selection)
         for layer in self._sources():
@@ -365,10 +371,15 @@ class Controls(Container[Widget]):
             _renew_choices(self.weights)
             self.weights.value = _WEIGHTS[kind][0][1]
 
-    def _move_slider(self, *_: Any) -> None:
+    def _follow_number(self, *_: Any) -> None:
+        """Show the number of colors on the slider and in the plot of errors."""
+        self.choose_k.plot.mark(self.k.value)
         at = min(bisect.bisect_left(_SLIDER_KS, self.k.value), len(_SLIDER_KS) - 1)
         with self.k_slider.changed.blocked():
             self.k_slider.value = at
+
+    def _set_k(self, k: int) -> None:
+        self.k.value = k
 
     def _follow_slider(self, at: int) -> None:
         self.k.value = _SLIDER_KS[at]

@@ -203,8 +203,9 @@ def _previewed(
             levels=(tuple(array[thin] for array in arrays),),
             mask=_mask_at(source, part, thin),
         )
-        palette = quantize_source(sample, settings, report).record.palette
-        settings = dataclasses.replace(settings, palette=palette)
+        record = quantize_source(sample, settings, report).record
+        assert record.settings is not None
+        settings = dataclasses.replace(record.settings, palette=record.palette)
     outcome = quantize_source(pixels, settings, report)
     colors = np.pad(np.rint(outcome.rgba * 255).astype(np.uint8), ((1, 0), (0, 0)))
     return colors.take(outcome.labels[0], axis=0)

@@ -27,6 +27,7 @@ from napari_kmeans._napari.computation import (
     Outcome,
     PaletteError,
     Progress,
+    contrast_weights,
     fitting_palette,
     quantize_source,
 )
@@ -81,6 +82,7 @@ def quantize_layer(
     palette: Palette = None,
     fixed: ArrayLike | None = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Any = None,
     dither: Dither = None,
     init: Any = "auto",
     rng: Any = 0,
@@ -122,6 +124,15 @@ def quantize_layer(
         Colors that the palette has in any case, ``m <= k``.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured. The last two need an RGB layer.
+    channel_weights : (C,) array_like, "contrast", "std" or None, optional
+        How much a difference in each channel counts: positive numbers that differences
+        are multiplied by, as in `quantize_kmeans`, or a word for them: "std" for one
+        over the standard deviation of the fitted pixels, "contrast" for channels that
+        count as they are shown: one over the width of the contrast limits of each of
+        several layers, or over the range of the fitted pixels in each channel along an
+        axis of one layer, and 1 where that is 0. It is None for RGB and for images
+        without channels. None lets numbers count as they are, so that the strongest
+        channel decides. Slices with palettes of their own have the same weights.
     dither : {"floyd-steinberg", "ordered"} or None, optional
         How to mix pixels of neighboring colors, for the eye. None to take the nearest.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array_like, optional
@@ -144,18 +155,18 @@ def quantize_layer(
         Images, then labels. Palette entry ``i`` is label ``i + 1``, and 0 is for pixels
         that are not finite. The features of labels have the index, hex color, pixels
         and share of each; ``layer.metadata["napari-kmeans"]`` has the palette, all
-        settings and the error. A layer of several levels gives such layers. If its data
-        are of dask or zarr, or do not fit in memory with what is made of them, the new
-        layers are lazy.
+        settings, with `channel_weights` in numbers, and the error. A layer of several
+        levels gives such layers. If its data are of dask or zarr, or do not fit in
+        memory with what is made of them, the new layers are lazy.
 
     Raises
     ------
     TypeError
         If `layers` are no image layers, or `mask` is none of what it can be.
     ValueError
-        If `output` or an axis is none of what it can be, layers that are channels
-        differ in shape, an image is empty or has no finite pixel, nothing is inside of
-        the mask, the palette or its file does not fit the image, or as
+        If `output`, an axis or `channel_weights` is none of what it can be, layers that
+        are channels differ in shape, an image is empty or has no finite pixel, nothing
+        is inside of the mask, the palette or its file does not fit the image, or as
         `kmeans_palette` and `map_to_palette`.
     OSError
         If the palette file, or lazy data, cannot be read.
@@ -198,6 +209,7 @@ def quantize_layer(
         palette=palette,
         fixed=None if fixed is None else plain_array("fixed", fixed),
         color_space=color_space,
+        channel_weights=channel_weights,
         dither=dither,
         init=init,
         rng=rng,
@@ -266,9 +278,12 @@ def prepare(
         palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
         source = _with_mask(source, mask, first, viewer)
-    axis = source.channel_axis
     settings = dataclasses.replace(
-        settings, palette=palette, channel_axis=axis, slice_axis=slice_axis
+        settings,
+        palette=palette,
+        channel_axis=source.channel_axis,
+        slice_axis=slice_axis,
+        channel_weights=_checked_weights(settings.channel_weights, source),
     )
     return Request(images, source, settings)
 
@@ -296,6 +311,25 @@ def _check_slices(axis: int, source: Source) -> None:
                 f"{coarse} at a coarser level: choose one palette for all slices"
             )
             raise LayerError(msg)
+
+
+def _checked_weights(weights: Any, source: Source) -> Any:
+    """Return how channels count: numbers, None, or a word that only pixels can tell."""
+    if not isinstance(weights, str):
+        return weights
+    if weights not in ("contrast", "std"):
+        msg = (
+            "channel_weights must be 'contrast', 'std', None, or a positive number for "
+            f"each channel, got {weights!r}"
+        )
+        raise ValueError(msg)
+    if source.n_channels in (None, 1):
+        return None
+    if weights == "contrast" and source.look.is_rgb:
+        return None
+    limits = source.look.contrast_limits
+    # Channels along an axis of one layer have none: only their pixels can tell.
+    return contrast_weights(limits) if weights == "contrast" and limits else weights
 
 
 def _checked_palette(palette: Palette, source: Source) -> Any:

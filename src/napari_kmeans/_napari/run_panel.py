@@ -1,8 +1,8 @@
 """The upper part of the widget: choose, preview, run, and watch.
 
-`RunPanel` holds the controls, the live preview, the buttons, the progress, the error
-plot and *Choose k*. It runs `quantize_layer`'s steps, the long one in a thread, and
-signals the layers that came of it. Read `RunPanel._start` first, and `_add_results` for
+`RunPanel` holds the controls, the live preview, the buttons, the progress and the error
+plot. It runs `quantize_layer`'s steps, the long one in a thread, and signals the layers
+that came of it. Read `RunPanel._start` first, and `_add_results` for
 how a run ends. What happens to the layers then is left to whoever hears the signals.
 """
 
@@ -21,7 +21,6 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_kmeans._napari.choose_k import ChooseK
 from napari_kmeans._napari.computation import Outcome, Progress, quantize_source
 from napari_kmeans._napari.controls import Controls
 from napari_kmeans._napari.error_plot import ErrorPlot
@@ -68,8 +67,7 @@ class RunPanel(QWidget):
         self._is_bound, self._bound_before = False, None
         # Another k of the same pixels costs the fit only.
         self._count = KeptCounts()
-        self.controls = Controls(viewer)
-        self.choose_k = ChooseK(self.controls.request, self._count)
+        self.controls = Controls(viewer, self._count)
         self.live = CheckBox(
             text="Live preview",
             value=default_preview(),
@@ -99,8 +97,6 @@ class RunPanel(QWidget):
 
     def _lay_out(self) -> None:
         """Put everything below each other."""
-        # Between what it is about, the number, and what is rarely needed.
-        self.controls.sections["Colors"].insert(1, self.choose_k)
         buttons = QHBoxLayout()
         for button in (self.run, self.cancel, self.live):
             buttons.addWidget(button.native)
@@ -124,11 +120,8 @@ class RunPanel(QWidget):
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self.stop)
         self.live.changed.connect(self._toggle_preview)
-        for follow in (self._request_preview, self._take_back, self.choose_k.follow):
+        for follow in (self._request_preview, self._take_back):
             self.controls.changed.connect(follow)
-        self.controls.k.changed.connect(self.choose_k.plot.mark)
-        self.choose_k.plot.mark(self.controls.k.value)
-        self.choose_k.chosen.connect(self._set_k)
         self._viewer.layers.events.inserted.connect(self._take_back)
         self._viewer.layers.events.removed.connect(self._follow_removed)
 
@@ -137,7 +130,6 @@ class RunPanel(QWidget):
         self._job.leave()
         self._bind_escape(False)
         self._preview.leave()
-        self.choose_k.leave()
         self.controls.leave()
         events = self._viewer.layers.events
         events.inserted.disconnect(self._take_back)
@@ -148,7 +140,7 @@ class RunPanel(QWidget):
         # A minimized window hides its widgets, too; that event is spontaneous.
         if event is not None and not event.spontaneous():
             self.live.value = False
-            self.choose_k.leave()
+            self.controls.choose_k.leave()
         super().hideEvent(event)
 
     # A run.
@@ -300,9 +292,6 @@ class RunPanel(QWidget):
     def _request_preview(self) -> None:
         if self.live.value and not self._job.is_busy:
             self._preview.request()
-
-    def _set_k(self, k: int) -> None:
-        self.controls.k.value = k
 
     def _follow_removed(self) -> None:
         """Show no preview any more if the user has removed it."""
