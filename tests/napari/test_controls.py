@@ -1,6 +1,7 @@
 """What can be chosen in the widget."""
 
 import numpy as np
+import pytest
 from magicgui.widgets.bases import ValueWidget
 from numpy.testing import assert_array_equal
 from skimage import data
@@ -231,3 +232,92 @@ def test_other_layers_selected_together_are_other_channels(viewer, dock):
 
     assert controls.channels.value == "layers"
     assert heard == [[a, b, c]]
+
+
+# What is chosen by itself.
+
+
+def test_image_follows_the_selected_layer(viewer, dock):
+    a, b = (viewer.add_image(np.eye(4) * n, name=n) for n in range(2))
+    widget = dock()
+    controls = widget.controls
+    assert controls.source.value is b
+
+    viewer.layers.selection = {a}
+    assert controls.source.value is a
+
+    c = viewer.add_image(np.eye(5), name="c")
+    assert controls.source.value is c
+
+    viewer.add_labels(np.eye(5, dtype=int))
+    assert controls.source.value is c
+
+    viewer.layers.selection = {a, b}
+    assert controls.source.value is a
+    assert controls.channels.value is None
+    assert "layers" in controls.channels.choices
+
+
+def test_result_is_not_followed(result, viewer):
+    widget, image, labels = result()
+    source = viewer.layers[0]
+    for layer in (image, labels, source, image):
+        viewer.layers.selection = {layer}
+        assert widget.controls.source.value is source
+
+
+def test_channels_that_were_selected_together_stay_while_one_is_looked_at(viewer, dock):
+    a, b, c = (viewer.add_image(np.zeros((4, 4)), name=name) for name in "abc")
+    controls = dock().controls
+    viewer.layers.selection = {a, b}
+    controls.channels.value = "layers"
+
+    viewer.layers.selection = {b}
+    assert controls.channels.value == "layers"
+    assert list(controls.request().layers) == [a, b]
+
+    viewer.layers.selection = {c}
+    assert controls.channels.value is None
+    assert list(controls.request().layers) == [c]
+
+
+@pytest.mark.parametrize("name", ["c", "C", "channel", "Channels"])
+def test_axis_that_is_called_channels_is_chosen(viewer, dock, name):
+    viewer.add_image(np.zeros((3, 4, 5)), name="a", axis_labels=(name, "y", "x"))
+    viewer.add_image(np.zeros((3, 4, 5)), name="b", axis_labels=("t", "y", "x"))
+    controls = dock().controls
+    assert controls.channels.value is None
+
+    controls.source.value = viewer.layers["a"]
+    assert controls.channels.value == 0
+
+    controls.channels.value = None
+    viewer.layers["a"].name = "renamed"
+    viewer.layers.selection = set()
+    viewer.layers.selection = {viewer.layers["renamed"]}
+    assert controls.channels.value is None
+
+
+def test_axis_that_gets_the_name_of_channels_is_chosen(viewer, dock):
+    layer = viewer.add_image(np.zeros((4, 5, 3)), rgb=False)
+    controls = dock().controls
+    layer.axis_labels = ("y", "x", "c")
+    assert controls.channels.value == 2
+
+
+def test_axis_of_one_channel_is_none(viewer, dock):
+    viewer.add_image(np.zeros((1, 4, 5)), axis_labels=("c", "y", "x"))
+    assert dock().controls.channels.value is None
+
+
+def test_locked_color_is_shown_where_it_is_written(dock):
+    controls = dock().controls
+    controls.sections["Colors"].button.click()
+    assert controls.fixed.native.isVisibleTo(controls.native) is False
+
+    controls.lock("#ff0000")
+    controls.lock("1 2 3")
+    controls.lock("#ff0000")
+
+    assert controls.fixed.value == "#ff0000; 1 2 3"
+    assert controls.fixed.native.isVisibleTo(controls.native)

@@ -405,6 +405,8 @@ class Controls(Container[Widget]):
 
         They are of one shape, and were selected together.
         """
+        if layer not in self._together:
+            return [layer]
         shapes = _shapes(layer)
         further = [x for x in self._together if not x.rgb and _shapes(x) == shapes]
         return [x for x in self._sources() if x is layer or x in further]

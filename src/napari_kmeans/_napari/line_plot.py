@@ -19,6 +19,8 @@ _HEIGHT, _MARGIN, _TICK = 110, 6, 4
 _MOST_DOTS = 50
 # To be seen on dark and on light themes.
 _COLOR = "#5a8cff"
+# Powers of ten beyond would be 0 or infinite.
+_LEAST = 1e-300
 # Of the lines behind the last one.
 _FAINT = 0.3
 
@@ -185,10 +187,13 @@ def _text(number: float) -> str:
 def ticks_to(top: float) -> list[float]:
     """Return numbers from 0 to at most `top` that are easy to read, three to six.
 
-    They are multiples of 1, 2 or 5 times a power of 10. Of 0, it is 0 alone.
+    They are multiples of 1, 2 or 5 times a power of 10. Of 0, it is 0 alone; what is
+    hardly in the range of floats has no other number than itself.
     """
     if top <= 0:
         return [0.0]
+    if not _LEAST < top < 1 / _LEAST:
+        return [0.0, top]
     power = 10.0 ** math.floor(math.log10(top))
     step = next(x for x in (0.2, 0.5, 1.0, 2.0) if top / power / x < 6) * power
     return [i * step for i in range(math.floor(top / step * (1 + 1e-12)) + 1)]
