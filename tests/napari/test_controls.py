@@ -321,3 +321,19 @@ def test_locked_color_is_shown_where_it_is_written(dock):
 
     assert controls.fixed.value == "#ff0000; 1 2 3"
     assert controls.fixed.native.isVisibleTo(controls.native)
+
+
+def test_every_choice_is_told_once(viewer, dock):
+    viewer.add_image(np.zeros((2, 4, 5)), name="a", axis_labels=("c", "y", "x"))
+    viewer.add_labels(np.ones((4, 5), dtype=int), name="m")
+    controls = dock().controls
+    heard = []
+    for name in ("inside", "dither", "weights", "palettes", "channels"):
+        box = getattr(controls, name)
+        box.changed.connect(lambda value, name=name: heard.append((name, value)))
+        for choice in (box.choices[-1], box.choices[0]):
+            if choice != box.value:
+                heard.clear()
+                box.value = choice
+                assert (name, choice) in heard
+                assert heard.count((name, choice)) == 1

@@ -10,6 +10,7 @@ done with a request is left to `run_panel`.
 
 import bisect
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,9 @@ class Controls(Container[Widget]):
             layout.addWidget(section)
 
     def _connect(self) -> None:
+        boxes = self.channels, self.weights, self.inside, self.palettes, self.dither
+        for box in boxes:
+            box.native.currentIndexChanged.connect(partial(_tell_of_none, box))
         self.k.changed.connect(self._follow_number)
         self.k_slider.changed.connect(self._follow_slider)
         self.source.changed.connect(self._follow_source)
@@ -446,6 +450,12 @@ class Controls(Container[Widget]):
 def _words(name: str) -> dict[str, Any]:
     label, tooltip = _WORDS[name].split("\n", maxsplit=1)
     return {"name": name, "label": label, "tooltip": tooltip}
+
+
+def _tell_of_none(box: ComboBox, _: int) -> None:
+    """Signal that None was chosen, which magicgui leaves out."""
+    if box.value is None:
+        box.changed.emit(None)
 
 
 def _renew_choices(box: ComboBox) -> None:
