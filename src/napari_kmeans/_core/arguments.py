@@ -55,7 +55,6 @@ __all__ = [
     "checked_mask",
     "checked_masks",
     "checked_number",
-    "checked_numbers",
     "checked_palette",
     "checked_rng",
     "checked_weights",
@@ -319,23 +318,14 @@ def checked_layout(
 
 
 def checked_weights(
-    weights: Weights, layout: Layout
-) -> WeightingName | tuple[float, ...] | None:
-    """Return `weights` as one of the words for them, or as `checked_numbers`."""
-    if isinstance(weights, str) and weights in WEIGHTINGS:
-        return weights
-    return checked_numbers(weights, layout, WEIGHTINGS)
+    weights: Weights, layout: Layout, words: tuple[str, ...] = WEIGHTINGS
+) -> Any:
+    """Return `weights` as a tuple of float, as one of the words for them, or as None.
 
-
-def checked_numbers(
-    weights: Weights, layout: Layout, words: tuple[str, ...] = ()
-) -> tuple[float, ...] | None:
-    """Return `weights` as a number for each coordinate but opacity, or None.
-
-    The error for others lists the words that would have been right, too.
+    There is a number for each coordinate but opacity.
     """
-    if weights is None:
-        return None
+    if weights is None or (isinstance(weights, str) and weights in words):
+        return weights
     n = layout.n_channels - layout.has_alpha
     rule = f"{n} positive finite numbers" + (", none for opacity" * layout.has_alpha)
     if words:
@@ -345,20 +335,16 @@ def checked_numbers(
         advice = "; pass kmeans_palette(...).channel_weights"
         raise ValueError(msg if words else msg + advice)
     numbers = plain_array("channel_weights", weights)
-    some = weights if isinstance(weights, list | tuple) else ()
-    if numbers.dtype.kind not in "iuf" or any(
-        isinstance(w, bool | np.bool_) for w in some
-    ):
+    kinds = set(map(type, weights)) if isinstance(weights, list | tuple) else set()
+    if numbers.dtype.kind not in "iuf" or kinds & {bool, np.bool_}:
         raise TypeError(msg)
     with np.errstate(over="ignore"):
         numbers = numbers.astype(np.float64)
     if numbers.shape != (n,) or not ((numbers > 0) & (numbers < np.inf)).all():
         raise ValueError(msg)
     if numbers.min() < numbers.max() / _MOST_UNEQUAL:
-        msg = (
-            f"channel_weights must not differ by more than {_MOST_UNEQUAL:g} times, "
-            f"got {_shown(weights)}"
-        )
+        rule = f"at most {_MOST_UNEQUAL:g} times larger than others"
+        msg = f"channel_weights must be {rule}, got {_shown(weights)}"
         raise ValueError(msg)
     return tuple(numbers.tolist())
 

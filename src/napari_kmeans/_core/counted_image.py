@@ -85,8 +85,8 @@ def count_image(
     mask: Masks = None,
     color_space: SpaceName = "rgb",
     alpha: bool = False,
-    *,
     channel_weights: Weights = None,
+    *,
     counts: ColorCounts | CountedImage | None = None,
     with_outside: bool = True,
 ) -> CountedImage:
@@ -127,11 +127,11 @@ def count_image(
 def weigh_channels(counted: CountedImage, channel_weights: Weights) -> CountedImage:
     """Return a counted image whose channels count as they do for `kmeans_palette`."""
     layout = counted.layout
-    weights: Weights = arguments.checked_weights(channel_weights, layout)
-    if isinstance(weights, str):
-        weights = [1 / deviation for deviation in standard_deviations(counted)]
-    numbers = arguments.checked_numbers(weights, layout)
-    return dataclasses.replace(counted, layout=layout._replace(weights=numbers))
+    weights = arguments.checked_weights(channel_weights, layout)
+    if weights == "std":
+        inverse = [1 / deviation for deviation in standard_deviations(counted)]
+        weights = arguments.checked_weights(inverse, layout, words=())
+    return dataclasses.replace(counted, layout=layout._replace(weights=weights))
 
 
 def _counted(

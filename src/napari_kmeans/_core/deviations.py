@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from functools import partial, reduce
+from fractions import Fraction
+from functools import reduce
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Array, Floats
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.blocks import cut
 from napari_kmeans._core.pixels import (
     CountedImage,
@@ -25,15 +26,15 @@ from napari_kmeans._core.pixels import (
     is_fitted,
     seen_colors,
 )
-from napari_kmeans._core.spaces import Space, ends_of, points_of, space_of, unit_of
+from napari_kmeans._core.spaces import Space, points_of, space_of, unit_of
 
 __all__ = ["standard_deviations"]
 
 # Bits of the digits of integers, and bytes per item that leave a block few enough items
 # for sums of products of three digits to fit 63 bits.
 _DIGIT, _ITEM = 16, 64
-# Perceptual coordinates that spread less, in shares of white, do not differ: so do the
-# hues of grays, by rounding.
+# Perceptual coordinates that spread less do not differ: so do the hues of grays, by
+# rounding.
 _UNSEEN = {"rgb": 0.0, "lab": 1e-2, "oklab": 1e-4}
 
 
@@ -45,21 +46,36 @@ def standard_deviations(image: CountedImage) -> list[float]:
     """
     layout = image.layout._replace(weights=None)
     n_coordinates = layout.n_channels - layout.has_alpha
-    framing = list(framing_blocks(image, layout))
+    framing = list(framing_blocks(image))
     if not framing:
         return [1.0] * n_coordinates
     space = space_of(layout, lambda: framing)
-    is_whole = space.frame.origin.dtype.kind != "f"
-    variances = (_whole_variances if is_whole else _variances)(image, space)
-    low, high = ends_of(points_of(block, space) for block in framing)
-    deviations = [math.sqrt(variance) / unit_of(space) for variance in variances]
-    least = _UNSEEN[layout.space]
-    return [
-        deviation if deviation > least and differ else 1.0
-        for deviation, differ in zip(
-            deviations[:n_coordinates], (low < high).tolist(), strict=False
-        )
-    ]
+    n, *sums = fold_image(image, lambda part: _sum_powers(part, space), added)
+    deviations = []
+    for i in range(n_coordinates):
+        mean, square = (Fraction(some[i]) / Fraction(n) for some in sums)
+        variance = max(float(square - mean**2), 0.0)
+        deviation = math.sqrt(variance) / unit_of(space)
+        is_seen = deviation > _UNSEEN[layout.space]
+        deviations.append(deviation if is_seen else 1.0)
+    return deviations
+
+
+def _sum_powers(image: CountedImage, space: Space) -> tuple[Any, ...]:
+    """Return the number of pixels, and sums and squares (D,) of their points.
+
+    Those of integers are exact.
+    """
+    n, sums, squares = 0, *np.zeros((2, len(space.frame.origin)), dtype=object)
+    for colors, counts in _blocks(image):
+        points = points_of(colors, space)
+        # Integers of 64 bits may be rounded as points.
+        is_exact = points.dtype.kind == "u" or space.frame.origin.dtype.kind == "f"
+        columns = (points if is_exact else colors).T
+        n += _sum_products(counts)
+        sums += [_sum_products(counts, column) for column in columns]
+        squares += [_sum_products(counts, column, column) for column in columns]
+    return n, sums, squares
 
 
 def _blocks(image: CountedImage) -> Iterator[tuple[Array, Array]]:
@@ -76,76 +92,22 @@ def _blocks(image: CountedImage) -> Iterator[tuple[Array, Array]]:
             )
 
 
-def _whole_variances(image: CountedImage, space: Space) -> list[float]:
-    """Return the variance of each coordinate (D,) of integers."""
-    find = partial(_sum_powers, space=space)
-    n, *sums = fold_image(image, find, added)
-    totals, squares = sums[::2], sums[1::2]
-    return [
-        (n * square - total**2) / n**2
-        for total, square in zip(totals, squares, strict=True)
-    ]
-
-
-def _sum_powers(image: CountedImage, space: Space) -> tuple[int, ...]:
-    """Return the number of pixels, and the sum and squares of each coordinate."""
-    sums = [0] * (1 + 2 * len(space.frame.origin))
-    for colors, counts in _blocks(image):
-        points = points_of(colors, space)
-        # Of 64 bits, points may be rounded.
-        values = points if points.dtype.kind == "u" else colors
-        number = _digits(counts)
-        sums[0] += _sum_products(number)
-        for i, column in enumerate(values.T):
-            digits = _digits(column)
-            sums[1 + 2 * i] += _sum_products(number, digits)
-            sums[2 + 2 * i] += _sum_products(number, digits, digits)
-    return tuple(sums)
-
-
-def _digits(values: Array) -> list[NDArray[np.int64]]:
-    """Split integers (m,) into digits, the lowest first; the last one has the sign."""
-    wide = values.astype(np.int64 if values.dtype.kind == "i" else np.uint64)
-    n_bits = max(int(end).bit_length() for end in (wide.min(), wide.max()))
-    ends = range(0, max(n_bits, 1), _DIGIT)
-    digits = [(wide >> end).astype(np.int64) for end in ends]
-    mask = (1 << _DIGIT) - 1
-    return [digit & mask for digit in digits[:-1]] + digits[-1:]
-
-
-def _sum_products(*factors: list[NDArray[np.int64]]) -> int:
-    """Add up the products of integers in digits, exactly."""
+def _sum_products(*factors: Array) -> Any:
+    """Add up the products of numbers (m,), those of integers exactly."""
+    if factors[-1].dtype.kind == "f":
+        return float(reduce(np.multiply, factors).sum())
     total = 0
-    for chosen in itertools.product(*map(enumerate, factors)):
+    for chosen in itertools.product(*map(_digits, factors)):
         places, digits = zip(*chosen, strict=True)
-        total += int(reduce(np.multiply, digits).sum()) << _DIGIT * sum(places)
+        total += int(reduce(np.multiply, digits).sum()) << sum(places)
     return total
 
 
-def _variances(image: CountedImage, space: Space) -> list[float]:
-    """Return the variance of each coordinate (D,) of floats."""
-    n, _, squares = fold_image(image, partial(_spread, space=space), _joined)
-    variances: list[float] = (squares / n).tolist()
-    return variances
-
-
-def _spread(image: CountedImage, space: Space) -> tuple[Floats, ...]:
-    """Return the number of pixels, the means (D,), and squares (D,) about these."""
-    nothing = np.zeros(len(space.frame.origin))
-    found: list[tuple[Floats, ...]] = [(np.zeros(1), nothing, nothing)]
-    for colors, counts in _blocks(image):
-        points, weights = points_of(colors, space), counts[:, np.newaxis].astype(float)
-        n = weights.sum(axis=0)
-        means = (points * weights).sum(axis=0) / n
-        squares = (np.square(points - means) * weights).sum(axis=0)
-        found.append((n, means, squares))
-    return _joined(found)
-
-
-def _joined(found: list[tuple[Floats, ...]]) -> tuple[Floats, ...]:
-    """Return what `_spread` does, of some parts."""
-    n, means, squares = map(np.stack, zip(*found, strict=True))
-    total = n.sum(axis=0)
-    middle = (n * means).sum(axis=0) / np.maximum(total, 1)
-    # Steiner: squares about another point are more by that of the distance to it.
-    return total, middle, (squares + n * np.square(means - middle)).sum(axis=0)
+def _digits(values: Array) -> list[tuple[int, Array]]:
+    """Split integers (m,) into digits at some bits; the highest one has the sign."""
+    wide = values.astype(np.int64 if values.dtype.kind == "i" else np.uint64)
+    n_bits = max(int(end).bit_length() for end in (wide.min(), wide.max()))
+    last = max(n_bits - 1, 0) // _DIGIT * _DIGIT
+    lower = range(0, last, _DIGIT)
+    digits = [(bit, wide >> bit & (1 << _DIGIT) - 1) for bit in lower]
+    return [(bit, d.astype(np.int64)) for bit, d in [*digits, (last, wide >> last)]]

@@ -438,6 +438,6 @@ def _reporter(
         mse = max(variance - weighted / float(everything.weights[0]), 0.0)
         shown = spaces.shown_centers(centers, space)
         shown = shown[:, 0] if space.layout.is_gray else shown
-        callback(IterationState(n_iter, spaces.distance_units(mse, space), shown))
+        callback(IterationState(n_iter, spaces.squared_units(mse, space), shown))
 
     return report

@@ -177,15 +177,8 @@ def quantize_kmeans(
     array = arguments.plain_image(image, channel_axis)
     # The labels of dask arrays are found by every process for itself.
     with_outside = not arguments.is_lazy(array)
-    counted = count_image(
-        array,
-        channel_axis,
-        mask,
-        color_space,
-        alpha,
-        channel_weights=channel_weights,
-        with_outside=with_outside,
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(array, *how, with_outside=with_outside)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.is_lossless and mask is None:
         return array.copy()
@@ -308,15 +301,8 @@ def kmeans_palette(
     array([[105,   2],
            [105,   8]], dtype=uint8)
     """
-    counted = count_image(
-        image,
-        channel_axis,
-        mask,
-        color_space,
-        alpha,
-        channel_weights=channel_weights,
-        with_outside=False,
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     fitted = fit_image(
         counted, k, iters, init=init, rng=rng, callback=callback, fixed=fixed
     )
@@ -413,7 +399,7 @@ def map_to_palette(
     """
     pixels = arguments.checked_image(image, channel_axis)
     layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
-    numbers = arguments.checked_numbers(channel_weights, layout)
+    numbers = arguments.checked_weights(channel_weights, layout, words=())
     layout = layout._replace(weights=numbers)
     colors, dither = (
         arguments.checked_palette(palette, layout),
@@ -576,15 +562,8 @@ def choose_k(
     >>> choose_k(image, mse=20, channel_axis=None).palette
     array([  3, 102, 250], dtype=uint8)
     """
-    counted = count_image(
-        image,
-        channel_axis,
-        mask,
-        color_space,
-        alpha,
-        channel_weights=channel_weights,
-        with_outside=False,
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     fitted = fit_quality(counted, psnr=psnr, mse=mse, max_k=max_k, iters=iters)
     return fitted.result
 
@@ -651,13 +630,6 @@ def error_curve(
     >>> error_curve(image, [3, 6], channel_axis=None)
     array([10.33333333,  0.        ])
     """
-    counted = count_image(
-        image,
-        channel_axis,
-        mask,
-        color_space,
-        alpha,
-        channel_weights=channel_weights,
-        with_outside=False,
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     return curve_of(counted, ks, iters=iters)

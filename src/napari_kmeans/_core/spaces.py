@@ -34,7 +34,6 @@ __all__ = [
     "centers_of",
     "colors_of",
     "dark_to_light",
-    "distance_units",
     "ends_of",
     "frame_of",
     "framing_colors",
@@ -64,8 +63,9 @@ FARTHEST = 2.0**480
 # Weighted integers are brought below this power of two, where cells take no more care
 # of them than of other floats.
 _NEAR = -13
-# Bits of a weighted mean of integers that rounding leaves alone.
-_MEAN_BITS = 44
+# Bits of weights, such that products with 16 bits are exact: what is midway between two
+# colors stays there. Those of a mean of products that rounding leaves alone.
+_WEIGHT_BITS, _MEAN_BITS = 37, 44
 
 
 class Layout(NamedTuple):
@@ -119,15 +119,13 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     if layout.space != "rgb":
         ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
         gamut = gamut_between(layout.dtype, ends)
-    factors = _factors_of(layout)
-    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0), factors)
+    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0), _factors_of(layout))
     known = blocks()
     if gamut is not None:
         # The corners of the cube, of which grays alone would be far too near to zero.
         corners = list(itertools.product(*_ends_of_dtype(layout).T))
         known = [np.array(corners, layout.dtype)]
-    located = (_locate(colors, nowhere) for colors in known)
-    return nowhere._replace(frame=frame_of(located, factors))
+    return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
 
 
 def _factors_of(layout: Layout) -> Floats | None:
@@ -142,10 +140,7 @@ def _factors_of(layout: Layout) -> Floats | None:
     factors = np.ldexp(factors, -np.frexp(factors.max())[1])
     if layout.has_alpha:
         factors = np.append(factors, np.sqrt(np.square(factors).mean()))
-    n_bits = _n_bits(layout)
-    if 0 < n_bits <= 16:
-        # Products with short integers are exact, so ties stay ties.
-        factors = _shortened(factors, 53 - n_bits)
+    factors, n_bits = _shortened(factors, _WEIGHT_BITS), _n_bits(layout)
     return np.ldexp(factors, _NEAR - n_bits) if n_bits > 0 else factors
 
 
@@ -190,11 +185,8 @@ def _ends_of_dtype(layout: Layout) -> Array:
     return np.array([[low] * layout.n_channels, [high] * layout.n_channels], dtype)
 
 
-def frame_of(blocks: Iterable[Array], factors: Floats | None = None) -> Frame:
-    """Return the frame of coordinates in blocks of (n, D), at least one.
-
-    The middle of floats is that of what is multiplied by the factors, if any.
-    """
+def frame_of(blocks: Iterable[Array]) -> Frame:
+    """Return the frame of coordinates in blocks of (n, D), at least one."""
     ends, sample = [], []
     for block in blocks:
         if len(block):
@@ -211,8 +203,6 @@ def frame_of(blocks: Iterable[Array], factors: Floats | None = None) -> Frame:
     # In halves: the range of float64 does not fit float64. A fill value counts once in
     # each channel.
     halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
-    if factors is not None:
-        halves *= factors
     sizes = np.concatenate([np.unique(column[column > 0]) for column in halves.T])
     middle = float(np.abs([low, high]).max()) / 2
     if len(sizes):
@@ -397,19 +387,15 @@ def unit_of(space: Space) -> float:
 
 
 def squared_units(mse: float, space: Space) -> float:
-    """Turn a mean of squares of points, but for weights, into units of the image."""
+    """Turn a mean of squares of points into units of the image, or of the space.
+
+    They are those of its weighted channels, if it has weights.
+    """
     unit = unit_of(space)
+    if space.factors is not None and space.layout.weights is not None:
+        unit *= float(space.factors[0]) / space.layout.weights[0]
     # In two steps: the square of the scale of denormals overflows.
     return mse / unit / unit
-
-
-def distance_units(mse: float, space: Space) -> float:
-    """Turn a mean of squares of points into units of the space, with its weights."""
-    weights = space.layout.weights
-    if weights is None:
-        return squared_units(mse, space)
-    unit = (1.0 if space.factors is None else float(space.factors[0])) / weights[0]
-    return squared_units(mse, space) / unit / unit
 
 
 def _locate(colors: Array, space: Space) -> Array:
