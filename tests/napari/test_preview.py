@@ -337,19 +337,18 @@ def test_result_takes_the_place_of_the_preview(viewer, dock, settle, finish):
     assert names(viewer) == ["a", "a in 16 colors"]
 
 
-def test_preview_that_the_user_removed_comes_back_with_the_next_change(
-    viewer, dock, settle
-):
+def test_preview_that_the_user_removed_is_over(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
     widget.run_panel.live.value = True
     settle(widget)
     viewer.layers.remove(preview_in(viewer))
+    assert not widget.run_panel.live.value
 
     widget.controls.k.value = 3
     settle(widget)
 
-    assert names(viewer) == ["a", "preview of a"]
+    assert names(viewer) == ["a"]
 
 
 def test_preview_goes_with_its_source(viewer, dock, settle):
@@ -388,7 +387,7 @@ def test_closed_dock_takes_the_preview_along(window, settle, qtbot):
 def test_explanation_goes_with_its_cause(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.controls.fixed.value = "red"
+    widget.controls.fixed.value = "rot"
     widget.run_panel.live.value = True
     settle(widget)
     assert widget.run_panel.status.value.startswith(

@@ -27,6 +27,11 @@ class Overlay:
         """The layer, or None if there is none or the user removed it."""
         return self._layer if self._layer in self._viewer.layers else None
 
+    @property
+    def was_removed(self) -> bool:
+        """Whether the user removed the layer."""
+        return self._layer is not None and self.layer is None
+
     def show(self, layer: Layer) -> None:
         """Put `layer` on top, in the place of the one before."""
         self.hide()

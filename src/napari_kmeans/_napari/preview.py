@@ -87,6 +87,11 @@ class Preview:
         return self._overlay.layer
 
     @property
+    def was_removed(self) -> bool:
+        """Whether the user removed the layer that was shown."""
+        return self._overlay.was_removed
+
+    @property
     def is_settled(self) -> bool:
         """Whether everything that was requested is shown."""
         return not self._timer.isActive() and not self._newest.is_busy
@@ -135,7 +140,7 @@ class Preview:
             if layer is None or layer.data.shape != pixels.shape:
                 self._overlay.show(Image(pixels, rgb=True, name=name, **places))
             else:
-                layer.data = pixels
+                layer.name, layer.data = name, pixels
                 move_layer(layer, places)
             self._go_on()
 
@@ -198,8 +203,9 @@ def _previewed(
             levels=(tuple(array[thin] for array in arrays),),
             mask=_mask_at(source, part, thin),
         )
-        palette = quantize_source(sample, settings, report).record.palette
-        settings = dataclasses.replace(settings, palette=palette)
+        record = quantize_source(sample, settings, report).record
+        assert record.settings is not None
+        settings = dataclasses.replace(record.settings, palette=record.palette)
     outcome = quantize_source(pixels, settings, report)
     colors = np.pad(np.rint(outcome.rgba * 255).astype(np.uint8), ((1, 0), (0, 0)))
     return colors.take(outcome.labels[0], axis=0)
