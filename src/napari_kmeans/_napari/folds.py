@@ -7,7 +7,7 @@ hidden. What the fields are for is left to `controls`.
 from collections.abc import Sequence
 
 from magicgui.widgets.bases import Widget
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractButton,
     QFormLayout,
@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["Fold", "Form", "align_labels"]
+__all__ = ["Fold", "Form"]
 
 # Pixels between rows, and by which what folds is moved to the right.
-_SPACE, _INDENT = 3, 6
+_SPACE, _INDENT = 3, 4
 
 
 class Fold(QWidget):
@@ -67,10 +67,6 @@ class Fold(QWidget):
         for widget in widgets:
             self._inner.addWidget(widget)
 
-    def insert(self, index: int, widget: QWidget) -> None:
-        """Put a widget before the one that has this index, from 0 on, now."""
-        self._inner.insertWidget(index, widget)
-
     def unfold(self) -> None:
         """Show the widgets."""
         self.button.setChecked(True)
@@ -89,17 +85,22 @@ class Fold(QWidget):
 
 
 class Form(QWidget):
-    """Labels in a column beside the fields that they are about."""
+    """Labels in a column beside the fields that they are about.
 
-    def __init__(self, fields: Sequence[Widget]) -> None:
+    The column is as wide as the longest of `labels`, those of all forms that are to
+    begin their fields at one place.
+    """
+
+    def __init__(self, fields: Sequence[Widget], labels: Sequence[str]) -> None:
         super().__init__()
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setVerticalSpacing(_SPACE)
+        self._rows.setHorizontalSpacing(2 * _SPACE)
         policies = QFormLayout.FieldGrowthPolicy
         self._rows.setFieldGrowthPolicy(policies.AllNonFixedFieldsGrow)
         for field in fields:
-            label = QLabel(field.label)
+            label = _Label(field.label, labels)
             label.setToolTip(field.tooltip)
             self._rows.addRow(label, field.native)
             # The one with the focus may be inside; buttons say themselves what they do.
@@ -107,22 +108,20 @@ class Form(QWidget):
                 if not isinstance(part, QAbstractButton):
                     part.setAccessibleName(field.label)
 
-    @property
-    def labels(self) -> list[QLabel]:
-        """All labels, from top to bottom."""
-        role = QFormLayout.ItemRole.LabelRole
-        items = [self._rows.itemAt(i, role) for i in range(self._rows.rowCount())]
-        labels = [item.widget() for item in items if item is not None]
-        return [label for label in labels if isinstance(label, QLabel)]
-
     def show_row(self, field: Widget, is_shown: bool) -> None:
         """Show a field and its label, or leave no room for them."""
         self._rows.setRowVisible(field.native, is_shown)
 
 
-def align_labels(forms: Sequence[Form]) -> None:
-    """Let the fields of several forms begin in one column."""
-    labels = [label for form in forms for label in form.labels]
-    width = max(label.sizeHint().width() for label in labels)
-    for label in labels:
-        label.setMinimumWidth(width)
+class _Label(QLabel):
+    """A label that is as wide as the longest of some, whatever the letters are."""
+
+    def __init__(self, text: str, texts: Sequence[str]) -> None:
+        super().__init__(text)
+        self._texts = texts
+
+    def sizeHint(self) -> QSize:
+        """Return the room that the longest text would take."""
+        width = self.fontMetrics().horizontalAdvance
+        more = max(map(width, self._texts)) - width(self.text())
+        return super().sizeHint() + QSize(more, 0)
