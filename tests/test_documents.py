@@ -144,7 +144,7 @@ def test_examples_in_napari_run_in_the_order_they_stand(viewer, monkeypatch):
     monkeypatch.setattr(skimage.data, "coffee", lambda: coffee)
     monkeypatch.setattr("napari.current_viewer", lambda: viewer)
     viewer.add_layer(Image(coffee, name="coffee"))
-    viewer.add_layer(Image(coffee, name="H&E section"))
+    viewer.add_layer(Image(coffee, name="IHC section"))
     viewer.add_shapes([[5, 5], [30, 40]], shape_type="rectangle", name="tissue")
     names = {"viewer": viewer}
     for piece in documents.code_of(documents.ROOT / "docs" / "napari.md"):

@@ -127,8 +127,8 @@ def separate_objects(
     Raises
     ------
     TypeError
-        If `labels` is no labels layer, an `image` no image layer, or a cluster neither
-        an integer nor a string, or `smallest` or `axes` are not integers.
+        If `labels` is no labels layer, an `image` is no image layer, a cluster is
+        neither an integer nor a string, or `smallest` or an axis is no integer.
     ValueError
         If there is no such cluster, none is chosen, `smallest` is below 1, `axes` are
         not two or three axes of the labels, the shape of an `image` is another one, or
@@ -162,8 +162,8 @@ def separate_objects(
       (green, blue, alpha), or ``mean`` with the name of the layer, or with the number
       of the channel.
 
-    The last four are as in `skimage.measure.regionprops`. A class has one row, with
-    ``index``, ``pixels``, ``area``, ``area_unit`` and means.
+    They are as in `skimage.measure.regionprops`. A class has one row for all frames,
+    with ``index``, ``pixels``, ``area``, ``area_unit`` and means.
 
     Examples
     --------
@@ -193,8 +193,7 @@ def separate_objects(
     wanted = _Wanted(numbers, space, channels, connected, int(smallest))
     found, frames = _found(labels, wanted)
     table = (_features if connected else _features_of_class)(labels, wanted, frames)
-    kind = "objects in" if connected else "class"
-    name = f"{kind} {' + '.join(names)} of {labels.name}"
+    name = f"{' + '.join(dict.fromkeys(names))} of {labels.name}"
     layer = Labels(found, name=name, features=table, **placement_of(labels))
     if viewer is not None:
         viewer.add_layer(layer)
@@ -211,7 +210,7 @@ def _checked_clusters(labels: Labels, clusters: Any) -> tuple[list[str], list[in
     numbers: list[int] = []
     features, known = labels.features, f"{quoted(labels.name)} has no cluster called"
     for cluster in [clusters] if is_one else clusters:
-        names.append(str(cluster))
+        names.append(cluster if isinstance(cluster, str) else f"cluster {cluster}")
         if isinstance(cluster, str):
             named = {"index", "name"} <= set(features) and cluster != ""
             found = features["index"][features["name"] == cluster] if named else []
@@ -235,7 +234,10 @@ def _checked_clusters(labels: Labels, clusters: Any) -> tuple[list[str], list[in
 
 def _checked_axes(labels: Labels, axes: Sequence[int] | None) -> tuple[int, ...]:
     """Return the axes that are space, counted from the first."""
-    n, given = labels.ndim, space_axes(labels) if axes is None else tuple(axes)
+    n = labels.ndim
+    if axes is None:
+        axes = space_axes(labels)
+    given = tuple(axes) if isinstance(axes, Iterable) else (axes,)
     if not all(isinstance(axis, int | np.integer) for axis in given):
         msg = f"axes must be integers, got {given}"
         raise TypeError(msg)
@@ -445,8 +447,9 @@ def _eccentricity(sums: Floats, sizes: list[float]) -> Floats:
 
 def _axis_names(labels: Labels, space: tuple[int, ...]) -> list[str]:
     """Return what columns call the axes of labels, all of them differently."""
-    unnamed = dict(zip(space[::-1], "xyz", strict=False))
     names = list(labels.axis_labels)
+    pairs = zip(space[::-1], "xyz", strict=False)
+    unnamed = {axis: letter for axis, letter in pairs if letter not in names}
     taken = {name for name in names if names.count(name) > 1} | set(_COLUMNS)
     return [
         unnamed.get(axis, f"axis {axis}")

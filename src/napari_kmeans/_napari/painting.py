@@ -212,16 +212,28 @@ class Painting:
         return (self._counted[layer].labels,)
 
     def show(self, layer: Labels, counted: tuple[Array, ...], now: Any) -> None:
-        """Replace labels at each level by others, and count where they differ."""
+        """Replace labels at each level by others; the record will be about `counted`.
+
+        `count` is called when it is.
+        """
+        if layer in self._counted:
+            # Nothing is painted now.
+            self._counted[layer].box = None
         replace_labels(layer, now)
         if layer in self._counted:
             new = self._counted[layer]
             new.labels, new.is_own = counted[0], False
-            new.box = tuple(slice(0, length) for length in counted[0].shape)
-            found = self._differing(layer)
-            new.box = None
-            if found is not None:
-                self._write(layer, *found)
+
+    def count(self, layer: Labels) -> None:
+        """Count where labels differ from those that were counted, anywhere."""
+        if layer not in self._counted:
+            return
+        counted = self._counted[layer]
+        counted.box = tuple(slice(0, length) for length in counted.labels.shape)
+        found = self._differing(layer)
+        counted.box = None
+        if found is not None:
+            self._write(layer, *found)
 
     def sources_of(self, record: Record) -> list[Image]:
         """Return the layers that a result was made from, if all are in the viewer."""

@@ -286,9 +286,11 @@ class Results:
             if step.lut is None:
                 # Pixels were painted, but not renumbered.
                 kept |= {name: getattr(record, name) for name in _PAINTED}
-            self._write(one, dataclasses.replace(before, **kept))
             if labels is not None:
                 self._set_labels(one, labels, step.lut)
+            self._write(one, dataclasses.replace(before, **kept))
+            if isinstance(one, Labels) and labels is not None:
+                self._painting.count(one)
         return self._done(layer, run)
 
     def repaint(self, painted: Painted) -> None:
@@ -320,13 +322,17 @@ class Results:
         step = _Step(WeakKeyDictionary(), lut)
         # Those of images are found by the colors that these have now.
         known = [None if lut is None else self._counted(one) for one, _ in run]
+        # Layers that share an array go on sharing one.
+        moved: dict[int, Array] = {}
         for (one, own), labels in zip(run, known, strict=True):
             step.layers[one] = _Before(own, labels)
             new = change(own)
-            self._write(one, dataclasses.replace(new, run=name, layer=_id_of(one)))
             if lut is not None and labels is not None:
-                n = len(new.palette)
-                self._set_labels(one, tuple(renumber(x, lut, n) for x in labels))
+                for x in labels:
+                    if id(x) not in moved:
+                        moved[id(x)] = renumber(x, lut, len(new.palette))
+                self._set_labels(one, tuple(moved[id(x)] for x in labels))
+            self._write(one, dataclasses.replace(new, run=name, layer=_id_of(one)))
         steps = self._steps.setdefault(name, [])
         steps.append(step)
         while len(steps) > 1 and (
