@@ -67,10 +67,6 @@ class Fold(QWidget):
         for widget in widgets:
             self._inner.addWidget(widget)
 
-    def insert(self, index: int, widget: QWidget) -> None:
-        """Put a widget before the one that has this index, from 0 on, now."""
-        self._inner.insertWidget(index, widget)
-
     def unfold(self) -> None:
         """Show the widgets."""
         self.button.setChecked(True)

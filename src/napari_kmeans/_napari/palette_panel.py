@@ -226,9 +226,10 @@ class PalettePanel(QWidget):
             self.table.show_rows(_preview_rows(self._preview), is_preview=True)
         else:
             rows = self._rows()
-            listed = [] if rows is None else (rows["index"] - 1).tolist()
+            listed = set() if rows is None else set(rows["index"] - 1)
             # Those of other slices are not in view.
             self._kept = tuple(entry for entry in self._kept if entry in listed)
+            self._pointed = self._pointed if self._pointed in listed else None
             has_hex = self._listed is not None and self._listed.is_rgb
             self.table.show_rows(rows, has_hex=has_hex)
         self.table.mark(self._kept)
@@ -243,7 +244,8 @@ class PalettePanel(QWidget):
         entries = (rows["index"] - 1).to_numpy()
         if set(entries) != set(self._order):
             self._order = entries[_darkest_first(listed, entries)].tolist()
-        return rows.iloc[[entries.tolist().index(entry) for entry in self._order]]
+        places = {entry: place for place, entry in enumerate(entries)}
+        return rows.iloc[[places[entry] for entry in self._order]]
 
     def _shown(self) -> Shown | None:
         """Return what is listed, unless that is a preview."""

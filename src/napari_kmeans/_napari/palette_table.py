@@ -141,15 +141,15 @@ class PaletteTable(QTableView):
 
     def mark(self, chosen: Sequence[int]) -> None:
         """Mark the entries whose pixels are kept in sight."""
-        self._chosen, self._pointed = tuple(chosen), None
+        self._chosen = tuple(chosen)
         self._mark_rows()
 
     def _mark_rows(self) -> None:
-        model, selection = self._model, QItemSelection()
+        model, selection, chosen = self._model, QItemSelection(), set(self._chosen)
         model.set_marks(self._chosen, self._pointed)
         last = model.columnCount() - 1
         for row, entry in enumerate(model.entries):
-            if entry in self._chosen:
+            if entry in chosen:
                 selection.select(model.index(row, 0), model.index(row, last))
         selected = self.selectionModel()
         assert selected is not None
