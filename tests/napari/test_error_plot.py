@@ -55,13 +55,13 @@ def test_nothing_is_shown_before_there_is_something(plot):
     drawn.clear("No iteration was needed")
     assert not drawn.isHidden()
     assert drawn.button.text() == drawn.caption == "No iteration was needed"
-    assert not drawn.button.isEnabled()
+    assert not drawn.button.isCheckable()
 
     drawn.add(0, 5.0)
-    assert not drawn.button.isEnabled()
+    assert not drawn.button.isCheckable()
 
     drawn.add(0, 4.0)
-    assert drawn.button.isEnabled()
+    assert drawn.button.isCheckable()
     assert not drawn.is_open
 
 

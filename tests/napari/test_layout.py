@@ -86,6 +86,7 @@ def test_narrowest_dock_shows_all_labels_and_choices(docked):
     axes = ("t", "y", "x", "c")
     viewer.add_image(np.stack([PHOTO, PHOTO]), rgb=False, axis_labels=axes)
     widget.controls.init.value = "k-means++"
+    widget.controls.weights.value = None
     unfold(widget)
 
     for theme in ("dark", "light"):

@@ -39,7 +39,6 @@ class Fold(QWidget):
         self.button.setCheckable(True)
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
         self.button.setToolButtonStyle(style)
-        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         policy = self.button.sizePolicy()
         policy.setHorizontalPolicy(policy.Policy.Expanding)
         self.button.setSizePolicy(policy)
@@ -72,15 +71,19 @@ class Fold(QWidget):
         self.button.setChecked(True)
 
     def set_title(self, title: str, *, has_body: bool) -> None:
-        """Write on the button, which without a body shows nothing."""
+        """Write on the button, which is but a line of text if there is no body."""
         self.button.setText(title)
-        self.button.setEnabled(has_body)
-        if not has_body:
-            self.button.setChecked(False)
+        self.button.setChecked(has_body and self.is_open)
+        self.button.setCheckable(has_body)
+        self._show_body(self.is_open)
 
     def _show_body(self, is_open: bool) -> None:
-        arrows = Qt.ArrowType
-        self.button.setArrowType(arrows.DownArrow if is_open else arrows.RightArrow)
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        has_body = self.button.isCheckable()
+        self.button.setArrowType(arrow if has_body else Qt.ArrowType.NoArrow)
+        policies = Qt.FocusPolicy
+        policy = policies.StrongFocus if has_body else policies.NoFocus
+        self.button.setFocusPolicy(policy)
         self._body.setVisible(is_open)
 
 
@@ -96,7 +99,7 @@ class Form(QWidget):
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setVerticalSpacing(_SPACE)
-        self._rows.setHorizontalSpacing(2 * _SPACE)
+        self._rows.setHorizontalSpacing(_SPACE)
         policies = QFormLayout.FieldGrowthPolicy
         self._rows.setFieldGrowthPolicy(policies.AllNonFixedFieldsGrow)
         for field in fields:
