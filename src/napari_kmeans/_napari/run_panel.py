@@ -32,19 +32,19 @@ from napari_kmeans._napari.settings import Settings, default_preview
 
 __all__ = ["RunPanel"]
 
-_NO_PREVIEW = "No preview"
-
 
 class RunPanel(QWidget):
     """Reduce an image layer to `k` colors while napari stays usable.
 
     The signals say that a run has started, that its layers are about to be added or
-    brought up to date, and which layers these were, images first.
+    brought up to date, and which layers these were, images first. `previewed` has each
+    palette of the preview, as a `Listed`, and None when it goes.
     """
 
     started = Signal()
     adding = Signal()
     added = Signal(list)
+    previewed = Signal(object)
 
     def __init__(self, viewer: Viewer, results: Results) -> None:
         super().__init__()
@@ -76,8 +76,17 @@ class RunPanel(QWidget):
         self.status = Label()
         self.plot = ErrorPlot()
         self._preview = Preview(
-            viewer, self._collect, self._request_preview, self._say_why_not, self
+            viewer,
+            collect=self._collect,
+            outdated=self._request_preview,
+            told=self._tell_of_preview,
+            listed=self.previewed.emit,
+            removed=partial(self.live.set_value, False),
+            count=self._count,
+            parent=self,
         )
+        # What was said about it.
+        self._told = ""
         self._lay_out()
         self.run.changed.connect(self._start)
         self.cancel.changed.connect(self.stop)
@@ -214,12 +223,11 @@ class RunPanel(QWidget):
         if self.live.value and not self._job.is_busy:
             self._preview.request()
 
-    def _say_why_not(self, text: str) -> None:
-        """Say what hinders the preview, or take back what was said."""
-        if text:
-            self.status.value = f"{_NO_PREVIEW}: {text}"
-        elif self.status.value.startswith(_NO_PREVIEW):
-            self.status.value = ""
+    def _tell_of_preview(self, text: str) -> None:
+        """Say what is to be known about the preview, or take back what was said."""
+        if text or self.status.value == self._told:
+            self.status.value = text
+        self._told = text
 
 
 def _why_no_iteration(settings: Settings) -> str:
