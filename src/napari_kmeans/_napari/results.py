@@ -535,11 +535,13 @@ def _seen_labels(labels: tuple[Array, ...], image: Image) -> tuple[Array, ...]:
 
 def _undone(now: Array, before: Array, lut: Indices) -> Array:
     """Return labels as they were before entries became others, and painted since."""
-    n = int(lut.max()) + 1
-    is_painted = now != renumber(before, lut, n)
-    # The lowest entry of those that became one.
-    back = np.unique(lut, return_index=True)[1]
-    return np.where(is_painted, renumber(now, back, len(lut)), before)
+    undone = before.copy()
+    is_painted = now != renumber(before, lut, int(lut.max()) + 1)
+    if is_painted.any():
+        # The lowest entry of those that became one.
+        back = np.unique(lut, return_index=True)[1]
+        undone[is_painted] = renumber(now[is_painted], back, len(lut))
+    return undone
 
 
 def _n_bytes(step: _Step) -> int:
