@@ -469,6 +469,49 @@ def test_docstring_is_complete():
     assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
 
 
+def test_names_are_in_the_record_and_the_features():
+    both = quantize_layer(
+        Image(random_image((9, 8))), 4, output="both", names={0: "dark", 3: "cells"}
+    )
+    for layer in both:
+        assert record_of(layer).names == ("dark", "", "", "cells")
+    assert both[1].features["name"].tolist() == ["dark", "", "", "cells"]
+
+
+def test_names_come_with_a_palette_that_has_some(tmp_path):
+    layer = Image(random_image((9, 8)))
+    (named,) = quantize_layer(layer, 3, names={1: "cells"})
+    path = tmp_path / "palette.gpl"
+    colors = np.array([[0, 0, 0], [9, 9, 9]], dtype=np.uint8)
+    write_palette(path, colors, names=["dark", ""])
+    rgb = Image(random_image((9, 8, 3)), rgb=True)
+    for source, palette, names in [
+        (layer, named, ("", "cells", "")),
+        (layer, named.metadata["napari-kmeans"]["palette"], ()),
+        (rgb, path, ("dark", "")),
+    ]:
+        (taken,) = quantize_layer(source, palette=palette)
+        assert record_of(taken).names == names
+        # Whoever gives names gives all.
+        (own,) = quantize_layer(source, palette=palette, names={1: "own"})
+        assert set(record_of(own).names) == {"", "own"}
+
+
+@pytest.mark.parametrize(
+    ("blending", "expected"),
+    [
+        (["additive"], ["translucent_no_depth"]),
+        (["minimum"], ["translucent_no_depth"]),
+        (["additive", "additive"], ["translucent_no_depth", "additive"]),
+        (["translucent", "additive"], ["translucent", "additive"]),
+        (["opaque"], ["opaque"]),
+    ],
+)
+def test_first_result_covers_its_source_and_others_are_added_to_it(blending, expected):
+    layers = [Image(random_image((9, 8)), blending=one) for one in blending]
+    assert [made.blending for made in quantize_layer(layers, 4)] == expected
+
+
 @pytest.mark.parametrize("kind", ["array", "dask", "masked by dask"])
 def test_masked_arrays_are_refused(kind):
     image = random_image((8, 9))

@@ -46,6 +46,7 @@ from napari_kmeans._core.counted_image import (
 from napari_kmeans._core.fitting import FittedImage
 from napari_kmeans._core.mapping import cut_for
 from napari_kmeans._core.pixels import CountedImage
+from napari_kmeans._files.palettes import read_names
 from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
     Source,
@@ -167,9 +168,8 @@ def _quantized(
 ) -> Outcome:
     """Do what `quantize_source` does, and report each step that begins."""
     report(Progress("Reading the layer"))
-    levels, given = read_levels(source), settings.palette
-    if isinstance(given, str):
-        given = _read_palette(given, source)
+    levels = read_levels(source)
+    given, settings = _given_palette(source, settings)
     mask = fitted_mask(source, settings.slice_axis)
     report(Progress("Counting colors"))
     counts = count(levels[0], mask, source, settings)
@@ -212,9 +212,7 @@ def palette_record(
     No pixel is read where colors were counted, and no error of dither is known. Where
     there were too many colors to count, nothing is known but palettes that are fitted.
     """
-    given = settings.palette
-    if isinstance(given, str):
-        given = _read_palette(given, source)
+    given, settings = _given_palette(source, settings)
     parts = []
     for i, counted in enumerate(counts):
         fitted = _fitted(counted, i, given, source, settings, report)
@@ -515,12 +513,16 @@ def fitting_palette(palette: Array, name: str, source: Source) -> Array:
     return colors
 
 
-def _read_palette(path: str, source: Source) -> Array:
-    """Read the palette of a file."""
-    name = quoted(Path(path).name)
+def _given_palette(source: Source, settings: Settings) -> tuple[Any, Settings]:
+    """Return the palette that is given, if one is, and with the names of a file."""
+    if not isinstance(settings.palette, str):
+        return settings.palette, settings
+    name = quoted(Path(settings.palette).name)
     try:
-        palette = read_palette(path)
+        palette, names = read_palette(settings.palette), read_names(settings.palette)
     except ValueError as error:
         msg = f"{name} is no sound palette file: {error.__cause__ or error}"
         raise PaletteError(msg) from error
-    return fitting_palette(palette, name, source)
+    if settings.names is None and settings.merged is None:
+        settings = dataclasses.replace(settings, names=dict(enumerate(names)))
+    return fitting_palette(palette, name, source), settings

@@ -249,7 +249,7 @@ class Painting:
 
 
 def replace_labels(layer: Labels, levels: Any) -> None:
-    """Give labels other data, and make napari forget how it was painted.
+    """Replace the data of labels, and make napari forget how they were painted.
 
     What napari would undo are pixels of the data before, with its numbers.
     """

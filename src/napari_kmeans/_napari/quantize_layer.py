@@ -149,7 +149,8 @@ def quantize_layer(
         pixels are shown in another color.
     names : mapping of int to str, optional
         Names of entries, as they are numbered after entries were merged. None to take
-        those of a `palette` that is an earlier result.
+        those of a `palette` that is a file or an earlier result, unless some are
+        merged.
     callback : callable, optional
         Called with a `Progress` after each iteration: ``text``, ``n_done`` of at most
         ``n_most`` iterations, ``part`` (of slices), ``mse``. Raising StopIteration

@@ -178,9 +178,9 @@ class Results:
     def table(self, layer: Image | Labels, axis: int | str | None = None) -> Any:
         """Return the table of a result, or a long one, measured along an axis.
 
-        It is measured where the layer was made from, as far as that is in the viewer,
-        and inside of the mask that was drawn then. The call reads layers, but changes
-        none: it may be made in any thread.
+        It is measured in what the layer was made from, if that is in the viewer, and
+        inside of the mask that was drawn then, or is drawn now if that was elsewhere.
+        The call reads layers, but changes none: it may be made in any thread.
 
         Raises
         ------
@@ -191,8 +191,13 @@ class Results:
         if axis is None or record is None:
             return cluster_table(layer)
         image = self._painting.sources_of(record) or None
-        inside = self._painting.inside_of(layer)
-        return cluster_table(layer, axis=axis, image=image, mask=inside)
+        mask: Any = self._painting.inside_of(layer)
+        if mask is None and record.mask_id:
+            drawn = [
+                one for one in self._viewer.layers if _id_of(one) == record.mask_id
+            ]
+            mask = drawn[0] if drawn else None
+        return cluster_table(layer, axis=axis, image=image, mask=mask)
 
     def labels_of(self, layer: Layer) -> tuple[Array, ...] | None:
         """Return the labels of a result at each level; None if they are lost.
@@ -220,7 +225,7 @@ class Results:
     # Changes.
 
     def rename(self, layer: Layer, entry: int, name: str) -> None:
-        """Give an entry of the palette a name in all layers of the run, "" for none."""
+        """Set the name of an entry, "" for none, in all layers of a run."""
 
         def rename(record: Record) -> Record:
             return rename_entry(record, entry, name)
@@ -361,7 +366,7 @@ class Results:
     def _set_labels(
         self, layer: Layer, labels: tuple[Array, ...], lut: Indices | None = None
     ) -> None:
-        """Give a layer the labels that its record is about.
+        """Set the labels of a layer that its record is about.
 
         What was painted since entries became those of a `lut` stays painted.
         """
