@@ -118,9 +118,13 @@ def is_record(node: ast.AST) -> bool:
 def exported(package: ast.Module) -> set[str]:
     """Return the names of the public functions."""
     lists = [n.value for n in package.body if isinstance(n, ast.Assign)]
-    names = [ast.literal_eval(n) for n in lists if isinstance(n, ast.List)]
-    # `__getattr__` loads the one that needs napari.
-    return {"quantize_layer"}.union(*names)
+    # Keys are the names of those that `__getattr__` loads.
+    return {
+        name
+        for node in lists
+        if isinstance(node, ast.List | ast.Dict)
+        for name in ast.literal_eval(node)
+    }
 
 
 if __name__ == "__main__":

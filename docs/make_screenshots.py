@@ -100,7 +100,7 @@ def draw_section():
     session.controls.color_space.value = "lab"
     session.controls.output.value = "labels"
     session.run()
-    session.choose(0)
+    session.choose(3)
     session.picture("section")
     session.close()
 

@@ -1,5 +1,6 @@
 """Compress images by k-means on their colors."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from napari_kmeans._files.palettes import read_palette, write_palette
 from napari_kmeans._files.read import read_metadata
 
 if TYPE_CHECKING:
+    from napari_kmeans._napari.objects import separate_objects as separate_objects
     from napari_kmeans._napari.quantize_layer import quantize_layer as quantize_layer
+    from napari_kmeans._napari.table import cluster_table as cluster_table
 
 __all__ = [
     "ColorCounts",
@@ -43,17 +46,22 @@ __all__ = [
 
 __version__ = version("napari-kmeans")
 
+# Functions that need napari, and the module of each.
+_OF_NAPARI = {
+    "cluster_table": "napari_kmeans._napari.table",
+    "quantize_layer": "napari_kmeans._napari.quantize_layer",
+    "separate_objects": "napari_kmeans._napari.objects",
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import what needs napari when it is asked for, and not with the package."""
-    if name == "quantize_layer":
-        from napari_kmeans._napari.quantize_layer import quantize_layer
-
-        return quantize_layer
+    if name in _OF_NAPARI:
+        return getattr(import_module(_OF_NAPARI[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:
-    """Return the public names, with the one that `import *` leaves out."""
-    return [*__all__, "quantize_layer"]
+    """Return the public names, with those that `import *` leaves out."""
+    return [*__all__, *_OF_NAPARI]

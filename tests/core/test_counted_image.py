@@ -19,6 +19,7 @@ from napari_kmeans._core.counted_image import (
     fit_quality,
     map_image,
     psnr_of,
+    tally_image,
 )
 
 DITHERS = [None, "floyd-steinberg", "ordered"]
@@ -109,13 +110,11 @@ def test_all_steps_together_count_once(counting, mask, quality):
 # From the palette to labels, numbers and the error.
 
 
-def slow_mse(image, labels, palette, alpha):
-    """Mean over the pixels that are finite and seen, one after the other."""
+def slow_mse(image, labels, palette, alpha, mask):
+    """Mean over the pixels inside that are finite and seen, one after the other."""
     white = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
     errors = []
-    for pixel, label in zip(
-        image.reshape(-1, image.shape[-1]), labels.ravel(), strict=True
-    ):
+    for pixel, label in zip(image[mask], labels[mask], strict=True):
         if not np.isfinite(pixel).all() or (alpha and pixel[-1] <= 0):
             continue
         one, other = pixel.astype(float), palette[label].astype(float)
@@ -129,25 +128,52 @@ def slow_mse(image, labels, palette, alpha):
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("mask", [None, INSIDE])
-def test_a_mapped_image_has_the_labels_numbers_and_error_of_its_pixels(
+def test_a_mapped_image_has_the_labels_and_is_measured_inside_of_the_mask(
     dtype, alpha, mask
 ):
     image = photo(dtype, alpha)
-    finite = np.isfinite(image).all(axis=-1)
+    inside = np.ones(image.shape[:-1], dtype=bool) if mask is None else mask
+    finite = np.isfinite(image).all(axis=-1) & inside
     counted = count_image(image, mask=mask, alpha=alpha)
     fitted = fit_image(counted, 7)
     palette = fitted.result.palette
     for dither in DITHERS:
         expected = map_to_palette(image, palette, alpha=alpha, dither=dither)
         numbers = np.bincount(expected[finite], minlength=len(palette))
-        slow = slow_mse(image, expected, palette, alpha)
+        values, label = image[finite].astype("f8"), expected[finite]
+        means = [values[label == i].mean(axis=0) for i in range(len(palette))]
+        slow = slow_mse(image, expected, palette, alpha, inside)
         for given in (fitted, palette):
             mapped = map_image(counted, given, dither=dither)
+            tally = tally_image(counted, given)
 
             assert_array_equal(mapped.labels, expected, strict=True)
             assert_array_equal(mapped.palette, palette, strict=True)
             assert_array_equal(mapped.counts, numbers, strict=True)
+            assert_allclose(mapped.means, means, rtol=1e-12)
             assert_allclose(mapped.mse, slow, rtol=1e-6 if dtype == "f4" else 1e-12)
+            if dither is None:
+                assert_array_equal(tally.counts, numbers)
+                assert_allclose(tally.means, means, rtol=1e-12)
+                assert_allclose(tally.mse, mapped.mse, rtol=1e-12)
+
+
+def test_means_of_a_color_that_no_pixel_has_are_unknown():
+    image = np.array([[3, 4, 5, 5]], dtype=np.uint8)
+
+    tally = tally_image(count_image(image, None), [0, 4, 200])
+
+    assert_array_equal(tally.counts, [0, 4, 0])
+    assert_array_equal(tally.means, [[np.nan], [4.25], [np.nan]])
+
+
+def test_means_of_the_largest_floats_are_finite():
+    far = np.finfo(np.float64).min
+    image = np.array([[far, far, far, 1.0, 2.0]])
+
+    tally = tally_image(count_image(image, None), [far, 1.5])
+
+    assert_array_equal(tally.means, [[far], [1.5]])
 
 
 @pytest.mark.parametrize("is_many", [False, True])

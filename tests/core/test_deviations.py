@@ -31,6 +31,20 @@ def plain_deviations(columns, counts):
     return found
 
 
+@pytest.mark.parametrize("dtype", ["u4", "i4", "u8", "i8"])
+@pytest.mark.parametrize("n", [1, 3, 1 << 40])
+def test_sums_of_large_and_small_integers_are_not_rounded(dtype, n):
+    counts = np.array([n, n + 1, n])
+    for bits in range(25, int(np.iinfo(dtype).max).bit_length() + 1):
+        top = (1 << bits) - 1
+        colors = np.array([[9, 9], [top, 8], [top // 3, 9]], dtype)
+
+        found = standard_deviations(count_image(ColorCounts(colors, counts)))
+
+        columns = [[9, top, top // 3], [9, 8, 9]]
+        assert found == plain_deviations(columns, counts.tolist())
+
+
 @given(image=pictures, n=st.sampled_from([1, 1000, 1 << 40]))
 def test_those_of_integers_are_exact_whatever_their_size_and_number(image, n):
     colors = np.unique(image.reshape(-1, 2), axis=0)

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 import napari_kmeans
 from napari_kmeans import read_palette, write_palette
+from napari_kmeans._files.palettes import read_names
 
 RED_BLUE = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
 SUFFIXES = [".gpl", ".json", ".npy", ".hex"]
@@ -521,6 +522,144 @@ def test_plain_colors_have_no_place_for_provenance(tmp_path, suffix):
     with pytest.raises(ValueError, match=match):
         write_palette(tmp_path / f"palette{suffix}", RED_BLUE, provenance={"k": 2})
     assert list(tmp_path.iterdir()) == []
+
+
+# Names of colors.
+
+
+NAMES = ["nuclei", "Zellkörper · β-tubulin 細胞", "12 # 3  4:5", '"', "n" * 1000]
+
+
+@pytest.mark.parametrize("suffix", [".gpl", ".json"])
+@pytest.mark.parametrize("name", NAMES)
+def test_names_come_back_with_colors_that_have_none_between(tmp_path, suffix, name):
+    path = tmp_path / f"palette{suffix}"
+    write_palette(path, RED_BLUE, names=["", name])
+    assert read_names(path) == ("", name)
+    assert_array_equal(read_palette(path), RED_BLUE, strict=True)
+
+
+printable = st.text().map(
+    lambda text: "".join(letter for letter in text if letter.isprintable()).strip()
+)
+
+
+@pytest.mark.parametrize("suffix", [".gpl", ".json"])
+@given(names=st.lists(printable, min_size=2, max_size=2))
+def test_every_printable_name_comes_back(folder, suffix, names):
+    path = folder / f"palette{suffix}"
+    write_palette(path, RED_BLUE, names=names)
+    assert read_names(path) == tuple(names)
+
+
+@pytest.mark.parametrize("names", [["", ""], np.array(["", ""]), None])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_name_at_all_is_what_a_file_without_names_has(tmp_path, suffix, names):
+    path = tmp_path / f"palette{suffix}"
+    write_palette(path, RED_BLUE)
+    before = path.read_bytes()
+    write_palette(path, RED_BLUE, names=names)
+    assert path.read_bytes() == before
+    assert read_names(path) == ("", "")
+
+
+def test_names_of_a_gimp_file_are_those_that_gimp_shows(tmp_path):
+    path = tmp_path / "palette.gpl"
+    write_palette(path, RED_BLUE, names=np.array(["nuclei", ""]))
+    assert path.read_text().splitlines()[-2:] == [
+        "255   0   0\tnuclei",
+        "  0   0 255\t0000ff",
+    ]
+
+
+def test_json_with_names_is_what_it_is_without_and_its_names(tmp_path):
+    write_palette(tmp_path / "with.json", RED_BLUE, names=["nuclei", ""])
+    write_palette(tmp_path / "without.json", RED_BLUE)
+    found, plain = (
+        json.loads((tmp_path / f"{name}.json").read_bytes())
+        for name in ("with", "without")
+    )
+    assert found == plain | {"names": ["nuclei", ""]}
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"1 2 3", ""),
+        (b"1 2 3 ", ""),
+        (b" 1\t2\t3   Sky  Blue ", "Sky  Blue"),
+        (b"1 2 3\tUntitled", ""),
+        (b"1 2 3\t#010203", ""),
+        (b"1 2 3\t0A0B0C", "0A0B0C"),
+        (b"10 11 12\t0A0B0C", ""),
+        (b"1 2 3\ttab\there", "tab here"),
+        ("1 2 3\tgrün".encode(), "grün"),
+        ("1 2 3\tgrün".encode("latin-1"), "grün"),
+        (b"1 2 3 4", "4"),
+    ],
+)
+def test_names_of_gimp_files_of_all_programs_are_read(tmp_path, line, name):
+    path = tmp_path / "palette.gpl"
+    path.write_bytes(b"GIMP Palette\n#\n" + line + b"\n9 9 9 nine\n")
+    assert read_names(path) == (name, "nine")
+
+
+def test_names_beside_opacity_are_read(tmp_path):
+    path = tmp_path / "palette.gpl"
+    path.write_bytes(b"GIMP Palette\nChannels: RGBA\n1 2 3 4 sky\n1 2 3 5 Untitled\n")
+    assert read_names(path) == ("sky", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "match"),
+    [
+        ("ab", TypeError, "names must be a sequence of strings, got 'ab'"),
+        (5, TypeError, "names must be a sequence of strings, got 5"),
+        (["a", 5], TypeError, "names must be strings, got 5"),
+        (["a", None], TypeError, "names must be strings, got None"),
+        (["a"], ValueError, "names must be one for each of 2 colors, got 1"),
+        (["", "", ""], ValueError, "names must be one for each of 2 colors, got 3"),
+        (["a", "b\nc"], ValueError, r"names must be printable, .*, got 'b\\nc'"),
+        (["a", "b\tc"], ValueError, r"without spaces at the ends, got 'b\\tc'"),
+        (["a", "\x7f"], ValueError, r"names must be printable, .*, got '\\x7f'"),
+        (["a", "\ud800"], ValueError, r"names must be printable, .*, got '\\ud800'"),
+        (["a", "\u2028"], ValueError, r"names must be printable, .*, got '\\u2028'"),
+        (["a", " b"], ValueError, "without spaces at the ends, got ' b'"),
+        (["a", " "], ValueError, "without spaces at the ends, got ' '"),
+    ],
+)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_names_are_printable_and_one_for_each_color(
+    tmp_path, suffix, names, error, match
+):
+    path = tmp_path / f"palette{suffix}"
+    with pytest.raises(error, match=match):
+        write_palette(path, RED_BLUE, names=names)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".hex"])
+def test_plain_colors_have_no_place_for_names(tmp_path, suffix):
+    rule = rf"names have no place in a {suffix} file, only in .gpl and .json, got \('a'"
+    with pytest.raises(ValueError, match=rule):
+        write_palette(tmp_path / f"palette{suffix}", RED_BLUE, names=["a", ""])
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        ("a", '"names" must be a list'),
+        (["a"], "names must be one for each of 2 colors, got 1"),
+        (["a", 1], "names must be strings, got 1"),
+        (["a", "b\n"], r"names must be printable, .*, got 'b\\n'"),
+    ],
+)
+@pytest.mark.parametrize("reads", [read_names, read_palette])
+def test_json_with_bad_names_is_refused(tmp_path, reads, names, match):
+    path = tmp_path / "palette.json"
+    path.write_bytes(document(names=names))
+    with pytest.raises(ValueError, match=rf"cannot read palette .*: {match}"):
+        reads(path)
 
 
 @pytest.mark.parametrize("name", ["palette", "palette.png", "palette.gpl.txt", ".gpl"])

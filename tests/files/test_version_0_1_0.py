@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_kmeans import read_indexed, read_metadata, read_palette
+from napari_kmeans._files.palettes import read_names
 
 DATA = Path(__file__).parent / "data"
 # Two equal colors and one that no pixel has.
@@ -77,3 +78,4 @@ def test_palettes_are_read_to_the_bit(name, palette):
     found = read_palette(DATA / name)
     assert_array_equal(found, palette, strict=True)
     assert found.tobytes() == palette.tobytes()
+    assert read_names(DATA / name) == len(palette) * ("",)

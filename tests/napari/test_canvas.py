@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from napari.utils.colormaps import DirectLabelColormap
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from qtpy.QtGui import QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from skimage import data
 
-from napari_kmeans import kmeans_palette
+from napari_kmeans import kmeans_palette, quantize_layer
 from napari_kmeans._napari.layers import draw_mask
 from napari_kmeans._napari.record import record_of
 from napari_window import dock_in, press, preview_in
@@ -31,6 +31,29 @@ def test_canvas_shows_the_palette(window, finish, output):
     expected = np.vstack([kmeans_palette(photo, 5).palette, background])
     assert_array_equal(shown, np.unique(expected, axis=0))
     assert counts.min() > 1000
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_results_of_additive_layers_are_as_bright_as_these(window, n_layers, n_dims):
+    z, y, x = np.indices((8, 40, 40))
+    for channel in range(n_layers):
+        distance = np.hypot(np.hypot(z - 4, y - 20), x - 15 - 10 * channel)
+        window.add_image(
+            np.clip(250 - 12 * distance, 0, 250).astype(np.uint8),
+            blending="additive",
+            colormap=["green", "magenta"][channel],
+            contrast_limits=(0, 255),
+        )
+    window.dims.ndisplay = n_dims
+    window.reset_view()
+    before = window.screenshot(canvas_only=True, flash=False)[..., :3].mean()
+
+    quantize_layer(list(window.layers), 32, viewer=window)
+
+    after = window.screenshot(canvas_only=True, flash=False)[..., :3].mean()
+    # In few colors, but not in twice the light.
+    assert_allclose(after, before, rtol=0.05)
 
 
 @pytest.fixture

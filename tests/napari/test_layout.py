@@ -165,7 +165,7 @@ def test_short_window_scrolls(docked):
     bar = widget.native.findChild(QScrollArea).verticalScrollBar()
     assert bar.maximum() > 0
     bar.setValue(bar.maximum())
-    last = widget.palette_panel.numbers.native
+    last = widget.palette_panel.compression
     bottom = last.mapTo(widget.native, QPoint(0, last.height())).y()
     assert bottom <= widget.native.height()
 

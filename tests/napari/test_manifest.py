@@ -11,7 +11,13 @@ from numpy.testing import assert_array_equal
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
-from napari_kmeans import IterationState, kmeans_palette, quantize_kmeans
+from napari_kmeans import (
+    IterationState,
+    kmeans_palette,
+    quantize_kmeans,
+    quantize_layer,
+    separate_objects,
+)
 from napari_kmeans._core.arguments import INITS
 from napari_kmeans._napari import command, computation, settings
 from napari_kmeans._napari.command import quantize_active_layer
@@ -29,38 +35,66 @@ def manifest():
 # Sample data.
 
 
+def sample_of(manifest, key):
+    (sample,) = (x for x in manifest.contributions.sample_data if x.key == key)
+    return [Layer.create(*one) for one in sample.open()]
+
+
 @pytest.mark.parametrize(
     ("key", "shapes", "dtype"),
     [
         ("photo", [(400, 600, 3)], np.uint8),
         ("section", [(512, 512, 3)], np.uint8),
+        ("channels", 3 * [(384, 384)], np.uint16),
+        ("series", 2 * [(8, 240, 240)], np.uint16),
         ("fluorescence", 3 * [(12, 256, 256)], np.uint16),
         ("volume", [(48, 96, 96)], np.uint16),
     ],
 )
 def test_samples_open(manifest, key, shapes, dtype):
-    (sample,) = (x for x in manifest.contributions.sample_data if x.key == key)
-    layers = [Layer.create(*one) for one in sample.open()]
+    layers = sample_of(manifest, key)
     assert [layer.data.shape for layer in layers] == shapes
     assert {layer.data.dtype for layer in layers} == {np.dtype(dtype)}
-    assert all(np.ptp(layer.data) > 200 for layer in layers)
+    assert all(np.ptp(layer.data) > 80 for layer in layers)
 
 
-def test_stains_of_the_section_have_the_colors_of_hematoxylin_and_eosin(manifest):
-    (sample,) = (x for x in manifest.contributions.sample_data if x.key == "section")
-    ((section, _, _),) = sample.open()
-    # Eosin leaves red and takes green away; nothing is brown, as DAB was.
-    red, green, blue = np.moveaxis(section[section.min(axis=-1) < 150], -1, 0)
-    assert np.median(red.astype(int) - green) > 50
-    assert (blue >= green).mean() > 0.95
+def test_every_sample_is_tried(manifest):
+    keys = {sample.key for sample in manifest.contributions.sample_data}
+    assert keys == {
+        *("photo", "section", "channels", "series", "fluorescence", "volume")
+    }
 
-    result = kmeans_palette(section, 5, color_space="lab")
-    nuclei, *pink, glass = result.palette.astype(int)
-    # Violet, on pink, and glass without a color.
-    assert nuclei[2] > nuclei[0]
-    assert all(color[0] > color[2] > color[1] for color in pink)
-    assert np.ptp(glass) < 12
-    assert 0.15 < result.counts[0] / result.counts.sum() < 0.3
+
+def test_section_is_the_real_one(manifest):
+    (layer,) = sample_of(manifest, "section")
+    assert_array_equal(layer.data, data.immunohistochemistry())
+
+
+def test_channels_are_unequal_and_have_a_structure_each_if_they_count_alike(manifest):
+    layers = sample_of(manifest, "channels")
+    image = np.stack([layer.data for layer in layers], axis=-1)
+    low, high = np.transpose([layer.contrast_limits for layer in layers])
+    assert (high - low)[2] > 400 * (high - low)[0]
+
+    alike = kmeans_palette((image - low) / (high - low), 4).palette
+    by_numbers = (kmeans_palette(image, 4).palette - low) / (high - low)
+
+    # Each entry but the background is bright in one channel, each in another one.
+    bright = {tuple(entry) for entry in (alike > 0.3).astype(int).tolist()}
+    assert bright == {(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)}
+    assert not (by_numbers[:, 0] > 0.3).any()
+
+
+def test_cells_of_the_series_are_nine_that_grow_to_twice_their_area(manifest):
+    nuclei, _ = sample_of(manifest, "series")
+    (labels,) = quantize_layer(nuclei, 2, output="labels")
+    table = separate_objects(labels, 2, smallest=20).features
+    areas = [table["area"][table["t"] == frame] for frame in range(8)]
+    assert [len(area) for area in areas] == 8 * [9]
+    assert set(table["area_unit"]) == {"µm²"}
+    means = [area.mean() for area in areas]
+    assert means == sorted(means)
+    assert means[-1] / means[0] == pytest.approx(2, rel=0.05)
 
 
 # The command.

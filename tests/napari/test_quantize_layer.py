@@ -111,7 +111,6 @@ def test_slices_have_palettes_of_their_own(shape, channel_axis, slice_axis):
     axis = slice_axis - (channel_axis == 0)
     for i, labels in enumerate(np.moveaxis(outcome.labels[0], axis, 0)):
         assert_array_equal(outcome.record.slices[np.unique(labels) - 1], i)
-    assert_array_equal(outcome.shown["features"]["slice"], outcome.record.slices)
 
 
 @pytest.mark.parametrize(("k", "dtype"), [(255, np.uint8), (256, np.uint16)])
@@ -214,7 +213,7 @@ def test_masked_pixels_alone_are_fitted():
     assert_array_equal(
         outcome.record.palette, kmeans_palette(image, 3, mask=mask).palette
     )
-    assert outcome.record.counts.sum() == 42
+    assert outcome.record.counts.sum() == 8
 
 
 def test_slices_have_their_part_of_the_mask():
@@ -445,15 +444,16 @@ def test_what_cannot_be_is_refused(arguments, error, message):
         quantize_layer(**({"layers": layer} | arguments))
 
 
-def test_function_is_imported_when_it_is_asked_for_and_without_qt():
+def test_functions_are_imported_when_they_are_asked_for_and_without_qt():
     code = """
 import napari_kmeans
 from napari_kmeans import *
-assert "quantize_layer" in dir(napari_kmeans)
-assert "quantize_layer" not in napari_kmeans.__all__
+names = {"quantize_layer", "separate_objects"}
+assert names <= set(dir(napari_kmeans))
+assert not names & set(napari_kmeans.__all__)
 import sys
 assert "napari" not in sys.modules
-from napari_kmeans import quantize_layer
+from napari_kmeans import quantize_layer, separate_objects
 assert "qtpy" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -467,6 +467,49 @@ def test_other_names_are_still_unknown():
 def test_docstring_is_complete():
     found = validate("napari_kmeans.quantize_layer")["errors"]
     assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
+
+
+def test_names_are_in_the_record_and_the_features():
+    both = quantize_layer(
+        Image(random_image((9, 8))), 4, output="both", names={0: "dark", 3: "cells"}
+    )
+    for layer in both:
+        assert record_of(layer).names == ("dark", "", "", "cells")
+    assert both[1].features["name"].tolist() == ["dark", "", "", "cells"]
+
+
+def test_names_come_with_a_palette_that_has_some(tmp_path):
+    layer = Image(random_image((9, 8)))
+    (named,) = quantize_layer(layer, 3, names={1: "cells"})
+    path = tmp_path / "palette.gpl"
+    colors = np.array([[0, 0, 0], [9, 9, 9]], dtype=np.uint8)
+    write_palette(path, colors, names=["dark", ""])
+    rgb = Image(random_image((9, 8, 3)), rgb=True)
+    for source, palette, names in [
+        (layer, named, ("", "cells", "")),
+        (layer, named.metadata["napari-kmeans"]["palette"], ()),
+        (rgb, path, ("dark", "")),
+    ]:
+        (taken,) = quantize_layer(source, palette=palette)
+        assert record_of(taken).names == names
+        # Whoever gives names gives all.
+        (own,) = quantize_layer(source, palette=palette, names={1: "own"})
+        assert set(record_of(own).names) == {"", "own"}
+
+
+@pytest.mark.parametrize(
+    ("blending", "expected"),
+    [
+        (["additive"], ["translucent_no_depth"]),
+        (["minimum"], ["translucent_no_depth"]),
+        (["additive", "additive"], ["translucent_no_depth", "additive"]),
+        (["translucent", "additive"], ["translucent", "additive"]),
+        (["opaque"], ["opaque"]),
+    ],
+)
+def test_first_result_covers_its_source_and_others_are_added_to_it(blending, expected):
+    layers = [Image(random_image((9, 8)), blending=one) for one in blending]
+    assert [made.blending for made in quantize_layer(layers, 4)] == expected
 
 
 @pytest.mark.parametrize("kind", ["array", "dask", "masked by dask"])

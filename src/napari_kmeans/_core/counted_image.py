@@ -12,7 +12,6 @@ functions and both frontends are made of these steps.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,7 +29,6 @@ from napari_kmeans._core.arguments import (
     Weights,
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
-from napari_kmeans._core.blocks import cut_boxes
 from napari_kmeans._core.chunks import fold_chunks, map_pairs
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -47,12 +45,14 @@ from napari_kmeans._core.fitting import (
     fit_palette,
     fit_source,
 )
+from napari_kmeans._core.measuring import means_of, sum_labeled
 from napari_kmeans._core.outliers import set_apart
 from napari_kmeans._core.pixels import CountedImage, added, framing_blocks, is_fitted
 from napari_kmeans._core.spaces import Layout, SpaceName
 
 __all__ = [
     "MappedImage",
+    "Tally",
     "color_image",
     "count_image",
     "curve_of",
@@ -62,6 +62,7 @@ __all__ = [
     "label_counted",
     "map_image",
     "psnr_of",
+    "tally_image",
     "weigh_channels",
 ]
 
@@ -73,9 +74,20 @@ class MappedImage(NamedTuple):
     labels: Labels
     # (K, C) or (K,), in the dtype that it was given or fitted in.
     palette: Array
-    # Finite pixels (K,) of each color.
+    # Finite pixels (K,) of each color under the mask, and their mean values (K, C) in
+    # the image's units, NaN where there is no pixel.
     counts: NDArray[np.int64]
-    # As `PaletteResult.mse`, over all finite pixels that can be seen.
+    means: Floats
+    # As `PaletteResult.mse`, over the pixels under the mask.
+    mse: float
+
+
+class Tally(NamedTuple):
+    """What a `MappedImage` says, without its labels."""
+
+    palette: Array
+    counts: NDArray[np.int64]
+    means: Floats
     mse: float
 
 
@@ -274,35 +286,49 @@ def psnr_of(counted: CountedImage, mse: float) -> float:
 def map_image(
     counted: CountedImage, palette: ArrayLike | FittedImage, *, dither: Dither = None
 ) -> MappedImage:
-    """Label each pixel of a single image with a palette color, and measure the error.
+    """Label each pixel of a single image with a palette color, and measure these.
 
     Where the palette is the one that was fitted to the image, labels and error are
     those that the fit knows. A lazy image is read once more if it is dithered, or its
     colors were too many to count.
     """
     layout, image = counted.layout, counted.images[0]
-    fitted = palette if isinstance(palette, FittedImage) else None
-    given = palette.result.palette if isinstance(palette, FittedImage) else palette
-    colors = arguments.checked_palette(given, layout)
+    fitted, colors = _checked_colors(palette, layout)
     dither = arguments.checked_dither(dither)
     entries = None if dither is not None else _entries(counted, colors, fitted)
     labels = _labels(counted, colors, entries, dither)
-    if fitted is not None and dither is None and counted.masks[0] is None:
-        mse: float | None = fitted.result.mse
-    else:
-        mse = None
+    known = fitted.result.mse if fitted is not None and dither is None else None
     if entries is not None and counted.counted is not None:
-        pixels = counted.counted.counts.astype(np.float64)
-        if counted.outside is not None:
-            pixels += counted.outside
-        counts = np.bincount(entries, pixels, len(colors)).astype(np.int64)
-        if mse is None:
-            some, others = counted.counted.colors, colors[entries]
-            mse = quality.mean_color_error(some, pixels, others, layout.has_alpha)
+        tally = _tallied(counted.counted, colors, entries, layout, known)
     else:
-        counts, measured = _measured(image, labels, colors, layout.has_alpha)
-        mse = measured if mse is None else mse
-    return MappedImage(labels, colors[:, 0] if layout.is_gray else colors, counts, mse)
+        tally = _measured(image, counted.masks[0], labels, colors, layout)
+        tally = tally if known is None else tally._replace(mse=known)
+    return MappedImage(labels, *tally)
+
+
+def tally_image(
+    counted: CountedImage, palette: ArrayLike | FittedImage
+) -> Tally | None:
+    """Measure what `map_image` would without dither, from counts alone.
+
+    Returns None where colors were too many to count.
+    """
+    layout, counts = counted.layout, counted.counted
+    fitted, colors = _checked_colors(palette, layout)
+    if counts is None:
+        return None
+    entries = _counted_entries(counts, colors, layout, fitted)
+    known = None if fitted is None else fitted.result.mse
+    return _tallied(counts, colors, entries, layout, known)
+
+
+def _checked_colors(
+    palette: ArrayLike | FittedImage, layout: Layout
+) -> tuple[FittedImage | None, Array]:
+    """Return a fit, if it is one, and the colors (K, C)."""
+    if isinstance(palette, FittedImage):
+        return palette, arguments.checked_palette(palette.result.palette, layout)
+    return None, arguments.checked_palette(palette, layout)
 
 
 def label_counted(
@@ -331,18 +357,29 @@ def _entries(
         is_told = counted.masks[0] is None or counted.outside is not None
     if counts is None or not is_told:
         return None
+    entries = _counted_entries(counts, palette, layout, fitted)
+    if arguments.is_lazy(image):
+        mapping.remember_labels(counts.colors, entries, palette, layout)
+    return entries
+
+
+def _counted_entries(
+    counts: ColorCounts,
+    palette: Array,
+    layout: Layout,
+    fitted: FittedImage | None,
+) -> Array:
+    """Return the labels of the counted colors of an image."""
     colors = counts.colors
     entries = np.zeros(len(colors), mapping.label_type(len(palette)))
     unknown = np.ones(len(colors), dtype=bool)
     if fitted is not None and fitted.labels is not None:
         unknown = ~is_fitted(counts, layout)
         entries[~unknown] = fitted.labels
-    space = mapping.space_for(image, layout, counts)
+    space = mapping.space_for(colors, layout, counts)
     if space is not None and unknown.any():
         centers = spaces.centers_of(palette, space)
         entries[unknown] = mapping.label_colors(colors[unknown], centers, space)
-    if arguments.is_lazy(image):
-        mapping.remember_labels(colors, entries, palette, layout)
     return entries
 
 
@@ -361,35 +398,69 @@ def _labels(
     return paint(image, counts.colors, entries)
 
 
+def _tallied(
+    counted: ColorCounts,
+    palette: Array,
+    entries: Array,
+    layout: Layout,
+    mse: float | None,
+) -> Tally:
+    """Measure counted colors (n, C) by their entries (n,) in a palette (K, C).
+
+    The error is measured unless it is known.
+    """
+    colors, pixels = counted.colors, counted.counts.astype(np.float64)
+    totals = np.bincount(entries, pixels, len(palette))
+    means = np.empty((len(palette), layout.n_channels))
+    is_float = layout.dtype.kind == "f"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Sums of the largest floats do not fit float64, those of integers are exact.
+        shares = pixels / totals[entries] if is_float else pixels
+        for channel, values in enumerate(colors.T.astype(np.float64)):
+            means[:, channel] = np.bincount(entries, values * shares, len(palette))
+        means /= (totals > 0 if is_float else totals)[:, np.newaxis]
+    if mse is None:
+        others, has_alpha = palette[entries], layout.has_alpha
+        mse = quality.mean_color_error(colors, pixels, others, has_alpha)
+    return _told(palette, totals.astype(np.int64), means, mse, layout)
+
+
 def _measured(
-    image: Array, labels: Labels, palette: Array, has_alpha: bool
-) -> tuple[NDArray[np.int64], float]:
-    """Return the finite pixels (K,) of each color, and the error of what is seen."""
-    measure = partial(_measured_parts, palette, has_alpha)
+    image: Array, mask: Mask | None, labels: Labels, palette: Array, layout: Layout
+) -> Tally:
+    """Measure pixels that are not counted, or whose labels are not those of colors."""
+    measure = partial(_measured_parts, palette, layout.has_alpha)
+    if mask is not None:
+        outside = len(palette)
+        wide = labels.astype(np.min_scalar_type(outside))
+        labels = np.where(mask, wide, wide.dtype.type(outside))
     pairs: tuple[list[Array], list[Any]] = [image], [labels]
     if arguments.is_lazy(image):
-        counts, total, n_pixels = fold_chunks(*pairs, measure, added, "measure")
+        counts, sums, total, n_pixels = fold_chunks(*pairs, measure, added, "measure")
     else:
-        counts, total, n_pixels = measure(*pairs)
-    return counts, total / max(n_pixels, 1)
+        counts, sums, total, n_pixels = measure(*pairs)
+    means = means_of(counts, sums)
+    return _told(palette, counts, means, total / max(n_pixels, 1), layout)
+
+
+def _told(
+    palette: Array, counts: Array, means: Floats, mse: float, layout: Layout
+) -> Tally:
+    """Return what was measured of a palette (K, C), as it is shown."""
+    if layout.is_gray:
+        palette = palette[:, 0]
+    return Tally(palette, counts, means, mse)
 
 
 def _measured_parts(
     palette: Array, has_alpha: bool, images: list[Array], labels: list[Any]
 ) -> tuple[Any, ...]:
-    """Return the finite pixels of each color, the sum of errors, and pixels seen."""
-    counts = np.zeros(len(palette), dtype=np.int64)
-
-    def pairs() -> Iterator[tuple[Array, Array]]:
-        for image, found in zip(images, labels, strict=True):
-            for box in cut_boxes(found.shape, 8 * image.shape[-1]):
-                pixels, label = image[box].reshape(-1, image.shape[-1]), found[box]
-                label = label.ravel()
-                finite = label[np.isfinite(pixels).all(axis=1)]
-                counts[:] += np.bincount(finite, minlength=len(palette))
-                yield pixels, palette[label]
-
-    return counts, *quality.sum_squared_errors(pairs(), has_alpha)
+    """Return finite pixels and sums of each color, the sum of errors, pixels seen."""
+    counts, sums = np.zeros(len(palette), dtype=np.int64), np.zeros(palette.shape)
+    blocks = sum_labeled(images, labels, counts, sums)
+    pairs = ((pixels, palette[label]) for pixels, label in blocks)
+    total, n_pixels = quality.sum_squared_errors(pairs, has_alpha)
+    return counts, sums, total, n_pixels
 
 
 def color_image(

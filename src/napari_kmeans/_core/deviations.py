@@ -66,16 +66,17 @@ def _sum_powers(image: CountedImage, space: Space) -> tuple[Any, ...]:
 
     Those of integers are exact.
     """
-    n, sums, squares = 0, *np.zeros((2, len(space.frame.origin)), dtype=object)
+    n, powers = 0, np.zeros((2, len(space.frame.origin)), dtype=object)
     for colors, counts in _blocks(image):
         points = points_of(colors, space)
         # Integers of 64 bits may be rounded as points.
         is_exact = points.dtype.kind == "u" or space.frame.origin.dtype.kind == "f"
         columns = (points if is_exact else colors).T
         n += _sum_products(counts)
-        sums += [_sum_products(counts, column) for column in columns]
-        squares += [_sum_products(counts, column, column) for column in columns]
-    return n, sums, squares
+        for place, column in enumerate(columns):
+            powers[0, place] += _sum_products(counts, column)
+            powers[1, place] += _sum_products(counts, column, column)
+    return n, *powers
 
 
 def _blocks(image: CountedImage) -> Iterator[tuple[Array, Array]]:

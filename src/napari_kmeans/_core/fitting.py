@@ -68,8 +68,9 @@ class IterationState:
     mse : float
         Squared distance of the pixels of each cluster to its center, summed over
         channels, mean over pixels, in squared units of the image, or of the color
-        space if that is not "rgb", of weighted channels if they are. With alpha, that
-        of premultiplied colors. It never rises.
+        space if that is not "rgb". With alpha, that of premultiplied colors, and with
+        channel weights, unless all are equal, that of weighted channels. It never
+        rises.
     centers : (k, C) or (k,) ndarray of float64
         Centers after the iteration, before rounding, in the units of the image.
     """

@@ -1,9 +1,10 @@
 """Files that hold a palette: one row per format, at the end of this module.
 
 `write_palette` and `read_palette` are the public functions; `encode_palette` checks and
-encodes a palette without writing it. Each format has a pair of functions, from colors
-to the content of a file and back. Colors that a format can hold come back to the bit.
-Image files with a palette are left to `indexed`.
+encodes a palette without writing it, and `read_names` reads the names of colors. Each
+format has a pair of functions, from colors and their names to the content of a file and
+back. Colors that a format can hold come back to the bit. Image files with a palette are
+left to `indexed`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,16 +32,26 @@ __all__ = [
     "PALETTE_SUFFIXES",
     "PROVENANCE_SUFFIXES",
     "encode_palette",
+    "read_names",
     "read_palette",
     "write_palette",
 ]
 
 _JSON_FORMAT = "napari-kmeans palette"
 _JSON_VERSION = 1
+# What GIMP calls a color without a name.
+_UNTITLED = "Untitled"
 _JSON_DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"),
     *("int64", "float16", "float32", "float64"),
 )
+
+
+class _Named(NamedTuple):
+    """Colors, and a name for each, empty if it has none; or no names at all."""
+
+    colors: Array
+    names: tuple[str, ...] = ()
 
 
 def write_palette(
@@ -48,6 +59,7 @@ def write_palette(
     palette: ArrayLike,
     *,
     provenance: Mapping[str, object] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Write a palette to a GIMP, JSON, NumPy or hex file, exactly as it is.
 
@@ -64,15 +76,20 @@ def write_palette(
         How the palette came about, such as ``{"k": 16, "iters": 10, "seed": 0}``, to be
         read by people. "version", that of napari-kmeans, is added unless it is there.
         ``.npy`` and ``.hex`` files have no place for it.
+    names : sequence of str, optional
+        A name for each color, such as "nuclei", empty for a color that has none. Names
+        are of printable characters, of any language and number, without spaces at the
+        ends. ``.npy`` and ``.hex`` files have no place for them.
 
     Raises
     ------
     TypeError
         If `palette` is not boolean, integer or float, or has a dtype that the file
-        cannot hold, or if `provenance` is not such a mapping.
+        cannot hold, if `provenance` is not such a mapping, or `names` are not strings.
     ValueError
         If `path` has another suffix, `palette` has another shape, no or too many colors
-        or a value that is not finite, or `provenance` is not finite or has no place.
+        or a value that is not finite, `provenance` is not finite, `names` are more or
+        fewer than the colors or not printable, or one of the two has no place.
     OSError
         If the file cannot be written; what was there before is still there.
 
@@ -88,6 +105,9 @@ def write_palette(
     place in a GIMP file: GIMP would misread the files of other programs that have it. A
     hex file has a line such as ``ff8000`` for each color, or ``ff800080`` with opacity.
 
+    In a GIMP file, every color has a name, which programs show: that of a color without
+    one is its hexadecimal digits.
+
     Examples
     --------
     >>> import tempfile
@@ -101,25 +121,33 @@ def write_palette(
     array([[0. , 0. , 0.5],
            [1. , 0. , 0. ]])
     """
-    replace_file(path, encode_palette(path, palette, provenance))
+    replace_file(path, encode_palette(path, palette, provenance, names))
 
 
 def encode_palette(
     path: str | os.PathLike[str],
     palette: ArrayLike,
-    provenance: Mapping[str, object] | None,
+    provenance: Mapping[str, object] | None = None,
+    names: Sequence[str] | None = None,
 ) -> bytes:
     """Return what `write_palette` would write, or raise what it would raise."""
     suffix = checked_suffix(path, PALETTE_SUFFIXES)
     colors = plain_array("palette", palette)
     _check_colors(colors)
     items = _validated_provenance(provenance)
-    if provenance is not None and suffix not in PROVENANCE_SUFFIXES:
-        place = f"in a {suffix} file, only in {' and '.join(PROVENANCE_SUFFIXES)}"
-        msg = f"provenance has no place {place}, got {provenance!r}"
-        raise ValueError(msg)
+    named = _Named(colors, () if names is None else _validated_names(names, colors))
+    if suffix not in PROVENANCE_SUFFIXES:
+        place = (
+            f"no place in a {suffix} file, only in {' and '.join(PROVENANCE_SUFFIXES)}"
+        )
+        if provenance is not None:
+            msg = f"provenance has {place}, got {provenance!r}"
+            raise ValueError(msg)
+        if named.names:
+            msg = f"names have {place}, got {named.names}"
+            raise ValueError(msg)
     encode, _ = _FORMATS[suffix]
-    return encode(colors, items, Path(path).stem)
+    return encode(named, items, Path(path).stem)
 
 
 def read_palette(path: str | os.PathLike[str]) -> Array:
@@ -169,15 +197,53 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
     array([[  0,   0, 255],
            [255,   0,   0]], dtype=uint8)
     """
+    colors = _read(path).colors
+    return colors.astype(colors.dtype.newbyteorder("="), order="C")
+
+
+def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the name of each color of a palette file, empty where there is none.
+
+    What `write_palette` takes comes back, but for names in a GIMP file that say no more
+    than the color: its hexadecimal digits, and "Untitled", as GIMP has it, are no
+    names. Characters of other programs that are not printable become spaces. Raises as
+    `read_palette` does.
+    """
+    colors, names = _read(path)
+    return names or len(colors) * ("",)
+
+
+def _read(path: str | os.PathLike[str]) -> _Named:
+    """Read colors and names, or raise what `read_palette` raises."""
     _, decode = _FORMATS[checked_suffix(path, PALETTE_SUFFIXES)]
     content = Path(path).read_bytes()
     try:
-        palette = decode(content)
-        _check_colors(palette)
+        found = decode(content)
+        _check_colors(found.colors)
+        names = found.names and _validated_names(found.names, found.colors)
+        return found._replace(names=names)
     except (TypeError, ValueError) as error:
         msg = f"cannot read palette {os.fspath(path)!r}: {error}"
         raise ValueError(msg) from error
-    return palette.astype(palette.dtype.newbyteorder("="), order="C")
+
+
+def _validated_names(names: Sequence[str], colors: Array) -> tuple[str, ...]:
+    """Return a name for each color, or none at all if no color has one."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        msg = f"names must be a sequence of strings, got {names!r}"
+        raise TypeError(msg)
+    found = tuple(names)
+    if len(found) != len(colors):
+        msg = f"names must be one for each of {len(colors)} colors, got {len(found)}"
+        raise ValueError(msg)
+    for name in found:
+        if not isinstance(name, str):
+            msg = f"names must be strings, got {name!r}"
+            raise TypeError(msg)
+        if not name.isprintable() or name != name.strip():
+            msg = f"names must be printable, without spaces at the ends, got {name!r}"
+            raise ValueError(msg)
+    return found if any(found) else ()
 
 
 def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:
@@ -238,22 +304,30 @@ def _of_8_bits(colors: Array, suffix: str, *n_channels: int) -> NDArray[np.uint8
     return colors
 
 
-def _encode_gpl(colors: Array, items: dict[str, object], name: str) -> bytes:
-    rgb = _of_8_bits(colors, ".gpl", 3)
-    title = "".join(letter if letter.isprintable() else " " for letter in name)
-    lines = ["GIMP Palette", f"Name: {title}", "# Written by napari-kmeans"]
+def _printable(text: str) -> str:
+    """Return a text in which characters that are not printable are spaces."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _encode_gpl(named: _Named, items: dict[str, object], title: str) -> bytes:
+    rgb = _of_8_bits(named.colors, ".gpl", 3)
+    lines = ["GIMP Palette", f"Name: {_printable(title)}", "# Written by napari-kmeans"]
     lines += [f"# {item}: {json.dumps(value)}" for item, value in items.items()]
-    lines += [f"{r:3} {g:3} {b:3}\t{r:02x}{g:02x}{b:02x}" for r, g, b in rgb.tolist()]
+    names = named.names or len(rgb) * ("",)
+    for color, name in zip(rgb, names, strict=True):
+        r, g, b = color.tolist()
+        lines.append(f"{r:3} {g:3} {b:3}\t{name or bytes(color).hex()}")
     return "\n".join([*lines, ""]).encode()
 
 
-def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
-    # Bytes, because names are UTF-8 or of some older encoding, and are not needed.
+def _decode_gpl(content: bytes) -> _Named:
+    # Bytes, because names are UTF-8 or of some older encoding.
     header, *lines = content.removeprefix(b"\xef\xbb\xbf").splitlines() or [b""]
     if header.strip() != b"GIMP Palette":
         raise _bad_line(1, "be 'GIMP Palette'", header)
     n_channels = 3
     colors: list[list[int]] = []
+    names: list[str] = []
     for number, line in enumerate(lines, 2):
         words = line.split()
         if not words or words[0].startswith(b"#"):
@@ -266,23 +340,40 @@ def _decode_gpl(content: bytes) -> NDArray[np.uint8]:
         if len(values) < n_channels or max(values) > 255:
             raise _bad_line(number, f"have {n_channels} integers from 0 to 255", line)
         colors.append(values)
-    return np.array(colors, np.uint8).reshape(-1, n_channels)
+        names.append(_gimp_name(line.split(None, n_channels)[n_channels:], values))
+    rgb = np.array(colors, np.uint8).reshape(-1, n_channels)
+    return _Named(rgb, tuple(names))
 
 
-def _encode_json(colors: Array, items: dict[str, object], _: str) -> bytes:
+def _gimp_name(words: list[bytes], color: list[int]) -> str:
+    """Return the name of a color, which is what follows its numbers."""
+    try:
+        name = b"".join(words).decode()
+    except UnicodeDecodeError:
+        name = b"".join(words).decode("latin-1")
+    name = _printable(name).strip()
+    digits = bytes(color).hex()
+    says_nothing = name.removeprefix("#").lower() == digits or name == _UNTITLED
+    return "" if says_nothing else name
+
+
+def _encode_json(named: _Named, items: dict[str, object], _: str) -> bytes:
+    colors = named.colors
     if colors.dtype.name not in _JSON_DTYPES:
         rule = "must have at most 64 bits a value in a .json file"
         msg = f"palette {rule}, got {colors.dtype}; .npy holds every dtype"
         raise TypeError(msg)
     head = {"format": _JSON_FORMAT, "version": _JSON_VERSION, "provenance": items}
     head["dtype"] = colors.dtype.name
+    if named.names:
+        head["names"] = named.names
     # A color a line; every float of up to 64 bits is a float64, whose repr is exact.
     rows = ",\n".join(f"    {json.dumps(color)}" for color in colors.tolist())
     opened = json.dumps(head, indent=2).removesuffix("\n}")
     return f'{opened},\n  "colors": [\n{rows}\n  ]\n}}\n'.encode()
 
 
-def _decode_json(content: bytes) -> Array:
+def _decode_json(content: bytes) -> _Named:
     try:
         document = json.loads(content, parse_constant=_refuse_constant)
     except RecursionError:
@@ -293,14 +384,17 @@ def _decode_json(content: bytes) -> Array:
         if head.get(name) != value:
             msg = f'"{name}" must be {json.dumps(value)}, got {head.get(name)!r}'
             raise ValueError(msg)
-    dtype, colors = head.get("dtype"), head.get("colors")
+    dtype, colors, names = head.get("dtype"), head.get("colors"), head.get("names", [])
     if dtype not in _JSON_DTYPES:
         msg = f'"dtype" must be one of {", ".join(_JSON_DTYPES)}, got {dtype!r}'
         raise ValueError(msg)
     if not isinstance(colors, list):
         msg = '"colors" must be a list'
         raise ValueError(msg)
-    return _array_of(colors, np.dtype(dtype))
+    if not isinstance(names, list):
+        msg = '"names" must be a list'
+        raise ValueError(msg)
+    return _Named(_array_of(colors, np.dtype(dtype)), tuple(names))
 
 
 def _array_of(colors: list[Any], dtype: np.dtype[Any]) -> Array:
@@ -328,13 +422,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(msg)
 
 
-def _encode_npy(colors: Array, _: dict[str, object], __: str) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(colors), allow_pickle=False)
+def _encode_npy(named: _Named, _: dict[str, object], __: str) -> bytes:
+    buffer, colors = io.BytesIO(), np.ascontiguousarray(named.colors)
+    np.lib.format.write_array(buffer, colors, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _decode_npy(content: bytes) -> Array:
+def _decode_npy(content: bytes) -> _Named:
     if content.startswith(b"PK"):
         msg = "it is an archive of arrays"
         raise ValueError(msg)
@@ -349,18 +443,19 @@ def _decode_npy(content: bytes) -> Array:
         # Unlike `np.load`, this allocates nothing of the size that the header claims,
         # and takes no objects.
         values = np.frombuffer(content, dtype, math.prod(shape), file.tell())
-        return np.ndarray(shape, dtype, values, order="F" if is_turned else "C")
+        order: Any = "F" if is_turned else "C"
+        return _Named(np.ndarray(shape, dtype, values, order=order))
     except Exception as error:
         msg = "it is not an array of NumPy, or damaged"
         raise ValueError(msg) from error
 
 
-def _encode_hex(colors: Array, _: dict[str, object], __: str) -> bytes:
-    lines = [bytes(color).hex() for color in _of_8_bits(colors, ".hex", 3, 4)]
+def _encode_hex(named: _Named, _: dict[str, object], __: str) -> bytes:
+    lines = [bytes(color).hex() for color in _of_8_bits(named.colors, ".hex", 3, 4)]
     return "\n".join([*lines, ""]).encode()
 
 
-def _decode_hex(content: bytes) -> NDArray[np.uint8]:
+def _decode_hex(content: bytes) -> _Named:
     colors: list[bytes] = []
     lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
     for number, line in enumerate(lines, 1):
@@ -373,7 +468,7 @@ def _decode_hex(content: bytes) -> NDArray[np.uint8]:
             raise _bad_line(number, f"have {numbers} hexadecimal digits", line)
         colors.append(bytes.fromhex(digits.decode()))
     n_channels = len(colors[0]) if colors else 3
-    return np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels)
+    return _Named(np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels))
 
 
 def _bad_line(number: int, rule: str, line: bytes) -> ValueError:
@@ -384,13 +479,13 @@ def _bad_line(number: int, rule: str, line: bytes) -> ValueError:
 
 
 # How a format is written, from colors, provenance and a title, and how it is read.
-_Encoder: TypeAlias = Callable[[Array, dict[str, object], str], bytes]
-_FORMATS: dict[str, tuple[_Encoder, Callable[[bytes], Array]]] = {
+_Encoder: TypeAlias = Callable[[_Named, dict[str, object], str], bytes]
+_FORMATS: dict[str, tuple[_Encoder, Callable[[bytes], _Named]]] = {
     ".gpl": (_encode_gpl, _decode_gpl),
     ".json": (_encode_json, _decode_json),
     ".npy": (_encode_npy, _decode_npy),
     ".hex": (_encode_hex, _decode_hex),
 }
 PALETTE_SUFFIXES = tuple(_FORMATS)
-# Those with a place for how a palette came about.
+# Those with a place for names, and for how a palette came about.
 PROVENANCE_SUFFIXES = (".gpl", ".json")

@@ -34,28 +34,31 @@ from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.counted_image import (
     MappedImage,
+    Tally,
     color_image,
     count_image,
     fit_image,
     label_counted,
     map_image,
     psnr_of,
+    tally_image,
     weigh_channels,
 )
+from napari_kmeans._core.fitting import FittedImage
 from napari_kmeans._core.mapping import cut_for
 from napari_kmeans._core.pixels import CountedImage, framing_blocks
-from napari_kmeans._napari.colors import hex_colors
+from napari_kmeans._files.palettes import read_names
+from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
     Source,
     cut_tiles,
     draw_mask,
-    labels_colormap,
     quoted,
     read_array,
     read_levels,
     rgba_of,
 )
-from napari_kmeans._napari.record import Record
+from napari_kmeans._napari.record import Fit, Record
 from napari_kmeans._napari.settings import Settings
 
 __all__ = [
@@ -70,8 +73,8 @@ __all__ = [
     "fitted_mask",
     "fitting_palette",
     "number_pixels",
+    "palette_record",
     "quantize_source",
-    "shown_as",
     "weigh_parts",
 ]
 
@@ -124,9 +127,10 @@ class Outcome(NamedTuple):
     labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
-    # How layers show the palette, and what labels layers need for it.
+    # How images show the palette.
     rgba: Floats
-    shown: dict[str, Any]
+    # The pixels inside of the mask, channels being one; None for all.
+    inside: Mask | None
 
 
 def quantize_source(
@@ -167,42 +171,66 @@ def _quantized(
 ) -> Outcome:
     """Do what `quantize_source` does, and report each step that begins."""
     report(Progress("Reading the layer"))
-    levels, given = read_levels(source), settings.palette
-    if isinstance(given, str):
-        given = _read_palette(given, source)
+    levels = read_levels(source)
+    given, settings = _given_palette(source, settings)
     mask = fitted_mask(source, settings.slice_axis)
     report(Progress("Counting colors"))
     counts = count(levels[0], mask, source, settings)
     counts, settings = weigh_parts(counts, settings)
-    parts = [
+    pairs = [
         _part(counted, i, given, source, settings, report)
         for i, counted in enumerate(counts)
     ]
-    record = _record(parts, source, settings)
+    parts = [part for part, _ in pairs]
+    fitted = _record(parts, source, settings)
+    record, lut = edit_record(fitted, settings)
     labels, images, axis = [], [], source.channel_axis
     for level, image in enumerate(cut_tiles(image, axis) for image in levels):
         report(Progress("Labeling the pixels"))
-        mapped = [part.mapped.labels for part in parts]
+        mapped = [one for _, one in pairs]
         if level > 0:
             mapped = _coarse_labels(image, parts, source, settings)
-        entries = _joined(mapped, record, source, settings)
+        entries = _joined(mapped, fitted, source, settings)
         report(Progress("Painting the pixels"))
         if settings.output != "labels":
-            alpha, colors = source.has_alpha, record.palette
+            alpha, colors = source.has_alpha, record.palette[lut]
             images.append(
                 color_image(entries, colors, image, channel_axis=axis, alpha=alpha)
             )
-        labels.append(number_pixels(entries, image, source, len(record.palette)))
+        numbers = number_pixels(entries, image, source, len(lut))
+        if len(lut) > len(record.palette):
+            numbers = renumber(numbers, lut, len(record.palette))
+        labels.append(numbers)
     rgba = rgba_of(record.palette, source.look)
-    shown = shown_as(record, rgba)
-    return Outcome(record, tuple(labels), tuple(images), rgba, shown)
+    return Outcome(record, tuple(labels), tuple(images), rgba, mask)
+
+
+def palette_record(
+    counts: Sequence[CountedImage],
+    source: Source,
+    settings: Settings,
+    report: Callable[[Progress], None],
+) -> Record:
+    """Return the record that `quantize_source` would, of what was counted.
+
+    No pixel is read where colors were counted, and no error of dither is known. Where
+    there were too many colors to count, nothing is known but palettes that are fitted.
+    """
+    given, settings = _given_palette(source, settings)
+    parts = []
+    for i, counted in enumerate(counts):
+        fitted = _fitted(counted, i, given, source, settings, report)
+        result = fitted.result if isinstance(fitted, FittedImage) else None
+        tally = tally_image(counted, fitted) or _unmeasured(counted, given, result)
+        parts.append(_Part(counted, tally, result))
+    return edit_record(_record(parts, source, settings), settings)[0]
 
 
 class _Part(NamedTuple):
-    """The full resolution, or a slice of it, in the colors of its palette."""
+    """The full resolution, or a slice of it, and its palette."""
 
     counted: CountedImage
-    mapped: MappedImage
+    measured: MappedImage | Tally
     # None where the palette was given.
     result: PaletteResult | None
 
@@ -214,51 +242,88 @@ def _part(
     source: Source,
     settings: Settings,
     report: Callable[[Progress], None],
-) -> _Part:
+) -> tuple[_Part, Labels]:
     """Map the image, or one of its slices, to the palette that is given or fitted."""
-    image = cut_tiles(counted.images[0], -1)
-    tiled = dataclasses.replace(counted, images=[image])
+    fitted = _fitted(counted, number, given, source, settings, report)
+    n_done, n_most = _n_iterations(number + 1, source, settings)
+    report(Progress("Labeling the pixels", n_done, n_most, number))
+    tiled = dataclasses.replace(counted, images=[cut_tiles(counted.images[0], -1)])
+    mapped = map_image(tiled, fitted, dither=settings.dither)
+    result = fitted.result if isinstance(fitted, FittedImage) else None
+    return _Part(counted, mapped, result), mapped.labels
+
+
+def _fitted(
+    counted: CountedImage,
+    number: int,
+    given: Array | None,
+    source: Source,
+    settings: Settings,
+    report: Callable[[Progress], None],
+) -> FittedImage | Array:
+    """Find the palette of the image, or of one of its slices, unless it is given."""
     if given is not None:
-        return _Part(counted, map_image(tiled, given, dither=settings.dither), None)
-    axis, iters = settings.slice_axis, settings.iters
-    n_parts = 1 if axis is None else source.levels[0][0].shape[axis]
+        return given
+    n_before, n_most = _n_iterations(number, source, settings)
+    n_parts, iters = _n_parts(source, settings), settings.iters
 
     def tell(state: IterationState) -> None:
         text = f"Iteration {state.n_iter} of at most {iters}"
         if n_parts > 1:
             text = f"Slice {number + 1} of {n_parts}, {text.lower()}"
         text += f", mean squared error {state.mse:.4g}"
-        n_done = number * iters + state.n_iter
-        report(Progress(text, n_done, n_parts * iters, number, state.mse))
+        n_done = n_before + state.n_iter
+        report(Progress(text, n_done, n_most, number, state.mse))
 
-    report(Progress("Finding colors", number * iters, 0, number))
+    report(Progress("Finding colors", n_before, 0, number))
     init, rng, fixed = settings.init, settings.rng, settings.fixed
-    fitted = fit_image(
+    return fit_image(
         counted, settings.k, iters, init=init, rng=rng, callback=tell, fixed=fixed
     )
-    n_most = max(1, n_parts * iters)
-    report(Progress("Labeling the pixels", (number + 1) * iters, n_most, number))
-    mapped = map_image(tiled, fitted, dither=settings.dither)
-    return _Part(counted, mapped, fitted.result)
+
+
+def _n_parts(source: Source, settings: Settings) -> int:
+    """Return how many palettes there will be."""
+    axis = settings.slice_axis
+    return 1 if axis is None else int(source.levels[0][0].shape[axis])
+
+
+def _n_iterations(n_parts: int, source: Source, settings: Settings) -> tuple[int, int]:
+    """Return the iterations of the first parts, and of all, if none ends early."""
+    iters = 0 if settings.palette is not None else settings.iters
+    return n_parts * iters, max(1, _n_parts(source, settings) * iters)
+
+
+def _unmeasured(
+    counted: CountedImage, given: Array | None, result: PaletteResult | None
+) -> Tally:
+    """Return what is known of a palette where no color is counted."""
+    palette = given if result is None else result.palette
+    assert palette is not None
+    counts = np.zeros(len(palette), dtype=np.int64)
+    if result is not None:
+        counts = result.counts
+    means = np.full((len(palette), counted.layout.n_channels), np.nan)
+    return Tally(palette, counts, means, math.nan if result is None else result.mse)
 
 
 def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
-    """Return what layers remember of the palettes of all slices."""
-    palettes = [part.mapped.palette for part in parts]
+    """Return what layers remember of the palettes of all slices, as they were found."""
+    palettes = [part.measured.palette for part in parts]
     slices = None
     if settings.slice_axis is not None:
         slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
     colors = _all_colors([part.counted for part in parts])
     fits = [part.result for part in parts if part.result is not None]
-    palette, recolored = np.concatenate(palettes), settings.recolored or {}
-    for entry, color in recolored.items():
-        palette[entry] = color
-    # The error is that of the palette that was found.
-    mse, psnr = (None, None) if recolored else _error(parts, source.has_alpha)
+    palette = np.concatenate(palettes)
+    counts = np.concatenate([part.measured.counts for part in parts])
+    mse, psnr = _error(parts)
     return Record(
         palette=palette,
-        counts=np.concatenate([part.mapped.counts for part in parts]),
+        counts=counts,
+        means=np.concatenate([part.measured.means for part in parts]),
         slices=slices,
+        fit=Fit(palette, counts),
         time=datetime.now(UTC).isoformat(),
         version=__version__,
         mask=getattr(source.mask, "name", None if source.mask is None else ""),
@@ -274,21 +339,18 @@ def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
     )
 
 
-def _error(parts: list[_Part], has_alpha: bool) -> tuple[float, float]:
+def _error(parts: list[_Part]) -> tuple[float, float]:
     """Return the error of all parts, and the same in decibels."""
-    sizes = [part.mapped.counts.sum() for part in parts]
-    if has_alpha and len(parts) > 1:
-        # What cannot be seen has no error.
-        seen = (part.counted.images[0][..., -1] > 0 for part in parts)
-        sizes = [read_array(one.sum()) for one in seen]
+    # What cannot be seen has no error. Where a palette is given, there is one part.
+    sizes = [1 if part.result is None else part.result.counts.sum() for part in parts]
     # Shares first, for a sum of errors may not fit a float.
     n_pixels = max(1, sum(sizes))
     pairs = zip(parts, sizes, strict=True)
-    mse = float(sum(part.mapped.mse * float(n / n_pixels) for part, n in pairs))
+    mse = float(sum(part.measured.mse * float(n / n_pixels) for part, n in pairs))
     if mse == 0:
         return 0.0, math.inf
     # The range of pixels is asked for only where there are some.
-    peak = max(psnr_of(part.counted, 1.0) for part in parts if part.mapped.mse > 0)
+    peak = max(psnr_of(part.counted, 1.0) for part in parts if part.measured.mse > 0)
     # Of what is beyond float64, infinite in one direction or the other.
     return mse, peak - 10 * math.log10(mse) if math.isfinite(peak) else peak
 
@@ -304,7 +366,7 @@ def _coarse_labels(
     counted = count_parts(image, None, source, settings, counts)
     counted, _ = weigh_parts(counted, settings)
     return [
-        label_counted(one, part.mapped.palette, dither=settings.dither)
+        label_counted(one, part.measured.palette, dither=settings.dither)
         for one, part in zip(counted, parts, strict=True)
     ]
 
@@ -475,21 +537,6 @@ def number_pixels(
     return numbers
 
 
-def shown_as(record: Record, rgba: Floats) -> dict[str, Any]:
-    """Return colormap and features of the labels, from 1 on, of a palette."""
-    import pandas as pd
-
-    table = {
-        "index": np.arange(1, len(rgba) + 1),
-        "hex": hex_colors(rgba),
-        "pixels": record.counts,
-        "share": record.counts / max(1, record.counts.sum()),
-    }
-    if record.slices is not None:
-        table["slice"] = record.slices
-    return {"colormap": labels_colormap(rgba), "features": pd.DataFrame(table)}
-
-
 def fitting_palette(palette: Array, name: str, source: Source) -> Array:
     """Return the colors of a palette in the dtype of the image, which holds them.
 
@@ -523,12 +570,16 @@ def fitting_palette(palette: Array, name: str, source: Source) -> Array:
     return colors
 
 
-def _read_palette(path: str, source: Source) -> Array:
-    """Read the palette of a file."""
-    name = quoted(Path(path).name)
+def _given_palette(source: Source, settings: Settings) -> tuple[Any, Settings]:
+    """Return the palette that is given, if one is, and with the names of a file."""
+    if not isinstance(settings.palette, str):
+        return settings.palette, settings
+    name = quoted(Path(settings.palette).name)
     try:
-        palette = read_palette(path)
+        palette, names = read_palette(settings.palette), read_names(settings.palette)
     except ValueError as error:
         msg = f"{name} is no sound palette file: {error.__cause__ or error}"
         raise PaletteError(msg) from error
-    return fitting_palette(palette, name, source)
+    if settings.names is None and settings.merged is None:
+        settings = dataclasses.replace(settings, names=dict(enumerate(names)))
+    return fitting_palette(palette, name, source), settings

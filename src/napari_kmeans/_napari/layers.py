@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +31,12 @@ __all__ = [
     "Look",
     "Mask",
     "Source",
+    "colors_shown",
     "cut_tiles",
     "draw_mask",
     "fits_in_memory",
     "is_overlay",
+    "label_colors",
     "labels_colormap",
     "quoted",
     "read_array",
@@ -57,6 +60,8 @@ _COMPARED = 1 << 20
 # Pixels of a tile, which is read and mapped when somebody looks at a part of it, and of
 # the longer side of a level that is shown as a whole.
 _TILE, _OVERVIEW = 1 << 22, 1 << 10
+# Of labels layers, before napari repeats them.
+_LABEL_COLORS = 49
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
 _ELLIPSE = 100
 
@@ -262,6 +267,31 @@ def rgba_of(palette: Array, look: Look) -> Floats:
     return rgba
 
 
+def label_colors(palette: Array, look: Look) -> Floats:
+    """Return the colors (K, 4), from 0 to 1, in which labels show a palette.
+
+    Of one channel, they are napari's own of labels 1 to K, which repeat after 49, for
+    grays can hardly be told apart. Otherwise they are those of `rgba_of`.
+    """
+    from napari.utils.colormaps import label_colormap
+
+    if look.is_rgb or palette.size > len(palette):
+        return rgba_of(palette, look)
+    numbers = np.arange(1, len(palette) + 1)
+    return np.asarray(label_colormap(_LABEL_COLORS).map(numbers), dtype=np.float64)
+
+
+def colors_shown(layer: Layer, palette: Array, look: Look) -> Floats:
+    """Return the colors (K, 4), from 0 to 1, in which a result shows its palette."""
+    if not isinstance(layer, Labels):
+        return rgba_of(palette, look)
+    # Also those of labels that are not shown now, because one was selected.
+    colormap = copy(layer.colormap)
+    colormap.use_selection = False
+    numbers = np.arange(1, len(palette) + 1)
+    return np.asarray(colormap.map(numbers), dtype=np.float64)
+
+
 def _sum_of_channels(palette: Array, look: Look) -> Floats:
     """Add up the colors that layers show their channels in, or such as they might."""
     columns = palette.reshape(len(palette), -1).T.astype(np.float64)
@@ -300,7 +330,7 @@ def labels_colormap(rgba: Floats) -> Any:
 
 def read_mask(
     layer: Labels | Shapes,
-    image: Image,
+    image: Image | Labels,
     channels: Channels | None,
     units: Sequence[Any] | None,
 ) -> Mask:
@@ -434,7 +464,7 @@ def _nearest(
 
 
 def read_array(array: Any, index: Any = ...) -> Array:
-    """Read an array, or its part at `index`, slices of the first axes.
+    """Read an array, or its part at `index`, slices or places along the first axes.
 
     Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
     checkpoint before each task. All other kinds are read at once.
@@ -443,12 +473,24 @@ def read_array(array: Any, index: Any = ...) -> Array:
     from dask.base import compute, is_dask_collection
 
     if not _is_chunked(array):
-        return plain_array("data", array[index], _UNMASKED)
+        return plain_array("data", _part_of(array, index), _UNMASKED)
     if not is_dask_collection(array):
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
-    (computed,) = compute(array[index], callbacks=callbacks_with(look))
+    (computed,) = compute(_part_of(array, index), callbacks=callbacks_with(look))
     return plain_array("data", computed, _UNMASKED)
+
+
+def _part_of(array: Any, index: Any) -> Any:
+    """Return the part of an array at slices or places, one after the other."""
+    if not isinstance(index, tuple):
+        return array[index]
+    boxes = [some if isinstance(some, slice) else slice(None) for some in index]
+    part = array[tuple(boxes)]
+    for axis, some in enumerate(index):
+        if not isinstance(some, slice):
+            part = part[(slice(None),) * axis + (some,)]
+    return part
 
 
 def _is_chunked(array: Any) -> bool:

@@ -31,10 +31,18 @@ from napari_kmeans._napari.computation import (
     fitting_palette,
     quantize_source,
 )
-from napari_kmeans._napari.layers import Source, quoted, read_mask, read_source
+from napari_kmeans._napari.layers import (
+    Source,
+    label_colors,
+    labels_colormap,
+    quoted,
+    read_mask,
+    read_source,
+)
 from napari_kmeans._napari.placement import labels_placement, levels_of, placement_of
 from napari_kmeans._napari.record import record_of, write_record
 from napari_kmeans._napari.settings import OUTPUTS, Settings
+from napari_kmeans._napari.table import cluster_table
 
 __all__ = [
     "Request",
@@ -86,7 +94,9 @@ def quantize_layer(
     dither: Dither = None,
     init: Any = "auto",
     rng: Any = 0,
+    merged: Sequence[Sequence[int]] | None = None,
     recolored: Mapping[int, Any] | None = None,
+    names: Mapping[int, str] | None = None,
     callback: Callable[[Progress], object] | None = None,
     viewer: Viewer | None = None,
 ) -> list[Layer]:
@@ -139,8 +149,19 @@ def quantize_layer(
         Colors to start from, as in `kmeans_palette`.
     rng : int, numpy.random.Generator or None, optional
         Where the starts "k-means++" and "random" draw from.
+    merged : sequence of sequences of int, optional
+        Groups of entries of the palette, from 0 on, that become one cluster each. Its
+        color is the mean of theirs, weighted by their pixels and rounded to the nearest
+        in the image's dtype, ties to even; if another entry has that color, it belongs
+        to the cluster, too. The cluster takes the place of its lowest entry, and the
+        numbers of others close up. Entries of several slices cannot be merged.
     recolored : mapping of int to color, optional
-        Entries of the palette, from 0 on, whose pixels are shown in another color.
+        Entries of the palette, as they are numbered after entries were merged, whose
+        pixels are shown in another color.
+    names : mapping of int to str, optional
+        Names of entries, as they are numbered after entries were merged. None to take
+        those of a `palette` that is a file or an earlier result, unless some are
+        merged.
     callback : callable, optional
         Called with a `Progress` after each iteration: ``text``, ``n_done`` of at most
         ``n_most`` iterations, ``part`` (of slices), ``mse``. Raising StopIteration
@@ -153,26 +174,30 @@ def quantize_layer(
     -------
     layers : list of napari.layers.Layer
         Images, then labels. Palette entry ``i`` is label ``i + 1``, and 0 is for pixels
-        that are not finite. The features of labels have the index, hex color, pixels
-        and share of each; ``layer.metadata["napari-kmeans"]`` has the palette, all
-        settings, with `channel_weights` in numbers, and the error. A layer of several
-        levels gives such layers. If its data are of dask or zarr, or do not fit in
-        memory with what is made of them, the new layers are lazy.
+        that are not finite. The features of labels are the table that `cluster_table`
+        returns; ``layer.metadata["napari-kmeans"]`` has the palette, all settings, with
+        `channel_weights` in numbers, and the error. Labels are shown in the colors of
+        the palette, and those of one channel in napari's own colors of labels. The
+        first image covers its source where that is additive. A layer of several levels
+        gives such layers. If its data are of dask or zarr, or do not fit in memory with
+        what is made of them, the new layers are lazy.
 
     Raises
     ------
     TypeError
         If `layers` are no image layers, or `mask` is none of what it can be.
     ValueError
-        If `output`, an axis or `channel_weights` is none of what it can be, layers that
-        are channels differ in shape, an image is empty or has no finite pixel, nothing
-        is inside of the mask, the palette or its file does not fit the image, or as
-        `kmeans_palette` and `map_to_palette`.
+        If `output`, an axis, `channel_weights` or an entry of the palette is none of
+        what it can be, merged entries are of several slices, layers that are channels
+        differ in shape, an image is empty or has no finite pixel, nothing is inside of
+        the mask, the palette or its file does not fit the image, or as `kmeans_palette`
+        and `map_to_palette`.
     OSError
         If the palette file, or lazy data, cannot be read.
 
     See Also
     --------
+    cluster_table : Return mean values, areas and shares of the clusters.
     quantize_kmeans : Return an array in at most k colors.
 
     Notes
@@ -213,7 +238,9 @@ def quantize_layer(
         dither=dither,
         init=init,
         rng=rng,
+        merged=merged,
         recolored=recolored,
+        names=names,
     )
     several = [layers] if isinstance(layers, Layer) else list(layers)
     request = prepare(several, settings, mask, viewer)
@@ -272,7 +299,9 @@ def prepare(
     slice_axis = _checked_axis("slice_axis", settings.slice_axis, first.ndim)
     if slice_axis is not None:
         _check_slices(slice_axis, source)
-    palette = settings.palette
+    palette, names = settings.palette, settings.names
+    if names is None and isinstance(palette, Layer) and settings.merged is None:
+        names = _names_of(palette)
     if palette is not None:
         # There is nothing to fit to slices, nor inside of a mask.
         palette, slice_axis = _checked_palette(palette, source), None
@@ -284,6 +313,7 @@ def prepare(
         channel_axis=source.channel_axis,
         slice_axis=slice_axis,
         channel_weights=_checked_weights(settings.channel_weights, source),
+        names=names,
     )
     return Request(images, source, settings)
 
@@ -343,6 +373,13 @@ def _checked_palette(palette: Palette, source: Source) -> Any:
         msg = f"{name} has no palette: it was not made here"
         raise PaletteError(msg)
     return fitting_palette(record.palette, name, source)
+
+
+def _names_of(layer: Layer) -> dict[int, str] | None:
+    """Return the names of the entries of a result, if it has some."""
+    record = record_of(layer)
+    names = () if record is None else record.names
+    return {entry: name for entry, name in enumerate(names) if name} or None
 
 
 def _with_mask(
@@ -409,7 +446,7 @@ def describe_layers(
 ) -> Iterator[tuple[int, LayerDataTuple]]:
     """Describe all layers there can be: an image of each channel, and labels."""
     first, settings = request.layers[0], request.settings
-    number = settings.k if settings.palette is None else len(outcome.rgba)
+    number = settings.k if settings.palette is None else len(outcome.record.palette)
     plural = "" if number == 1 else "s"
 
     def described(levels: Any, attributes: dict[str, Any], kind: str) -> LayerDataTuple:
@@ -421,6 +458,9 @@ def describe_layers(
         _, attributes, _ = layer.as_layer_data_tuple()
         kept = {name: attributes[name] for name in _LOOKS} | placement_of(layer)
         kept["name"] = f"{layer.name} in {number} color{plural}"
+        if i == 0 and kept["blending"] in ("additive", "minimum"):
+            # The result covers its source, instead of being added to it.
+            kept["blending"] = "translucent_no_depth"
         levels = outcome.images
         if len(request.layers) > 1:
             levels = tuple(
@@ -429,8 +469,10 @@ def describe_layers(
             )
         yield i, described(levels, kept, "image")
     names = " + ".join(layer.name for layer in request.layers)
-    kept = labels_placement(first, request.source.channels) | outcome.shown
+    kept = labels_placement(first, request.source.channels)
     kept |= {"name": f"{names} in {number} label{plural}", "opacity": 1.0}
+    palette, look = outcome.record.palette, request.source.look
+    kept["colormap"] = labels_colormap(label_colors(palette, look))
     yield 0, described(outcome.labels, kept, "labels")
 
 
@@ -447,6 +489,8 @@ def sign_layer(
         source_ids=ids_of(request.layers),
     )
     write_record(layer, record)
+    if isinstance(layer, Labels):
+        layer.features = cluster_table(layer)
 
 
 def ids_of(layers: Sequence[Layer]) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import npe2
 import numpy as np
+from napari.layers import Labels
 from napari.types import LayerDataTuple
 
 from napari_kmeans import read_indexed, read_metadata
 from napari_kmeans._files.formats import Refused
-from napari_kmeans._napari.computation import shown_as
-from napari_kmeans._napari.layers import Look, rgba_of
+from napari_kmeans._napari.layers import Look, labels_colormap, rgba_of
 from napari_kmeans._napari.record import Record, metadata_with
+from napari_kmeans._napari.table import cluster_table
 from napari_kmeans._napari.writer import PALETTE_MARK, says_palette
 
 __all__ = ["get_reader", "read_palette_file"]
@@ -62,9 +63,11 @@ def read_palette_file(path: str) -> LayerDataTuple:
     numbers += 1
     counts = np.bincount(labels.ravel(), minlength=len(palette))
     record = Record(palette=palette, counts=counts, look=Look(is_rgb=True))
-    attributes = shown_as(record, rgba_of(palette, Look(is_rgb=True)))
-    attributes |= {"opacity": 1.0, "metadata": metadata_with(record)}
-    return LayerDataTuple((numbers, attributes | _places(path), "labels"))
+    attributes = _places(path) | {"opacity": 1.0, "metadata": metadata_with(record)}
+    colors = rgba_of(palette, Look(is_rgb=True))
+    attributes["colormap"] = labels_colormap(colors)
+    attributes["features"] = cluster_table(Labels(numbers, **attributes))
+    return LayerDataTuple((numbers, attributes, "labels"))
 
 
 def _places(path: str) -> dict[str, Any]:

@@ -11,20 +11,27 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Layer
 from napari.utils.colormaps import ensure_colormap
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Array, Indices
+from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._napari.layers import Look
 from napari_kmeans._napari.settings import Settings
 
-__all__ = ["Record", "metadata_with", "record_in", "record_of", "write_record"]
+__all__ = ["Fit", "Record", "metadata_with", "record_in", "record_of", "write_record"]
 
 _KEY = "napari-kmeans"
+
+
+class Fit(NamedTuple):
+    """The colors that were fitted, before any of them was changed."""
+
+    palette: Array
+    counts: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +43,16 @@ class Record:
     palette : (K, C) or (K,) ndarray
         Colors of all slices, one palette after the other, as they are now.
     counts : (K,) ndarray of int64
-        Pixels of each color.
+        Pixels of each color, inside of the mask if there is one; of labels, as they
+        were painted since.
+    means : (K, C) ndarray or None
+        Mean values of these pixels in the source, NaN of none. None if unknown.
+    names : tuple of str
+        Name of each color that somebody has given it, "" if none. Empty if none has.
+    fit : Fit or None
+        Colors and pixels before any was merged or changed. None if unknown.
+    painted : bool
+        Whether somebody has painted in these labels.
     slices : (K,) ndarray or None
         Slice that each color belongs to, where slices have palettes of their own.
     run : str
@@ -54,9 +70,9 @@ class Record:
         Name and id of the layer inside of which the palette was fitted, None for all
         pixels. Of an array, they are empty.
     settings : Settings or None
-        As they were chosen, with the entries that were given another color since, and
-        -1 as `channel_axis` of RGB and of several layers. None if the palette was read
-        from a file, and nobody knows.
+        As they were chosen, with the entries that were merged or given another color
+        since, without the names, and with -1 as `channel_axis` of RGB and of several
+        layers. None if the palette was read from a file, and nobody knows.
     look : Look or None
         How the source showed its channels. None if that is unknown.
     n_iter, converged : int, bool
@@ -64,13 +80,17 @@ class Record:
     n_colors : int or None
         Distinct colors before; None if they are too many or unknown.
     mse, psnr : float or None
-        Error of the result, and the same in decibels; None if unknown.
+        Error of these pixels, and the same in decibels; None if unknown.
     n_bytes : int
         Bytes of the source's pixels.
     """
 
     palette: Array
     counts: NDArray[np.int64]
+    means: Floats | None = None
+    names: tuple[str, ...] = ()
+    fit: Fit | None = None
+    painted: bool = False
     slices: Indices | None = None
     run: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     layer: str = ""
@@ -106,11 +126,13 @@ def record_in(metadata: Mapping[str, Any]) -> Record | None:
     known.setdefault("counts", np.zeros(len(found["palette"]), dtype=np.int64))
     # A layer that nobody knows the run of is a run of its own.
     known.setdefault("run", "")
-    for name in {"source", "source_ids"} & known.keys():
+    for name in {"names", "source", "source_ids"} & known.keys():
         known[name] = tuple(known[name])
     if isinstance(found.get("mask"), dict):
         # So did 0.1.0.
         known |= {"mask": found["mask"]["layer"], "mask_id": found["mask"]["id"]}
+    if found.get("fit") is not None:
+        known["fit"] = Fit(**found["fit"])
     if found.get("look") is not None:
         look = found["look"]
         maps = tuple(map(ensure_colormap, look["colormaps"]))
@@ -144,7 +166,10 @@ def write_record(layer: Layer, record: Record) -> None:
 def metadata_with(record: Record) -> dict[str, Any]:
     """Return a record as the metadata of a layer to be."""
     written = _known(vars(record), Record)
-    written |= {name: list(written[name]) for name in ("source", "source_ids")}
+    tuples = ("names", "source", "source_ids")
+    written |= {name: list(written[name]) for name in tuples}
+    if record.fit is not None:
+        written["fit"] = record.fit._asdict()
     if record.settings is not None:
         written["settings"] = _known(vars(record.settings), Settings)
     if record.look is not None:

@@ -36,7 +36,6 @@ from napari_kmeans._napari.settings import Settings, default_preview
 
 __all__ = ["RunPanel"]
 
-_NO_PREVIEW = "No preview"
 # Pixels of the bar: what is done is written below it.
 _BAR = 6
 _ESCAPE = "Escape"
@@ -89,8 +88,17 @@ class RunPanel(QWidget):
         self.status = Label()
         self.plot = ErrorPlot()
         self._preview = Preview(
-            viewer, self._collect, self._request_preview, self._say_why_not, self
+            viewer,
+            collect=self._collect,
+            outdated=self._request_preview,
+            told=self._tell_of_preview,
+            listed=self.previewed.emit,
+            removed=partial(self.live.set_value, False),
+            count=self._count,
+            parent=self,
         )
+        # What was said about it.
+        self._told = ""
         self._lay_out()
         self._connect()
         self._toggle_preview()
@@ -123,7 +131,6 @@ class RunPanel(QWidget):
         for follow in (self._request_preview, self._take_back):
             self.controls.changed.connect(follow)
         self._viewer.layers.events.inserted.connect(self._take_back)
-        self._viewer.layers.events.removed.connect(self._follow_removed)
 
     def leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
@@ -131,9 +138,7 @@ class RunPanel(QWidget):
         self._bind_escape(False)
         self._preview.leave()
         self.controls.leave()
-        events = self._viewer.layers.events
-        events.inserted.disconnect(self._take_back)
-        events.removed.disconnect(self._follow_removed)
+        self._viewer.layers.events.inserted.disconnect(self._take_back)
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Show no preview for controls that nobody sees."""
@@ -293,17 +298,11 @@ class RunPanel(QWidget):
         if self.live.value and not self._job.is_busy:
             self._preview.request()
 
-    def _follow_removed(self) -> None:
-        """Show no preview any more if the user has removed it."""
-        if self._preview.was_removed:
-            self.live.value = False
-
-    def _say_why_not(self, text: str) -> None:
-        """Say what hinders the preview, or take back what was said."""
-        if text:
-            self.status.value = f"{_NO_PREVIEW}: {text}"
-        elif self.status.value.startswith(_NO_PREVIEW):
-            self.status.value = ""
+    def _tell_of_preview(self, text: str) -> None:
+        """Say what is to be known about the preview, or take back what was said."""
+        if text or self.status.value == self._told:
+            self.status.value = text
+        self._told = text
 
 
 def _outcomes(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.record import Record, record_of
 from napari_kmeans._napari.settings import Settings
 
 __all__ = ["as_python"]
@@ -48,8 +48,11 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
         for pair in zip(record.source, ids, strict=True)
     ]
     arguments = [names[0] if len(names) == 1 else f"[{', '.join(names)}]"]
-    output = "image" if isinstance(layer, Image) else "labels"
-    settings = dataclasses.replace(record.settings, output=output)
+    settings = _settings_of(layer, record)
+    if record.painted:
+        comments.append(
+            "# The labels were painted since: this makes them as they were."
+        )
     arguments += _keywords(settings)
     if record.mask is not None and settings.palette is None:
         if record.mask_id:
@@ -73,6 +76,17 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
             "",
         ]
     )
+
+
+def _settings_of(layer: Image | Labels, record: Record) -> Settings:
+    """Return the settings that make a layer alone, with the names that it has now."""
+    assert record.settings is not None
+    output = "image" if isinstance(layer, Image) else "labels"
+    names: Any = {entry: name for entry, name in enumerate(record.names) if name}
+    if not names:
+        # Those of a palette file are not taken, if they were taken away.
+        names = {} if isinstance(record.settings.palette, str) else None
+    return dataclasses.replace(record.settings, output=output, names=names)
 
 
 def _keywords(settings: Settings) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_kmeans._core.arguments import Dither
@@ -34,8 +34,11 @@ class Settings:
     dither: Dither = None
     init: Any = "auto"
     rng: Any = 0
-    # Entries of the palette that are shown in another color.
+    # Fitted entries that become one, in groups. What follows is numbered as it is then.
+    merged: Sequence[Sequence[int]] | None = None
+    # Entries of the palette that are shown in another color, and names of entries.
     recolored: Mapping[int, Any] | None = None
+    names: Mapping[int, str] | None = None
 
 
 def default_settings() -> Settings:

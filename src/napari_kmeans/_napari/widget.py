@@ -40,9 +40,9 @@ class QuantizeWidget(Container[Widget]):
         super().__init__()
         # napari hands out a proxy, whose layers are proxies too.
         viewer = getattr(viewer, "__wrapped__", viewer)
-        results = Results(viewer)
-        self.run_panel = RunPanel(viewer, results)
-        self.palette_panel = PalettePanel(viewer, results)
+        self._results = Results(viewer)
+        self.run_panel = RunPanel(viewer, self._results)
+        self.palette_panel = PalettePanel(viewer, self._results)
         self.controls = self.run_panel.controls
         self._lay_out()
         self.run_panel.started.connect(self.palette_panel.stop_measuring)
@@ -99,6 +99,7 @@ class QuantizeWidget(Container[Widget]):
         atexit.unregister(self._close)
         self.run_panel.leave()
         self.palette_panel.leave()
+        self._results.leave()
 
 
 def _close(viewer: "weakref.ReferenceType[Viewer]") -> None:
