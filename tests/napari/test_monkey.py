@@ -2,10 +2,11 @@ import threading
 
 import numpy as np
 import pytest
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication, QInputDialog
 from skimage import data
 
+from napari_kmeans._napari.folds import Fold
 from napari_kmeans._napari.layers import is_overlay
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.record import record_of
@@ -46,7 +47,9 @@ class _Monkey:
     def do_add_stack(self):
         if len(self.viewer.layers) < 8:
             stack = np.moveaxis(PHOTO, -1, 0).astype(self.pick(["u1", "u2", "f4"]))
-            self.keep(self.viewer.add_image(stack, name="stack", scale=(3, 1, 1)))
+            names = {"axis_labels": self.pick(["cyx", "zyx", "tyx"])}
+            layer = self.viewer.add_image(stack, name="stack", scale=(3, 1, 1), **names)
+            self.keep(layer)
 
     def do_add_pyramid(self):
         if len(self.viewer.layers) < 8:
@@ -103,16 +106,15 @@ class _Monkey:
         combo = self.pick(
             getattr(controls, name)
             for name in (
-                *("source", "channels", "output", "init", "color_space", "dither"),
-                *("inside", "palette", "palettes", "again"),
+                *("source", "channels", "weights", "output", "init", "color_space"),
+                *("dither", "inside", "palette", "palettes", "again"),
             )
         )
-        choice = self.pick(combo.choices)
-        if choice is not None:
-            combo.value = choice
+        if combo.choices:
+            combo.value = self.pick(combo.choices)
 
     def do_type(self):
-        fixed = self.pick(["", "", "#ff0000", "1 2", "nonsense"])
+        fixed = self.pick(["", "", "#f00", "1 2", "nonsense"])
         self.widget.controls.fixed.value = fixed
         self.widget.controls.iters.value = int(self.rng.integers(4))
         self.widget.controls.rng.value = int(self.rng.integers(4))
@@ -127,6 +129,25 @@ class _Monkey:
     def do_run(self):
         for _ in range(self.pick([1, 1, 20])):
             self.widget.run_panel.run.native.click()
+
+    def do_apply(self):
+        made = [layer for layer in self.viewer.layers if record_of(layer) is not None]
+        images = [x for x in self.own if isinstance(x, Image) and not x.multiscale]
+        if made and images:
+            chosen = [self.pick(images) for _ in range(2)]
+            self.widget.run_panel.apply(self.pick(made), chosen)
+
+    def do_fold(self):
+        self.pick(self.widget.native.findChildren(Fold)).button.click()
+
+    def do_choose_k(self):
+        chooser = self.widget.controls.choose_k
+        self.pick([chooser.plot.clicked.emit, lambda _: chooser.reach.native.click()])(
+            float(self.rng.integers(1, 20))
+        )
+
+    def do_lock(self):
+        self.widget.palette_panel.locked.emit(self.pick(["#00ff00", "3"]))
 
     def do_cancel(self):
         self.widget.run_panel.cancel.native.click()

@@ -43,13 +43,16 @@ class Fold(QWidget):
         policy = self.button.sizePolicy()
         policy.setHorizontalPolicy(policy.Policy.Expanding)
         self.button.setSizePolicy(policy)
+        self.line = QLabel(title)
+        self.line.setToolTip(tooltip)
+        self.line.setVisible(False)
         self._body = QWidget()
         self._inner = QVBoxLayout(self._body)
         self._inner.setContentsMargins(_INDENT, 0, 0, 0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.button)
-        layout.addWidget(self._body)
+        for widget in (self.button, self.line, self._body):
+            layout.addWidget(widget)
         for one in (layout, self._inner):
             one.setSpacing(_SPACE)
         self.button.toggled.connect(self._show_body)
@@ -72,11 +75,12 @@ class Fold(QWidget):
         self.button.setChecked(True)
 
     def set_title(self, title: str, *, has_body: bool) -> None:
-        """Write on the button, which without a body shows nothing."""
+        """Write on the button, or on a line of its own if there is no body to show."""
         self.button.setText(title)
-        self.button.setEnabled(has_body)
-        if not has_body:
-            self.button.setChecked(False)
+        self.button.setChecked(has_body and self.is_open)
+        self.button.setVisible(has_body)
+        self.line.setText(title)
+        self.line.setVisible(not has_body)
 
     def _show_body(self, is_open: bool) -> None:
         arrows = Qt.ArrowType
@@ -96,7 +100,7 @@ class Form(QWidget):
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setVerticalSpacing(_SPACE)
-        self._rows.setHorizontalSpacing(2 * _SPACE)
+        self._rows.setHorizontalSpacing(_SPACE)
         policies = QFormLayout.FieldGrowthPolicy
         self._rows.setFieldGrowthPolicy(policies.AllNonFixedFieldsGrow)
         for field in fields:
