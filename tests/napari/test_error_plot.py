@@ -54,14 +54,16 @@ def test_nothing_is_shown_before_there_is_something(plot):
 
     drawn.clear("No iteration was needed")
     assert not drawn.isHidden()
-    assert drawn.button.text() == drawn.caption == "No iteration was needed"
-    assert not drawn.button.isCheckable()
+    assert drawn.line.text() == drawn.caption == "No iteration was needed"
+    assert drawn.button.isHidden()
 
     drawn.add(0, 5.0)
-    assert not drawn.button.isCheckable()
+    assert drawn.line.text() == "Error 5.000"
+    assert drawn.button.isHidden()
 
     drawn.add(0, 4.0)
-    assert drawn.button.isCheckable()
+    assert drawn.line.isHidden()
+    assert not drawn.button.isHidden()
     assert not drawn.is_open
 
 

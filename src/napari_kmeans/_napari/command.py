@@ -100,17 +100,13 @@ def _start(layer: Image, viewer: Viewer) -> None:
         show_error(message_of(error, layer))
 
     watch.timeout.connect(look)
+    settings: dict[str, Any] = {
+        **{name: getattr(chosen, name) for name in ("k", "iters", "output", "init")},
+        "channel_axis": None if layer.rgb else called_channels(layer),
+        "channel_weights": "contrast",
+    }
     job.start(
-        lambda report: quantize_layer(
-            layer,
-            chosen.k,
-            chosen.iters,
-            output=chosen.output,
-            init=chosen.init,
-            channel_axis=None if layer.rgb else called_channels(layer),
-            channel_weights="contrast",
-            callback=report,
-        ),
+        lambda report: quantize_layer(layer, **settings, callback=report),
         returned=returned,
         failed=failed,
         reported=lambda progress: bar.update(progress.n_done - bar.n),

@@ -39,16 +39,20 @@ class Fold(QWidget):
         self.button.setCheckable(True)
         style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
         self.button.setToolButtonStyle(style)
+        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         policy = self.button.sizePolicy()
         policy.setHorizontalPolicy(policy.Policy.Expanding)
         self.button.setSizePolicy(policy)
+        self.line = QLabel(title)
+        self.line.setToolTip(tooltip)
+        self.line.setVisible(False)
         self._body = QWidget()
         self._inner = QVBoxLayout(self._body)
         self._inner.setContentsMargins(_INDENT, 0, 0, 0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.button)
-        layout.addWidget(self._body)
+        for widget in (self.button, self.line, self._body):
+            layout.addWidget(widget)
         for one in (layout, self._inner):
             one.setSpacing(_SPACE)
         self.button.toggled.connect(self._show_body)
@@ -71,19 +75,16 @@ class Fold(QWidget):
         self.button.setChecked(True)
 
     def set_title(self, title: str, *, has_body: bool) -> None:
-        """Write on the button, which is but a line of text if there is no body."""
+        """Write on the button, or on a line of its own if there is no body to show."""
         self.button.setText(title)
         self.button.setChecked(has_body and self.is_open)
-        self.button.setCheckable(has_body)
-        self._show_body(self.is_open)
+        self.button.setVisible(has_body)
+        self.line.setText(title)
+        self.line.setVisible(not has_body)
 
     def _show_body(self, is_open: bool) -> None:
-        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
-        has_body = self.button.isCheckable()
-        self.button.setArrowType(arrow if has_body else Qt.ArrowType.NoArrow)
-        policies = Qt.FocusPolicy
-        policy = policies.StrongFocus if has_body else policies.NoFocus
-        self.button.setFocusPolicy(policy)
+        arrows = Qt.ArrowType
+        self.button.setArrowType(arrows.DownArrow if is_open else arrows.RightArrow)
         self._body.setVisible(is_open)
 
 
