@@ -109,7 +109,7 @@ def main():
     panel.live.value = True
     rest(LOOK)
     show("preview")
-    widget.controls.more["color_space"].value = "lab"
+    widget.controls.color_space.value = "lab"
     panel.run.native.click()
     rest(0.5)
     start = time.perf_counter()

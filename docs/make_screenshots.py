@@ -64,7 +64,7 @@ class Session:
 
     def unfold(self):
         """Show all options."""
-        self.widget.run_panel.more.setChecked(True)
+        self.controls.more.unfold()
 
     def picture(self, name):
         """Keep a picture of the window."""

@@ -20,6 +20,7 @@ import skimage.data
 import tifffile
 from PIL import Image
 
+from napari_kmeans._napari.sample_data import series
 from slides import SLIDE, write_slide
 from zarr_stores import levels_of, make_image
 
@@ -82,6 +83,8 @@ def write_images(folder):
     make_image(folder / "slide.ome.zarr", levels_of(np.moveaxis(SLIDE, -1, 0)))
     write_slide(folder / "slide.svs")
     tifffile.imwrite(folder / "a.ome.tif", np.zeros((2, 9, 9), np.uint16))
+    frames = np.stack([channel for channel, *_ in series()], axis=1)
+    tifffile.imwrite(folder / "cells.tif", frames)
 
 
 def main():

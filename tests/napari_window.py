@@ -4,7 +4,7 @@ import threading
 
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QAction, QMouseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication
 
@@ -40,7 +40,11 @@ def move_mouse(widget, place):
 
 
 def press(button):
-    button.native.click()
+    """Press a button, or choose an item of a menu."""
+    if isinstance(button, QAction):
+        button.trigger()
+    else:
+        button.native.click()
 
 
 def wait_for_threads():

@@ -1,5 +1,7 @@
 """What stands in the documents and in help texts runs in the order it stands."""
 
+import csv
+import json
 import os
 import re
 import subprocess
@@ -110,12 +112,43 @@ def run_script(tmp_path, programs):
 
 
 @NEEDS_BASH
-@pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [path for path in documents.DOCUMENTS if path.name != "tutorial.md"],
+    ids=lambda path: path.name,
+)
 def test_code_runs_in_the_order_it_stands(document, run_script):
     code = [piece for piece in documents.code_of(document) if not piece.is_setup]
     if document.name == "napari.md":  # It speaks of a viewer: see below.
         code = [piece for piece in code if piece.language != "python"]
     run_script(documents.script_of(code))
+
+
+@NEEDS_BASH
+def test_scripts_of_the_tutorial_end_in_areas_and_nuclei(run_script, tmp_path):
+    code = documents.code_of(documents.ROOT / "docs" / "tutorial.md")
+    run_script(documents.script_of(code))
+
+    with open(tmp_path / "areas.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["slice"] for row in rows] == [
+        str(i) for i in range(8) for _ in range(3)
+    ]
+    areas = [float(row["area"]) for row in rows if row["index"] == "2"]
+    # Nuclei grow to twice their area.
+    assert areas == sorted(areas)
+    assert areas[-1] == pytest.approx(2 * areas[0], rel=0.05)
+    nuclei = (tmp_path / "nuclei.csv").read_text(encoding="utf-8").splitlines()
+    assert len(nuclei) == 1 + 164
+
+
+def test_notebook_runs_in_the_order_it_stands():
+    notebook = json.loads((documents.ROOT / "docs" / "areas.ipynb").read_text("utf-8"))
+    names = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert len(names["nuclei"].features) == 164
 
 
 @NEEDS_BASH

@@ -177,6 +177,8 @@ def _found_palette(image: ImageFile, recipe: Recipe) -> dict[str, Any]:
         # JSON has no infinity.
         "psnr": psnr if math.isfinite(psnr) else None,
     }
+    # A recipe has no weights.
+    del fit["channel_weights"]
     if recipe.dither is not None:
         fit |= {"mse": None, "psnr": None}
     return {"palette": fit.pop("palette").tolist(), "fit": fit}

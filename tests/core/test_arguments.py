@@ -175,6 +175,7 @@ def test_fixed_colors_may_repeat_and_have_more_digits_than_the_image():
     [
         ({"dither": "bayer"}, ValueError, "dither must be 'floyd-steinberg', 'ordered' or None, got 'bayer'"),
         ({"dither": True}, ValueError, "dither must be .* or None, got True"),
+        ({"channel_weights": "std"}, ValueError, r"channel_weights must be 3 positive finite numbers, got 'std'; pass kmeans_palette\(\.\.\.\)\.channel_weights$"),
         ({"palette": [[0, 1, 2], [3]]}, ValueError, "palette must be an array, or nested lists of equal lengths"),
         ({"palette": np.zeros((1, 1, 3))}, ValueError, r"palette must have shape \(K, 3\), got \(1, 1, 3\)"),
         ({"palette": np.zeros((1, 1)), "channel_axis": None}, ValueError, r"palette must have shape \(K,\), got \(1, 1\)"),
@@ -182,6 +183,47 @@ def test_fixed_colors_may_repeat_and_have_more_digits_than_the_image():
 )  # fmt: skip
 def test_palettes_and_dither(changes, error, message):
     refuse(map_to_palette, changes, error, message)
+
+
+RULE = "^channel_weights must be 3 positive finite numbers.*, got "
+
+
+@pytest.mark.parametrize("function", ALL)
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ([1, 2], ValueError, RULE + r"\[1, 2\]$"),
+        ([[1, 2, 3]], ValueError, RULE + r"\[\[1, 2, 3\]\]$"),
+        (2.0, ValueError, RULE + r"2\.0$"),
+        ([1, 0, 2], ValueError, RULE + r"\[1, 0, 2\]$"),
+        ([1, -2, 3], ValueError, RULE + r"\[1, -2, 3\]$"),
+        ([1, np.nan, 3], ValueError, RULE + r"\[1, nan, 3\]$"),
+        ([1, np.inf, 3], ValueError, RULE + r"\[1, inf, 3\]$"),
+        ([1, 2, True], TypeError, RULE + r"\[1, 2, True\]$"),
+        (np.ones(3, bool), TypeError, RULE + r"array\(\[ True, True, True\]\)$"),
+        ([1, 2j, 3], TypeError, RULE + r"\[1, 2j, 3\]$"),
+        (["1", "2", "3"], TypeError, RULE + r"\['1', '2', '3'\]$"),
+        ([1, None, 3], TypeError, RULE + r"\[1, None, 3\]$"),
+        ("variance", ValueError, RULE + "'variance'"),
+        ([1e-60, 1, 1e60], ValueError, r"^channel_weights must be at most 1e\+100 times larger than others, got \[1e-60, 1, 1e\+60\]$"),
+        (np.ma.array([1, 2, 3]), TypeError, "^channel_weights must not be a masked array"),
+    ],
+)  # fmt: skip
+def test_channel_weights(function, weights, error, message):
+    refuse(function, {"channel_weights": weights}, error, message)
+
+
+def test_weights_are_refused_before_a_pixel_is_read():
+    image = da.from_array(COLORS).map_blocks(pytest.fail, meta=COLORS[:0])
+
+    refuse(kmeans_palette, {"image": image, "channel_weights": [1]}, ValueError, RULE)
+
+
+def test_opacity_has_no_weight():
+    image, message = np.ones((2, 2, 4), np.uint8), "3 positive .*, none for opacity, "
+    changes = {"image": image, "alpha": True, "channel_weights": [1, 1, 1, 1]}
+
+    refuse(kmeans_palette, changes, ValueError, message)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def test_integers_do_not_wrap_around():
     assert squared_errors(colors, others, False) == [255**2 + 249**2]
 
 
+@pytest.mark.parametrize("dtype", ["u8", "i8"])
+def test_integers_of_64_bits_differ_by_less_than_floats_can_tell(dtype):
+    limits = np.iinfo(dtype)
+    colors = np.array([[limits.max, limits.min], [limits.max, 0]], dtype)
+    others = np.array([[limits.max - 3, limits.min + 4], [limits.min, 0]], dtype)
+
+    assert_array_equal(squared_errors(colors, others, False), [25, 2.0**128])
+
+
 def test_seen_is_finite_and_not_fully_transparent():
     colors = np.array([[1, 0], [1, 0.1], [np.nan, 1], [1, np.inf], [0, -1]])
 

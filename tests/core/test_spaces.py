@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_kmeans._core.quality import squared_errors
+from napari_kmeans._core.cells import WIDE
+from napari_kmeans._core.quality import squared_errors, white_of
 from napari_kmeans._core.spaces import (
     Layout,
     centers_of,
     colors_of,
+    is_plain,
     points_of,
     shown_centers,
     space_of,
@@ -31,20 +33,24 @@ def some_colors(dtype, n_channels, n=500):
     return colors.astype(dtype)
 
 
-def space_for(name, has_alpha, colors):
-    layout = Layout(colors.dtype, colors.shape[1], False, name, has_alpha)
+def space_for(name, has_alpha, colors, weights=None):
+    layout = Layout(colors.dtype, colors.shape[1], False, name, has_alpha, weights)
     return space_of(layout, lambda: iter([colors[:100], colors[100:]]))
 
 
+@pytest.mark.parametrize("weights", [None, (0.1, 7.3, 2.5)])
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
-def test_colors_come_back_from_their_points(name, has_alpha, dtype, n_channels):
+def test_colors_come_back_from_their_points(
+    name, has_alpha, dtype, n_channels, weights
+):
     colors = some_colors(dtype, n_channels)
-    space = space_for(name, has_alpha, colors)
+    space = space_for(name, has_alpha, colors, weights)
 
     points = points_of(colors, space)
     back = colors_of(centers_of(colors, space), space)
 
     assert (points >= 0).all() or points.dtype.kind == "f"
+    assert_array_equal(points, centers_of(colors, space))
     assert back.dtype == colors.dtype
     if has_alpha:
         hidden = colors[:, -1] == 0
@@ -60,11 +66,30 @@ def test_colors_come_back_from_their_points(name, has_alpha, dtype, n_channels):
 
 
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
-def test_points_and_centers_of_a_color_are_the_same(name, has_alpha, dtype, n_channels):
-    colors = some_colors(dtype, n_channels)
-    space = space_for(name, has_alpha, colors)
+def test_weighted_distances_are_those_of_weighted_coordinates(
+    name, has_alpha, dtype, n_channels
+):
+    colors, weights = some_colors(dtype, n_channels), (0.1, 7.3, 2.5)
+    plain = space_for(name, has_alpha, colors)
+    space = space_for(name, has_alpha, colors, weights)
 
-    assert_array_equal(points_of(colors, space), centers_of(colors, space))
+    points = points_of(colors, space)
+    squares = np.square(points - points[0])
+
+    unit = plain.frame.scale * (
+        white_of(colors.dtype) if name == "rgb" and has_alpha else 1
+    )
+    steps = points_of(colors, plain).astype(float) / unit
+    steps = steps - steps[0]
+    # Opacity counts as the root mean square of the others.
+    all_weights = [*weights, np.sqrt(np.mean(np.square(weights)))][:n_channels]
+    expected = np.square(steps * all_weights).sum(axis=1)
+    found = [squared_units(mse, space) for mse in squares.sum(axis=1)]
+    assert_allclose(found, expected, rtol=1e-9)
+    assert whole_bits(space) == 0
+    assert not is_plain(space)
+    # Cells take all of them together, as they do whole numbers.
+    assert np.abs(points).max() <= WIDE
 
 
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)

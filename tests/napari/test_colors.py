@@ -15,6 +15,9 @@ def test_hex_names_alpha_only_where_there_is_any():
     [
         ("", "u1", 3, np.empty((0, 3))),
         ("#ff3300", "u1", 3, [[255, 51, 0]]),
+        ("#f30, black", "u1", 3, [[255, 51, 0], [0, 0, 0]]),
+        ("red", "f4", 4, [[1, 0, 0, 1]]),
+        ("transparent", "u1", 4, [[0, 0, 0, 0]]),
         ("#ff3300, #000000", "u1", 3, [[255, 51, 0], [0, 0, 0]]),
         ("255 51 0; 1 2 3", "u1", 3, [[255, 51, 0], [1, 2, 3]]),
         ("#ff3300", "u1", 4, [[255, 51, 0, 255]]),
@@ -38,8 +41,10 @@ def test_colors_are_read(text, dtype, n_channels, expected):
 @pytest.mark.parametrize(
     ("text", "n_channels", "message"),
     [
-        ("red", 3, "like #ff0000 or numbers, got 'red'"),
-        ("#ff00", 3, "like #ff0000 or numbers, got '#ff00'"),
+        ("rot", 3, "like #ff0000, red or numbers, got 'rot'"),
+        ("#ff", 3, "like #ff0000, red or numbers, got '#ff'"),
+        ("red", 2, "colors must have 2 numbers each, got 'red'"),
+        ("transparent", 3, "colors must have 3 numbers each, got 'transparent'"),
         ("#ff0000", None, "colors must have 1 number each, got '#ff0000'"),
         ("#ff000080", 3, "colors must have 3 numbers each, got '#ff000080'"),
         ("1 2", 3, "colors must have 3 numbers each, got 2 in all"),

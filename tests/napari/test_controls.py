@@ -1,6 +1,7 @@
 """What can be chosen in the widget."""
 
 import numpy as np
+import pytest
 from magicgui.widgets.bases import ValueWidget
 from numpy.testing import assert_array_equal
 from skimage import data
@@ -40,36 +41,41 @@ def test_locked_colors_are_in_the_palette(viewer, dock, finish):
 def test_unreadable_colors_are_told(viewer, dock):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.controls.fixed.value = "red"
+    widget.controls.fixed.value = "rot"
 
     press(widget.run_panel.run)
 
-    assert "numbers, got 'red'" in widget.run_panel.status.value
-    assert "numbers, got 'red'" in messages()[-1]
+    assert "numbers, got 'rot'" in widget.run_panel.status.value
+    assert "numbers, got 'rot'" in messages()[-1]
     assert widget.run_panel.run.enabled
 
 
-def test_only_what_applies_can_be_chosen(viewer, dock):
+def is_shown(control):
+    """Say whether a control is there to be chosen in, where its section is open."""
+    return not control.native.isHidden()
+
+
+def test_only_what_applies_is_shown(viewer, dock):
     widget = dock()
     controls = widget.controls
+    rare = controls.channels, controls.weights, controls.palettes, controls.color_space
     viewer.add_image(data.camera()[:64], name="gray")
-    assert not controls.color_space.enabled
-    assert not controls.rng.enabled
-    assert not controls.channels.enabled
-    assert not controls.palettes.enabled
+    assert not any(map(is_shown, (*rare, controls.rng, controls.palette_file)))
 
     controls.init.value = "random"
-    assert controls.rng.enabled
+    assert is_shown(controls.rng)
     stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
     viewer.add_image(stack, rgb=True, name="stack")
-    controls.source.value = viewer.layers["stack"]
-    assert controls.color_space.enabled
+    assert is_shown(controls.color_space)
+    assert is_shown(controls.weights)
     assert list(controls.palettes.choices) == [None, 0, 1, 2]
 
-    controls.palette.value = "a palette file"
+    controls.palette.value = "from file"
     assert not controls.k.enabled
     assert not controls.fixed.enabled
-    assert controls.palette_file.enabled
+    assert not is_shown(controls.palettes)
+    assert not is_shown(controls.rng)
+    assert is_shown(controls.palette_file)
 
 
 def test_selected_layers_are_taken_as_channels(viewer, dock, finish):
@@ -139,7 +145,7 @@ def test_palette_of_another_result_is_taken(viewer, dock, finish):
 def test_palette_file_must_be_chosen(viewer, dock):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.controls.palette.value = "a palette file"
+    widget.controls.palette.value = "from file"
 
     press(widget.run_panel.run)
 
@@ -153,7 +159,7 @@ def test_palette_file_must_be_chosen(viewer, dock):
 def test_missing_palette_file_is_told(viewer, dock, finish, tmp_path):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.controls.palette.value = "a palette file"
+    widget.controls.palette.value = "from file"
     widget.controls.palette_file.value = tmp_path / "none.gpl"
 
     press(widget.run_panel.run)
@@ -204,9 +210,7 @@ def test_reading_the_controls_changes_none_of_them(viewer, dock):
     controls.channels.value = "layers"
     controls.inside.value = viewer.layers["m"]
     before, heard = state_of(controls), []
-    controls.changed.connect(lambda: heard.append("main"))
-    controls.more.changed.connect(lambda: heard.append("more"))
-    viewer.layers.selection = {layers[1]}
+    controls.changed.connect(lambda: heard.append("changed"))
 
     request = controls.request()
 
@@ -228,3 +232,108 @@ def test_other_layers_selected_together_are_other_channels(viewer, dock):
 
     assert controls.channels.value == "layers"
     assert heard == [[a, b, c]]
+
+
+# What is chosen by itself.
+
+
+def test_image_follows_the_selected_layer(viewer, dock):
+    a, b = (viewer.add_image(np.eye(4) * n, name=n) for n in range(2))
+    widget = dock()
+    controls = widget.controls
+    assert controls.source.value is b
+
+    viewer.layers.selection = {a}
+    assert controls.source.value is a
+
+    c = viewer.add_image(np.eye(5), name="c")
+    assert controls.source.value is c
+
+    viewer.add_labels(np.eye(5, dtype=int))
+    assert controls.source.value is c
+
+    viewer.layers.selection = {a, b}
+    assert controls.source.value is a
+    assert controls.channels.value is None
+    assert "layers" in controls.channels.choices
+
+
+def test_result_is_not_followed(result, viewer):
+    widget, image, labels = result()
+    source = viewer.layers[0]
+    for layer in (image, labels, source, image):
+        viewer.layers.selection = {layer}
+        assert widget.controls.source.value is source
+
+
+def test_channels_that_were_selected_together_stay_while_one_is_looked_at(viewer, dock):
+    a, b, c = (viewer.add_image(np.zeros((4, 4)), name=name) for name in "abc")
+    controls = dock().controls
+    viewer.layers.selection = {a, b}
+    controls.channels.value = "layers"
+
+    viewer.layers.selection = {b}
+    assert controls.channels.value == "layers"
+    assert list(controls.request().layers) == [a, b]
+
+    viewer.layers.selection = {c}
+    assert controls.channels.value is None
+    assert list(controls.request().layers) == [c]
+
+
+@pytest.mark.parametrize("name", ["c", "C", "channel", "Channels"])
+def test_axis_that_is_called_channels_is_chosen(viewer, dock, name):
+    viewer.add_image(np.zeros((3, 4, 5)), name="a", axis_labels=(name, "y", "x"))
+    viewer.add_image(np.zeros((3, 4, 5)), name="b", axis_labels=("t", "y", "x"))
+    controls = dock().controls
+    assert controls.channels.value is None
+
+    controls.source.value = viewer.layers["a"]
+    assert controls.channels.value == 0
+
+    controls.channels.value = None
+    viewer.layers["a"].name = "renamed"
+    viewer.layers.selection = set()
+    viewer.layers.selection = {viewer.layers["renamed"]}
+    assert controls.channels.value is None
+
+
+def test_axis_that_gets_the_name_of_channels_is_chosen(viewer, dock):
+    layer = viewer.add_image(np.zeros((4, 5, 3)), rgb=False)
+    controls = dock().controls
+    layer.axis_labels = ("y", "x", "c")
+    assert controls.channels.value == 2
+
+
+def test_axis_of_one_channel_is_none(viewer, dock):
+    viewer.add_image(np.zeros((1, 4, 5)), axis_labels=("c", "y", "x"))
+    assert dock().controls.channels.value is None
+
+
+def test_locked_color_is_shown_where_it_is_written(dock):
+    controls = dock().controls
+    controls.sections["Colors"].button.click()
+    assert controls.fixed.native.isVisibleTo(controls.native) is False
+
+    controls.lock("#ff0000")
+    controls.lock("1 2 3")
+    controls.lock("#ff0000")
+
+    assert controls.fixed.value == "#ff0000; 1 2 3"
+    assert controls.fixed.native.isVisibleTo(controls.native)
+
+
+def test_every_choice_is_told_once(viewer, dock):
+    viewer.add_image(np.zeros((2, 4, 5)), name="a", axis_labels=("c", "y", "x"))
+    viewer.add_labels(np.ones((4, 5), dtype=int), name="m")
+    controls = dock().controls
+    heard = []
+    for name in ("inside", "dither", "weights", "palettes", "channels"):
+        box = getattr(controls, name)
+        box.changed.connect(lambda value, name=name: heard.append((name, value)))
+        for choice in (box.choices[-1], box.choices[0]):
+            if choice != box.value:
+                heard.clear()
+                box.value = choice
+                assert (name, choice) in heard
+                assert heard.count((name, choice)) == 1

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 from skimage import data
 
+from napari_kmeans._napari.folds import Fold
 from napari_kmeans._napari.palette_panel import PalettePanel
 
 LONG = "Experiment 2026-03-14 γλαῦξ 細胞核 😀🔬 <b>DAPI</b>, time series, position 07"
@@ -53,7 +54,8 @@ def docked(make_napari_viewer, qtbot):
 
 
 def unfold(widget):
-    widget.run_panel.more.click()
+    for fold in widget.native.findChildren(Fold):
+        fold.unfold()
     QApplication.processEvents()
 
 
@@ -81,7 +83,10 @@ def run(widget, qtbot):
 
 def test_narrowest_dock_shows_all_labels_and_choices(docked):
     viewer, widget, dock = docked()
-    viewer.add_image(PHOTO, name="a")
+    axes = ("t", "y", "x", "c")
+    viewer.add_image(np.stack([PHOTO, PHOTO]), rgb=False, axis_labels=axes)
+    widget.controls.init.value = "k-means++"
+    widget.controls.weights.value = None
     unfold(widget)
 
     for theme in ("dark", "light"):
@@ -89,7 +94,8 @@ def test_narrowest_dock_shows_all_labels_and_choices(docked):
         QApplication.processEvents()
         assert dock.width() == 300
         shown = [x for x in page_of(widget).findChildren(QLabel) if x.isVisible()]
-        assert {"Colors (k)", "One palette for"} <= {label.text() for label in shown}
+        texts = {label.text() for label in shown}
+        assert {"Channels count", "Fit colors to", "Palettes", "Seed"} <= texts
         for label in shown:
             assert label.wordWrap() or label.width() >= label.sizeHint().width()
         for box in page_of(widget).findChildren(QComboBox):
@@ -159,7 +165,7 @@ def test_short_window_scrolls(docked):
     bar = widget.native.findChild(QScrollArea).verticalScrollBar()
     assert bar.maximum() > 0
     bar.setValue(bar.maximum())
-    last = widget.palette_panel.numbers.native
+    last = widget.palette_panel.compression
     bottom = last.mapTo(widget.native, QPoint(0, last.height())).y()
     assert bottom <= widget.native.height()
 
@@ -171,10 +177,10 @@ def test_large_letters_can_be_scrolled_to(docked):
     assert page_of(widget).width() <= dock.width() + bar.maximum()
 
 
-def test_arrow_tells_whether_more_options_are_shown(docked):
+def test_arrow_tells_whether_more_is_shown(docked):
     _, widget, _ = docked()
-    button = widget.run_panel.more
-    options = widget.controls.more.native
+    button = widget.controls.more.button
+    options = widget.controls.iters.native
     assert button.arrowType() == Qt.ArrowType.RightArrow
     assert not options.isVisible()
 

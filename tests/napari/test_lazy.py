@@ -367,7 +367,7 @@ def test_widget_computes_nothing_of_a_lazy_result(viewer, dock, finish, pyramid)
     panel.choose(2)
     panel._ask_color = lambda *_: np.array([255, 0, 0], np.uint8)
     panel.table.opened.emit(3)
-    panel.copy_python.native.click()
+    press(panel.copy_python)
     assert len(fine) == 4
 
 

@@ -132,6 +132,19 @@ def test_active_layer_is_quantized_in_one_click(viewer, qtbot):
     qtbot.waitUntil(has_ended)
 
 
+def test_channels_of_the_active_layer_are_not_pooled(viewer, qtbot):
+    image = np.random.default_rng(1).integers(0, 99, (2, 8, 9)) * [[[1]], [[50]]]
+    viewer.add_image(image, name="a", axis_labels=("c", "y", "x"))
+
+    quantize_active_layer(viewer)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+
+    settings = viewer.layers[-1].metadata["napari-kmeans"]["settings"]
+    assert settings["channel_axis"] == 0
+    assert settings["channel_weights"] == tuple(1 / np.ptp(image, axis=(1, 2)))
+    qtbot.waitUntil(has_ended)
+
+
 def test_active_layer_must_be_an_image(viewer):
     viewer.add_labels(np.ones((4, 4), dtype=int))
     quantize_active_layer(viewer)

@@ -29,7 +29,8 @@ def test_panel_lists_the_palette_from_dark_to_light(result):
     colors = [f"#{bytes(color).hex()}" for color in record["palette"]]
     assert widget.palette_panel.table.hexes == colors
     table = widget.palette_panel.table.model()
-    assert table.index(0, 2).data() == f"{record['counts'][0] / 3200:.1%}"
+    share = table.index(0, table.columnCount() - 1)
+    assert share.data() == f"{record['counts'][0] / 3200:.1%}"
 
 
 def test_pointing_at_a_color_veils_all_others(result, viewer):
@@ -214,7 +215,7 @@ def test_panel_is_empty_once_its_layer_is_gone(result, viewer):
 
     assert widget.palette_panel.table.hexes == []
     assert names(viewer) == ["a"]
-    assert not widget.palette_panel.copy_python.enabled
+    assert not widget.palette_panel.copy_python.isEnabled()
 
 
 def test_hex_is_copied(result):
@@ -244,17 +245,16 @@ def test_qt_deletes_the_rows_of_the_table_with_it(result):
 
 def test_panel_needs_no_widget_around_it(viewer, qtbot):
     source = viewer.add_image(data.astronaut()[:64, :50], name="a")
-    (labels,) = quantize_layer([source], 4, output="labels", viewer=viewer)
     panel = PalettePanel(viewer, Results(viewer))
     qtbot.addWidget(panel)
-    buttons = panel.lock, panel.copy_hex, panel.copy_python
-    assert [button.enabled for button in buttons] == [False] * 3
+    (labels,) = quantize_layer([source], 4, output="labels")
+    buttons = (panel.merge, panel.undo, panel.lock, panel.apply, panel.to_labels)
+    assert not any(button.enabled for button in (*buttons, panel.save, panel.copy))
     locked, told = [], []
     panel.locked.connect(locked.append)
     panel.told.connect(told.append)
 
-    viewer.layers.selection.active = source
-    viewer.layers.selection.active = labels
+    viewer.add_layer(labels)
     assert panel.table.hexes == list(labels.features["hex"])
     panel.table.chosen.emit(1)
     press(panel.lock)
@@ -276,7 +276,7 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     press(widget.run_panel.run)
     finish(widget)
     panel = widget.palette_panel.table
-    rows = [panel.visualRect(panel.model().index(row, 1)) for row in range(4)]
+    rows = [panel.visualRect(panel.model().index(row, 0)) for row in range(4)]
 
     move_mouse(panel.viewport(), rows[0].center())
     move_mouse(panel.viewport(), rows[2].center())
@@ -329,3 +329,212 @@ def test_value_is_asked_for(result, monkeypatch, answer, expected):
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]
+
+
+# Several clusters.
+
+
+def test_pixels_of_several_clusters_are_shown_together(result, viewer):
+    widget, *_ = result()
+    panel = widget.palette_panel
+    panel.table.selected.emit([1, 3])
+    veil = viewer.layers[-1]
+    assert [veil.get_color(i)[3] == 0 for i in range(1, 6)] == [0, 1, 0, 1, 0]
+
+    # What is clicked alone takes their place.
+    panel.table.chosen.emit(3)
+    assert [veil.get_color(i)[3] == 0 for i in range(1, 6)] == [0, 0, 0, 1, 0]
+    panel.table.selected.emit([])
+    assert len(viewer.layers) == 3
+
+
+def test_chosen_clusters_become_one_in_all_layers_and_part_again(result, qtbot):
+    widget, image, labels = result()
+    panel = widget.palette_panel
+    pixels, labels_before = image.data.copy(), labels.data.copy()
+    panel.table.chosen.emit(1)
+    assert not panel.merge.enabled
+    panel.table.selected.emit([1, 3])
+    press(panel.merge)
+    qtbot.waitUntil(lambda: len(np.unique(image.data.reshape(-1, 3), axis=0)) == 4)
+
+    assert_array_equal(labels.data == 2, np.isin(labels_before, (2, 4)))
+    assert len(panel.table.entries) == 4
+    assert_array_equal(image.data, record_of(image).palette[labels.data - 1])
+    assert not panel.merge.enabled
+
+    press(panel.undo)
+    qtbot.waitUntil(lambda: np.array_equal(image.data, pixels))
+    assert_array_equal(labels.data, labels_before)
+    assert len(panel.table.entries) == 5
+    assert not panel.undo.enabled
+
+
+def test_replaced_color_leaves_its_row_where_it_is_until_it_is_listed_anew(
+    result, viewer, monkeypatch
+):
+    widget, image, _ = result()
+    panel = widget.palette_panel
+    before = panel.table.entries
+    white = np.array([255, 255, 255], dtype=np.uint8)
+    monkeypatch.setattr(PalettePanel, "_ask_color", lambda *_: white)
+    panel.table.opened.emit(before[0])
+    assert panel.table.entries == before
+    assert panel.table.hexes[0] == "#ffffff"
+
+    viewer.layers.selection.active = image
+    assert panel.table.entries == [*before[1:], before[0]]
+
+    press(panel.undo)
+    wait_for_threads()
+    assert "#ffffff" not in panel.table.hexes
+    assert "PSNR" in panel.numbers.value
+
+
+def test_name_is_that_of_all_layers_of_the_run(result, viewer):
+    widget, image, labels = result()
+    panel = widget.palette_panel
+    panel.table.renamed.emit(2, "nuclei")
+    assert labels.features["name"][2] == "nuclei"
+    viewer.layers.selection.active = image
+    row = panel.table.entries.index(2)
+    assert panel.table.model().index(row, 1).data() == "nuclei"
+    press(panel.undo)
+    assert labels.features["name"][2] == ""
+
+
+def test_paint_is_counted_in_the_table(result):
+    widget, _, labels = result()
+    table = widget.palette_panel.table.model()
+    at = table.columnCount() - 2
+    before = [table.index(row, at).data() for row in range(5)]
+    labels.brush_size = 5
+    labels.paint((30, 30), int(labels.data[0, 0]) % 5 + 1)
+    after = [table.index(row, at).data() for row in range(5)]
+    assert after != before
+    counts = record_of(labels).counts[widget.palette_panel.table.entries]
+    assert after == [f"{n:,}" for n in counts]
+
+
+# Slices with palettes of their own.
+
+
+@pytest.fixture
+def movie(viewer, dock, finish):
+    """Give a widget after each frame has got a palette of its own."""
+
+    def movie(output):
+        frames = np.stack([data.camera()[:20, :30] // i for i in (1, 2, 3)])
+        viewer.add_image(frames, name="a")
+        widget = dock()
+        widget.controls.k.value = 3
+        widget.controls.output.value = output
+        widget.controls.palettes.value = 0
+        press(widget.run_panel.run)
+        finish(widget)
+        return widget, viewer.layers[-1]
+
+    return movie
+
+
+@pytest.mark.parametrize("output", ["image", "labels"])
+def test_list_follows_the_slider_through_the_slices(movie, viewer, output):
+    widget, layer = movie(output)
+    record = record_of(layer)
+    for t in (0, 2, 1):
+        viewer.dims.set_current_step(0, t)
+        entries = widget.palette_panel.table.entries
+        assert sorted(entries) == np.flatnonzero(record.slices == t).tolist()
+
+
+def test_pixels_that_are_shown_are_those_of_the_slice_in_view(movie, viewer):
+    widget, labels = movie("labels")
+    panel = widget.palette_panel
+    viewer.dims.set_current_step(0, 1)
+    panel.table.chosen.emit(panel.table.entries[0])
+    veil = viewer.layers[-1]
+    is_clear = [veil.get_color(int(i))[3] == 0 for i in np.unique(labels.data[1])]
+    assert sum(is_clear) == 1
+
+    # No cluster of another slice keeps a veil over all of this one.
+    viewer.dims.set_current_step(0, 2)
+    assert len(viewer.layers) == 2
+    assert not panel.lock.enabled
+
+
+# A preview.
+
+
+def test_palette_of_a_preview_is_listed_and_cannot_be_changed(result, viewer):
+    widget, _, labels = result()
+    panel = widget.palette_panel
+    before = panel.table.hexes
+    panel.table.chosen.emit(2)
+    other = quantize_layer(viewer.layers["a"], 3)[0]
+    listed = Results(viewer).listed(other)
+
+    panel.list_preview(listed)
+    assert len(panel.table.hexes) == 3
+    assert panel.table.model().headerData(1, Qt.Orientation.Horizontal) == "preview"
+    assert len(viewer.layers) == 3
+    panel.table.chosen.emit(0)
+    panel.table.opened.emit(0)
+    panel.table.renamed.emit(0, "nuclei")
+    panel.table.undone.emit()
+    assert len(viewer.layers) == 3
+    buttons = panel.merge, panel.lock, panel.apply, panel.to_labels, panel.save
+    assert not any(button.enabled for button in buttons)
+
+    panel.list_preview(None)
+    assert len(viewer.layers) == 3
+    assert panel.table.hexes == before
+    assert list(labels.features["name"]) == [""] * 5
+    assert panel.save.enabled
+
+
+# What else is listed.
+
+
+def test_copied_image_lists_its_palette(viewer, result):
+    widget, image, _ = result(output="both")
+    before = widget.palette_panel.table.hexes
+    viewer.layers.selection.active = viewer.layers["a"]
+    copy = duplicate(viewer, image)
+    assert widget.palette_panel._layer is copy
+    assert widget.palette_panel.table.hexes == before
+
+
+def test_labels_that_are_no_result_change_nothing_that_is_listed(viewer, result):
+    widget, *_ = result()
+    before = widget.palette_panel.table.hexes
+    viewer.add_labels(np.ones((64, 50), dtype=int))
+    assert widget.palette_panel.table.hexes == before
+
+
+def test_result_that_is_selected_is_listed_by_a_new_widget(result, dock):
+    widget, *_ = result()
+    assert dock().palette_panel.table.hexes == widget.palette_panel.table.hexes
+
+
+def test_palette_is_applied_to_selected_images_that_are_no_results(viewer, result):
+    widget, image, labels = result()
+    panel, applied = widget.palette_panel, []
+    panel.applied.connect(lambda *pair: applied.append(pair))
+    viewer.layers.selection = {image, labels}
+    assert not panel.apply.enabled
+
+    other = viewer.add_image(data.camera()[:64, :50], name="b")
+    viewer.layers.selection = {viewer.layers["a"], image, other}
+    press(panel.apply)
+    ((of, to),) = applied
+    assert of in (image, labels)
+    assert to == [viewer.layers["a"], other]
+
+
+def test_contour_and_opacity_are_those_of_the_listed_labels(viewer, result):
+    widget, image, labels = result()
+    look = widget.palette_panel.look
+    look.contour.setValue(2)
+    assert labels.contour == 2
+    viewer.layers.selection.active = image
+    assert not look.isEnabled()

@@ -1,11 +1,20 @@
 """The preview: what it shows, what it follows, and when it goes."""
 
+import threading
+
+import dask.array as da
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from skimage import data
 
-from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
+from napari_kmeans import (
+    kmeans_palette,
+    map_to_palette,
+    quantize_kmeans,
+    quantize_layer,
+)
+from napari_kmeans._core import color_counts
 from napari_kmeans._napari import computation
 from napari_window import dock_in, names, press, preview_in, wait_for_threads
 
@@ -235,7 +244,7 @@ def test_many_requests_are_answered_together(viewer, dock, settle, paused, qtbot
     assert paused.n_computations == 2
 
 
-def test_preview_is_of_the_current_slice(viewer, dock, settle):
+def test_preview_is_of_the_current_slice_in_the_colors_of_all(viewer, dock, settle):
     stack = data.astronaut()[:60].reshape(3, 20, 512, 3)
     viewer.add_image(stack, rgb=True, name="stack", scale=(5, 1, 1))
     widget = dock()
@@ -247,22 +256,34 @@ def test_preview_is_of_the_current_slice(viewer, dock, settle):
     settle(widget)
 
     shown = preview_in(viewer)
-    assert_array_equal(shown.data[0, ..., :3], quantize_kmeans(stack[2], 4))
+    assert_array_equal(shown.data[0, ..., :3], quantize_kmeans(stack, 4)[2])
     assert_array_equal(shown.extent.world[:, 0], [10, 10])
 
 
-def test_preview_is_of_a_coarse_level(viewer, dock, settle):
-    photo = np.tile(data.astronaut(), (2, 3, 1))
+def test_preview_is_of_the_level_that_the_screen_needs(viewer, dock, settle):
+    photo = np.tile(data.astronaut(), (3, 4, 1))
     pyramid = [photo, photo[::4, ::4]]
     source = viewer.add_image(pyramid, multiscale=True, name="a", scale=(2, 2))
     widget = dock()
+    palette = kmeans_palette(photo, 5).palette
+    widget.controls.k.value = 5
 
+    viewer.scene.camera.zoom = 0.1
     widget.run_panel.live.value = True
     settle(widget)
-
     shown = preview_in(viewer)
-    assert shown.data.shape[:2] == pyramid[1].shape[:2]
+    expected = palette[map_to_palette(pyramid[1], palette)]
+    assert_array_equal(shown.data[..., :3], expected)
     assert_array_equal(shown.extent.world[1] + 4, source.extent.world[1] + 1)
+
+    viewer.scene.camera.zoom = 0.5
+    viewer.scene.camera.center = (0, 1500, 2000)
+    settle(widget)
+    assert preview_in(viewer) is shown
+    top, left = (int(shown.data_to_world((0, 0))[i]) // 2 for i in (0, 1))
+    rows, columns = shown.data.shape[:2]
+    part = photo[top : top + rows, left : left + columns]
+    assert_array_equal(shown.data[..., :3], palette[map_to_palette(part, palette)])
 
 
 def test_preview_of_channels_is_in_their_colors(viewer, dock, settle):
@@ -337,19 +358,37 @@ def test_result_takes_the_place_of_the_preview(viewer, dock, settle, finish):
     assert names(viewer) == ["a", "a in 16 colors"]
 
 
-def test_preview_that_the_user_removed_comes_back_with_the_next_change(
-    viewer, dock, settle
-):
+def test_preview_that_the_user_removes_is_switched_off(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
     widget.run_panel.live.value = True
     settle(widget)
-    viewer.layers.remove(preview_in(viewer))
 
+    viewer.layers.remove(preview_in(viewer))
+    assert not widget.run_panel.live.value
     widget.controls.k.value = 3
     settle(widget)
+    assert names(viewer) == ["a"]
 
+    widget.run_panel.live.value = True
+    settle(widget)
     assert names(viewer) == ["a", "preview of a"]
+
+
+def test_preview_is_called_after_the_image_that_is_chosen(viewer, dock, settle):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    other = viewer.add_image(data.astronaut()[64:128, :50], name="b")
+    widget = dock()
+    widget.controls.source.value = viewer.layers["a"]
+    widget.run_panel.live.value = True
+    settle(widget)
+
+    widget.controls.source.value = other
+    settle(widget)
+    assert names(viewer) == ["a", "b", "preview of b"]
+    other.name = "c"
+    settle(widget)
+    assert names(viewer) == ["a", "c", "preview of c"]
 
 
 def test_preview_goes_with_its_source(viewer, dock, settle):
@@ -388,7 +427,7 @@ def test_closed_dock_takes_the_preview_along(window, settle, qtbot):
 def test_explanation_goes_with_its_cause(viewer, dock, settle):
     viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
-    widget.controls.fixed.value = "red"
+    widget.controls.fixed.value = "rot"
     widget.run_panel.live.value = True
     settle(widget)
     assert widget.run_panel.status.value.startswith(
@@ -448,3 +487,141 @@ def test_preview_of_an_empty_mask_is_explained(viewer, dock, settle):
     assert len(viewer.layers) == 2
     told = "No preview: Nothing of “a” is inside “m”"
     assert widget.run_panel.status.value.startswith(told)
+
+
+# What is counted, and what is said meanwhile.
+
+
+def test_edit_in_one_slice_is_told_from_a_look_at_another(viewer, dock, settle):
+    stack = data.astronaut()[:60].reshape(3, 20, 512, 3).copy()
+    source = viewer.add_image(stack, rgb=True, name="stack")
+    widget = dock()
+    widget.controls.k.value = 3
+    widget.run_panel.live.value = True
+    settle(widget)
+    preview = widget.run_panel._preview
+    before = preview._shown.counted
+
+    for t in (1, 2, 0):
+        viewer.dims.set_current_step(0, t)
+        settle(widget)
+    assert preview._shown.counted is before
+
+    stack[2] = 9
+    source.refresh()
+    settle(widget)
+    assert preview._shown.counted is not before
+    expected = quantize_kmeans(stack, 3)[0]
+    assert_array_equal(preview_in(viewer).data[0, ..., :3], expected)
+
+
+def test_run_needs_no_count_after_a_preview(viewer, dock, settle, finish, monkeypatch):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.run_panel.live.value = True
+    settle(widget)
+    monkeypatch.delattr(color_counts, "_count_codes")
+    press(widget.run_panel.run)
+    finish(widget)
+    assert names(viewer) == ["a", "a in 16 colors"]
+
+
+def test_a_run_counts_what_was_edited_behind_the_preview(viewer, dock, settle, finish):
+    image = data.astronaut()[:64, :50].copy()
+    viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.k.value = 3
+    widget.run_panel.live.value = True
+    settle(widget)
+    image[:] = 255 - image
+    press(widget.run_panel.run)
+    finish(widget)
+    assert_array_equal(viewer.layers[-1].data, quantize_kmeans(image, 3))
+
+
+def test_palette_of_the_preview_is_told(viewer, dock, settle):
+    image = data.astronaut()[:64, :50]
+    source = viewer.add_image(image, name="a")
+    widget = dock()
+    widget.controls.k.value = 5
+    told = []
+    widget.run_panel.previewed.connect(told.append)
+
+    widget.run_panel.live.value = True
+    settle(widget)
+    (listed,) = told
+    result = kmeans_palette(image, 5)
+    assert_array_equal(listed.record.palette, result.palette)
+    assert_array_equal(listed.record.counts, result.counts)
+    assert_array_equal(np.rint(listed.rgba[:, :3] * 255), result.palette)
+    assert listed.is_rgb
+    source.scale = (2, 2)
+    settle(widget)
+    assert len(told) == 1
+
+    widget.controls.k.value = 3
+    settle(widget)
+    assert [len(one.record.palette) for one in told] == [5, 3]
+    widget.run_panel.live.value = False
+    assert told[2:] == [None]
+
+
+def test_count_that_takes_long_is_told(viewer, dock, settle, qtbot):
+    may_go_on = threading.Event()
+    may_go_on.set()
+
+    def wait(chunk):
+        assert may_go_on.wait(20)
+        return chunk
+
+    image = da.from_array(data.astronaut()[:64, :50], (20, 20, 3)).map_blocks(wait)
+    viewer.add_image(image, rgb=True, name="a")
+    widget = dock()
+    may_go_on.clear()
+    widget.run_panel.live.value = True
+    status = widget.run_panel.status
+    qtbot.waitUntil(lambda: status.value.startswith("Counting colors, "))
+    may_go_on.set()
+    settle(widget)
+    assert status.value == ""
+
+
+def test_what_the_preview_cannot_show_is_told(viewer, dock, settle):
+    viewer.add_image(np.tile(data.astronaut(), (3, 3, 1)), name="a")
+    widget = dock()
+    widget.controls.dither.value = "ordered"
+    viewer.scene.camera.zoom = 0.2
+    widget.run_panel.live.value = True
+    settle(widget)
+    assert widget.run_panel.status.value.startswith("Preview without dither")
+
+    viewer.scene.camera.zoom = 2
+    settle(widget)
+    assert widget.run_panel.status.value == ""
+
+
+def test_preview_is_drawn_as_the_result_is(window, settle, qtbot):
+    photo = np.tile(data.astronaut(), (3, 4, 1))
+    source = window.add_image(photo, name="a")
+    (result,) = quantize_layer(source, 5)
+    window.add_layer(result)
+    widget = dock_in(window)
+    widget.controls.source.value = source
+    widget.controls.k.value = 5
+    widget.run_panel.live.value = True
+    for zoom, center in ((0.29, (700, 900)), (1.7, (703.3, 905.8)), (0.6, (90, 77))):
+        # napari < 0.9 has the camera elsewhere.
+        camera = getattr(window, "scene", window).camera
+        camera.zoom, camera.center = zoom, (0, *center)
+        qtbot.wait(1)
+        settle(widget)
+        drawn = []
+        shown = preview_in(window)
+        for layer in (shown, result):
+            shown.visible, result.visible = layer is shown, layer is result
+            qtbot.wait(1)
+            drawn.append(window.screenshot(canvas_only=True, flash=False))
+        # The middle of a pixel of the screen may lie between two of the image.
+        differ = (drawn[0] != drawn[1]).any(axis=-1)
+        assert drawn[1][..., :3].any(axis=-1).sum() > 10_000
+        assert differ.sum() <= 5

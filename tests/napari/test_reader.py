@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image as PillowImage
 from qtpy.QtWidgets import QFileDialog
 
-from napari_kmeans import write_indexed
+from napari_kmeans import ImageMetadata, write_indexed
 from napari_kmeans._napari.command import open_palette_file
 from napari_kmeans._napari.reader import get_reader
 
@@ -150,6 +150,15 @@ def test_files_without_a_palette_open_as_in_napari(tmp_path, kind):
     ours.open(path, plugin="napari-kmeans")
     theirs.open(path)
     assert_same_layers(ours.layers, theirs.layers)
+
+
+def test_pixels_are_no_pixels_of_style_sheets(tmp_path):
+    path = str(tmp_path / "c.kmeans.tif")
+    pixels = ImageMetadata(axes="YX", scale=(2.0, 3.0), units=("px", "px"))
+    write_indexed(path, LABELS, PALETTE, metadata=pixels)
+    ((_, places, _),) = get_reader(path)(path)
+    # napari would make css_pixel of "px".
+    assert "px" not in places.get("units", ())
 
 
 def test_stack_of_ordinary_files_is_that_of_napari(tmp_path):

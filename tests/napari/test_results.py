@@ -47,7 +47,7 @@ def test_second_result_may_replace_the_first(viewer, dock, finish):
     viewer.add_image(image, name="a")
     other = viewer.add_image(image, name="a in 3 colors")
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     widget.controls.source.value = viewer.layers["a"]
     widget.controls.output.value = "both"
     for k in (2, 3):
@@ -70,7 +70,7 @@ def test_replaced_result_follows_its_source_and_keeps_its_new_name(
 ):
     source = viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     press(widget.run_panel.run)
     finish(widget)
     viewer.layers[1].name = "mine"
@@ -93,7 +93,7 @@ def test_update_leaves_no_layer_of_the_last_result_behind(
     source = [photo, photo[::2, ::2]] if multiscale else photo
     viewer.add_image(source, name="a", multiscale=multiscale)
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     full = 0 if multiscale else slice(None)
     for k, output in ((2, "both"), (3, middle), (4, "both")):
         widget.controls.k.value = k
@@ -115,7 +115,7 @@ def test_update_leaves_no_layer_of_the_last_result_behind(
 def test_update_adds_nothing_that_is_not_wanted(viewer, dock, finish, output, other):
     viewer.add_image(data.astronaut()[:64], name="a")
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     widget.controls.output.value = "both"
     press(widget.run_panel.run)
     finish(widget)
@@ -134,7 +134,7 @@ def test_results_of_other_channels_are_not_updated(viewer, dock, finish):
         viewer.add_image(data.camera()[:64], name=name)
     widget = dock()
     widget.controls.source.value = viewer.layers["a"]
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     viewer.layers.selection = set(viewer.layers)
     widget.controls.k.value = 4
     for k, channels in ((4, "layers"), (3, None), (5, "layers")):
@@ -160,7 +160,7 @@ def test_layer_is_updated_as_was_chosen_when_it_was_begun(
 
     press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     paused.may_go_on.set()
     finish(widget)
 
@@ -172,7 +172,7 @@ def test_updated_labels_lie_on_their_source_that_was_turned(viewer, dock, finish
     image = np.moveaxis(data.astronaut()[:60, :50], -1, axis)
     source = viewer.add_image(image, rgb=False, name="a", scale=(2, 3, 4))
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     widget.controls.output.value = "labels"
     widget.controls.channels.value = axis
     press(widget.run_panel.run)
@@ -195,7 +195,7 @@ def test_updated_labels_lie_on_their_source_that_was_turned(viewer, dock, finish
 def test_result_of_another_shape_is_a_new_layer(viewer, dock, finish):
     source = viewer.add_image(data.camera()[:64], name="a")
     widget = dock()
-    widget.controls.again.value = "the last result"
+    widget.controls.again.value = "update last"
     press(widget.run_panel.run)
     finish(widget)
     source.data = data.camera()[:64].reshape(4, 16, 512)

@@ -189,6 +189,7 @@ def test_script_draws_the_mask_of_channels(
         viewer.add_shapes(drawn, name="m")
     widget = dock()
     widget.controls.channels.value = 1
+    widget.controls.weights.value = None
     widget.controls.inside.value = viewer.layers["m"]
     widget.controls.palettes.value = palettes
     widget.controls.k.value = 4
@@ -264,6 +265,7 @@ def test_script_is_one_call_with_what_is_not_the_default(result, viewer):
         "quantize_layer(",
         "    viewer.layers['a'],",
         "    k=5,",
+        "    channel_weights=None,",
         "    viewer=viewer,",
         ")",
     ]

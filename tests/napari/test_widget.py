@@ -462,9 +462,9 @@ def test_plot_says_where_errors_are_measured(viewer, dock, finish):
 @pytest.mark.parametrize(
     ("k", "iters", "given", "why"),
     [
-        (16, 0, False, "no iteration was asked for"),
-        (9, 10, False, "no iteration was needed"),
-        (9, 10, True, "no iteration: the palette was given"),
+        (16, 0, False, "No iteration was asked for"),
+        (9, 10, False, "No iteration was needed"),
+        (9, 10, True, "No iteration: the palette was given"),
     ],
 )
 def test_plot_says_why_there_was_no_iteration(

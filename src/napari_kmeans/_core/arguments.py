@@ -4,8 +4,8 @@ Each `checked_...` function takes an argument as a user passed it and returns it
 one form that the core works on, or raises an error that names the argument, the rule
 and the value. `plain_array` is where arrays come in, everywhere; only images and masks
 of dask (`is_lazy`) stay what they are, and `chunks` reads them. The words of all
-choices stand here, once: `COLOR_SPACES`, `DITHERS`, `INITS`. Everything below the door
-trusts its caller.
+choices stand here, once: `COLOR_SPACES`, `DITHERS`, `INITS`, `WEIGHTINGS`. Everything
+below the door trusts its caller.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ from napari_kmeans._core.spaces import Layout, SpaceName
 
 InitName: TypeAlias = Literal["auto", "thorough", "k-means++", "random"]
 DitherName: TypeAlias = Literal["floyd-steinberg", "ordered"]
+WeightingName: TypeAlias = Literal["std"]
 Init: TypeAlias = InitName | ArrayLike
 # Quoted, for NumPy loads its generators when they are first named.
 Rng: TypeAlias = "int | np.random.Generator | None"
 Images: TypeAlias = ArrayLike | Sequence[Array]
 Masks: TypeAlias = ArrayLike | Sequence[Array] | None
 Dither: TypeAlias = DitherName | None
+Weights: TypeAlias = WeightingName | ArrayLike | None
 
 __all__ = [
     "COLOR_SPACES",
     "DITHERS",
     "INITS",
     "MAX_COLORS",
+    "WEIGHTINGS",
     "NoFinitePixelError",
     "check_white",
     "checked_callback",
@@ -54,6 +57,7 @@ __all__ = [
     "checked_number",
     "checked_palette",
     "checked_rng",
+    "checked_weights",
     "is_lazy",
     "lazy_array",
     "plain_array",
@@ -66,6 +70,7 @@ MAX_COLORS = 65536
 INITS: tuple[InitName, ...] = get_args(InitName)
 COLOR_SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 DITHERS: tuple[DitherName, ...] = get_args(DitherName)
+WEIGHTINGS: tuple[WeightingName, ...] = get_args(WeightingName)
 # More channels than this are hardly meant where another axis looks like channels.
 _MANY_CHANNELS, _FEW_CHANNELS = 64, (2, 3, 4)
 # Most axes of a NumPy array.
@@ -73,6 +78,8 @@ _MOST_AXES = 64
 # Floats in Lab and Oklab have white at 1: 10,000 cd/m2, the most of HDR, over a white
 # of 80 are 7.8.
 _BRIGHTEST = 8
+# Most times that a channel may count another, so that squares of both stay normal.
+_MOST_UNEQUAL = 1e100
 
 
 class NoFinitePixelError(ValueError):
@@ -308,6 +315,38 @@ def checked_layout(
         raise ValueError(msg)
     name: SpaceName = color_space
     return Layout(dtype, n_channels, channel_axis is None, name, bool(alpha))
+
+
+def checked_weights(
+    weights: Weights, layout: Layout, words: tuple[str, ...] = WEIGHTINGS
+) -> Any:
+    """Return `weights` as a tuple of float, as one of the words for them, or as None.
+
+    There is a number for each coordinate but opacity.
+    """
+    if weights is None or (isinstance(weights, str) and weights in words):
+        return weights
+    n = layout.n_channels - layout.has_alpha
+    rule = f"{n} positive finite numbers" + (", none for opacity" * layout.has_alpha)
+    if words:
+        rule += f", or {_listed(words)}"
+    msg = f"channel_weights must be {rule}, got {_shown(weights)}"
+    if isinstance(weights, str):
+        advice = "; pass kmeans_palette(...).channel_weights"
+        raise ValueError(msg if words else msg + advice)
+    numbers = plain_array("channel_weights", weights)
+    kinds = set(map(type, weights)) if isinstance(weights, list | tuple) else set()
+    if numbers.dtype.kind not in "iuf" or kinds & {bool, np.bool_}:
+        raise TypeError(msg)
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float64)
+    if numbers.shape != (n,) or not ((numbers > 0) & (numbers < np.inf)).all():
+        raise ValueError(msg)
+    if numbers.min() < numbers.max() / _MOST_UNEQUAL:
+        rule = f"at most {_MOST_UNEQUAL:g} times larger than others"
+        msg = f"channel_weights must be {rule}, got {_shown(weights)}"
+        raise ValueError(msg)
+    return tuple(numbers.tolist())
 
 
 def checked_palette(palette: ArrayLike, layout: Layout) -> Array:

@@ -1,11 +1,12 @@
 """An image that is counted once, and every step from it to the image in few colors.
 
-`count_image` reads the pixels. The counted image is handed on: `fit_image` or
-`fit_quality` finds a palette, `map_image` labels every pixel with its nearest color and
-measures the error, `color_image` paints labels. None of them counts again, and what the
-fit knows (the label of each color, the error) is not searched or measured again. Of a
-dask array, labels and colors are lazy, and all numbers are found when asked for. The
-public functions and both frontends are made of these steps.
+`count_image` reads the pixels. The counted image is handed on: `weigh_channels` says
+what each of its channels counts, `fit_image` or `fit_quality` finds a palette,
+`map_image` labels every pixel with its nearest color and measures the error,
+`color_image` paints labels. None of them counts again, and what the fit knows (the
+label of each color, the error) is not searched or measured again. Of a dask array,
+labels and colors are lazy, and all numbers are found when asked for. The public
+functions and both frontends are made of these steps.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from napari_kmeans._core.arguments import (
     Init,
     Masks,
     Rng,
+    Weights,
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.chunks import fold_chunks, map_pairs
@@ -34,6 +36,7 @@ from napari_kmeans._core.color_counts import (
     trusted_counts,
 )
 from napari_kmeans._core.color_tables import is_tabular, paint
+from napari_kmeans._core.deviations import standard_deviations
 from napari_kmeans._core.fewest import fit_fewest
 from napari_kmeans._core.fitting import (
     Callback,
@@ -60,6 +63,7 @@ __all__ = [
     "map_image",
     "psnr_of",
     "tally_image",
+    "weigh_channels",
 ]
 
 
@@ -93,6 +97,7 @@ def count_image(
     mask: Masks = None,
     color_space: SpaceName = "rgb",
     alpha: bool = False,
+    channel_weights: Weights = None,
     *,
     counts: ColorCounts | CountedImage | None = None,
     with_outside: bool = True,
@@ -101,7 +106,8 @@ def count_image(
 
     `ColorCounts` in the place of an image can be fitted, but there is nothing to map.
     With `counts`, those of an image that was counted before, it is not counted again;
-    those of a `CountedImage` were counted under the same mask.
+    those of a `CountedImage` were counted under the same mask, and keep their layout:
+    see `weigh_channels`.
     The pixels outside of a mask are counted in the same pass if they will be mapped
     (`with_outside`).
     """
@@ -117,12 +123,27 @@ def count_image(
     if isinstance(counts, CountedImage):
         return dataclasses.replace(counts, images=images, masks=masks)
     if counts is None:
-        layout = arguments.checked_layout(images[0], channel_axis, color_space, alpha)
-        return _counted(images, masks, layout, with_outside)
-    colors = counts.colors.reshape(len(counts.colors), -1)
+        colors = images[0]
+    else:
+        colors = counts.colors.reshape(len(counts.colors), -1)
     layout = arguments.checked_layout(colors, channel_axis, color_space, alpha)
-    counted = trusted_counts(colors, counts.counts)
-    return CountedImage(images, [None] * len(images), layout, counted)
+    weights = arguments.checked_weights(channel_weights, layout)
+    if counts is None:
+        counted = _counted(images, masks, layout, with_outside)
+    else:
+        known = trusted_counts(colors, counts.counts)
+        counted = CountedImage(images, [None] * len(images), layout, known)
+    return weigh_channels(counted, weights)
+
+
+def weigh_channels(counted: CountedImage, channel_weights: Weights) -> CountedImage:
+    """Return a counted image whose channels count as they do for `kmeans_palette`."""
+    layout = counted.layout
+    weights = arguments.checked_weights(channel_weights, layout)
+    if weights == "std":
+        inverse = [1 / deviation for deviation in standard_deviations(counted)]
+        weights = arguments.checked_weights(inverse, layout, words=())
+    return dataclasses.replace(counted, layout=layout._replace(weights=weights))
 
 
 def _counted(

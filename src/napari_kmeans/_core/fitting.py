@@ -68,7 +68,8 @@ class IterationState:
     mse : float
         Squared distance of the pixels of each cluster to its center, summed over
         channels, mean over pixels, in squared units of the image, or of the color
-        space if that is not "rgb". With alpha, that of premultiplied colors. It never
+        space if that is not "rgb". With alpha, that of premultiplied colors, and with
+        channel weights, unless all are equal, that of weighted channels. It never
         rises.
     centers : (k, C) or (k,) ndarray of float64
         Centers after the iteration, before rounding, in the units of the image.
@@ -93,11 +94,13 @@ class PaletteResult:
     mse : float
         Squared distance of the fitted pixels to their palette colors, summed over
         channels, mean over pixels, in squared units of the image, whatever the color
-        space. With alpha, that of premultiplied colors.
+        space and the weights. With alpha, that of premultiplied colors.
     n_iter : int
         Lloyd iterations that were made.
     converged : bool
         Whether the iterations ended because no label changed.
+    channel_weights : (C,) ndarray of float64, or None
+        What each channel counted, as numbers; None if they all counted by their values.
     """
 
     palette: Array
@@ -105,6 +108,7 @@ class PaletteResult:
     mse: float
     n_iter: int
     converged: bool
+    channel_weights: Floats | None = None
 
     def __repr__(self) -> str:
         """Return the size and dtype of the palette, not all of its colors."""
@@ -224,7 +228,9 @@ def _fit_beside(
         )
     shown = palette[:, 0] if layout.is_gray else palette
     mse = result.mse * n_rest / (n_rest + n_far)
-    whole = PaletteResult(shown, counts, mse, result.n_iter, result.converged)
+    whole = PaletteResult(
+        shown, counts, mse, result.n_iter, result.converged, result.channel_weights
+    )
     return FittedImage(whole, labels, fitted.is_lossless)
 
 
@@ -355,7 +361,8 @@ def _rounded(
         palette, counts = palette[stays], counts[stays]
         labels = None if labels is None else (np.cumsum(stays) - 1)[labels]
     shown = palette[:, 0] if space.layout.is_gray else palette
-    result = PaletteResult(shown, counts, mse, fit.n_iter, fit.converged)
+    weights = _weights_of(space.layout)
+    result = PaletteResult(shown, counts, mse, fit.n_iter, fit.converged, weights)
     known = None if pixels.counted is None else labels
     return FittedImage(result, known)
 
@@ -368,12 +375,16 @@ def _mse_in_units(
     has_alpha = space.layout.has_alpha
     # Points are no farther than that, but colors may be.
     squares = measure.mse * float(measure.counts.sum())
-    if space.gamut is None and squares < (spaces.FARTHEST / 2) ** 2:
+    is_weighted = space.factors is not None
+    if space.gamut is None and not is_weighted and squares < (spaces.FARTHEST / 2) ** 2:
         return spaces.squared_units(measure.mse, space)
-    if counted is not None and measure.labels is not None:
-        others = palette[measure.labels]
-        return mean_color_error(counted.colors, counted.counts, others, has_alpha)
     centers = spaces.centers_of(palette, space)
+    labels: Array | None = measure.labels
+    if counted is not None:
+        if labels is None:
+            labels, _ = nearest(spaces.points_of(counted.colors, space), centers)
+        others = palette[labels]
+        return mean_color_error(counted.colors, counted.counts, others, has_alpha)
 
     def find(part: CountedImage) -> tuple[float, int]:
         pairs = (
@@ -393,8 +404,12 @@ def _lossless(counted: ColorCounts, fixed: Array, layout: Layout) -> FittedImage
     totals = np.zeros(len(palette), dtype=np.int64)
     totals[labels] = counted.counts
     shown = palette[:, 0] if layout.is_gray else palette
-    result = PaletteResult(shown, totals, 0.0, 0, True)
+    result = PaletteResult(shown, totals, 0.0, 0, True, _weights_of(layout))
     return FittedImage(result, labels, is_lossless=True)
+
+
+def _weights_of(layout: Layout) -> Floats | None:
+    return None if layout.weights is None else np.array(layout.weights)
 
 
 def _sorted_palette(colors: Array, layout: Layout) -> tuple[Array, Indices]:

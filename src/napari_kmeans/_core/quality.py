@@ -61,13 +61,18 @@ def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:
 
     Those that float64 cannot hold are inf.
     """
+    first: Array = colors
+    second: Array = others
     if has_alpha:
         white = white_of(colors.dtype)
         first, second = premultiplied(colors, white), premultiplied(others, white)
-    else:
-        first, second = colors.astype(np.float64), others.astype(np.float64)
+    elif colors.dtype == others.dtype and colors.dtype in (np.int64, np.uint64):
+        # They may differ by less than float64 can tell of each.
+        first = np.maximum(colors, others).view(np.uint64)
+        first, second = first - np.minimum(colors, others).view(np.uint64), np.zeros(1)
     with np.errstate(over="ignore"):
-        return np.asarray(np.square(first - second).sum(axis=1))
+        difference = first.astype(np.float64) - second.astype(np.float64)
+        return np.asarray(np.square(difference).sum(axis=1))
 
 
 def mean_color_error(

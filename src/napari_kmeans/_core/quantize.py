@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core import arguments
-from napari_kmeans._core.arguments import MAX_COLORS, Dither, Images, Init, Masks, Rng
+from napari_kmeans._core.arguments import (
+    MAX_COLORS,
+    Dither,
+    Images,
+    Init,
+    Masks,
+    Rng,
+    Weights,
+)
 from napari_kmeans._core.color_counts import (
     ColorCounts,
     count_pixels,
@@ -57,6 +65,7 @@ def quantize_kmeans(
     channel_axis: int | None = -1,
     mask: ArrayLike | None = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
     alpha: bool = False,
     init: Init = "auto",
     rng: Rng = None,
@@ -88,6 +97,13 @@ def quantize_kmeans(
         uint8, uint16 or float. White is 1 for floats, and those that colors are fitted
         to must lie between -8 and 8. In Oklab, differences of a and b count twice, as
         its author found to predict differences best.
+    channel_weights : (C,) array_like, "std" or None, optional
+        How much each channel counts: positive numbers that differences are multiplied
+        by before distances are measured, so that only their ratios matter. "std" is one
+        over the standard deviation of the pixels that colors are fitted to, and 1 for a
+        constant channel: a weak channel counts as much as a strong one. In Lab and
+        Oklab they are the weights of L, a and b. Opacity has none: it counts as the
+        root mean square of the others. None lets all channels count by their numbers.
     alpha : bool, optional
         Whether the last channel is opacity, of an unsigned or float dtype; opaque is
         its largest value, or 1 for floats. Three channels are RGB, and have none.
@@ -117,13 +133,15 @@ def quantize_kmeans(
     TypeError
         If the dtype of `image` is not boolean, integer or float of up to 64 bits, that
         of `mask` not boolean, one of the arrays is masked, `k`, `iters` or
-        `channel_axis` is not an integer, `alpha` not a bool, `rng` not a seed, or
-        `callback` is not callable.
+        `channel_axis` is not an integer, `channel_weights` are not numbers, `alpha` not
+        a bool, `rng` not a seed, or `callback` is not callable.
     ValueError
         If `image` is empty, has no finite pixel, no axis for its channels or chunks of
         unknown sizes, `mask` has another shape or is nowhere True, `color_space` or
-        `alpha` does not fit the channels or the values, `k` or `iters` is out of range,
-        or `init` is not a start, has other channels or is not in the units of `image`.
+        `alpha` does not fit the channels or the values, `channel_weights` are not one
+        positive finite number for each channel or differ by more than 1e100 times, `k`
+        or `iters` is out of range, or `init` is not a start, has other channels or is
+        not in the units of `image`.
 
     See Also
     --------
@@ -159,9 +177,8 @@ def quantize_kmeans(
     array = arguments.plain_image(image, channel_axis)
     # The labels of dask arrays are found by every process for itself.
     with_outside = not arguments.is_lazy(array)
-    counted = count_image(
-        array, channel_axis, mask, color_space, alpha, with_outside=with_outside
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(array, *how, with_outside=with_outside)
     fitted = fit_image(counted, k, iters, init=init, rng=rng, callback=callback)
     if fitted.is_lossless and mask is None:
         return array.copy()
@@ -189,6 +206,7 @@ def kmeans_palette(
     channel_axis: int | None = -1,
     mask: Masks = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
     alpha: bool = False,
     init: Init = "auto",
     rng: Rng = None,
@@ -215,6 +233,8 @@ def kmeans_palette(
         several images one mask for each.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured, as in `quantize_kmeans`.
+    channel_weights : (C,) array_like, "std" or None, optional
+        How much each channel counts, as in `quantize_kmeans`.
     alpha : bool, optional
         Whether the last channel is opacity, as in `quantize_kmeans`.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
@@ -259,7 +279,7 @@ def kmeans_palette(
     Where there are too many, as of 16 bits in several channels, each iteration reads
     all chunks once, as do about ten more steps. The result is that of NumPy arrays, bit
     for bit, if distances are between integers as they are, or premultiplied ones of 8
-    or 16 bits, and equal to rounding otherwise.
+    or 16 bits, without weights, and equal to rounding otherwise.
 
     Examples
     --------
@@ -270,10 +290,19 @@ def kmeans_palette(
     array([  3, 102, 250], dtype=uint8)
     >>> kmeans_palette(image, 3, channel_axis=None, fixed=[255]).palette
     array([  3, 102, 255], dtype=uint8)
+
+    Of two channels, the first one differs more, until the second one counts twice:
+
+    >>> image = np.array([[[100, 1], [110, 3], [100, 9], [110, 7]]], dtype=np.uint8)
+    >>> kmeans_palette(image, 2).palette
+    array([[100,   5],
+           [110,   5]], dtype=uint8)
+    >>> kmeans_palette(image, 2, channel_weights=[1, 2]).palette
+    array([[105,   2],
+           [105,   8]], dtype=uint8)
     """
-    counted = count_image(
-        image, channel_axis, mask, color_space, alpha, with_outside=False
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     fitted = fit_image(
         counted, k, iters, init=init, rng=rng, callback=callback, fixed=fixed
     )
@@ -286,6 +315,7 @@ def map_to_palette(
     *,
     channel_axis: int | None = -1,
     color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
     alpha: bool = False,
     dither: Dither = None,
 ) -> NDArray[np.unsignedinteger[Any]]:
@@ -305,6 +335,9 @@ def map_to_palette(
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured, as in `quantize_kmeans`. Only the colors of
         `palette` are refused beyond -8 and 8.
+    channel_weights : (C,) array_like or None, optional
+        How much each channel counts, as in `quantize_kmeans`, but in numbers: such as
+        the `channel_weights` of the `PaletteResult` that `palette` is from.
     alpha : bool, optional
         Whether the last channel is opacity, as in `quantize_kmeans`.
     dither : {"floyd-steinberg", "ordered"} or None, optional
@@ -326,13 +359,14 @@ def map_to_palette(
     ------
     TypeError
         If the dtype of `image` or `palette` is not boolean, integer or float of up to
-        64 bits, one of them is masked, `channel_axis` is not an integer, or `alpha` not
-        a bool.
+        64 bits, one of them is masked, `channel_axis` is not an integer,
+        `channel_weights` are not numbers, or `alpha` is not a bool.
     ValueError
         If `image` is empty or has no axis for its channels, `palette` is empty, has
         more than 65536 colors, a value that is not finite, or not the channels or the
-        units of `image`, `color_space` or `alpha` does not fit the channels, `dither`
-        is not a way of dithering, or a dask array has chunks of unknown sizes or planes
+        units of `image`, `color_space` or `alpha` does not fit the channels,
+        `channel_weights` are a word or not as in `quantize_kmeans`, `dither` is not a
+        way of dithering, or a dask array has chunks of unknown sizes or planes
         of more than 2^26 pixels for Floyd-Steinberg.
 
     See Also
@@ -345,7 +379,7 @@ def map_to_palette(
     exact: no grid or tree approximates them. So are those inside the diffusion of
     errors. A pixel that has a palette color, or is not finite or fully transparent, is
     not dithered. Floyd-Steinberg needs 8 bytes for each channel and pixel, unless
-    `image` is of 8 or 16 bits and measured as it is.
+    `image` is of 8 or 16 bits and measured as it is, without weights.
 
     Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
     array of the same pixels, bit for bit; equal to rounding where distances are between
@@ -365,6 +399,8 @@ def map_to_palette(
     """
     pixels = arguments.checked_image(image, channel_axis)
     layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
+    numbers = arguments.checked_weights(channel_weights, layout, words=())
+    layout = layout._replace(weights=numbers)
     colors, dither = (
         arguments.checked_palette(palette, layout),
         arguments.checked_dither(dither),
@@ -458,6 +494,7 @@ def choose_k(
     channel_axis: int | None = -1,
     mask: Masks = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
     alpha: bool = False,
 ) -> PaletteResult:
     """Find the fewest colors that reach a quality.
@@ -485,6 +522,8 @@ def choose_k(
         Pixels that are fitted, and whose quality it is.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured, as in `quantize_kmeans`.
+    channel_weights : (C,) array_like, "std" or None, optional
+        How much each channel counts, as in `quantize_kmeans`.
     alpha : bool, optional
         Whether the last channel is opacity, as in `quantize_kmeans`.
 
@@ -523,9 +562,8 @@ def choose_k(
     >>> choose_k(image, mse=20, channel_axis=None).palette
     array([  3, 102, 250], dtype=uint8)
     """
-    counted = count_image(
-        image, channel_axis, mask, color_space, alpha, with_outside=False
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     fitted = fit_quality(counted, psnr=psnr, mse=mse, max_k=max_k, iters=iters)
     return fitted.result
 
@@ -538,6 +576,7 @@ def error_curve(
     channel_axis: int | None = -1,
     mask: Masks = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
     alpha: bool = False,
 ) -> NDArray[np.float64]:
     """Return the squared error of an image for many numbers of colors.
@@ -556,6 +595,8 @@ def error_curve(
         Pixels that are fitted.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured, as in `quantize_kmeans`.
+    channel_weights : (C,) array_like, "std" or None, optional
+        How much each channel counts, as in `quantize_kmeans`.
     alpha : bool, optional
         Whether the last channel is opacity, as in `quantize_kmeans`.
 
@@ -589,7 +630,6 @@ def error_curve(
     >>> error_curve(image, [3, 6], channel_axis=None)
     array([10.33333333,  0.        ])
     """
-    counted = count_image(
-        image, channel_axis, mask, color_space, alpha, with_outside=False
-    )
+    how = channel_axis, mask, color_space, alpha, channel_weights
+    counted = count_image(image, *how, with_outside=False)
     return curve_of(counted, ks, iters=iters)

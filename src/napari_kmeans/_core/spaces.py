@@ -6,7 +6,8 @@ normal. A `Space` says how the colors of an image become points
 centers become colors again (`colors_of`). Coordinates are the numbers of the image as
 they are, those of a perceptual space (`perceptual`), or premultiplied by opacity; a
 `Frame` moves and scales these so that points of integers are exact, and fill values
-far from all others cost the others no precision.
+far from all others cost the others no precision. Where coordinates are weighted, points
+are multiplied by the weights: nothing that works on points knows of these.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "space_of",
     "squared_units",
     "to_points",
+    "unit_of",
     "whole_bits",
     "whole_space",
 ]
@@ -58,6 +60,12 @@ _MIDDLE = 2.0**-30
 _SAMPLE = 256
 # Points beyond this are equally far: sums of their squares stay finite.
 FARTHEST = 2.0**480
+# Weighted integers are brought below this power of two, where cells take no more care
+# of them than of other floats.
+_NEAR = -13
+# Bits of weights, such that products with 16 bits are exact: what is midway between two
+# colors stays there. Those of a mean of products that rounding leaves alone.
+_WEIGHT_BITS, _MEAN_BITS = 37, 44
 
 
 class Layout(NamedTuple):
@@ -69,6 +77,8 @@ class Layout(NamedTuple):
     is_gray: bool
     space: SpaceName
     has_alpha: bool
+    # What a unit of each coordinate counts, but for opacity; None if all count alike.
+    weights: tuple[float, ...] | None = None
 
 
 class Frame(NamedTuple):
@@ -96,6 +106,8 @@ class Space(NamedTuple):
     layout: Layout
     gamut: Gamut | None
     frame: Frame
+    # What points are multiplied by (D,), unless all coordinates count alike.
+    factors: Floats | None = None
 
 
 def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
@@ -107,13 +119,36 @@ def space_of(layout: Layout, blocks: Callable[[], Iterable[Array]]) -> Space:
     if layout.space != "rgb":
         ends = ends_of(some[:, :3] for some in blocks()) if is_float else None
         gamut = gamut_between(layout.dtype, ends)
-    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0))
+    nowhere = Space(layout, gamut, Frame(np.zeros(0), 1.0), _factors_of(layout))
     known = blocks()
     if gamut is not None:
         # The corners of the cube, of which grays alone would be far too near to zero.
         corners = list(itertools.product(*_ends_of_dtype(layout).T))
         known = [np.array(corners, layout.dtype)]
     return nowhere._replace(frame=frame_of(_locate(c, nowhere) for c in known))
+
+
+def _factors_of(layout: Layout) -> Floats | None:
+    """Return what points are multiplied by (D,), or None if all weights are equal.
+
+    Only ratios of weights matter, so all are multiplied by a power of two. Opacity
+    counts as the root mean square of the weights: as much of the whole as without them.
+    """
+    if layout.weights is None or min(layout.weights) == max(layout.weights):
+        return None
+    factors = np.array(layout.weights)
+    factors = np.ldexp(factors, -np.frexp(factors.max())[1])
+    if layout.has_alpha:
+        factors = np.append(factors, np.sqrt(np.square(factors).mean()))
+    factors, n_bits = _shortened(factors, _WEIGHT_BITS), _n_bits(layout)
+    return np.ldexp(factors, _NEAR - n_bits) if n_bits > 0 else factors
+
+
+def _shortened(values: Floats, n_bits: int) -> Floats:
+    """Round numbers to so many significant bits."""
+    mantissa, exponent = np.frexp(values)
+    whole = np.rint(np.ldexp(mantissa, n_bits))
+    return np.asarray(np.ldexp(whole, exponent - n_bits))
 
 
 def framing_colors(colors: Array, layout: Layout) -> Array:
@@ -214,12 +249,18 @@ def ends_of(blocks: Iterable[Array]) -> Array:
 
 def is_plain(space: Space) -> bool:
     """Whether distances are those of the numbers as they are."""
+    return _has_numbers(space) and space.factors is None
+
+
+def _has_numbers(space: Space) -> bool:
+    """Whether coordinates are the numbers as they are."""
     return space.gamut is None and not space.layout.has_alpha
 
 
 def points_of(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of the image into points (n, D)."""
-    return to_points(_locate(colors, space), space.frame)
+    points = to_points(_locate(colors, space), space.frame)
+    return points if space.factors is None else points * space.factors
 
 
 def to_points(coordinates: Array, frame: Frame) -> Array:
@@ -255,7 +296,8 @@ def centers_of(palette: Array, space: Space) -> Floats:
             # has one.
             difference = located.astype(np.longdouble) - origin.astype(np.longdouble)
             centers = difference.astype(np.float64)
-    return np.clip(centers, -FARTHEST, FARTHEST)
+    centers = np.clip(centers, -FARTHEST, FARTHEST)
+    return centers if space.factors is None else centers * space.factors
 
 
 def _scaled(coordinates: Array, frame: Frame) -> Floats:
@@ -267,11 +309,17 @@ def _scaled(coordinates: Array, frame: Frame) -> Floats:
 
 def colors_of(centers: Floats, space: Space) -> Array:
     """Turn centers (k, D) into the nearest colors (k, C) of the dtype of the image."""
-    dtype = space.layout.dtype
-    if is_plain(space) and dtype.kind != "f":
-        return _whole_colors(np.rint(centers), space.frame.origin)
-    coordinates = _in_units(centers, space.frame)
-    return _restore(coordinates, space, dtype)
+    dtype, points = space.layout.dtype, _unweighted(centers, space)
+    if _has_numbers(space) and dtype.kind != "f":
+        if space.factors is not None and dtype.itemsize < 8:
+            # A mean that is a half is one again.
+            points = _shortened(points, _MEAN_BITS)
+        return _whole_colors(np.rint(points), space.frame.origin)
+    return _restore(_in_units(points, space.frame), space, dtype)
+
+
+def _unweighted(centers: Floats, space: Space) -> Floats:
+    return centers if space.factors is None else centers / space.factors
 
 
 def _whole_colors(steps: Floats, origin: Array) -> Array:
@@ -294,7 +342,8 @@ def _whole_colors(steps: Floats, origin: Array) -> Array:
 
 def shown_centers(centers: Floats, space: Space) -> Floats:
     """Turn centers (k, D) into colors (k, C) in the units of the image, not rounded."""
-    return _restore(_in_units(centers, space.frame), space, np.dtype(np.float64))
+    coordinates = _in_units(_unweighted(centers, space), space.frame)
+    return _restore(coordinates, space, np.dtype(np.float64))
 
 
 def _in_units(points: Floats, frame: Frame) -> Floats:
@@ -317,26 +366,41 @@ def dark_to_light(palette: Array, layout: Layout) -> Indices:
 
 def whole_bits(space: Space) -> int:
     """Return the bits of points that are whole numbers, or 0 if they are not."""
-    n_bits = 8 * space.layout.dtype.itemsize
-    if space.gamut is not None or space.layout.dtype.kind == "f":
+    return _n_bits(space.layout) if space.factors is None else 0
+
+
+def _n_bits(layout: Layout) -> int:
+    """Return the bits of coordinates that are whole numbers, or 0 if they are not."""
+    n_bits = 8 * layout.dtype.itemsize
+    if layout.space != "rgb" or layout.dtype.kind == "f":
         return 0
-    if space.layout.has_alpha:
+    if layout.has_alpha:
         return 2 * n_bits if n_bits <= 16 else 0
     return n_bits
 
 
+def unit_of(space: Space) -> float:
+    """Return the unit of the image, or of the space, in points but for weights."""
+    is_product = space.layout.has_alpha and space.gamut is None
+    white = white_of(space.layout.dtype) if is_product else 1.0
+    return space.frame.scale * white
+
+
 def squared_units(mse: float, space: Space) -> float:
-    """Turn a mean of squares of points into units of the image, or of the space."""
-    unit = space.frame.scale
-    if space.layout.has_alpha and space.gamut is None:
-        unit *= white_of(space.layout.dtype)
+    """Turn a mean of squares of points into units of the image, or of the space.
+
+    They are those of its weighted channels, if it has weights.
+    """
+    unit = unit_of(space)
+    if space.factors is not None and space.layout.weights is not None:
+        unit *= float(space.factors[0]) / space.layout.weights[0]
     # In two steps: the square of the scale of denormals overflows.
     return mse / unit / unit
 
 
 def _locate(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of any dtype into coordinates (n, D)."""
-    dtype, _, _, name, has_alpha = space.layout
+    dtype, _, _, name, has_alpha, _ = space.layout
     white = white_of(dtype)
     if name != "rgb" and space.gamut is not None:
         located: Array = to_space(colors[:, :3], name, space.gamut)
@@ -357,7 +421,7 @@ def _locate(colors: Array, space: Space) -> Array:
 
 def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:
     """Turn coordinates (n, D) into colors (n, C) of a dtype."""
-    if is_plain(space):
+    if _has_numbers(space):
         return coordinates.astype(dtype)
     name, has_alpha = space.layout.space, space.layout.has_alpha
     white = white_of(space.layout.dtype)

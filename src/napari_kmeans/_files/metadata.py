@@ -66,6 +66,8 @@ _SPELLINGS = {
     **dict.fromkeys(_MICRONS, "micrometer"),
     "\N{ANGSTROM SIGN}": "angstrom",
     "inches": "inch",
+    # Pint, and so napari, takes it for the pixels of style sheets.
+    "px": "pixel",
     "sec": "second",
     "hr": "hour",
 }

@@ -6,13 +6,12 @@ import re
 from typing import Any
 
 import numpy as np
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.quality import white_of
 
 __all__ = ["hex_colors", "parse_colors"]
-
-_HEX = re.compile(r"#([0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?)")
 
 
 def hex_colors(rgba: Floats) -> list[str]:
@@ -22,14 +21,14 @@ def hex_colors(rgba: Floats) -> list[str]:
 
 
 def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Array:
-    """Read colors like ``#ff0000``, or numbers in the units of an image.
+    """Read colors like ``#ff0000`` or ``red``, or numbers in the units of an image.
 
     Parameters
     ----------
     text : str
         Colors, separated by spaces, commas or semicolons.
     dtype : numpy.dtype
-        Of the image. A hexadecimal color spans its range, and 0 to 1 for floats.
+        Of the image. A color that is no number spans its range, and 0 to 1 for floats.
     n_channels : int or None
         Channels of the image; None if it has none.
 
@@ -47,21 +46,17 @@ def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Arr
     each = "1 number" if size == 1 else f"{size} numbers"
     values: list[float] = []
     for word in re.findall(r"[^\s,;()\[\]]+", text):
-        match = _HEX.fullmatch(word)
-        if match is None:
-            try:
-                values.append(float(word))
-            except ValueError:
-                msg = f"colors must be like #ff0000 or numbers, got {word!r}"
-                raise ValueError(msg) from None
+        try:
+            values.append(float(word))
             continue
-        octets = bytes.fromhex(match[1])
-        if size not in (3, 4) or len(octets) > size:
+        except ValueError:
+            octets = _octets_of(word)
+        is_clear = octets[3] < 255
+        if size not in (3, 4) or (is_clear and size == 3):
             msg = f"colors must have {each} each, got {word!r}"
             raise ValueError(msg)
         top = white_of(dtype)
-        octets += b"\xff" * (size - len(octets))
-        values += [octet * top / 255 for octet in octets]
+        values += [int(octet) * top / 255 for octet in octets[:size]]
     if len(values) % size:
         msg = f"colors must have {each} each, got {len(values)} in all"
         raise ValueError(msg)
@@ -83,3 +78,13 @@ def parse_colors(text: str, dtype: np.dtype[Any], n_channels: int | None) -> Arr
         raise ValueError(msg)
     colors = colors.astype(dtype)
     return colors if n_channels is None else colors.reshape(-1, size)
+
+
+def _octets_of(word: str) -> Array:
+    """Return red, green, blue and opacity, from 0 to 255, of a color of HTML."""
+    try:
+        (rgba,) = transform_color(word)
+    except ValueError:
+        msg = f"colors must be like #ff0000, red or numbers, got {word!r}"
+        raise ValueError(msg) from None
+    return np.asarray(np.rint(rgba * 255))

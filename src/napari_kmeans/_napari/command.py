@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_kmeans._files.formats import INDEXED_SUFFIXES
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay, quoted
+from napari_kmeans._napari.placement import called_channels
 from napari_kmeans._napari.quantize_layer import (
     add_layer,
     message_of,
@@ -48,7 +49,11 @@ def open_palette_file(viewer: Viewer) -> None:
 
 
 def quantize_active_layer(viewer: Viewer) -> None:
-    """Reduce the active image layer as the preferences say, and add the result."""
+    """Run k-means on the active image layer as the preferences say, and add the result.
+
+    Channels are those of RGB, or along the axis that is called like channels. They
+    count as they are shown, as in the widget.
+    """
     viewer = getattr(viewer, "__wrapped__", viewer)
     layer = viewer.layers.selection.active
     if not isinstance(layer, Image) or is_overlay(layer):
@@ -95,11 +100,13 @@ def _start(layer: Image, viewer: Viewer) -> None:
         show_error(message_of(error, layer))
 
     watch.timeout.connect(look)
-    options = {"output": chosen.output, "init": chosen.init}
+    settings: dict[str, Any] = {
+        **{name: getattr(chosen, name) for name in ("k", "iters", "output", "init")},
+        "channel_axis": None if layer.rgb else called_channels(layer),
+        "channel_weights": "contrast",
+    }
     job.start(
-        lambda report: quantize_layer(
-            layer, chosen.k, chosen.iters, **options, callback=report
-        ),
+        lambda report: quantize_layer(layer, **settings, callback=report),
         returned=returned,
         failed=failed,
         reported=lambda progress: bar.update(progress.n_done - bar.n),

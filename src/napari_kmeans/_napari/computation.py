@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import reduce
 from itertools import zip_longest
@@ -42,10 +42,11 @@ from napari_kmeans._core.counted_image import (
     map_image,
     psnr_of,
     tally_image,
+    weigh_channels,
 )
 from napari_kmeans._core.fitting import FittedImage
 from napari_kmeans._core.mapping import cut_for
-from napari_kmeans._core.pixels import CountedImage
+from napari_kmeans._core.pixels import CountedImage, framing_blocks
 from napari_kmeans._files.palettes import read_names
 from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
@@ -67,12 +68,14 @@ __all__ = [
     "Outcome",
     "PaletteError",
     "Progress",
+    "contrast_weights",
     "count_parts",
     "fitted_mask",
     "fitting_palette",
     "number_pixels",
     "palette_record",
     "quantize_source",
+    "weigh_parts",
 ]
 
 
@@ -173,6 +176,7 @@ def _quantized(
     mask = fitted_mask(source, settings.slice_axis)
     report(Progress("Counting colors"))
     counts = count(levels[0], mask, source, settings)
+    counts, settings = weigh_parts(counts, settings)
     pairs = [
         _part(counted, i, given, source, settings, report)
         for i, counted in enumerate(counts)
@@ -309,6 +313,7 @@ def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
     slices = None
     if settings.slice_axis is not None:
         slices = np.repeat(np.arange(len(palettes)), list(map(len, palettes)))
+    colors = _all_colors([part.counted for part in parts])
     fits = [part.result for part in parts if part.result is not None]
     palette = np.concatenate(palettes)
     counts = np.concatenate([part.measured.counts for part in parts])
@@ -327,7 +332,7 @@ def _record(parts: list[_Part], source: Source, settings: Settings) -> Record:
         look=source.look,
         n_iter=max((fit.n_iter for fit in fits), default=0),
         converged=all(fit.converged for fit in fits),
-        n_colors=_n_colors([part.counted.counted for part in parts]),
+        n_colors=None if colors is None else len(colors.colors),
         mse=mse,
         psnr=psnr,
         n_bytes=source.n_bytes[0],
@@ -359,6 +364,7 @@ def _coarse_labels(
     if len(source.levels) > 1 or source.mask is not None:
         counts = [dataclasses.replace(one, counted=None) for one in counts]
     counted = count_parts(image, None, source, settings, counts)
+    counted, _ = weigh_parts(counted, settings)
     return [
         label_counted(one, part.measured.palette, dither=settings.dither)
         for one, part in zip(counted, parts, strict=True)
@@ -379,11 +385,11 @@ def _joined(
     return np.stack(moved, axis=_axis_of_labels(settings.slice_axis, source))
 
 
-def _n_colors(parts: list[ColorCounts | None]) -> int | None:
-    """Return the number of distinct colors of all parts, None if they are too many."""
-    found = [part for part in parts if part is not None]
+def _all_colors(parts: list[CountedImage]) -> ColorCounts | None:
+    """Return the distinct colors of all parts, None if they are too many."""
+    found = [part.counted for part in parts if part.counted is not None]
     try:
-        return len(reduce(add, found).colors) if len(found) == len(parts) else None
+        return reduce(add, found) if len(found) == len(parts) else None
     except TooManyColorsError:
         return None
 
@@ -428,6 +434,57 @@ def count_parts(
     return found
 
 
+def weigh_parts(
+    parts: list[CountedImage], settings: Settings
+) -> tuple[list[CountedImage], Settings]:
+    """Return counted parts whose channels count as is chosen, and that in numbers.
+
+    "std" and "contrast" are those of all parts together: slices weigh alike.
+    """
+    weights, whole = settings.channel_weights, parts[0]
+    if isinstance(weights, str):
+        whole = _together(parts)
+        if weights == "contrast":
+            weights = contrast_weights(_ranges(whole))
+    numbers = weigh_channels(whole, weights).layout.weights
+    weighed = [weigh_channels(part, numbers) for part in parts]
+    return weighed, dataclasses.replace(settings, channel_weights=numbers)
+
+
+def contrast_weights(limits: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """Return what each channel counts that is shown from a low to a high value.
+
+    It is one over their difference, or 1 if that is 0 or beyond floats.
+    """
+    with np.errstate(over="ignore"):
+        widths = [float(np.float64(high) - np.float64(low)) for low, high in limits]
+    weights = [1 / width if width > 0 else 1.0 for width in widths]
+    return tuple(weight if 0 < weight < math.inf else 1.0 for weight in weights)
+
+
+def _together(parts: list[CountedImage]) -> CountedImage:
+    """Return all parts as images that were counted together."""
+    if len(parts) == 1:
+        return parts[0]
+    return dataclasses.replace(
+        parts[0],
+        images=[image for part in parts for image in part.images],
+        masks=[mask for part in parts for mask in part.masks],
+        counted=_all_colors(parts),
+        outside=None,
+    )
+
+
+def _ranges(counted: CountedImage) -> list[tuple[float, float]]:
+    """Return the least and the largest value of each channel of the fitted pixels."""
+    blocks = list(framing_blocks(counted))
+    if not blocks:
+        return [(0.0, 0.0)] * counted.layout.n_channels
+    low = np.min([block.min(axis=0) for block in blocks], axis=0).tolist()
+    high = np.max([block.max(axis=0) for block in blocks], axis=0).tolist()
+    return list(zip(low, high, strict=True))
+
+
 def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     """Return the pixels that palettes are fitted to, or None for all.
 
@@ -442,7 +499,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
     if not read_array(mask.any()):
         msg = (
             f"Nothing of {name} is inside {source.mask_name}: draw over a part of "
-            "it, or choose “the whole image”"
+            "it, or choose “whole image”"
         )
         raise EmptyMaskError(msg)
     if slice_axis is not None:
@@ -450,7 +507,7 @@ def fitted_mask(source: Source, slice_axis: int | None = None) -> Mask | None:
         if not read_array(slices.any(axis=tuple(range(1, slices.ndim)))).all():
             msg = (
                 f"{source.mask_name} leaves out some slices of {name} wholly: draw "
-                "in each of them, or choose one palette for the whole image"
+                "in each of them, or choose one palette for all slices"
             )
             raise EmptyMaskError(msg)
     return mask

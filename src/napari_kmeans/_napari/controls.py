@@ -1,14 +1,16 @@
-"""What can be chosen about a reduction: one control per argument of `quantize_layer`.
+"""What can be chosen about a run: one control per argument of `quantize_layer`.
 
-`Controls` is a form of two parts, of which `Controls.more` is folded away at first.
-Read `Controls.request` for what comes out of it. The controls follow the layers and
-their selection by themselves; what is done with a request is left to `run_panel`.
+`Controls` is a form of three sections, *Image*, *Colors* and *Result*; *Choose k* and
+*More* are folded away at first. Read `Controls.request` for what comes
+out of it. The controls follow the layers and their selection by themselves; what is
+done with a request is left to `run_panel`.
 """
 
 # Annotations stay real objects here: magicgui finds by them what to choose from.
 
 import bisect
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +19,77 @@ from magicgui.widgets import ComboBox, Container, FileEdit, LineEdit, Slider, Sp
 from magicgui.widgets.bases import Widget
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QAbstractButton, QFormLayout, QLabel, QWidget
 
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
+from napari_kmeans._napari.choose_k import ChooseK
 from napari_kmeans._napari.colors import parse_colors
+from napari_kmeans._napari.computation import Count
+from napari_kmeans._napari.folds import Fold, Form
 from napari_kmeans._napari.layers import Source, is_overlay, quoted
-from napari_kmeans._napari.placement import levels_of
+from napari_kmeans._napari.placement import called_channels, levels_of
 from napari_kmeans._napari.quantize_layer import Request, prepare
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import Settings, default_settings
 
 __all__ = ["Controls"]
 
-_WHOLE = ("the whole image", None)
-_UPDATE = "the last result"
-_FIT = "a fit to the image"
-_FROM_FILE = "a palette file"
+_WHOLE, _ONE = ("whole image", None), ("one", None)
+_UPDATE = "update last"
+_FIT = "fit"
+_FROM_FILE = "from file"
 # Steps of the slider: every number first, then ever larger steps.
 _SLIDER_KS = sorted({round(2 ** (i / 16)) for i in range(8 * 16 + 1)})
 # An axis of more channels than this is rather space or time.
 _MOST_CHANNELS = 64
+_AS_SHOWN, _EQUALLY = ("as shown", "contrast"), ("equally", "std")
+_BY_NUMBERS = ("by their numbers", None)
+# How channels can count, the default first: of RGB, of other channels, of one channel.
+_WEIGHTS = {
+    "rgb": (_BY_NUMBERS, _EQUALLY),
+    "several": (_AS_SHOWN, _EQUALLY, _BY_NUMBERS),
+    "one": (_BY_NUMBERS,),
+}
+# The tooltip of each section.
+_SECTIONS = {
+    "Image": "Which pixels are clustered",
+    "Colors": "How many colors there are, and how they are found",
+    "Result": "Which layers show the colors",
+}
 # The label of each control, and below it its tooltip.
 _WORDS = {
     "source": """Image
-The image layer to reduce. It stays as it is.""",
+The image layer to cluster. It stays as it is.
+Select an image in the list of layers to choose it here.""",
     "channels": """Channels
 Which numbers are one color: those along an axis of the layer,
 or those of several layers of one shape that you select together""",
+    "weights": """Channels count
+How much a difference in each channel counts.
+as shown: by its contrast limits, as you see it;
+equally: by its standard deviation; or by their numbers alone,
+so that the strongest channel decides""",
+    "inside": """Fit colors to
+Find the colors in these pixels only: those with a label,
+or inside of shapes. All pixels get the colors.""",
     "k": """Colors (k)
 Most colors of the result, 1 to 65,536""",
     "k_slider": """Colors (k)
 Most colors of the result, 1 to 65,536; the slider ends at 256""",
-    "output": """Output
-What is added: the image in its new colors, labels that tell
-which pixels have which color, or both""",
+    "palette": """Palette
+Find the colors that suit the image best (fit),
+or take those of another result or of a file""",
+    "palette_file": """Palette file
+Colors to take, of a .gpl (GIMP), .json, .npy or .hex file""",
+    "palettes": """Palettes
+Find one palette for everything, or one for each slice""",
+    "fixed": """Locked colors
+Colors that the palette must have: like #ffffff or red,
+or in numbers of the image, like 0 0 0; 255 255 255""",
+    "color_space": """Color space
+Where colors are compared.
+rgb: by their numbers; lab and oklab: as the eye sees them""",
     "iters": """Iterations
 Most rounds of k-means over all pixels, 0 to 10,000.
 It ends as soon as a round changes nothing.""",
@@ -61,61 +98,54 @@ Colors to begin with.
 auto: searched for, always the same; thorough: searched for longer;
 k-means++ and random: drawn from the pixels, as the seed says""",
     "rng": """Seed
-Of the starts that draw, k-means++ and random: the same seed
-draws the same colors. 0 to 2,147,483,647""",
-    "color_space": """Color space
-Where colors are compared, if the layer is RGB.
-rgb: by their numbers; lab and oklab: as the eye sees them""",
+The same seed draws the same colors. 0 to 2,147,483,647""",
     "dither": """Dither
 Mix pixels of neighboring colors where one between is missing.
-It is for the eye: labels and areas are no longer to be measured.""",
-    "inside": """Only inside
-Find the colors in these pixels only: those with a label,
-or inside of shapes. All pixels get the colors.""",
-    "fixed": """Locked colors
-Colors that the palette must have: like #ffffff,
-or in numbers of the image, like 0 0 0; 255 255 255""",
-    "palette": """Palette from
-Find the colors that suit the image best,
-or take those of another result or of a file""",
-    "palette_file": """Palette file
-Colors to take, of a .gpl (GIMP), .json, .npy or .hex file.
-For this, choose “a palette file” above.""",
-    "palettes": """One palette for
-Find one palette for everything, or one for each slice""",
-    "again": """Run again into
-Whether the next run on this image adds layers,
+It is for the eye: do not measure labels and areas then.""",
+    "output": """Output
+Which layers are added: the image in its new colors,
+labels that say which pixels have which color, or both""",
+    "again": """Result
+Whether the next run on this image adds new layers,
 or brings those of its last run up to date""",
 }
 
 
 class Controls(Container[Widget]):
-    """Choose a layer and how it is to be reduced."""
+    """Choose a layer, and how its colors are to be clustered."""
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, count: Count) -> None:
         self._viewer = viewer
         # Layers that were selected together; a result that gets selected instead
         # does not part them.
         self._together: list[Image] = []
+        # Whether the chosen layer has channels, by which `weights` has its default.
+        self._kind = ""
         defaults = default_settings()
-        main, more = self._make_main(defaults), self._make_more(defaults)
-        super().__init__(widgets=main, labels=False)
-        self.more = Container[Widget](widgets=more, labels=False)
-        for container in (self, self.more):
-            _lay_out(container)
-        self.k.changed.connect(self._move_slider)
-        self.k_slider.changed.connect(self._follow_slider)
-        for box in (self.source, self.channels, self.init, self.palette):
-            box.changed.connect(self._follow_choices)
-        self._viewer.layers.selection.events.changed.connect(self._follow_selection)
-        self._move_slider()
+        rows = self._make_image(), self._make_colors(defaults)
+        more, result = self._make_more(defaults), self._make_result(defaults)
+        # Whoever hears of a change finds that all controls have followed.
+        self._connect()
+        super().__init__(widgets=[*rows[0], *rows[1], *more, *result], labels=False)
+        self.choose_k = ChooseK(self.request, count)
+        self.more = Fold("More", "Show or hide how the colors are found in detail")
+        self._lay_out(*rows, more, result)
+        self.changed.connect(self.choose_k.follow)
+        self._follow_number()
+        self._follow_source()
         self._follow_selection()
         self.reset_choices()
 
-    def _make_main(self, defaults: Settings) -> list[Widget]:
-        """Make the controls that are always seen."""
+    def _make_image(self) -> list[Widget]:
+        """Make the controls that say which pixels are clustered."""
         self.source = ComboBox(**_words("source"), choices=self._sources)
         self.channels = ComboBox(**_words("channels"), choices=self._channels)
+        self.weights = ComboBox(**_words("weights"), choices=self._weights)
+        self.inside = ComboBox(**_words("inside"), choices=self._masks)
+        return [self.source, self.channels, self.weights, self.inside]
+
+    def _make_colors(self, defaults: Settings) -> list[Widget]:
+        """Make the controls of the palette that are always seen."""
         self.k = SpinBox(**_words("k"), value=defaults.k, min=1, max=MAX_COLORS)
         self.k_slider = Slider(
             **_words("k_slider"), max=len(_SLIDER_KS) - 1, readout=False, tracking=True
@@ -123,22 +153,6 @@ class Controls(Container[Widget]):
         number = Container[Widget](layout="horizontal", labels=False, **_words("k"))
         number.extend([self.k_slider, self.k])
         number.margins = (0, 0, 0, 0)
-        outputs = ("image", "image"), ("labels", "labels"), ("image and labels", "both")
-        self.output = ComboBox(
-            **_words("output"), choices=outputs, value=defaults.output
-        )
-        return [self.source, self.channels, number, self.output]
-
-    def _make_more(self, defaults: Settings) -> list[Widget]:
-        """Make the controls that are folded away at first."""
-        self.iters = SpinBox(**_words("iters"), value=defaults.iters, max=10_000)
-        self.init = ComboBox(**_words("init"), choices=INITS, value=defaults.init)
-        self.rng = SpinBox(**_words("rng"), max=2**31 - 1)
-        self.color_space = ComboBox(**_words("color_space"), choices=COLOR_SPACES)
-        dithers = [("none", None), *((name, name) for name in DITHERS)]
-        self.dither = ComboBox(**_words("dither"), choices=dithers)
-        self.inside = ComboBox(**_words("inside"), choices=self._masks)
-        self.fixed = LineEdit(**_words("fixed"))
         self.palette = ComboBox(**_words("palette"), choices=self._given_palettes)
         self.palette_file = FileEdit(
             **_words("palette_file"),
@@ -146,10 +160,63 @@ class Controls(Container[Widget]):
             nullable=True,
         )
         self.palettes = ComboBox(**_words("palettes"), choices=self._slices)
-        self.again = ComboBox(**_words("again"), choices=["a new layer", _UPDATE])
-        fit = [self.iters, self.init, self.rng, self.color_space, self.dither]
-        colors = [self.inside, self.fixed, self.palette, self.palette_file]
-        return [*fit, *colors, self.palettes, self.again]
+        return [number, self.palette, self.palette_file, self.palettes]
+
+    def _make_more(self, defaults: Settings) -> list[Widget]:
+        """Make the controls that are folded away at first."""
+        self.fixed = LineEdit(**_words("fixed"))
+        self.color_space = ComboBox(**_words("color_space"), choices=COLOR_SPACES)
+        self.iters = SpinBox(**_words("iters"), value=defaults.iters, max=10_000)
+        self.init = ComboBox(**_words("init"), choices=INITS, value=defaults.init)
+        self.rng = SpinBox(**_words("rng"), max=2**31 - 1)
+        dithers = [("none", None), *((name, name) for name in DITHERS)]
+        self.dither = ComboBox(**_words("dither"), choices=dithers)
+        draws = [self.iters, self.init, self.rng]
+        return [self.fixed, self.color_space, *draws, self.dither]
+
+    def _make_result(self, defaults: Settings) -> list[Widget]:
+        """Make the controls that say which layers there will be."""
+        outputs = ("image", "image"), ("labels", "labels"), ("image and labels", "both")
+        self.output = ComboBox(
+            **_words("output"), choices=outputs, value=defaults.output
+        )
+        self.again = ComboBox(**_words("again"), choices=["new layers", _UPDATE])
+        return [self.output, self.again]
+
+    def _lay_out(self, *groups: list[Widget]) -> None:
+        """Put the controls into sections that fold."""
+        labels = [field.label for group in groups for field in group]
+        image, colors, more, result = (Form(group, labels) for group in groups)
+        self._forms = {
+            field.name: form
+            for form, group in zip((image, colors, more, result), groups, strict=True)
+            for field in group
+        }
+        self.sections = {
+            title: Fold(title, tooltip, is_open=True)
+            for title, tooltip in _SECTIONS.items()
+        }
+        self.choose_k.chosen.connect(self._set_k)
+        self.more.put(more)
+        self.sections["Image"].put(image)
+        self.sections["Colors"].put(colors, self.choose_k, self.more)
+        self.sections["Result"].put(result)
+        self.margins = (0, 0, 0, 0)
+        layout = self.native.layout()
+        layout.setSpacing(3)
+        for section in self.sections.values():
+            layout.addWidget(section)
+
+    def _connect(self) -> None:
+        boxes = self.channels, self.weights, self.inside, self.palettes, self.dither
+        for box in boxes:
+            box.native.currentIndexChanged.connect(partial(_tell_of_none, box))
+        self.k.changed.connect(self._follow_number)
+        self.k_slider.changed.connect(self._follow_slider)
+        self.source.changed.connect(self._follow_source)
+        for box in (self.channels, self.init, self.palette):
+            box.changed.connect(self._follow_choices)
+        self._viewer.layers.selection.events.changed.connect(self._follow_selection)
 
     def request(self) -> Request | None:
         """Return what is wanted, or None while there is no layer.
@@ -168,6 +235,7 @@ class Controls(Container[Widget]):
             channel_axis=channels if isinstance(channels, int) else None,
             slice_axis=self.palettes.value,
             palette=self._given_palette(),
+            channel_weights=self.weights.value,
             color_space=self.color_space.value if _has_color(layer) else "rgb",
             **{name: getattr(self, name).value for name in same},
         )
@@ -209,18 +277,21 @@ class Controls(Container[Widget]):
         return path
 
     def lock(self, color: str) -> None:
-        """Add a color to those that are locked, unless it is there."""
+        """Add a color to those that are locked, unless it is there, and show them."""
         locked = [word for word in self.fixed.value.split("; ") if word]
         if color not in locked:
             self.fixed.value = "; ".join([*locked, color])
+        self.sections["Colors"].unfold()
+        self.more.unfold()
 
     def leave(self) -> None:
-        """Follow nothing any more."""
+        """Follow nothing any more, and end what is computed."""
+        self.choose_k.leave()
         selection = self._viewer.layers.selection
         selection.events.changed.disconnect(self._follow_selection)
         for layer in self._sources():
             layer.events.data.disconnect(self._follow_choices)
-            layer.events.axis_labels.disconnect(self._follow_choices)
+            layer.events.axis_labels.disconnect(self._follow_axes)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
@@ -228,21 +299,46 @@ class Controls(Container[Widget]):
         for layer in self._sources():
             # Data may be given other axes.
             layer.events.data.connect(self._follow_choices)
-            layer.events.axis_labels.connect(self._follow_choices)
+            layer.events.axis_labels.connect(self._follow_axes)
         for box in (self.source, self.palette, self.inside):
             _renew_choices(box)
         self._follow_choices()
 
     def _follow_selection(self) -> None:
-        """Offer the layers that are selected now to be channels."""
+        """Choose the image that is selected, or the first of several.
+
+        Several are offered to be channels of one image. A result is not followed: it is
+        selected to be looked at.
+        """
         selected = self._viewer.layers.selection
-        together = [layer for layer in self._sources() if layer in selected]
-        if len(together) > 1 and together != self._together:
-            self._together = together
+        images = [x for x in self._sources() if x in selected and record_of(x) is None]
+        if not images:
+            return
+        is_new = len(images) > 1 and images != self._together
+        if is_new:
+            self._together = images
+        if images[0] not in self.source.choices:
+            _renew_choices(self.source)
+        is_other = self.source.value is not images[0]
+        self.source.value = images[0]
+        if is_new and not is_other:
             self._follow_choices()
             if self.channels.value == "layers":
                 # The choice is the same, and what it means is not.
                 self.channels.changed.emit("layers")
+
+    def _follow_source(self, *_: Any) -> None:
+        """Offer what the layer has, and take the axis that is called channels."""
+        self._follow_choices()
+        self._follow_axes()
+
+    def _follow_axes(self, *_: Any) -> None:
+        """Take the axis that is called channels, unless channels were chosen."""
+        self._follow_choices()
+        layer = self.source.value
+        axis = None if layer is None else called_channels(layer)
+        if self.channels.value is None and axis in self.channels.choices:
+            self.channels.value = axis
 
     def _follow_choices(self, *_: Any) -> None:
         """Offer what the chosen layer has, and what goes with other choices."""
@@ -252,20 +348,42 @@ class Controls(Container[Widget]):
             # Another layer may have axes of the same numbers.
             self.channels.reset_choices()
         self.palettes.reset_choices()
-        for box in (self.channels, self.palettes):
-            box.enabled = len(box.choices) > 1
+        self._follow_kind()
         is_fit, layer = self.palette.value == _FIT, self.source.value
         fitted = self.k, self.k_slider, self.iters, self.init, self.inside, self.fixed
-        for widget in fitted:
-            widget.enabled = is_fit
-        self.color_space.enabled = layer is not None and _has_color(layer)
-        self.rng.enabled = is_fit and self.init.value in ("k-means++", "random")
-        self.palette_file.enabled = self.palette.value == _FROM_FILE
+        for control in fitted:
+            control.enabled = is_fit
+        is_drawn = is_fit and self.init.value in ("k-means++", "random")
+        shown: list[tuple[Widget, bool]] = [
+            (self.channels, len(self.channels.choices) > 1),
+            (self.weights, len(self.weights.choices) > 1),
+            (self.palettes, is_fit and len(self.palettes.choices) > 1),
+            (self.color_space, layer is not None and _has_color(layer)),
+            (self.rng, is_drawn),
+            (self.palette_file, self.palette.value == _FROM_FILE),
+        ]
+        for widget, is_shown in shown:
+            self._forms[widget.name].show_row(widget, is_shown)
 
-    def _move_slider(self, *_: Any) -> None:
+    def _follow_kind(self) -> None:
+        """Offer how channels can count, by default as is usual for their kind."""
+        layer, kind = self.source.value, "one"
+        if self.channels.value is not None:
+            kind = "rgb" if layer.rgb else "several"
+        is_same, self._kind = kind == self._kind, kind
+        if not is_same:
+            _renew_choices(self.weights)
+            self.weights.value = _WEIGHTS[kind][0][1]
+
+    def _follow_number(self, *_: Any) -> None:
+        """Show the number of colors on the slider and in the plot of errors."""
+        self.choose_k.plot.mark(self.k.value)
         at = min(bisect.bisect_left(_SLIDER_KS, self.k.value), len(_SLIDER_KS) - 1)
         with self.k_slider.changed.blocked():
             self.k_slider.value = at
+
+    def _set_k(self, k: int) -> None:
+        self.k.value = k
 
     def _follow_slider(self, at: int) -> None:
         self.k.value = _SLIDER_KS[at]
@@ -280,13 +398,19 @@ class Controls(Container[Widget]):
 
     def _given_palettes(self, _: Any) -> list[Any]:
         made = [layer for layer in self._viewer.layers if record_of(layer) is not None]
-        return [_FIT, _FROM_FILE, *made]
+        names = [(f"from {layer.name}", layer) for layer in made]
+        return [(_FIT, _FIT), *names, (_FROM_FILE, _FROM_FILE)]
+
+    def _weights(self, _: Any) -> list[Any]:
+        return list(_WEIGHTS[self._kind or "one"])
 
     def _together_with(self, layer: Image) -> list[Image]:
         """Return a layer and those that can be further channels, in the list's order.
 
         They are of one shape, and were selected together.
         """
+        if layer not in self._together:
+            return [layer]
         shapes = _shapes(layer)
         further = [x for x in self._together if not x.rgb and _shapes(x) == shapes]
         return [x for x in self._sources() if x is layer or x in further]
@@ -301,7 +425,7 @@ class Controls(Container[Widget]):
             return [("red, green, blue" + ", alpha" * (shape[-1] == 4), -1)]
         if len(shape) > 2:
             choices += [
-                (f"axis {_axis_text(layer, axis)}", axis)
+                (_axis_text(layer, axis), axis)
                 for axis, length in enumerate(shape)
                 if 1 < length <= _MOST_CHANNELS
             ]
@@ -312,16 +436,14 @@ class Controls(Container[Widget]):
         return choices
 
     def _slices(self, _: Any) -> list[tuple[str, int | None]]:
-        choices: list[tuple[str, int | None]] = [_WHOLE]
+        choices: list[tuple[str, int | None]] = [_ONE]
         layer, channels = self.source.value, self.channels.value
         if layer is None:
             return choices
         # Colors of an rgb layer are none of its axes.
         axes = [axis for axis in range(layer.ndim) if axis != channels]
         if len(axes) > 2:
-            choices += [
-                (f"each slice of axis {_axis_text(layer, axis)}", axis) for axis in axes
-            ]
+            choices += [(f"one per {_axis_text(layer, axis)}", axis) for axis in axes]
         return choices
 
 
@@ -330,34 +452,23 @@ def _words(name: str) -> dict[str, Any]:
     return {"name": name, "label": label, "tooltip": tooltip}
 
 
+def _tell_of_none(box: ComboBox, _: int) -> None:
+    """Signal that None was chosen, which magicgui leaves out."""
+    if box.value is None:
+        box.changed.emit(None)
+
+
 def _renew_choices(box: ComboBox) -> None:
     """Offer what there is now, and keep the choice even if its name has changed."""
     chosen = box.value
-    # magicgui keeps a choice only if its name is the same.
+    # magicgui keeps a choice only if its name is the same, and adds others at the end.
     with box.changed.blocked():
+        box.native.clear()
         box.reset_choices()
         if chosen in box.choices:
             box.value = chosen
     if box.value != chosen:
         box.changed.emit(box.value)
-
-
-def _lay_out(container: Container[Widget]) -> None:
-    """Put labels in a column beside the widgets of a container."""
-    page = QWidget()
-    form = QFormLayout(page)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setFieldGrowthPolicy(form.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for widget in container:
-        label = QLabel(widget.label)
-        label.setToolTip(widget.tooltip)
-        form.addRow(label, widget.native)
-        # The one with the focus may be inside; buttons say by themselves what they do.
-        for part in (widget.native, *widget.native.findChildren(QWidget)):
-            if not isinstance(part, QAbstractButton):
-                part.setAccessibleName(widget.label)
-    container.margins = (0, 0, 0, 0)
-    container.native.layout().addWidget(page)
 
 
 def _has_color(layer: Image) -> bool:
@@ -372,7 +483,7 @@ def _shapes(layer: Layer) -> list[tuple[int, ...]]:
 
 
 def _axis_text(layer: Layer, axis: int) -> str:
-    """Return the number of an axis, its name if it has one, and its length."""
+    """Return the name of an axis, or its number if it has none, and its length."""
     name, length = layer.axis_labels[axis], _shapes(layer)[0][axis]
-    name = "" if name.lstrip("-").isdigit() else f"{name}: "
-    return f"{axis} ({name}{length})"
+    name = f"axis {axis}" if name.lstrip("-").isdigit() else name
+    return f"{name} ({length})"

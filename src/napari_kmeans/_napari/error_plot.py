@@ -1,49 +1,45 @@
-"""The error of each iteration as a falling line.
+"""The error of each iteration of the last run, folded away.
 
-`ErrorPlot.add` takes one error after the other. `ErrorPlot.caption` is the sentence
-above the lines, or instead of them, which screen readers are told, too. With how many
-digits errors are written is left to `numbers`.
+`ErrorPlot.add` takes one error after the other. The error is written on the button;
+`ErrorPlot.caption`, which screen readers are told, too, says more of it above the
+lines. How many digits an error has is left to `numbers`.
 """
 
-import math
+from qtpy.QtWidgets import QLabel
 
-from qtpy.QtCore import QPointF, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import QWidget
-
+from napari_kmeans._napari.folds import Fold
+from napari_kmeans._napari.line_plot import LinePlot
+from napari_kmeans._napari.names import wrap_text
 from napari_kmeans._napari.numbers import errors_as_text
 
 __all__ = ["ErrorPlot"]
 
-_MARGIN = 6
-_HEIGHT = 100
-# Longer lines would be nothing but dots.
-_MOST_DOTS = 50
-# To be seen on dark and on light themes.
-_COLOR = "#5a8cff"
-_NOTHING = "error per iteration"
+_NAME = "Error per iteration"
 _TOOLTIP = """\
 Mean squared distance of the pixels to their colors after each iteration
 of the last run, summed over channels, in squared units of the image
-(of the color space, if that is lab or oklab). Meanwhile the colors are not
-rounded, and with “Only inside” just those pixels count: the error
-of the result, below, is that of all its pixels and may differ a little."""
+(of the color space or the weighted channels, if there are any).
+Colors are not rounded yet, and only the pixels that are fitted count:
+the error of the result may differ a little."""
 
 
-class ErrorPlot(QWidget):
-    """Draw the error against the iterations, the least at the bottom.
+class ErrorPlot(Fold):
+    """Show the error after each iteration, as a number and as a falling line.
 
-    Lines of several palettes lie over each other, the last one brightest.
+    Lines of several palettes lie over each other, the last one brightest. Nothing is
+    shown before there is an error, or a reason for none.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_NAME, _TOOLTIP)
         self._lines: dict[int, list[float]] = {}
-        self._nothing = _NOTHING
-        self._space = "rgb"
-        self.setMinimumHeight(_HEIGHT)
-        self.setAccessibleName(_NOTHING)
-        self.setToolTip(_TOOLTIP)
+        self._nothing = ""
+        self._where = ""
+        self._caption = QLabel()
+        wrap_text(self._caption)
+        self._plot = LinePlot(_NAME, _TOOLTIP)
+        self.put(self._caption, self._plot)
+        self.clear()
 
     @property
     def errors(self) -> list[float]:
@@ -52,22 +48,18 @@ class ErrorPlot(QWidget):
 
     @property
     def caption(self) -> str:
-        """The sentence above the lines, or instead of them."""
+        """The sentence above the lines, or why there are none."""
         if not self._lines:
             return self._nothing
         part, errors = max(self._lines), self.errors
-        first, last = errors_as_text(errors[0], errors[-1])
-        fall = first if len(errors) == 1 else f"{first} → {last}"
         number = "1 iteration" if len(errors) == 1 else f"{len(errors)} iterations"
-        which = f"Slice {part + 1}, fitting" if len(self._lines) > 1 else "Fitting"
-        where = "" if self._space == "rgb" else f" in {self._space}"
-        return f"{which} error {fall}{where}, {number}"
+        which = f"Slice {part + 1}: e" if len(self._lines) > 1 else "E"
+        return f"{which}rror {_fall(errors)}{self._where}, {number}"
 
-    def clear(self, nothing: str = _NOTHING, *, space: str = "rgb") -> None:
-        """Draw no line, and say why. Errors to come are those of a color space."""
+    def clear(self, nothing: str = "", *, where: str = "") -> None:
+        """Draw no line, and say why. Errors to come are measured somewhere else."""
         self._lines = {}
-        self._nothing = nothing
-        self._space = space
+        self._nothing, self._where = nothing, where
         self._follow()
 
     def add(self, part: int, error: float) -> None:
@@ -76,46 +68,17 @@ class ErrorPlot(QWidget):
         self._follow()
 
     def _follow(self) -> None:
-        self.setAccessibleDescription(self.caption)
-        self.update()
+        n_most = max(map(len, self._lines.values()), default=0)
+        title = f"Error {_fall(self.errors)}" if self._lines else self._nothing
+        self.set_title(title, has_body=n_most > 1)
+        self.setVisible(bool(title))
+        self._caption.setText(self.caption)
+        self._plot.setAccessibleDescription(self.caption)
+        lines = list(self._lines.values())
+        self._plot.show_lines(range(1, n_most + 1), lines, sorted({1, n_most}))
 
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw everything again."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colors, flags = self.palette(), Qt.AlignmentFlag
-        if not self._lines:
-            painter.setPen(colors.color(colors.ColorRole.Mid))
-            center = flags.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(self.rect(), center, self.caption)
-            return
-        painter.setPen(colors.color(colors.ColorRole.WindowText))
-        area = self.rect().adjusted(_MARGIN, _MARGIN, -_MARGIN, -_MARGIN)
-        top = flags.AlignTop | Qt.TextFlag.TextWordWrap
-        text = painter.boundingRect(area, top, self.caption)
-        painter.drawText(area, top, self.caption)
-        # Neither text nor edge touch a point.
-        area.setTop(text.bottom() + 2 * _MARGIN)
-        lines = self._lines.values()
-        errors = [error for line in lines for error in line if math.isfinite(error)]
-        low, high = min(errors, default=0.0), max(errors, default=0.0)
-        n_most = max(map(len, lines))
-        for part, line in self._lines.items():
-            color = QColor(_COLOR)
-            if part != max(self._lines):
-                color.setAlphaF(0.3)
-            painter.setPen(QPen(color, 2))
-            painter.setBrush(color)
-            points = [
-                QPointF(
-                    area.left() + area.width() * i / max(1, n_most - 1),
-                    area.bottom()
-                    - area.height() * ((error - low) / ((high - low) or 1)),
-                )
-                for i, error in enumerate(line)
-                if math.isfinite(error)
-            ]
-            painter.drawPolyline(QPolygonF(points))
-            for point in points if n_most <= _MOST_DOTS else ():
-                painter.drawEllipse(point, 2, 2)
+
+def _fall(errors: list[float]) -> str:
+    """Return the first and the last error."""
+    first, last = errors_as_text(errors[0], errors[-1])
+    return first if len(errors) == 1 else f"{first} → {last}"

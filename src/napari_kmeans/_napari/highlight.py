@@ -1,13 +1,13 @@
-"""The pixels of one color of a palette, seen while the color is pointed at or chosen.
+"""The pixels of some clusters, seen while these are pointed at or chosen.
 
-`Highlight.show` takes labels, where they lie and how they are colored, and shows one
-entry of the palette; `Highlight.hide` shows all pixels again. In between it follows the
-number of displayed dimensions and the grid by itself. Which entry is to be seen is left
-to `palette_panel`.
+`Highlight.show` takes labels, where they lie, and the colors of the clusters;
+`Highlight.hide` shows all pixels again. In between it follows the number of displayed
+dimensions and the grid by itself. Which clusters are to be seen is left to
+`palette_panel`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 import numpy as np
@@ -21,7 +21,9 @@ from napari_kmeans._napari.placement import move_layer
 
 __all__ = ["Highlight", "grid_of"]
 
-# Opacity of what lies over the pixels of other colors.
+# Entries of a palette, and the color of each.
+_Colors: TypeAlias = tuple[tuple[int, tuple[float, ...]], ...]
+# Opacity of what lies over the pixels of other clusters.
 _VEIL = 0.85
 # Rec. 709, and what is hard to see on black, or beside others under a black veil.
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
@@ -34,7 +36,7 @@ def grid_of(viewer: Viewer) -> Any:
 
 
 class Highlight:
-    """Show which pixels have a color.
+    """Show which pixels belong to some clusters.
 
     A veil lies over all others in a plane. In a volume it would hide what it is
     about, so there these pixels are shown alone: all other layers of pixels are
@@ -52,9 +54,9 @@ class Highlight:
         self._viewer = viewer
         self._removed = removed
         self._overlay = Overlay(viewer)
-        # What is shown, which entry of it in which color, and how it looks now.
+        # What is shown, which entries of it in which colors, and how it looks now.
         self._labels: Sequence[Array] | None = None
-        self._color: tuple[int, tuple[float, ...]] = (0, ())
+        self._colors: _Colors = ()
         self._look: tuple[Any, ...] | None = None
         # Layers that made room, unless the user has chosen otherwise since.
         self._hidden: WeakSet[Layer] | None = None
@@ -71,9 +73,12 @@ class Highlight:
         ]
 
     def show(
-        self, labels: Sequence[Array], places: dict[str, Any], entry: int, rgba: Floats
+        self,
+        labels: Sequence[Array],
+        places: dict[str, Any],
+        colors: Mapping[int, Floats],
     ) -> None:
-        """Show the pixels of an entry of a palette in its color.
+        """Show the pixels of some entries of a palette in their colors.
 
         Parameters
         ----------
@@ -82,14 +87,14 @@ class Highlight:
             already are not drawn anew.
         places : dict
             Where the labels lie, as the arguments of a layer.
-        entry : int
-            Which color it is.
-        rgba : (4,) ndarray
-            The color, from 0 to 1.
+        colors : mapping of int to (4,) ndarray
+            The color of each entry, from 0 to 1. At least one.
         """
-        self._color = entry, tuple(rgba.tolist())
+        self._colors = tuple(
+            (entry, tuple(rgba.tolist())) for entry, rgba in colors.items()
+        )
         overlay = self._overlay.layer
-        # The layer is kept while the mouse goes from color to color.
+        # The layer is kept while the mouse goes from row to row.
         is_shown = list(map(id, labels)) == list(map(id, self._labels or ()))
         if overlay is not None and is_shown:
             move_layer(overlay, places)
@@ -102,7 +107,7 @@ class Highlight:
                 multiscale=len(labels) > 1,
                 colormap=_colormap(*self._look),
                 opacity=1,
-                name="pixels of a color",
+                name="pixels of a cluster",
                 **places,
             )
             self._overlay.show(overlay)
@@ -122,10 +127,10 @@ class Highlight:
         self.hide()
 
     def _wanted_look(self) -> tuple[Any, ...]:
-        """Return the entry, its color, and whether it is in a volume or a grid."""
+        """Return the colors, and whether they are in a volume or a grid."""
         # In a cell of its own it covers nothing.
         is_apart = bool(grid_of(self._viewer).enabled)
-        return (*self._color, self._viewer.dims.ndisplay == 3, is_apart)
+        return self._colors, self._viewer.dims.ndisplay == 3, is_apart
 
     def _follow_view(self) -> None:
         """Look as the dimensions and the grid want it, and have room."""
@@ -135,7 +140,7 @@ class Highlight:
         if look != self._look:
             self._overlay.layer.colormap = _colormap(*look)
         self._look = look
-        *_, is_volume, is_apart = look
+        _, is_volume, is_apart = look
         if not is_volume or is_apart:
             self._reveal()
         elif self._hidden is None:
@@ -189,18 +194,21 @@ class Highlight:
             self._removed()
 
 
-def _colormap(
-    entry: int, color: tuple[float, ...], is_volume: bool, is_apart: bool
-) -> Any:
-    """Color the label of an entry, and all others, so that it is seen."""
-    rgb = np.array(color[:3])
-    lack = max(0.0, _FAINTEST - rgb @ _LUMA)
-    clear = np.zeros(4)
-    if is_volume:
-        own, others = np.append(np.minimum(rgb + lack, 1), 1), clear
-    else:
-        # A dark color would be as dark as others are under a dark veil.
-        own, others = clear, np.append(np.full(3, float(lack > 0)), _VEIL)
-        if is_apart:
-            own = np.append(rgb, 1)
-    return DirectLabelColormap(color_dict={None: others, 0: others, entry + 1: own})
+def _colormap(colors: _Colors, is_volume: bool, is_apart: bool) -> Any:
+    """Color the labels of some entries, and all others, so that they are seen."""
+    rgb = {entry: np.array(rgba[:3]) for entry, rgba in colors}
+    lightness = np.mean([color @ _LUMA for color in rgb.values()])
+    clear, others = np.zeros(4), np.zeros(4)
+    if not is_volume:
+        # Dark colors would be as dark as others are under a dark veil.
+        others = np.append(np.full(3, float(lightness < _FAINTEST)), _VEIL)
+    labels: dict[int | None, Floats] = {None: others, 0: others}
+    for entry, color in rgb.items():
+        own = clear
+        if is_volume:
+            lack = max(0.0, _FAINTEST - color @ _LUMA)
+            own = np.append(np.minimum(color + lack, 1), 1)
+        elif is_apart:
+            own = np.append(color, 1)
+        labels[entry + 1] = own
+    return DirectLabelColormap(color_dict=labels)

@@ -1,8 +1,8 @@
 """Counts of the last image, for another palette of the same pixels.
 
 `KeptCounts` takes the place of `count_parts` where a widget lives longer than a
-computation. It counts anew unless image, mask, and the settings that counts depend on
-are the same. It holds no pixels.
+computation: its runs and its preview count for each other. It counts anew unless image,
+mask, and the settings that counts depend on are the same. It holds no pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from napari_kmeans._napari.computation import count_parts
 from napari_kmeans._napari.layers import Source
 from napari_kmeans._napari.settings import Settings
 
-__all__ = ["KeptCounts"]
+__all__ = ["KeptCounts", "counted_as", "without_pixels"]
 
 
 class KeptCounts:
@@ -35,15 +35,37 @@ class KeptCounts:
         self, image: Array, mask: Mask | None, source: Source, settings: Settings
     ) -> list[CountedImage]:
         """Return what `count_parts` does."""
-        arrays = source.levels[0] if is_lazy(image) else [image]
-        how = settings.slice_axis, settings.color_space, source.has_alpha
-        same = [(*how, source.channel_axis), *map(_known_by, (*arrays, mask))]
+        same = _identity(image, mask, source, settings)
         kept, counts = self._kept
-        is_same = len(kept) == len(same) and all(map(_are_same, kept, same))
-        counted = count_parts(image, mask, source, settings, counts if is_same else ())
-        found = [dataclasses.replace(one, images=[], masks=[]) for one in counted]
-        self._kept = same, found
+        known = counts if _are_same(kept, same) else ()
+        counted = count_parts(image, mask, source, settings, known)
+        self._kept = same, without_pixels(counted)
         return counted
+
+    def has(
+        self, image: Array, mask: Mask | None, source: Source, settings: Settings
+    ) -> bool:
+        """Whether it is the image that was counted last."""
+        return _are_same(self._kept[0], _identity(image, mask, source, settings))
+
+
+def counted_as(source: Source, settings: Settings) -> tuple[Any, ...]:
+    """Return what counts depend on besides the pixels and the mask."""
+    how = settings.slice_axis, settings.color_space
+    return *how, source.has_alpha, source.channel_axis
+
+
+def without_pixels(counts: list[CountedImage]) -> list[CountedImage]:
+    """Return counts that do not keep an image alive."""
+    return [dataclasses.replace(one, images=[], masks=[]) for one in counts]
+
+
+def _identity(
+    image: Array, mask: Mask | None, source: Source, settings: Settings
+) -> list[Any]:
+    """Return what tells whether counts would be the same."""
+    arrays = source.levels[0] if is_lazy(image) else [image]
+    return [counted_as(source, settings), *map(_known_by, (*arrays, mask))]
 
 
 def _known_by(array: Any) -> Any:
@@ -54,8 +76,12 @@ def _known_by(array: Any) -> Any:
     return array.name if is_lazy(array) else array
 
 
-def _are_same(one: Any, other: Any) -> bool:
-    return one is other or (isinstance(one, str | tuple) and one == other)
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    """Whether both stand for the same image."""
+    return len(some) == len(others) and all(
+        one is other or (isinstance(one, str | tuple) and one == other)
+        for one, other in zip(some, others, strict=True)
+    )
 
 
 def _checksum(array: Array) -> tuple[Any, ...]:

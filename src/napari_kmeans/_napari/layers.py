@@ -464,7 +464,7 @@ def _nearest(
 
 
 def read_array(array: Any, index: Any = ...) -> Array:
-    """Read an array, or its part at `index`, slices of the first axes.
+    """Read an array, or its part at `index`, slices or places along the first axes.
 
     Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
     checkpoint before each task. All other kinds are read at once.
@@ -473,12 +473,24 @@ def read_array(array: Any, index: Any = ...) -> Array:
     from dask.base import compute, is_dask_collection
 
     if not _is_chunked(array):
-        return plain_array("data", array[index], _UNMASKED)
+        return plain_array("data", _part_of(array, index), _UNMASKED)
     if not is_dask_collection(array):
         array = from_array(array, name=False)
     look = (None, None, lambda *_: checkpoint(), None, None)
-    (computed,) = compute(array[index], callbacks=callbacks_with(look))
+    (computed,) = compute(_part_of(array, index), callbacks=callbacks_with(look))
     return plain_array("data", computed, _UNMASKED)
+
+
+def _part_of(array: Any, index: Any) -> Any:
+    """Return the part of an array at slices or places, one after the other."""
+    if not isinstance(index, tuple):
+        return array[index]
+    boxes = [some if isinstance(some, slice) else slice(None) for some in index]
+    part = array[tuple(boxes)]
+    for axis, some in enumerate(index):
+        if not isinstance(some, slice):
+            part = part[(slice(None),) * axis + (some,)]
+    return part
 
 
 def _is_chunked(array: Any) -> bool:

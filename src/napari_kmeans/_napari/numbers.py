@@ -8,15 +8,11 @@ import numpy as np
 
 from napari_kmeans._napari.record import Record
 
-__all__ = ["errors_as_text", "numbers_text"]
+__all__ = ["errors_as_text", "file_text", "numbers_text"]
 
 
-def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
-    """Return the lines that are shown of a result; none if its error is unknown.
-
-    `file` is the format and the number of bytes that it is saved in, None if no palette
-    file holds it.
-    """
+def numbers_text(record: Record) -> str:
+    """Return the lines that are shown of a result; none if its error is unknown."""
     if record.mse is None or record.psnr is None:
         return ""
     before = "very many" if record.n_colors is None else f"{record.n_colors:,}"
@@ -25,17 +21,24 @@ def numbers_text(record: Record, file: tuple[str, int] | None) -> str:
     if record.mse > 0 and math.isinf(record.psnr):
         # The range of the pixels, or the error, is beyond float64.
         psnr = "unknown"
-    saved = "no palette file can hold it"
-    if file is not None:
-        name, n_bytes = file
-        share = n_bytes / record.n_bytes
-        saved = f"{n_bytes:,} bytes as {name} ({share:.1%} of the raw pixels)"
     return (
         f"Colors: {before} → {np.count_nonzero(record.counts):,}\n"
         f"Squared error of the result: {error}\n"
-        f"PSNR: {psnr}\n"
-        f"File: {saved}"
+        f"PSNR: {psnr}"
     )
+
+
+def file_text(record: Record, file: tuple[str, int] | None) -> str:
+    """Return what is said of the file of a result.
+
+    `file` is the format and the number of bytes that it is saved in, None if no palette
+    file holds it.
+    """
+    if file is None:
+        return "File: no palette file can hold it"
+    name, n_bytes = file
+    share = f" ({n_bytes / record.n_bytes:.1%} of the raw pixels)"
+    return f"File: {n_bytes:,} bytes as {name}{share if record.n_bytes else ''}"
 
 
 def errors_as_text(*errors: float) -> list[str]:

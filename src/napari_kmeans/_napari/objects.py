@@ -317,7 +317,7 @@ def _found(labels: Labels, wanted: _Wanted) -> tuple[Array, list[_Frame]]:
         values = [channel.read(tuple(at)) for channel in wanted.channels]
         frames.append(_Frame(place, _sums(objects, n, values)))
         if wanted.connected:
-            objects[objects > 0] += n_objects
+            np.add(objects, n_objects, out=objects, where=objects > 0)
             n_objects += n
         found[tuple(at)] = objects
     if missing:
@@ -340,17 +340,18 @@ def _objects(inside: Array, wanted: _Wanted) -> tuple[Array, int]:
     """Return the pixels of a frame by the numbers of their objects, and how many."""
     from skimage.measure import label
 
-    objects, n = inside.astype(np.uint32), 1
+    objects, n = inside, 1
     if wanted.connected or wanted.smallest > 1:
+        checkpoint()
         objects, n = label(inside, return_num=True, connectivity=inside.ndim)
+        checkpoint()
+    if wanted.smallest > 1:
         is_kept = np.bincount(objects.ravel(), minlength=n + 1) >= wanted.smallest
         is_kept[0] = False
-        checkpoint()
         numbers = np.where(is_kept, np.cumsum(is_kept), 0).astype(np.uint32)
         objects, n = numbers[objects], int(is_kept.sum())
-    if not wanted.connected:
-        objects, n = (objects > 0).astype(np.uint32), 1
-    return objects, n
+        checkpoint()
+    return (objects, n) if wanted.connected else ((objects > 0).astype(np.uint8), 1)
 
 
 def _sums(objects: Array, n: int, values: list[Array]) -> Floats:

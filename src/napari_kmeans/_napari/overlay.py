@@ -5,6 +5,7 @@ selection. It marks the layer, so that nobody offers it as an image or a mask. W
 layer shows is left to `preview` and `highlight`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Layer
@@ -16,10 +17,21 @@ __all__ = ["Overlay"]
 
 
 class Overlay:
-    """A layer that comes and goes without touching another."""
+    """A layer that comes and goes without touching another.
 
-    def __init__(self, viewer: Viewer) -> None:
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    removed : callable, optional
+        Called after somebody else has removed the layer.
+    """
+
+    def __init__(
+        self, viewer: Viewer, removed: Callable[[], None] | None = None
+    ) -> None:
         self._viewer = viewer
+        self._removed = removed
         self._layer: Layer | None = None
 
     @property
@@ -38,9 +50,18 @@ class Overlay:
             self._layer = self._viewer.add_layer(layer)
             layers.selection = selected
             layers.selection.active = active
+        layers.events.removed.connect(self._follow_removal)
 
     def hide(self) -> None:
         """Remove the layer, if it is there."""
+        self._viewer.layers.events.removed.disconnect(self._follow_removal)
         layer, self._layer = self.layer, None
         if layer is not None:
             self._viewer.layers.remove(layer)
+
+    def _follow_removal(self, event: Any) -> None:
+        """Let go of the layer, and tell that it was removed."""
+        if event.value is self._layer:
+            self._layer = None
+            if self._removed is not None:
+                self._removed()

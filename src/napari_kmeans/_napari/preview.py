@@ -1,42 +1,42 @@
 """What is on the screen, shown in its colors to be while the user still chooses.
 
 `Preview` is asked to show what is chosen now, computes it in a thread and keeps one
-layer up to date. It computes with what is visible alone, at the detail of the screen,
-and finds the palette from even fewer pixels (`_previewed`). When to ask again because a
-control has changed is left to `run_panel`.
+layer up to date. It hears what happens to the pixels and to the screen; when to ask
+again because a control has changed is left to `run_panel`, and which colors pixels get
+to `visible_colors`.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
-from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
 
-from napari_kmeans._core.arrays import Array, Mask
-from napari_kmeans._napari.computation import fitted_mask, quantize_source
 from napari_kmeans._napari.jobs import Newest
-from napari_kmeans._napari.layers import Source, read_array
+from napari_kmeans._napari.kept_counts import KeptCounts
 from napari_kmeans._napari.overlay import Overlay
 from napari_kmeans._napari.placement import (
     PLACES,
-    Visible,
+    Screen,
     axes_of_labels,
+    coarse_part,
     move_layer,
     visible_part,
 )
-from napari_kmeans._napari.quantize_layer import Request, message_of
-from napari_kmeans._napari.settings import Settings
+from napari_kmeans._napari.quantize_layer import Request, ids_of, message_of
+from napari_kmeans._napari.results import Listed
+from napari_kmeans._napari.visible_colors import (
+    MOST_SAMPLED,
+    Asked,
+    Shown,
+    color_visible,
+)
 
 __all__ = ["Preview"]
 
-# Pixels of a preview: about as many as the canvas has, few enough to follow a hand.
-_MOST_PREVIEWED = 1 << 19
-_MOST_FITTED = 1 << 15
 # Milliseconds; changes within are answered together.
 _PAUSE = 30
 
@@ -53,27 +53,46 @@ class Preview:
     outdated : callable
         Called when a layer that is shown, its mask, or what is on the screen has
         changed.
-    hindered : callable
-        Called with what hinders the preview, in words, and with "" once nothing does.
-    parent : QObject
-        What it lives as long as.
+    told : callable
+        Called with what is to be known about the preview, in words, and with "" once
+        there is nothing.
+    listed : callable
+        Called with each new palette as a `Listed`, and with None when it goes.
+    removed : callable
+        Called when the user has removed the layer that is shown.
+    count : KeptCounts
+        Counts the colors, for runs too.
+    parent : QWidget
+        What it lives as long as. It is on the screen that the viewer is on.
     """
 
     def __init__(
         self,
         viewer: Viewer,
+        *,
         collect: Callable[[], Request | None],
         outdated: Callable[[], None],
-        hindered: Callable[[str], None],
-        parent: QObject,
+        told: Callable[[str], None],
+        listed: Callable[[Listed | None], None],
+        removed: Callable[[], None],
+        count: KeptCounts,
+        parent: QWidget,
     ) -> None:
         self._viewer = viewer
         self._collect = collect
         self._outdated = outdated
-        self._hindered = hindered
-        # Events of what is shown, and of where it is seen.
-        self._events: list[Any] = []
-        self._overlay = Overlay(viewer)
+        self._tell = told
+        self._list = listed
+        self._count = count
+        self._parent = parent
+        # Events of what is shown, and of where it is seen, and who hears of them.
+        self._events: list[tuple[Any, Callable[..., None]]] = []
+        # How often pixels have changed, and what the sliders were at then.
+        self._n_changes = 0
+        self._sliders: Any = None
+        self._shown: Shown | None = None
+        self._overlay = Overlay(viewer, removed)
+        self._name = ""
         self._newest = Newest(parent)
         self._is_outdated = False
         self._timer = QTimer(parent)
@@ -101,137 +120,175 @@ class Preview:
     def stop(self) -> None:
         """Show nothing, and nothing that is still being computed."""
         self.leave()
-        self._overlay.hide()
+        self._hide()
+        self._tell("")
 
     def leave(self) -> None:
         """Compute nothing any more."""
         self._listen_to([])
         self._timer.stop()
         self._is_outdated = False
+        self._sliders = None
         self._newest.leave()
+
+    def _hide(self) -> None:
+        """Show nothing, and forget what was shown."""
+        self._overlay.hide()
+        if self._shown is not None:
+            self._shown = None
+            self._list(None)
 
     def _start(self) -> None:
         self._is_outdated = False
         try:
             request = self._collect()
         except ValueError as error:
-            self._overlay.hide()
-            self._hindered(str(error))
+            self._fail(str(error))
             return
-        self._hindered("")
-        part = None
-        self._listen_to([] if request is None else self._events_of(request))
-        if request is not None:
-            layer, channels = request.layers[0], request.source.channels
-            part = visible_part(layer, self._viewer.dims, _MOST_PREVIEWED, channels)
-        if request is None or part is None:
-            self._overlay.hide()
+        if request is None:
+            self._listen_to([])
+            self._hide()
+            self._tell("")
             return
-        places = axes_of_labels(layer, channels) | {"affine": part.affine}
-        name = f"preview of {layer.name}"
+        self._listen_to(self._events_of(request))
+        self._sliders = self._sliders or self._sliders_now()
+        asked = self._asked(request)
+        if asked is None:
+            self._hide()
+            self._tell("")
+            return
+        self._newest.start(
+            partial(self._compute, asked, self._shown),
+            returned=partial(self._show, request, asked),
+            failed=partial(self._fail_with, request),
+            reported=self._tell,
+        )
 
-        def returned(pixels: NDArray[np.uint8]) -> None:
-            layer = self._overlay.layer
-            if layer is None or layer.data.shape != pixels.shape:
-                self._overlay.show(Image(pixels, rgb=True, name=name, **places))
-            else:
-                layer.data = pixels
-                move_layer(layer, places)
-            self._go_on()
+    def _asked(self, request: Request) -> Asked | None:
+        """Return what is to be computed, or None if nothing is on the screen."""
+        layer, source, dims = request.layers[0], request.source, self._viewer.dims
+        channels = source.channels
+        part = visible_part(layer, dims, self._screen(), channels)
+        coarse = coarse_part(layer, dims, MOST_SAMPLED, channels)
+        if part is None or coarse is None:
+            return None
+        mask_id = getattr(source.mask, "id", None)
+        state = ids_of(request.layers), mask_id, self._n_changes
+        return Asked(source, request.settings, part, coarse, state)
 
-        def failed(error: Exception) -> None:
-            self._overlay.hide()
-            self._hindered(
-                message_of(error, request.layers[0], request.settings.palette)
-            )
-            self._go_on()
+    def _screen(self) -> Screen:
+        """Return what the canvas shows."""
+        viewer: Any = self._viewer
+        camera, screen = _camera(viewer), self._parent.screen()
+        rows, columns = 0.0, 0.0
+        if hasattr(viewer, "canvas"):
+            rows, columns = viewer.canvas.viewbox_size(viewer.layers)
+        elif screen is not None:
+            # napari < 0.9 tells nobody the size of its canvas, which fits the screen.
+            rows, columns = screen.size().height(), screen.size().width()
+        center, ratio = tuple(camera.center)[-2:], self._parent.devicePixelRatioF()
+        return Screen(center, camera.zoom, (rows, columns), ratio)
 
-        compute = partial(_previewed, request.source, request.settings, part)
-        self._newest.start(compute, returned=returned, failed=failed)
+    def _compute(
+        self, asked: Asked, before: Shown | None, report: Callable[[Any], None]
+    ) -> Shown:
+        return color_visible(asked, before, self._count, report)
 
-    def _go_on(self) -> None:
+    def _show(self, request: Request, asked: Asked, shown: Shown) -> None:
+        """Show what was computed, while the next is being computed."""
+        before, self._shown = self._shown, shown
+        if self._is_outdated:
+            self._start()
+        if self._shown is not shown:
+            return
+        self._tell(shown.note)
+        source, first, layer = request.layers[0], asked.part, self._overlay.layer
+        channels = request.source.channels
+        places = axes_of_labels(source, channels) | {"affine": first.affine}
+        name = f"preview of {source.name}"
+        if layer is None or layer.ndim != shown.pixels.ndim - 1:
+            self._overlay.show(Image(shown.pixels, rgb=True, name=name, **places))
+        else:
+            if before is None or shown.pixels is not before.pixels:
+                layer.data = shown.pixels
+            move_layer(layer, places)
+            if self._name != name:
+                layer.name = name
+        self._name = name
+        if before is None or shown.record is not before.record:
+            is_rgb = request.source.look.is_rgb
+            self._list(Listed(shown.record, shown.rgba, is_rgb, channels))
+
+    def _fail_with(self, request: Request, error: Exception) -> None:
+        settings = request.settings
+        self._fail(message_of(error, request.layers[0], settings.palette))
         if self._is_outdated:
             self._timer.start()
 
-    def _events_of(self, request: Request) -> list[Any]:
-        """Return the events after which a request looks different."""
-        mask_id = getattr(request.source.mask, "id", None)
-        masks = [x for x in self._viewer.layers if str(x.unique_id) == mask_id]
-        names = ("data", "set_data", "labels_update", *PLACES)
-        dims = self._viewer.dims.events
-        events = [dims.current_step, dims.order, dims.ndisplay]
-        events += [
-            layer.events[name]
-            for layer in (*request.layers, *masks)
-            for name in names
-            if name in layer.events.emitters
-            # Pyramids set their data wherever one looks.
-            and not (name == "set_data" and getattr(layer, "multiscale", False))
-        ]
+    def _fail(self, text: str) -> None:
+        """Show nothing, and say why."""
+        self._hide()
+        self._tell(f"No preview: {text}")
+
+    # What happens to what is shown.
+
+    def _events_of(self, request: Request) -> list[tuple[Any, Callable[..., None]]]:
+        """Return the events after which a request looks different, and who hears."""
+        viewer: Any = self._viewer
+        dims, camera = (
+            viewer.dims.events,
+            getattr(viewer, "scene", viewer).camera.events,
+        )
+        views = [dims.current_step, dims.order, dims.ndisplay]
+        views += [camera.center, camera.zoom]
+        if hasattr(viewer, "canvas"):
+            views.append(viewer.canvas.events.size)
+        views += [layer.events.name for layer in request.layers]
         if request.source.look.colormaps:
             looks = ("colormap", "contrast_limits", "gamma")
-            events += [layer.events[name] for layer in request.layers for name in looks]
+            views += [layer.events[name] for layer in request.layers for name in looks]
+        events = [(event, self._outdated) for event in views]
+        mask_id = getattr(request.source.mask, "id", None)
+        masks = [x for x in viewer.layers if str(x.unique_id) == mask_id]
+        for layer in (*request.layers, *masks):
+            names = ("data", "labels_update", *PLACES)
+            found = [name for name in names if name in layer.events.emitters]
+            events += [(layer.events[name], self._follow_change) for name in found]
+            # Pyramids set their data wherever one looks.
+            if not _is_pyramid(layer):
+                events.append((layer.events.set_data, self._follow_slice))
         return events
 
-    def _listen_to(self, events: list[Any]) -> None:
+    def _follow_change(self) -> None:
+        """Note that pixels, or where a mask lies on them, have changed."""
+        self._n_changes += 1
+        self._outdated()
+
+    def _follow_slice(self) -> None:
+        """Tell the pixels of another slice from pixels that were edited in place."""
+        before, self._sliders = self._sliders, self._sliders_now()
+        if self._sliders == before:
+            self._follow_change()
+
+    def _sliders_now(self) -> tuple[Any, ...]:
+        dims = self._viewer.dims
+        return dims.point, dims.order, dims.ndisplay
+
+    def _listen_to(self, events: list[tuple[Any, Callable[..., None]]]) -> None:
         """Hear of these events, and of no others."""
         if events == self._events:
             return
-        for event in self._events:
-            event.disconnect(self._outdated)
-        for event in events:
-            event.connect(self._outdated)
+        for event, hear in self._events:
+            event.disconnect(hear)
+        for event, hear in events:
+            event.connect(hear)
         self._events = events
 
 
-def _previewed(
-    source: Source, settings: Settings, part: Visible, report: Callable[[Any], None]
-) -> NDArray[np.uint8]:
-    """Return the visible pixels in the colors that they would be shown in."""
-    arrays = tuple(read_array(x, part.box) for x in source.levels[part.level])
-    pixels = source._replace(levels=(arrays,), mask=None)
-    settings = dataclasses.replace(settings, output="labels", slice_axis=None)
-    if settings.palette is None:
-        # Fewer pixels give a palette that is as good to look at.
-        thin = _thinned(source, part, arrays)
-        sample = source._replace(
-            levels=(tuple(array[thin] for array in arrays),),
-            mask=_mask_at(source, part, thin),
-        )
-        palette = quantize_source(sample, settings, report).record.palette
-        settings = dataclasses.replace(settings, palette=palette)
-    outcome = quantize_source(pixels, settings, report)
-    colors = np.pad(np.rint(outcome.rgba * 255).astype(np.uint8), ((1, 0), (0, 0)))
-    return colors.take(outcome.labels[0], axis=0)
+def _camera(viewer: Any) -> Any:
+    """Return the camera, which napari < 0.9 has elsewhere."""
+    return getattr(viewer, "scene", viewer).camera
 
 
-def _mask_at(source: Source, part: Visible, thin: tuple[slice, ...]) -> Mask | None:
-    """Return the mask of the pixels of a sample, unless these miss what is inside."""
-    mask = fitted_mask(source)
-    if mask is None:
-        return None
-    axes, index = list(range(len(part.box))), []
-    if source.channels is not None:
-        axes.remove(source.channels.axis)
-    for axis, full in zip(axes, mask.shape, strict=True):
-        # The pixel of the mask that lies under the middle of one of the level.
-        n = source.levels[part.level][0].shape[axis]
-        taken = np.arange(n)[part.box[axis]][thin[axis]]
-        index.append(((taken + 0.5) * full / n).astype(np.intp))
-    for axis, some in enumerate(index):
-        mask = np.take(mask, some, axis)
-    inside = read_array(mask)
-    return inside if inside.any() else None
-
-
-def _thinned(
-    source: Source, part: Visible, arrays: tuple[Array, ...]
-) -> tuple[slice, ...]:
-    """Return the index of evenly spread pixels, of at most `_MOST_FITTED`."""
-    shape = list(arrays[0].shape[: len(part.box)])
-    if source.channels is not None:
-        shape[source.channels.axis] = 1
-    n_axes = sum(length > 1 for length in shape)
-    excess = np.prod(shape, dtype=float) / _MOST_FITTED
-    step = max(1, int(np.ceil(excess ** (1 / max(1, n_axes)))))
-    return tuple(slice(None, None, step if n > 1 else None) for n in shape)
+def _is_pyramid(layer: Layer) -> bool:
+    return bool(getattr(layer, "multiscale", False))

@@ -27,6 +27,7 @@ from napari_kmeans._napari.computation import (
     Outcome,
     PaletteError,
     Progress,
+    contrast_weights,
     fitting_palette,
     quantize_source,
 )
@@ -89,6 +90,7 @@ def quantize_layer(
     palette: Palette = None,
     fixed: ArrayLike | None = None,
     color_space: SpaceName = "rgb",
+    channel_weights: Any = None,
     dither: Dither = None,
     init: Any = "auto",
     rng: Any = 0,
@@ -132,6 +134,15 @@ def quantize_layer(
         Colors that the palette has in any case, ``m <= k``.
     color_space : {"rgb", "lab", "oklab"}, optional
         Where distances are measured. The last two need an RGB layer.
+    channel_weights : (C,) array_like, "contrast", "std" or None, optional
+        How much a difference in each channel counts: positive numbers that differences
+        are multiplied by, as in `quantize_kmeans`, or a word for them: "std" for one
+        over the standard deviation of the fitted pixels, "contrast" for channels that
+        count as they are shown: one over the width of the contrast limits of each of
+        several layers, or over the range of the fitted pixels in each channel along an
+        axis of one layer, and 1 where that is 0. It is None for RGB and for images
+        without channels. None lets numbers count as they are, so that the strongest
+        channel decides. Slices with palettes of their own have the same weights.
     dither : {"floyd-steinberg", "ordered"} or None, optional
         How to mix pixels of neighboring colors, for the eye. None to take the nearest.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array_like, optional
@@ -164,23 +175,23 @@ def quantize_layer(
     layers : list of napari.layers.Layer
         Images, then labels. Palette entry ``i`` is label ``i + 1``, and 0 is for pixels
         that are not finite. The features of labels are the table that `cluster_table`
-        returns; ``layer.metadata["napari-kmeans"]`` has the palette, all settings and
-        the error. Labels are shown in the colors of the palette, and those of one
-        channel in napari's own colors of labels. The first image covers its source
-        where that is additive. A layer of several levels gives such layers. If its data
-        are of dask or zarr, or do not fit in memory with what is made of them, the new
-        layers are lazy.
+        returns; ``layer.metadata["napari-kmeans"]`` has the palette, all settings, with
+        `channel_weights` in numbers, and the error. Labels are shown in the colors of
+        the palette, and those of one channel in napari's own colors of labels. The
+        first image covers its source where that is additive. A layer of several levels
+        gives such layers. If its data are of dask or zarr, or do not fit in memory with
+        what is made of them, the new layers are lazy.
 
     Raises
     ------
     TypeError
         If `layers` are no image layers, or `mask` is none of what it can be.
     ValueError
-        If `output`, an axis or an entry of the palette is none of what it can be,
-        merged entries are of several slices, layers that are channels differ in shape,
-        an image is empty or has no finite pixel, nothing is inside of the mask, the
-        palette or its file does not fit the image, or as `kmeans_palette` and
-        `map_to_palette`.
+        If `output`, an axis, `channel_weights` or an entry of the palette is none of
+        what it can be, merged entries are of several slices, layers that are channels
+        differ in shape, an image is empty or has no finite pixel, nothing is inside of
+        the mask, the palette or its file does not fit the image, or as `kmeans_palette`
+        and `map_to_palette`.
     OSError
         If the palette file, or lazy data, cannot be read.
 
@@ -223,6 +234,7 @@ def quantize_layer(
         palette=palette,
         fixed=None if fixed is None else plain_array("fixed", fixed),
         color_space=color_space,
+        channel_weights=channel_weights,
         dither=dither,
         init=init,
         rng=rng,
@@ -295,9 +307,13 @@ def prepare(
         palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
         source = _with_mask(source, mask, first, viewer)
-    axis = source.channel_axis
     settings = dataclasses.replace(
-        settings, palette=palette, channel_axis=axis, slice_axis=slice_axis, names=names
+        settings,
+        palette=palette,
+        channel_axis=source.channel_axis,
+        slice_axis=slice_axis,
+        channel_weights=_checked_weights(settings.channel_weights, source),
+        names=names,
     )
     return Request(images, source, settings)
 
@@ -322,9 +338,28 @@ def _check_slices(axis: int, source: Source) -> None:
         if coarse != fine:
             msg = (
                 f"{quoted(source.name)} has {fine} slices at full resolution and "
-                f"{coarse} at a coarser level: choose one palette for the whole image"
+                f"{coarse} at a coarser level: choose one palette for all slices"
             )
             raise LayerError(msg)
+
+
+def _checked_weights(weights: Any, source: Source) -> Any:
+    """Return how channels count: numbers, None, or a word that only pixels can tell."""
+    if not isinstance(weights, str):
+        return weights
+    if weights not in ("contrast", "std"):
+        msg = (
+            "channel_weights must be 'contrast', 'std', None, or a positive number for "
+            f"each channel, got {weights!r}"
+        )
+        raise ValueError(msg)
+    if source.n_channels in (None, 1):
+        return None
+    if weights == "contrast" and source.look.is_rgb:
+        return None
+    limits = source.look.contrast_limits
+    # Channels along an axis of one layer have none: only their pixels can tell.
+    return contrast_weights(limits) if weights == "contrast" and limits else weights
 
 
 def _checked_palette(palette: Palette, source: Source) -> Any:
@@ -355,7 +390,7 @@ def _with_mask(
         mask = getattr(mask, "__wrapped__", mask)
         if mask.ndim > image.ndim:
             msg = (
-                f"Only inside: {quoted(mask.name)} has {mask.ndim} axes, and "
+                f"Fit colors to: {quoted(mask.name)} has {mask.ndim} axes, and "
                 f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
                 "as many, or fewer"
             )

@@ -90,7 +90,7 @@ def _settings_of(layer: Image | Labels, record: Record) -> Settings:
 
 
 def _keywords(settings: Settings) -> list[str]:
-    """Return the settings that are not the default."""
+    """Return the settings that are not the default, and how channels count."""
     keywords = []
     for field in dataclasses.fields(Settings):
         value = getattr(settings, field.name)
@@ -98,7 +98,11 @@ def _keywords(settings: Settings) -> list[str]:
         is_told = field.name != "channel_axis" or value != -1
         # Nobody knows what a generator has drawn.
         is_told &= not isinstance(value, np.random.Generator)
-        if is_told and _text(value) != _text(field.default):
+        # The widget weighs channels, and the function does not.
+        is_told &= field.name == "channel_weights" or _text(value) != _text(
+            field.default
+        )
+        if is_told:
             keywords.append(f"{field.name}={_text(value)}")
     return keywords
 

@@ -29,6 +29,8 @@ class Settings:
     # Colors that palettes have in any case, in the units of the image.
     fixed: Array | None = None
     color_space: SpaceName = "rgb"
+    # How much a difference in each channel counts: numbers, "std" or "contrast".
+    channel_weights: Any = None
     dither: Dither = None
     init: Any = "auto"
     rng: Any = 0

@@ -29,7 +29,7 @@ RUNS = {
     "channels_and_slices": {"channels": 1, "palettes": 3},
     "layers": {"channels": "layers"},
     "given": {"palette": "given"},
-    "given_file": {"palette": "a palette file", "palette_file": "colors.hex"},
+    "given_file": {"palette": "from file", "palette_file": "colors.hex"},
     "multiscale": {"palettes": 0},
 }
 
