@@ -222,6 +222,17 @@ def test_paint_is_counted_by_hand():
     assert counts.tolist() == [2, 0, 1]
 
 
+def test_entry_that_loses_its_last_pixel_has_no_mean():
+    # Whatever is left of sums that were rounded.
+    for seed in range(20):
+        pixels = np.random.default_rng(seed).random((7, 1))
+        means = pixels.mean(axis=0, keepdims=True)
+        record = Record(np.array([0.3]), np.array([7]), means)
+        found = count_paint(record, np.ones(7, int), np.zeros(7, int), pixels)
+        assert found.counts.tolist() == [0]
+        assert np.isnan(found.means).all()
+
+
 def test_labels_of_copies_are_counted_by_themselves():
     run = results_of(Image(GRAY))
     viewer, labels = run.viewer, run.labels

@@ -307,6 +307,8 @@ def count_paint(
         counts += sign * np.bincount(entries, minlength=n)
         for channel, column in enumerate(values[is_entry].T):
             sums[:, channel] += sign * np.bincount(entries, column, n)
+    # Differences of rounded sums need not be zero.
+    sums[counts == 0] = 0
     means[touched] = means_of(counts[touched], sums[touched])
     if record.means is None:
         return dataclasses.replace(record, counts=counts, fit=fit_of(record))
