@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/napari.md in a real napari window.
+"""Draw the pictures of the pages on napari in a real window.
 
 On a machine without a screen, after ``python3 dev.py test`` has set it up:
 
@@ -12,10 +12,17 @@ from pathlib import Path
 # Neither show what this machine's user has set, nor write it.
 os.environ["NAPARI_CONFIG"] = ""
 
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari
-from napari_kmeans import kmeans_palette, map_to_palette, write_indexed
+from napari_kmeans import (
+    kmeans_palette,
+    map_to_palette,
+    separate_objects,
+    write_indexed,
+)
 
 FOLDER = Path(__file__).parent
 
@@ -25,7 +32,7 @@ class Session:
 
     def __init__(self, sample):
         self.viewer = napari.Viewer(title="napari", show_welcome_screen=False)
-        self.viewer.window.resize(1280, 800)
+        self.viewer.window.resize(1280, 880)
         self.viewer.open_sample("napari-kmeans", sample)
         _, self.widget = self.viewer.window.add_plugin_dock_widget(
             "napari-kmeans", "K-means colors"
@@ -52,26 +59,29 @@ class Session:
         self.wait(lambda: self.widget.run_panel._preview.is_settled)
 
     def run(self):
-        """Press the button, and wait for the layers and their numbers."""
+        """Press the button, and wait for the layers."""
         self.widget.run_panel.run.native.click()
         self.wait(lambda: self.widget.run_panel.run.enabled)
-        self.wait(lambda: "PSNR" in self.widget.palette_panel.numbers.value)
 
     def choose(self, row):
-        """Click on a color of the palette."""
-        index = self.widget.palette_panel.table.model().index(row, 0)
-        self.widget.palette_panel.table.clicked.emit(index)
+        """Click on a row of the table."""
+        table = self.widget.palette_panel.table
+        place = table.visualRect(table.model().index(row, 0)).center()
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
-    def unfold(self):
-        """Show all options."""
-        self.controls.more.unfold()
+    def name(self, *names):
+        """Type names of clusters."""
+        table = self.widget.palette_panel.table
+        for row, name in enumerate(names):
+            place = table.model().index(row, 1)
+            table.model().setData(place, name, Qt.ItemDataRole.EditRole)
 
     def picture(self, name):
         """Keep a picture of the window."""
         self.rest(1)
         window = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
         palette = kmeans_palette(window, 256).palette
-        path = FOLDER / f"napari_{name}.png"
+        path = FOLDER / f"{name}.png"
         write_indexed(path, map_to_palette(window, palette), palette)
         print(f"{path.name}: {path.stat().st_size:,} bytes")
 
@@ -85,11 +95,11 @@ def draw_photo():
     session = Session("photo")
     session.controls.k.value = 6
     session.preview()
-    session.picture("preview")
+    session.picture("napari_preview")
     session.run()
     session.viewer.canvas.grid.enabled = True
     session.viewer.reset_view()
-    session.picture("window")
+    session.picture("napari_window")
     session.close()
 
 
@@ -101,7 +111,7 @@ def draw_section():
     session.controls.output.value = "labels"
     session.run()
     session.choose(3)
-    session.picture("section")
+    session.picture("napari_section")
     session.close()
 
 
@@ -113,9 +123,41 @@ def draw_fluorescence():
     session.controls.channels.value = "layers"
     session.controls.k.value = 6
     session.controls.output.value = "labels"
-    session.unfold()
     session.run()
-    session.picture("fluorescence")
+    session.picture("napari_fluorescence")
+    session.close()
+
+
+def draw_series():
+    """Show the areas of clusters in a frame of a time series."""
+    session = Session("series")
+    session.viewer.layers.selection = set(session.viewer.layers)
+    session.controls.channels.value = "layers"
+    session.controls.k.value = 3
+    session.controls.output.value = "labels"
+    session.run()
+    session.name("background", "nuclei", "cytoplasm")
+    session.widget.palette_panel.measure.choice.setCurrentText("each t")
+    session.viewer.dims.set_current_step(0, 5)
+    session.rest(1)
+    session.picture("tutorial_series")
+    session.close()
+
+
+def draw_nuclei():
+    """Show nuclei of a stained section as objects, and the table that they are from."""
+    session = Session("section")
+    session.controls.k.value = 5
+    session.controls.color_space.value = "lab"
+    session.controls.output.value = "labels"
+    session.run()
+    session.name("", "", "", "nuclei")
+    labels = session.viewer.layers[-1]
+    separate_objects(labels, "nuclei", smallest=30, viewer=session.viewer)
+    session.viewer.layers[-1].contour = 1
+    labels.visible = False
+    session.viewer.layers.selection.active = labels
+    session.picture("tutorial_section")
     session.close()
 
 
@@ -130,7 +172,7 @@ def draw_volume():
     session.viewer.scene.camera.angles = (10, -35, 65)
     session.viewer.scene.camera.zoom *= 0.68
     session.choose(3)
-    session.picture("volume")
+    session.picture("napari_volume")
     session.close()
 
 
@@ -138,4 +180,6 @@ if __name__ == "__main__":
     draw_photo()
     draw_section()
     draw_fluorescence()
+    draw_series()
+    draw_nuclei()
     draw_volume()

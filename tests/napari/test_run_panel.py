@@ -258,6 +258,25 @@ def test_palette_is_applied_as_its_result_was_made(viewer, dock, finish):
     assert_array_equal(made.data, expected + 1)
 
 
+def test_palette_that_was_edited_is_applied_as_it_is_now(result, viewer, finish):
+    widget, labels = result(output="labels")
+    panel = widget.palette_panel
+    panel.table.renamed.emit(4, "sky")
+    panel.table.selected.emit([0, 1])
+    press(panel.merge)
+    viewer.layers.selection = {viewer.layers["a"]}
+
+    press(panel.apply)
+    finish(widget)
+
+    made, palette = viewer.layers[-1], record_of(labels).palette
+    assert made is not labels
+    assert_array_equal(record_of(made).palette, palette)
+    image = viewer.layers["a"].data
+    assert_array_equal(made.data, map_to_palette(image, palette) + 1)
+    assert list(made.features["name"]) == ["", "", "", "sky"]
+
+
 def test_palette_of_other_channels_is_not_applied(result, viewer):
     widget, image = result(output="image")
     gray = viewer.add_image(data.camera()[:64, :50], name="gray")

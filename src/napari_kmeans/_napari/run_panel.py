@@ -336,8 +336,10 @@ def _in_palette(layer: Image, result: Layer, viewer: Viewer) -> Request:
     settings = dataclasses.replace(
         settings,
         palette=result,
-        # The palette has the colors that were changed since.
+        # The palette is the one that was changed since, and has the names.
+        merged=None,
         recolored=None,
+        names=None,
         channel_axis=None if axis is not None and axis < 0 else axis,
     )
     return prepare([layer], settings, None, viewer)
