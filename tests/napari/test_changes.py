@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 
 import napari
+from napari_kmeans import cluster_table, quantize_layer
 from napari_kmeans._napari.layers import rgba_of
 from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.results import Results
 from napari_kmeans._napari.script import as_python
 from napari_runs import assert_counted, results_of
 
@@ -260,6 +263,35 @@ def test_update_is_nothing_to_be_undone():
     again = results_of(viewer.layers[0])
     del again
     assert results.can_undo(labels)
+
+
+# Tables.
+
+
+def test_table_along_an_axis_is_measured_in_the_source_and_inside_of_the_mask():
+    inside = np.tri(8, 9, dtype=bool) * np.ones((2, 1, 1), dtype=bool)
+    mask = Labels(inside.astype(np.uint8), name="roi")
+    for roi in (inside, mask):
+        viewer, results, _, labels, _ = results_of(Image(STACK), mask=roi)
+        table = results.table(labels, 0)
+        expected = cluster_table(labels, axis=0, image=STACK, mask=inside)
+        assert_frame_equal(table, expected)
+        assert_frame_equal(results.table(labels), labels.features)
+        viewer.layers.remove("STACK")
+        assert results.table(labels, 0)["mean"].isna().all()
+
+
+def test_mask_of_labels_from_elsewhere_is_drawn_for_their_table():
+    viewer = ViewerModel()
+    source = viewer.add_image(STACK)
+    mask = viewer.add_labels((STACK > 99).astype(np.uint8), name="roi")
+    (labels,) = quantize_layer(source, 4, output="labels", mask=mask, viewer=viewer)
+    results = Results(viewer)
+    expected = cluster_table(labels, axis=0, image=source, mask=mask)
+    assert_frame_equal(results.table(labels, 0), expected)
+    viewer.layers.remove("roi")
+    with pytest.raises(ValueError, match="mask must be given"):
+        results.table(labels, 0)
 
 
 # Any sequence of changes.

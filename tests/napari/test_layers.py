@@ -128,7 +128,7 @@ def test_image_looks_like_its_source():
         contrast_limits=(100, 900),
         gamma=0.5,
         opacity=0.7,
-        blending="additive",
+        blending="opaque",
         interpolation2d="cubic",
     )
 
@@ -138,7 +138,7 @@ def test_image_looks_like_its_source():
     assert result.contrast_limits == [100, 900]
     assert result.gamma == 0.5
     assert result.opacity == 0.7
-    assert result.blending == "additive"
+    assert result.blending == "opaque"
     assert result.interpolation2d == "cubic"
 
 
@@ -166,8 +166,14 @@ def test_labels_count_from_1_in_the_colors_of_the_palette():
     assert labels.opacity == 1
     assert labels.features.to_dict("list") == {
         "index": [1, 2, 3],
+        "name": ["", "", ""],
         "hex": ["#000000", "#c81e0a", "#ffffff"],
+        "mean red": [0, 200, 255],
+        "mean green": [0, 30, 255],
+        "mean blue": [0, 10, 255],
         "pixels": [2, 3, 1],
+        "area": [2, 3, 1],
+        "area_unit": ["pixel²"] * 3,
         "share": [2 / 6, 3 / 6, 1 / 6],
     }
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from napari.layers import Image, Labels, Shapes
 from numpy.testing import assert_allclose, assert_array_equal
+from numpydoc.validate import validate
 from pandas.testing import assert_frame_equal
 
 import napari_records
@@ -184,6 +185,11 @@ def test_layers_of_the_first_version_have_a_table_without_means(name):
         assert means
         assert table[means].isna().all(axis=None)
         assert_array_equal(table["pixels"], record_of(layer).counts)
+
+
+def test_docstring_follows_numpydoc():
+    found = validate("napari_kmeans.cluster_table")["errors"]
+    assert [error for error in found if error[0] not in {"ES01", "RT02"}] == []
 
 
 # Colors.

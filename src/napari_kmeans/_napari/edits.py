@@ -23,6 +23,7 @@ from napari_kmeans._core.arguments import is_lazy
 from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.chunks import map_pairs
 from napari_kmeans._core.counted_image import color_image
+from napari_kmeans._core.mapping import color_pixels
 from napari_kmeans._napari.record import Fit, Record
 from napari_kmeans._napari.settings import Settings
 
@@ -265,9 +266,14 @@ def renumber(labels: Array, lut: Indices, n: int) -> Array:
         dtype = np.min_scalar_type(n)
         lazy: Array = labels.map_blocks(renumber, lut, n, dtype=dtype)  # type: ignore[attr-defined]
         return lazy
-    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    high = int(labels.max(initial=0))
     dtype = np.min_scalar_type(high if high > len(lut) else n)
-    dtype = dtype if low >= 0 else labels.dtype
+    if labels.dtype in (np.uint8, np.uint16):
+        table = np.arange(np.iinfo(labels.dtype).max + 1)
+        table[1 : len(lut) + 1] = lut[: len(table) - 1] + 1
+        return color_pixels(labels, table.astype(dtype)[:, np.newaxis])[..., 0]
+    if labels.min(initial=0) < 0:
+        dtype = labels.dtype
     is_entry = (labels > 0) & (labels <= len(lut))
     moved = (lut + 1).astype(dtype)[np.where(is_entry, labels, 1) - 1]
     return np.where(is_entry, moved, labels.astype(dtype, copy=False))

@@ -10,15 +10,16 @@ there, and neither is data that is replaced as a whole. `count_paint` is the ari
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
-from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
+from napari_kmeans._core.arrays import Array, Floats, Mask
 from napari_kmeans._core.measuring import means_of
 from napari_kmeans._napari.edits import fit_of
 from napari_kmeans._napari.placement import levels_of
@@ -29,6 +30,18 @@ __all__ = ["Painting", "count_paint", "replace_labels"]
 
 # A part of an array, along all its axes.
 _Box = tuple[slice, ...]
+# Boxes that are looked at one by one, before they are looked at as one.
+_MOST_BOXES = 64
+
+
+class _Change(NamedTuple):
+    """Labels that differ from those that were counted."""
+
+    box: _Box
+    # Which pixels in the box, and their labels (m,) before and now.
+    differs: Mask
+    old: Array
+    new: Array
 
 
 @dataclasses.dataclass
@@ -41,9 +54,9 @@ class _Counted:
     # Pixels inside of the mask, with the axes of the labels; None for all.
     inside: Mask | None = None
     # Where anything was ever painted, for undo and redo tell nothing of where.
-    box: _Box | None = None
-    # Whether napari has told of paint before it painted.
-    is_waiting: bool = False
+    boxes: list[_Box] = dataclasses.field(default_factory=list)
+    # Where napari has told of paint, and not painted yet.
+    waiting: list[_Box] = dataclasses.field(default_factory=list)
 
 
 class Painting:
@@ -125,19 +138,25 @@ class Painting:
     def _follow_paint(self, event: Any) -> None:
         """Count what was painted, or will be until napari draws it."""
         counted = self._counted[event.source]
-        for place, *_ in event.value:
-            counted.box = _hull(counted.box, place)
-        counted.is_waiting = not self._count(event)
+        box = _hull([place for place, *_ in event.value])
+        if not any(map(partial(_covers, box), counted.boxes)):
+            counted.boxes.append(box)
+            if len(counted.boxes) > _MOST_BOXES:
+                counted.boxes = [_hull(counted.boxes)]
+        counted.waiting.append(box)
+        self._follow_update(event)
 
     def _follow_update(self, event: Any) -> None:
-        if self._counted[event.source].is_waiting:
-            self._follow_refresh(event)
+        """Count what napari has told of."""
+        counted = self._counted[event.source]
+        if counted.waiting and self._count(event, counted.waiting):
+            counted.waiting = []
 
     def _follow_refresh(self, event: Any) -> None:
         """Count what was painted, or painted back, where anything ever was."""
         counted = self._counted[event.source]
-        if counted.box is not None and self._count(event):
-            counted.is_waiting = False
+        counted.waiting = []
+        self._count(event, counted.boxes)
 
     def _follow_data(self, event: Any) -> None:
         """Take labels that are replaced for counted."""
@@ -150,55 +169,48 @@ class Painting:
         inside = inside if is_same else None
         self._counted[layer] = _Counted(data.copy(), is_own=True, inside=inside)
 
-    def _count(self, event: Any) -> bool:
-        """Count what differs, unless it is counted; return whether anything does."""
+    def _count(self, event: Any, boxes: list[_Box]) -> bool:
+        """Count what differs in boxes, if anything does, and say so."""
         layer = event.source
-        found = self._differing(layer)
-        if found is None:
-            return False
+        changes = self._changes(layer, boxes)
         # In a viewer with two widgets, one of them counts.
-        if not event.handled:
+        if changes and not event.handled:
             event.handled = True
-            self._write(layer, *found)
-        self._changed(layer)
-        return True
+            self._write(layer, changes)
+        if changes:
+            self._changed(layer)
+        return bool(changes)
 
-    def _differing(
-        self, layer: Labels
-    ) -> tuple[tuple[Indices, ...], Array, Array] | None:
-        """Return where labels differ from those that were counted, these, and those.
+    def _changes(self, layer: Labels, boxes: list[_Box]) -> list[_Change]:
+        """Return where labels in boxes differ from those that were counted.
 
         They are counted from now on.
         """
-        counted, now = self._counted[layer], layer.data
-        box = counted.box
-        if box is None or now.shape != counted.labels.shape:
-            return None
-        differs = np.asarray(now[box] != counted.labels[box])
-        if not differs.any():
-            return None
-        inner = zip(np.nonzero(differs), box, strict=True)
-        indices = tuple(found + side.start for found, side in inner)
-        if not counted.is_own:
-            counted.labels, counted.is_own = counted.labels.copy(), True
-        old, new = counted.labels[indices], np.asarray(now[indices])
-        counted.labels[indices] = new
-        return indices, old, new
+        counted, now, changes = self._counted[layer], layer.data, []
+        for box in boxes if now.shape == counted.labels.shape else ():
+            differs = np.asarray(now[box] != counted.labels[box])
+            if not differs.any():
+                continue
+            if not counted.is_own:
+                counted.labels, counted.is_own = counted.labels.copy(), True
+            old, new = counted.labels[box][differs], np.asarray(now[box][differs])
+            changes.append(_Change(box, differs, old, new))
+            counted.labels[box][differs] = new
+        return changes
 
-    def _write(
-        self, layer: Labels, indices: tuple[Indices, ...], old: Array, new: Array
-    ) -> None:
+    def _write(self, layer: Labels, changes: list[_Change]) -> None:
         """Bring the record and the features of labels up to date."""
         record, inside = record_of(layer), self._counted[layer].inside
         assert record is not None
-        if inside is not None:
-            is_inside = inside[indices]
-            indices = tuple(one[is_inside] for one in indices)
-            old, new = old[is_inside], new[is_inside]
         # Without the mask, nobody knows whether a pixel counts.
         if record.mask is None or inside is not None:
-            values = _values_at(indices, record, self.sources_of(record), layer)
-            record = count_paint(record, old, new, values)
+            channels = _channels_of(record, self.sources_of(record), layer)
+            for box, counts, old, new in changes:
+                if inside is not None:
+                    old, new = (np.where(inside[box][counts], x, 0) for x in (old, new))
+                parts = [array[box][counts] for array in channels]
+                values = np.concatenate(parts, axis=1) if parts else None
+                record = count_paint(record, old, new, values)
         write_record(layer, dataclasses.replace(record, painted=True))
         layer.features = cluster_table(layer)
 
@@ -218,7 +230,7 @@ class Painting:
         """
         if layer in self._counted:
             # Nothing is painted now.
-            self._counted[layer].box = None
+            self._counted[layer].boxes = []
         replace_labels(layer, now)
         if layer in self._counted:
             new = self._counted[layer]
@@ -228,12 +240,10 @@ class Painting:
         """Count where labels differ from those that were counted, anywhere."""
         if layer not in self._counted:
             return
-        counted = self._counted[layer]
-        counted.box = tuple(slice(0, length) for length in counted.labels.shape)
-        found = self._differing(layer)
-        counted.box = None
-        if found is not None:
-            self._write(layer, *found)
+        shape = self._counted[layer].labels.shape
+        changes = self._changes(layer, [tuple(slice(0, length) for length in shape)])
+        if changes:
+            self._write(layer, changes)
 
     def sources_of(self, record: Record) -> list[Image]:
         """Return the layers that a result was made from, if all are in the viewer."""
@@ -287,7 +297,8 @@ def count_paint(
     means = np.full((n, n_channels), np.nan)
     if record.means is not None:
         means = np.array(record.means, dtype=np.float64)
-    sums = np.where(counts[:, np.newaxis] > 0, means * counts[:, np.newaxis], 0)
+    sums = np.zeros(means.shape)
+    np.multiply(means, counts[:, np.newaxis], out=sums, where=counts[:, np.newaxis] > 0)
     touched = np.zeros(n, dtype=bool)
     for sign, labels in ((-1, old), (1, new)):
         is_entry = (labels > 0) & (labels <= n)
@@ -302,37 +313,37 @@ def count_paint(
     return dataclasses.replace(record, counts=counts, means=means, fit=fit_of(record))
 
 
-def _hull(box: _Box | None, place: Iterable[Any]) -> _Box:
-    """Return the smallest box around another one and indices of pixels."""
+def _hull(places: list[Any]) -> _Box:
+    """Return the smallest box around indices of pixels, or around boxes."""
     sides = []
-    for axis, some in enumerate(place):
-        if isinstance(some, slice):
-            low, high = some.start, some.stop
-        else:
-            low, high = int(np.min(some)), int(np.max(some)) + 1
-        if box is not None:
-            low, high = min(low, box[axis].start), max(high, box[axis].stop)
-        sides.append(slice(low, high))
+    for along in zip(*places, strict=True):
+        ends = [
+            (some.start, some.stop)
+            if isinstance(some, slice)
+            else (int(np.min(some)), int(np.max(some)) + 1)
+            for some in along
+        ]
+        sides.append(slice(min(low for low, _ in ends), max(high for _, high in ends)))
     return tuple(sides)
 
 
-def _values_at(
-    indices: tuple[Indices, ...], record: Record, images: list[Image], labels: Labels
-) -> Array | None:
-    """Return the pixels (m, C) of a source at indices of labels, None if unknown."""
+def _covers(inner: _Box, outer: _Box) -> bool:
+    """Whether a box is in another one."""
+    pairs = zip(inner, outer, strict=True)
+    return all(out.start <= i.start and i.stop <= out.stop for i, out in pairs)
+
+
+def _channels_of(record: Record, images: list[Image], labels: Labels) -> list[Array]:
+    """Return views (..., C) of a source, with the axes of labels; none if unknown."""
     arrays = [levels_of(image)[0] for image in images]
     axis = None if record.settings is None else record.settings.channel_axis
-    if not arrays or not all(isinstance(array, np.ndarray) for array in arrays):
-        return None
-    shape = list(labels.data.shape)
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return []
     if axis is None or len(arrays) > 1:
         arrays = [array[..., np.newaxis] for array in arrays]
     else:
-        arrays = [np.moveaxis(arrays[0], axis, -1)]
-        if axis > 0:
-            # The axis of channels has length 1.
-            del shape[axis]
-            indices = indices[:axis] + indices[axis + 1 :]
-    if any(array.shape[:-1] != tuple(shape) for array in arrays):
-        return None
-    return np.concatenate([array[indices] for array in arrays], axis=1)
+        arrays = [np.moveaxis(array, axis, -1) for array in arrays]
+    if axis is not None and axis > 0:
+        arrays = [np.expand_dims(array, axis) for array in arrays]
+    shape = labels.data.shape
+    return arrays if all(array.shape[:-1] == shape for array in arrays) else []

@@ -102,7 +102,7 @@ class PaletteTable(QTableView):
         self.doubleClicked.connect(self._open)
 
     def _lay_out(self) -> None:
-        """Give all cells the room for what is in them, and names what is left."""
+        """Leave the columns to `_fit_columns`, and take any height."""
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         assert rows is not None
         assert columns is not None
@@ -275,7 +275,7 @@ class PaletteTable(QTableView):
         self._stretch_names()
 
     def _fit_columns(self) -> None:
-        """Give all numbers the room that they take."""
+        """Make columns as wide as their numbers."""
         header, metrics = self.horizontalHeader(), self.fontMetrics()
         assert header is not None
         for column in range(NAME + 1, self._model.columnCount()):

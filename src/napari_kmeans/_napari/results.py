@@ -352,9 +352,15 @@ class Results:
         write_record(layer, record)
         if not isinstance(layer, Labels):
             return
-        if before is None or not np.array_equal(before.palette, record.palette):
+        old = record.palette if before is None else before.palette
+        if not np.array_equal(old, record.palette):
             look = record.look or self._look_of(layer, record)
-            layer.colormap = labels_colormap(label_colors(record.palette, look))
+            colors = label_colors(record.palette, look)
+            if record.look is None and len(old) == len(colors):
+                # Where that is a guess, only what has changed looks different.
+                is_same = (old == record.palette).reshape(len(old), -1).all(axis=1)
+                colors[is_same] = colors_shown(layer, old, look)[is_same]
+            layer.colormap = labels_colormap(colors)
         layer.features = cluster_table(layer)
 
     def _counted(self, layer: Layer) -> tuple[Array, ...] | None:
@@ -391,16 +397,16 @@ class Results:
             record = record_of(layer)
             assert record is not None
             if isinstance(layer, Image) and record.palette is not before.palette:
-                labels = self.labels_of(layer)
-                if labels is not None:
-                    images.append((layer, levels_of(layer), labels, record))
+                channel, labels = _channel_of(layer, record, run), self.labels_of(layer)
+                if channel is not None and labels is not None:
+                    images.append((layer, levels_of(layer), labels, record, channel))
 
         def paint(report: Callable[[Any], None]) -> Painted:
             painted = []
-            for image, levels, labels, record in images:
+            for image, levels, labels, record, channel in images:
                 palette, axis = record.palette, _channel_axis(record)
                 if len(record.source) > 1:
-                    palette, axis = palette[:, record.channel], None
+                    palette, axis = palette[:, channel], None
                 pairs = zip(labels, levels, strict=True)
                 new = [repaint_image(*pair, palette, axis) for pair in pairs]
                 report(None)
@@ -476,6 +482,16 @@ def _images_in(run: list[tuple[Layer, Record]]) -> list[Image]:
     return images if len(images) == max(1, len(run[0][1].source)) else []
 
 
+def _channel_of(
+    image: Image, record: Record, run: list[tuple[Layer, Record]]
+) -> int | None:
+    """Return which channel of its source an image shows; 0.1.0 only had an order."""
+    if record.look is not None:
+        return record.channel
+    images = _images_in(run)
+    return images.index(image) if image in images else None
+
+
 def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Array, ...] | None:
     """Return the labels that the images of a run were painted by, from their colors."""
     images, record = _images_in(run), run[0][1]
@@ -519,11 +535,13 @@ def _seen_labels(labels: tuple[Array, ...], image: Image) -> tuple[Array, ...]:
 
 def _undone(now: Array, before: Array, lut: Indices) -> Array:
     """Return labels as they were before entries became others, and painted since."""
-    n = int(lut.max()) + 1
-    is_painted = now != renumber(before, lut, n)
-    # The lowest entry of those that became one.
-    back = np.unique(lut, return_index=True)[1]
-    return np.where(is_painted, renumber(now, back, len(lut)), before)
+    undone = before.copy()
+    is_painted = now != renumber(before, lut, int(lut.max()) + 1)
+    if is_painted.any():
+        # The lowest entry of those that became one.
+        back = np.unique(lut, return_index=True)[1]
+        undone[is_painted] = renumber(now[is_painted], back, len(lut))
+    return undone
 
 
 def _n_bytes(step: _Step) -> int:
