@@ -50,12 +50,16 @@ def test_next_result_is_measured_while_the_part_is_open(part, result, qtbot):
     qtbot.waitUntil(lambda: "bytes as PNG" in part.numbers.value, timeout=20_000)
 
 
-def test_measuring_that_is_stopped_leaves_what_is_known(part, result):
+def test_measuring_that_is_stopped_leaves_what_is_known(part, result, qtbot):
     part.unfold()
     part.show_result(*result)
     assert "Measuring the file" in part.numbers.value
     part.stop()
     assert part.numbers.value.splitlines()[-1].startswith("PSNR")
+    # It is measured again when the part is opened again.
+    part.button.click()
+    part.button.click()
+    qtbot.waitUntil(lambda: "bytes as PNG" in part.numbers.value, timeout=20_000)
 
 
 def test_file_that_cannot_be_measured_is_told(part, result, qtbot, monkeypatch):

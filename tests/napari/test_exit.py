@@ -56,10 +56,11 @@ sys.exit(0)
 """,
     "a preview and a color are shown": """
 viewer, widget = reduced()
-wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
 widget.palette_panel.table.chosen.emit(2)
-widget.run_panel.live.value = True
-wait(lambda: len(viewer.layers) == 4)
+# A preview takes the veil away in its own window.
+other, previewing = docked()
+previewing.run_panel.live.value = True
+wait(lambda: len(viewer.layers) == 3 and len(other.layers) == 2)
 """,
     "the dock was closed": """
 viewer, widget = reduced()

@@ -100,14 +100,20 @@ def test_table_over_all_results_that_are_selected(listed, save, viewer, tmp_path
 
 
 def test_table_that_is_measured_slice_by_slice_is_saved_whole(
-    listed, save, qtbot, tmp_path
+    listed, save, viewer, qtbot, tmp_path
 ):
-    panel, _ = listed(MOVIE, rgb=False)
+    listed(MOVIE, rgb=False, output="image")
+    panel, labels = listed(MOVIE, rgb=False, name="b")
+    viewer.layers.selection = {viewer.layers["a in 4 colors"], labels}
+    panel.list_palette(labels)
     panel.measure.choice.setCurrentIndex(1)
     qtbot.waitUntil(lambda: "slice" in panel.measure.table, timeout=20_000)
     save(panel, panel.save_table, "movie.csv")
     read = pd.read_csv(tmp_path / "movie.csv")
-    assert read["slice"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    # An image is measured as a whole.
+    is_image = read["layer"] == "a in 4 colors"
+    assert read["slice"].isna().tolist() == is_image.tolist()
+    assert read["slice"][~is_image].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     measured = json.loads((tmp_path / "movie.json").read_text())["measured"]
     assert measured == "each slice of axis 0"
 

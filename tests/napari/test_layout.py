@@ -275,3 +275,20 @@ def test_palette_is_worked_with_by_keys(docked, qtbot, monkeypatch):
     panel.setFocus()
     QTest.keyClick(panel, Qt.Key.Key_Return)
     assert list(viewer.layers[1].get_color(3)) == [1, 0, 0, 1]
+
+
+def test_table_has_the_height_that_is_left(docked, qtbot):
+    viewer, widget, _ = docked()
+    viewer.add_image(PHOTO, name="a")
+    run(widget, qtbot)
+    table = widget.palette_panel.table
+    bar = widget.native.findChild(QScrollArea).verticalScrollBar()
+    heights = []
+    for height in (600, 900, 980):
+        viewer.window._qt_window.resize(1200, height)
+        qtbot.waitUntil(lambda h=height: viewer.window._qt_window.height() == h)
+        heights.append(table.height())
+    # Before anything scrolls, the table is as small as it may be.
+    assert heights[0] == table.minimumHeight()
+    assert bar.maximum() == 0
+    assert heights[2] - heights[1] == 80

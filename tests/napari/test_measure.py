@@ -114,6 +114,15 @@ def test_measured_slices_follow_the_result(measure, viewer, qtbot):
     assert part.rows()["pixels"].tolist() != before
 
 
+def test_what_is_no_longer_measured_is_no_longer_told(measure):
+    part, _ = measure()
+    told = []
+    part.told.connect(told.append)
+    part.choice.setCurrentIndex(1)
+    part.choice.setCurrentIndex(0)
+    assert told == ["Measuring each t", ""]
+
+
 @pytest.mark.parametrize(
     ("image", "settings"),
     [
@@ -151,6 +160,9 @@ def test_slices_that_cannot_be_measured_are_told(measure, qtbot, monkeypatch):
         raise OSError(msg)
 
     monkeypatch.setattr(Results, "table", table)
+    told = []
+    part.told.connect(told.append)
     part.choice.setCurrentIndex(1)
     qtbot.waitUntil(lambda: any("is gone" in text for text in messages()))
+    assert told[-1] == messages()[-1]
     assert part.rows()["pixels"].sum() == MOVIE.size

@@ -135,22 +135,22 @@ def test_status_says_what_was_added_and_what_was_updated(result, viewer, finish)
 # Esc.
 
 
-def test_escape_cancels_in_the_dock(window, paused, qtbot):
-    window.add_image(data.astronaut()[:64, :50], name="a")
-    widget = dock_in(window)
-    main = window.window._qt_window
-    main.activateWindow()
-    qtbot.waitUntil(main.isActiveWindow)
+def test_escape_cancels_in_a_dock_that_floats(viewer, dock, paused, qtbot):
+    viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.native.show()
+    widget.native.activateWindow()
+    qtbot.waitUntil(widget.native.isActiveWindow)
     press(widget.run_panel.run)
     qtbot.waitUntil(paused.reached.is_set)
 
-    widget.controls.k.native.setFocus()
+    widget.palette_panel.table.setFocus()
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
 
     assert "Cancelled" in widget.run_panel.status.value
     paused.may_go_on.set()
     wait_for_threads()
-    assert names(window) == ["a"]
+    assert names(viewer) == ["a"]
 
 
 def test_escape_cancels_on_the_canvas(window, paused, qtbot):

@@ -42,6 +42,7 @@ class Compression(Fold):
         self._job = Newest(self)
         self._record: Record | None = None
         self._describe: Callable[[], Described] | None = None
+        self._is_measured = False
         self.toggled.connect(self._measure)
 
     def show_result(
@@ -53,7 +54,7 @@ class Compression(Fold):
         """
         self.leave()
         self._record, self._describe = record, describe
-        self._write("" if record is None else numbers_text(record))
+        self._forget()
         self._measure()
 
     def leave(self) -> None:
@@ -61,16 +62,22 @@ class Compression(Fold):
         self._job.leave()
 
     def stop(self) -> None:
-        """Forget what is being measured."""
+        """Measure nothing now, but again when somebody opens the part."""
         if self._job.is_busy:
-            self.show_result(self._record, None)
+            self._job.leave()
+            self._forget()
+
+    def _forget(self) -> None:
+        record, self._is_measured = self._record, False
+        self._write("" if record is None else numbers_text(record))
 
     def _measure(self) -> None:
         """Measure the file, if somebody looks and it is not measured yet."""
         record, describe, text = self._record, self._describe, self.numbers.value
-        if not self.is_open or record is None or describe is None or not text:
+        is_asked = self.is_open and not self._is_measured
+        if not is_asked or record is None or describe is None or not text:
             return
-        self._describe, described = None, describe()
+        self._is_measured, described = True, describe()
         self._write(f"{text}\nMeasuring the file")
         self._job.start(
             lambda _: file_size(*described),

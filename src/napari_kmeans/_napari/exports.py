@@ -275,5 +275,8 @@ class Exports(QObject):
 
 
 def _axis_of(layer: Layer, shown: Shown) -> int | None:
-    """Return the axis to measure a layer along, if it has the one of what is listed."""
-    return shown.axis if layer.ndim == shown.layer.ndim else None
+    """Return the axis to measure a layer along, if it is measured as what is listed."""
+    record = record_of(layer)
+    is_alike = isinstance(layer, Labels) and layer.ndim == shown.layer.ndim
+    has_slices = record is not None and record.slices is not None
+    return shown.axis if is_alike and not has_slices else None

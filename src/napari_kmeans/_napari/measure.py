@@ -8,6 +8,7 @@ each slice of labels measured. Read `Measure.rows` first. How rows look is left 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.layers import Labels, Layer
@@ -103,7 +104,9 @@ class Measure(QWidget):
 
     def read_table(self) -> None:
         """Read the table anew, because the result or the choice has changed."""
-        self._job.leave()
+        if self._job.is_busy:
+            self._job.leave()
+            self.told.emit("")
         layer, axis, text = self._layer, self.axis, self.choice.currentText()
         whole = None if layer is None else self._results.table(layer)
         if layer is None or whole is None or axis is None:
@@ -122,8 +125,13 @@ class Measure(QWidget):
         self._job.start(
             lambda _: self._results.table(layer, axis),
             returned=returned,
-            failed=lambda error: show_error(message_of(error, layer)),
+            failed=partial(self._fail, layer),
         )
+
+    def _fail(self, layer: Layer, error: Exception) -> None:
+        text = message_of(error, layer)
+        self.told.emit(text)
+        show_error(text)
 
     def _show(self, table: Any, axis: int | None) -> None:
         self._table, self._axis = table, axis

@@ -43,13 +43,18 @@ class OverlayLook(QWidget):
 
     def set_layer(self, layer: Layer | None) -> None:
         """Follow a layer, unless it has no labels."""
-        for event in self._followed():
-            event.disconnect(self._follow)
+        self.leave()
         self._layer = layer if isinstance(layer, Labels) else None
         for event in self._followed():
             event.connect(self._follow)
         self.setEnabled(self._layer is not None)
         self._follow()
+
+    def leave(self) -> None:
+        """Follow no layer any more."""
+        for event in self._followed():
+            event.disconnect(self._follow)
+        self._layer = None
 
     def _followed(self) -> list[Any]:
         if self._layer is None:

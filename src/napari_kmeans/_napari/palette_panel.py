@@ -159,12 +159,12 @@ class PalettePanel(QWidget):
         """Ask all threads to end, and follow nothing any more."""
         for job in self._painting.values():
             job.leave()
-        for part in (self.measure, self.compression, self._exports, self._to_labels):
+        parts = self.measure, self.look, self.compression, self._exports
+        for part in (*parts, self._to_labels):
             part.leave()
         for event in self._followed():
             event.disconnect(self._follow_layers)
         self._results.changed.disconnect(self._follow_change)
-        self.look.set_layer(None)
         self._highlight.leave()
 
     def hideEvent(self, event: QHideEvent | None) -> None:

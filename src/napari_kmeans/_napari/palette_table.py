@@ -15,6 +15,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     QItemSelection,
     QItemSelectionModel,
     QModelIndex,
+    QSize,
     Qt,
     Signal,
 )
@@ -116,6 +117,10 @@ class PaletteTable(QTableView):
         self.setMinimumHeight(n_lines * rows.defaultSectionSize())
         policy = QSizePolicy.Policy
         self.setSizePolicy(policy.Ignored, policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        """Return the least size: the table takes what is left, and asks for no more."""
+        return self.minimumSizeHint().expandedTo(self.minimumSize())
 
     @property
     def hexes(self) -> list[str]:

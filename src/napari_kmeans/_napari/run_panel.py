@@ -130,7 +130,6 @@ class RunPanel(QWidget):
         self.live.changed.connect(self._toggle_preview)
         for follow in (self._request_preview, self._take_back):
             self.controls.changed.connect(follow)
-        self._viewer.layers.events.inserted.connect(self._take_back)
 
     def leave(self) -> None:
         """Ask all threads to end, and follow nothing any more."""
@@ -138,7 +137,6 @@ class RunPanel(QWidget):
         self._bind_escape(False)
         self._preview.leave()
         self.controls.leave()
-        self._viewer.layers.events.inserted.disconnect(self._take_back)
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Show no preview for controls that nobody sees."""
