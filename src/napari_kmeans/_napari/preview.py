@@ -265,7 +265,7 @@ class Preview:
         self._outdated()
 
     def _follow_slice(self) -> None:
-        """Tell the pixels of another slice from pixels that were edited in place."""
+        """Note pixels that were edited in place; those of another slice are not."""
         before, self._sliders = self._sliders, self._sliders_now()
         if self._sliders == before:
             self._follow_change()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -244,17 +245,21 @@ def quantize_layer(
     )
     several = [layers] if isinstance(layers, Layer) else list(layers)
     request = prepare(several, settings, mask, viewer)
-
-    def report(progress: Progress) -> None:
-        if callback is not None and progress.mse is not None:
-            callback(progress)
-
+    report = partial(_report_iteration, callback)
     outcome = quantize_source(request.source, request.settings, report)
     made = create_layers(request, outcome)
     if viewer is not None:
         for layer in made:
             add_layer(viewer, layer)
     return made
+
+
+def _report_iteration(
+    callback: Callable[[Progress], object] | None, progress: Progress
+) -> None:
+    """Call back after an iteration, and not for other progress."""
+    if callback is not None and progress.mse is not None:
+        callback(progress)
 
 
 # The door.
