@@ -15,6 +15,11 @@ def dock_in(window):
     return widget
 
 
+def camera_of(viewer):
+    """Give the camera, which napari < 0.9 has elsewhere."""
+    return getattr(viewer, "scene", viewer).camera
+
+
 def enter_canvas():
     """Make the OpenGL context of the canvas the current one."""
     for window in QApplication.topLevelWidgets():

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans import kmeans_palette
 from napari_kmeans._core import fitting
-from napari_kmeans._core.counted_image import count_image, curve_of
-from napari_kmeans._core.fitting import FitOptions
+from napari_kmeans._core.counted_image import count_image, curve_of, fit_image
+from napari_kmeans._core.fitting import FitOptions, fit_source, prepared_image
 
 
 def counted(values, n_channels=1, alpha=False):
@@ -192,3 +193,28 @@ def test_errors_of_floats_too_many_to_count_are_those_of_the_centers(
     errors = [state.mse for state in seen]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1.1 * squares.mean()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_image_that_was_prepared_is_fitted_as_any_other(dtype):
+    image = skimage.data.astronaut()[:40, :50].astype(dtype)
+    image[3, 3] = 250
+    counted = count_image(image)
+    prepared = prepared_image(counted)
+    for k in (1, 5, 30):
+        one, other = fit_image(counted, k), fit_image(prepared, k)
+        assert_array_equal(one.result.palette, other.result.palette)
+        assert_array_equal(one.labels, other.labels)
+        assert one.result.mse == other.result.mse
+    assert fit_source(prepared) is prepared.source
+
+
+def test_an_image_that_was_changed_is_prepared_anew():
+    photo = skimage.data.astronaut()[:40, :50]
+    prepared = prepared_image(count_image(photo))
+    lab, dark = count_image(photo, -1, None, "lab"), count_image(photo // 2)
+    for change in ({"layout": lab.layout}, {"counted": dark.counted}):
+        changed = dataclasses.replace(prepared, **change)
+        expected = lab if "layout" in change else dark
+        palette = fit_image(expected, 5).result.palette
+        assert_array_equal(fit_image(changed, 5).result.palette, palette)

@@ -22,7 +22,7 @@ PLACED = {
     "affine": np.diag([2, 3, 4, 1]),
 }
 # All of what the tests show.
-WIDE = Screen((0, 0), 1e-3, (1e6, 1e6))
+WIDE = Screen((0, 0), 1, (1e5, 1e5))
 
 
 def dims_of(layer, point=None, order=None, ndisplay=2):
@@ -39,8 +39,8 @@ def part_of(layer, *, n_most=1 << 20, channels=None, **how):
     return coarse_part(layer, dims_of(layer, **how), n_most, channels)
 
 
-def seen_of(layer, screen, *, channels=None, **how):
-    return visible_part(layer, dims_of(layer, **how), screen, channels)
+def seen_of(layer, screen, *, n_whole=0, **how):
+    return visible_part(layer, dims_of(layer, **how), screen, n_whole=n_whole)
 
 
 def pixels_in(data, part):
@@ -122,7 +122,7 @@ def test_level_is_the_coarsest_whose_pixels_are_no_larger_than_the_canvas_has(
 ):
     full = np.zeros((32, 32))
     layer = Image([full, full[::2, ::2], full[::4, ::4]], multiscale=True)
-    part = seen_of(layer, Screen((16, 16), zoom, (40, 40)))
+    part = seen_of(layer, Screen((16, 16), zoom, (40, 40)), n_whole=1 << 20)
     assert part.level == level
     assert pixels_in(layer.data[level], part).shape == layer.data[level].shape
     assert_pixels_lie_in_place(layer, part)
@@ -228,12 +228,6 @@ def test_there_is_no_slice_in_view_along_an_axis_that_is_displayed():
 # What a screen shows of planes that are not seen as a whole.
 
 
-@pytest.fixture
-def large(monkeypatch):
-    """Take planes of more than a pixel for large ones."""
-    monkeypatch.setattr(placement, "_WHOLE", 1)
-
-
 def brute_force(n, center, zoom, n_screen):
     """Return the pixel under the middle of each pixel of the screen, if any."""
     middles = center + (np.arange(n_screen) + 0.5 - n_screen / 2) / zoom
@@ -244,7 +238,6 @@ def brute_force(n, center, zoom, n_screen):
 @pytest.mark.parametrize("n_screen", [10, 11])
 @pytest.mark.parametrize("zoom", [0.9, 0.37, 0.21])
 @pytest.mark.parametrize("center", [0.3, 17.2, 44.9])
-@pytest.mark.usefixtures("large")
 def test_a_pixel_of_the_screen_is_that_under_its_middle(center, zoom, n_screen):
     layer = Image(np.zeros((50, 60)))
     part = seen_of(layer, Screen((center, center), zoom, (n_screen, n_screen)))
@@ -260,7 +253,6 @@ def test_a_pixel_of_the_screen_is_that_under_its_middle(center, zoom, n_screen):
     assert_pixels_lie_in_place(layer, part)
 
 
-@pytest.mark.usefixtures("large")
 def test_a_display_of_more_pixels_than_the_canvas_shows_more():
     layer = Image(np.zeros((50, 60)))
     part = seen_of(layer, Screen((25, 30), 0.25, (20, 20), ratio=2))
@@ -269,7 +261,6 @@ def test_a_display_of_more_pixels_than_the_canvas_shows_more():
 
 
 @pytest.mark.parametrize("zoom", [1, 5])
-@pytest.mark.usefixtures("large")
 def test_all_pixels_are_visible_where_they_are_larger_than_the_screen_s(zoom):
     layer = Image(np.zeros((500, 600)))
     part = seen_of(layer, Screen((250, 300), zoom, (200, 200)))
@@ -292,7 +283,6 @@ def test_all_pixels_are_visible_where_they_are_larger_than_the_screen_s(zoom):
         {"affine": [[0, -1, 5], [1, 0, 7], [0, 0, 1]]},
     ],
 )
-@pytest.mark.usefixtures("large")
 def test_all_of_the_screen_is_covered_wherever_the_layer_lies(placed):
     layer = Image(np.zeros((50, 60)), **placed)
     middle = layer.data_to_world((20, 30))
@@ -312,7 +302,6 @@ def test_all_of_the_screen_is_covered_wherever_the_layer_lies(placed):
                 assert near.any()
 
 
-@pytest.mark.usefixtures("large")
 def test_nothing_is_visible_beside_the_layer():
     layer = Image(np.zeros((50, 60)))
     for zoom in (0.3, 3):
@@ -322,4 +311,5 @@ def test_nothing_is_visible_beside_the_layer():
 def test_small_planes_are_visible_as_a_whole_wherever_one_looks():
     layer = Image(np.zeros((1024, 1024)))
     for screen in (Screen((0, 0), 9, (10, 10)), Screen((0, 0), 0.01, (500, 500))):
-        assert seen_of(layer, screen).spans == (Span(0, 1, 1024), Span(0, 1, 1024))
+        part = seen_of(layer, screen, n_whole=1 << 20)
+        assert part.spans == (Span(0, 1, 1024), Span(0, 1, 1024))

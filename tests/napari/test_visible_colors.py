@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from skimage import data
 
 from napari_kmeans._core import color_counts
-from napari_kmeans._napari import computation, layers, placement, visible_colors
+from napari_kmeans._napari import computation, layers, visible_colors
 from napari_kmeans._napari.computation import quantize_source
 from napari_kmeans._napari.kept_counts import KeptCounts
 from napari_kmeans._napari.placement import Screen, coarse_part, visible_part
@@ -69,12 +69,6 @@ def result_of(asked):
         numbers = np.expand_dims(numbers, source.channels.axis)
     rgba = np.vstack([np.zeros(4), np.rint(outcome.rgba * 255)]).astype(np.uint8)
     return rgba[numbers], outcome.record
-
-
-@pytest.fixture(autouse=True)
-def large(monkeypatch):
-    """Take planes of more than a pixel for large ones."""
-    monkeypatch.setattr(placement, "_WHOLE", 1)
 
 
 SETTINGS = [

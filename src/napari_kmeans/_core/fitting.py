@@ -45,8 +45,10 @@ __all__ = [
     "FittedImage",
     "IterationState",
     "PaletteResult",
+    "PreparedImage",
     "fit_palette",
     "fit_source",
+    "prepared_image",
 ]
 
 # Searches for a start called thorough, each from the best one before.
@@ -147,6 +149,13 @@ class FitSource(NamedTuple):
     rest: FitSource | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedImage(CountedImage):
+    """A counted image that was prepared before it is fitted."""
+
+    source: FitSource | None = None
+
+
 class FittedImage(NamedTuple):
     """A fitted palette, and what the fit knows of it beyond that."""
 
@@ -157,8 +166,22 @@ class FittedImage(NamedTuple):
     is_lossless: bool = False
 
 
+def prepared_image(image: CountedImage) -> PreparedImage:
+    """Return a counted image that `fit_source` need not prepare once more.
+
+    It keeps the points that are fitted in memory.
+    """
+    found = image.images, image.masks, image.layout, image.counted, image.outside
+    return PreparedImage(*found, fit_source(image))
+
+
 def fit_source(image: CountedImage) -> FitSource:
-    """Prepare an image for `fit_palette`."""
+    """Prepare an image for `fit_palette`, unless it is a `PreparedImage`."""
+    if isinstance(image, PreparedImage) and image.source is not None:
+        known = image.source.image
+        # It may have been given another layout or other counts since.
+        if known.layout == image.layout and known.counted is image.counted:
+            return image.source
     pixels = fitted_pixels(image)
     apart = None if pixels is None else set_apart(image, pixels.space)
     if apart is None:

@@ -45,8 +45,6 @@ __all__ = [
 _CHANNEL_NAMES = frozenset({"c", "channel", "channels"})
 # What places a layer in space.
 PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-# Pixels of a plane that are visible as a whole, wherever one zooms and pans.
-_WHOLE = 1 << 20
 # Pixels of a volume that are visible in 3D.
 _MOST_IN_3D = 1 << 19
 # What is visible of larger planes begins and ends at multiples of so many pixels, which
@@ -198,16 +196,20 @@ def _size(unit: Any) -> float:
 
 
 def visible_part(
-    layer: Layer, dims: Dims, screen: Screen, channels: Channels | None = None
+    layer: Layer,
+    dims: Dims,
+    screen: Screen,
+    channels: Channels | None = None,
+    n_whole: int = 0,
 ) -> Visible | None:
     """Return the pixels of the current slice that a screen shows.
 
     In 2D there is one for each pixel of the display: the one that napari draws there,
     if the axes of the layer are parallel to those of the screen. Where the pixels of
-    the layer are larger, all are there, and so are all of planes of at most 2^20. A
-    pyramid is seen at the coarsest level whose pixels are no larger than those of the
-    canvas. In 3D it is a `coarse_part`. All `channels` belong to each pixel. None if
-    the layer is not on the screen.
+    the layer are larger, all are there, and so are all of planes of at most `n_whole`
+    pixels, wherever one looks. A pyramid is seen at the coarsest level whose pixels are
+    no larger than those of the canvas. In 3D it is a `coarse_part`. All `channels`
+    belong to each pixel. None if the layer is not on the screen.
     """
     displayed, _ = _displayed_axes(layer, dims)
     if len(displayed) != 2:
@@ -218,7 +220,7 @@ def visible_part(
     sizes = pitch[[displayed.index(axis) for axis in axes]] * (1 + _LITTLE)
     is_fine = (shapes[0] / shapes)[:, axes] <= np.maximum(sizes, 1)
     level = int(np.flatnonzero(is_fine.all(axis=1))[-1])
-    is_whole = np.prod(shapes[level, axes], dtype=float) <= _WHOLE
+    is_whole = np.prod(shapes[level, axes], dtype=float) <= n_whole
     spans = {}
     for axis in axes:
         n, factor = int(shapes[level, axis]), shapes[0, axis] / shapes[level, axis]

@@ -9,10 +9,12 @@ to `visible_colors`.
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QWidget
 
 from napari_kmeans._napari.jobs import Newest
@@ -39,6 +41,8 @@ __all__ = ["Preview"]
 
 # Milliseconds; changes within are answered together.
 _PAUSE = 30
+# Pixels of a plane that is shown as a whole, and of one that is dithered as a whole.
+_WHOLE, _MOST_DITHERED = 1 << 18, 1 << 20
 
 
 class Preview:
@@ -87,9 +91,9 @@ class Preview:
         self._parent = parent
         # Events of what is shown, and of where it is seen, and who hears of them.
         self._events: list[tuple[Any, Callable[..., None]]] = []
-        # How often pixels have changed, and what the sliders were at then.
+        # How often pixels have changed, and which slice each layer has shown last.
         self._n_changes = 0
-        self._sliders: Any = None
+        self._slices: WeakKeyDictionary[Layer, Any] = WeakKeyDictionary()
         self._shown: Shown | None = None
         self._overlay = Overlay(viewer, removed)
         self._name = ""
@@ -128,7 +132,7 @@ class Preview:
         self._listen_to([])
         self._timer.stop()
         self._is_outdated = False
-        self._sliders = None
+        self._slices.clear()
         self._newest.leave()
 
     def _hide(self) -> None:
@@ -151,7 +155,6 @@ class Preview:
             self._tell("")
             return
         self._listen_to(self._events_of(request))
-        self._sliders = self._sliders or self._sliders_now()
         asked = self._asked(request)
         if asked is None:
             self._hide()
@@ -168,7 +171,8 @@ class Preview:
         """Return what is to be computed, or None if nothing is on the screen."""
         layer, source, dims = request.layers[0], request.source, self._viewer.dims
         channels = source.channels
-        part = visible_part(layer, dims, self._screen(), channels)
+        n_whole = _MOST_DITHERED if request.settings.dither else _WHOLE
+        part = visible_part(layer, dims, self._screen(), channels, n_whole)
         coarse = coarse_part(layer, dims, MOST_SAMPLED, channels)
         if part is None or coarse is None:
             return None
@@ -179,15 +183,16 @@ class Preview:
     def _screen(self) -> Screen:
         """Return what the canvas shows."""
         viewer: Any = self._viewer
-        camera, screen = _camera(viewer), self._parent.screen()
-        rows, columns = 0.0, 0.0
-        if hasattr(viewer, "canvas"):
-            rows, columns = viewer.canvas.viewbox_size(viewer.layers)
-        elif screen is not None:
+        camera, canvas = _camera(viewer), getattr(viewer, "canvas", None)
+        if canvas is not None:
+            shape = canvas.viewbox_size(viewer.layers)
+        else:
             # napari < 0.9 tells nobody the size of its canvas, which fits the screen.
-            rows, columns = screen.size().height(), screen.size().width()
+            drawn: Any = self._parent.window()
+            drawn = drawn.findChild(QOpenGLWidget) or drawn.screen()
+            shape = drawn.size().height(), drawn.size().width()
         center, ratio = tuple(camera.center)[-2:], self._parent.devicePixelRatioF()
-        return Screen(center, camera.zoom, (rows, columns), ratio)
+        return Screen(center, camera.zoom, shape, ratio)
 
     def _compute(
         self, asked: Asked, before: Shown | None, report: Callable[[Any], None]
@@ -247,6 +252,7 @@ class Preview:
         if request.source.look.colormaps:
             looks = ("colormap", "contrast_limits", "gamma")
             views += [layer.events[name] for layer in request.layers for name in looks]
+        events: list[tuple[Any, Callable[..., None]]]
         events = [(event, self._outdated) for event in views]
         mask_id = getattr(request.source.mask, "id", None)
         masks = [x for x in viewer.layers if str(x.unique_id) == mask_id]
@@ -255,7 +261,8 @@ class Preview:
             found = [name for name in names if name in layer.events.emitters]
             events += [(layer.events[name], self._follow_change) for name in found]
             # Pyramids set their data wherever one looks.
-            if not _is_pyramid(layer):
+            if not getattr(layer, "multiscale", False):
+                self._slices.setdefault(layer, self._slice())
                 events.append((layer.events.set_data, self._follow_slice))
         return events
 
@@ -264,13 +271,15 @@ class Preview:
         self._n_changes += 1
         self._outdated()
 
-    def _follow_slice(self) -> None:
-        """Note pixels that were edited in place; those of another slice are not."""
-        before, self._sliders = self._sliders, self._sliders_now()
-        if self._sliders == before:
+    def _follow_slice(self, event: Any) -> None:
+        """Take pixels that are shown anew for edited, unless the slice is another."""
+        before, now = self._slices.get(event.source), self._slice()
+        self._slices[event.source] = now
+        if now == before:
             self._follow_change()
 
-    def _sliders_now(self) -> tuple[Any, ...]:
+    def _slice(self) -> tuple[Any, ...]:
+        """Return which slice the viewer shows."""
         dims = self._viewer.dims
         return dims.point, dims.order, dims.ndisplay
 
@@ -288,7 +297,3 @@ class Preview:
 def _camera(viewer: Any) -> Any:
     """Return the camera, which napari < 0.9 has elsewhere."""
     return getattr(viewer, "scene", viewer).camera
-
-
-def _is_pyramid(layer: Layer) -> bool:
-    return bool(getattr(layer, "multiscale", False))

@@ -27,6 +27,7 @@ from napari_kmeans._core.counted_image import (
     label_counted,
     weigh_channels,
 )
+from napari_kmeans._core.fitting import prepared_image
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import are_seen
 from napari_kmeans._core.spaces import Layout
@@ -160,7 +161,10 @@ def color_visible(
     rgba = rgba_of(record.palette, source.look)
     view = _view(asked, before)
     dither = settings.dither if _is_dithered(asked) else None
-    notes = [counted.note, _NOT_DITHERED if dither != settings.dither else ""]
+    notes = [
+        counted.note if settings.palette is None else "",
+        _NOT_DITHERED if dither != settings.dither else "",
+    ]
     is_same = before is not None and before.view is view and before.record is record
     if before is not None and is_same and np.array_equal(before.rgba, rgba):
         pixels = before.pixels
@@ -209,13 +213,20 @@ def _counted(
             if before is not None and _are_of_one_count(parts, before.counted.parts):
                 # What is known of them holds.
                 return before.counted._replace(key=key)
-            return _Counted(key, None, without_pixels(parts), "")
+            return _Counted(key, None, _to_be_fitted(parts), "")
         note = _TOO_LARGE if parts is None else _TOO_MANY
         inside = None
         if source.mask is not None:
             inside = _mask_at(draw_mask(source.mask), source, sample)
         parts = count_parts(_read(source, sample), inside, source, settings)
-    return _Counted(key, sample, without_pixels(parts), note)
+    return _Counted(key, sample, _to_be_fitted(parts), note)
+
+
+def _to_be_fitted(counts: list[CountedImage]) -> list[CountedImage]:
+    """Return counts for many fits, without the pixels."""
+    parts = without_pixels(counts)
+    # Of many slices, few are looked at.
+    return [prepared_image(parts[0])] if len(parts) == 1 else parts
 
 
 def _are_of_one_count(some: list[CountedImage], others: list[CountedImage]) -> bool:
