@@ -151,6 +151,19 @@ def test_veil_is_white_around_dark_colors(viewer, make, level, white):
     assert_allclose(color, [white, white, white, 0.85])
 
 
+def test_veil_makes_room_for_what_is_painted(window, make, qtbot):
+    window.add_image(PHOTO, name="a")
+    make(window).palette_panel.table.chosen.emit(2)
+    labels = window.layers["a in 4 labels"]
+    color = np.rint(labels.get_color(3)[:3] * 255)
+    before = (canvas_of(window, qtbot) == color).all(-1).sum()
+    window.layers.selection.active = labels
+    labels.brush_size = 40
+    for row in (30, 60, 90):
+        labels.paint((row, 75), 3)
+    assert (canvas_of(window, qtbot) == color).all(-1).sum() > 1.2 * before
+
+
 def test_veil_has_the_color_itself_in_a_cell_of_its_own(viewer, make):
     viewer.add_image(PHOTO, name="a")
     widget = make(viewer)

@@ -114,6 +114,11 @@ class Highlight:
             self._labels = labels
         self._follow_view()
 
+    def redraw(self) -> None:
+        """Show the labels as somebody has painted them since."""
+        if self._overlay.layer is not None:
+            self._overlay.layer.refresh()
+
     def hide(self) -> None:
         """Show all pixels again."""
         self._labels = None

@@ -32,7 +32,7 @@ from napari_kmeans._napari.measure import Measure
 from napari_kmeans._napari.overlay_look import OverlayLook
 from napari_kmeans._napari.palette_table import PaletteTable
 from napari_kmeans._napari.placement import labels_placement, levels_of
-from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.record import Record, record_of
 from napari_kmeans._napari.results import Listed, Results
 from napari_kmeans._napari.to_labels import ToLabels
 
@@ -216,9 +216,12 @@ class PalettePanel(QWidget):
         now, changed = record_of(self._layer), record_of(layer)
         if now is None or changed is None or now.run != changed.run:
             return
-        self._listed = self._results.listed(self._layer)
+        before, self._listed = self._listed, self._results.listed(self._layer)
         self.measure.read_table()
-        self._show_compression()
+        self._highlight.redraw()
+        # A name changes no file.
+        if before is None or not _are_alike(before.record, now):
+            self._show_compression()
 
     def _show_rows(self) -> None:
         """Show the rows in view, in the order that they had."""
@@ -400,6 +403,12 @@ def _menu(actions: list[QAction], parent: QWidget) -> QMenu:
     menu.setToolTipsVisible(True)
     menu.addActions(actions)
     return menu
+
+
+def _are_alike(one: Record, other: Record) -> bool:
+    """Whether two records of a result differ in names at most."""
+    is_counted = np.array_equal(one.counts, other.counts)
+    return is_counted and np.array_equal(one.palette, other.palette)
 
 
 def _darkest_first(listed: Listed, entries: Indices) -> Indices:
