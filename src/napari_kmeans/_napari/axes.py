@@ -1,8 +1,8 @@
 """Which axes of a layer are space, and how large a pixel is there.
 
-`space_axes` is the one place that tells space from time, channels and slices;
-`pixel_sizes` and `pixel_area` turn pixels into lengths, areas and volumes. They only
-look at a layer. Where layers lie is a matter for `placement`.
+`space_axes` is the one place that tells space from time, channels and slices, and
+`called_channels` says which axis is called like channels. `pixel_sizes` and
+`pixel_area` turn pixels into lengths, areas and volumes. They only look at a layer. Where layers lie is a matter for `placement`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from napari.layers import Labels, Layer
 
 from napari_kmeans._napari.record import record_of
 
-__all__ = ["CHANNEL_NAMES", "pixel_area", "pixel_sizes", "space_axes"]
+__all__ = ["called_channels", "pixel_area", "pixel_sizes", "space_axes"]
 
 # Of axes, in lower case.
-CHANNEL_NAMES = ("c", "channel", "channels")
+_CHANNEL_NAMES = ("c", "channel", "channels")
 _TIME_NAMES = ("t", "time")
 _MOST = 3
 
@@ -32,17 +32,23 @@ def space_axes(layer: Layer) -> tuple[int, ...]:
     that of the channels, or of slices that have palettes of their own. Of all other
     axes, the last three are space, or as many as there are.
     """
-    others = _axes_of_record(layer)
+    others = _axes_of_record(layer) | {called_channels(layer)}
     space = [
         axis
         for axis, (name, unit) in enumerate(
             zip(layer.axis_labels, layer.units, strict=True)
         )
         if axis not in others
-        and name.strip().lower() not in CHANNEL_NAMES + _TIME_NAMES
+        and name.strip().lower() not in _TIME_NAMES
         and not unit.is_compatible_with("second")
     ]
     return tuple(space[-_MOST:])
+
+
+def called_channels(layer: Layer) -> int | None:
+    """Return the first axis of a layer that is called like channels, if any is."""
+    names = [name.strip().lower() in _CHANNEL_NAMES for name in layer.axis_labels]
+    return names.index(True) if any(names) else None
 
 
 def _axes_of_record(layer: Layer) -> set[int]:

@@ -13,9 +13,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_kmeans._files.formats import INDEXED_SUFFIXES
+from napari_kmeans._napari.axes import called_channels
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay, quoted
-from napari_kmeans._napari.placement import called_channels
 from napari_kmeans._napari.quantize_layer import (
     add_layer,
     message_of,

@@ -23,12 +23,13 @@ from napari.viewer import Viewer
 from napari_kmeans._core.arguments import COLOR_SPACES, DITHERS, INITS, MAX_COLORS
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES
+from napari_kmeans._napari.axes import called_channels
 from napari_kmeans._napari.choose_k import ChooseK
 from napari_kmeans._napari.colors import parse_colors
 from napari_kmeans._napari.computation import Count
 from napari_kmeans._napari.folds import Fold, Form
 from napari_kmeans._napari.layers import Source, is_overlay, quoted
-from napari_kmeans._napari.placement import called_channels, levels_of
+from napari_kmeans._napari.placement import levels_of
 from napari_kmeans._napari.quantize_layer import Request, prepare
 from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.settings import Settings, default_settings

@@ -464,9 +464,9 @@ def _nearest(
 
 
 def read_array(array: Any, index: Any = ...) -> Array:
-    """Read an array, or its part at `index`, slices or places along the first axes.
+    """Read an array, or its part at `index`.
 
-    Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
+    That has slices, places or numbers along the first axes. Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
     checkpoint before each task. All other kinds are read at once.
     """
     from dask.array import from_array
@@ -482,12 +482,13 @@ def read_array(array: Any, index: Any = ...) -> Array:
 
 
 def _part_of(array: Any, index: Any) -> Any:
-    """Return the part of an array at slices or places, one after the other."""
+    """Return the part of an array at slices, places or numbers of its first axes."""
     if not isinstance(index, tuple):
         return array[index]
     boxes = [some if isinstance(some, slice) else slice(None) for some in index]
     part = array[tuple(boxes)]
-    for axis, some in enumerate(index):
+    # From the last one on, for a number takes its axis away.
+    for axis, some in reversed(list(enumerate(index))):
         if not isinstance(some, slice):
             part = part[(slice(None),) * axis + (some,)]
     return part

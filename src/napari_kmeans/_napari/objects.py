@@ -19,7 +19,7 @@ from napari.viewer import Viewer
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes, tell
 from napari_kmeans._napari.axes import (
-    CHANNEL_NAMES,
+    called_channels,
     pixel_area,
     pixel_sizes,
     space_axes,
@@ -277,9 +277,8 @@ def _channel_axis(labels: Labels, image: Image) -> tuple[int | None, bool]:
         return None, False
     record = record_of(labels)
     made = None if record is None or record.settings is None else record.settings
-    known = [] if made is None or made.channel_axis is None else [made.channel_axis]
-    named = [name.strip().lower() in CHANNEL_NAMES for name in image.axis_labels]
-    axes = [*np.flatnonzero(named).tolist(), *known]
+    known = [called_channels(image), None if made is None else made.channel_axis]
+    axes = [axis for axis in known if axis is not None]
     for axis in [len(theirs) - 1] if image.rgb else axes:
         for length in ((), (1,)):
             if (*theirs[:axis], *length, *theirs[axis + 1 :]) == ours:

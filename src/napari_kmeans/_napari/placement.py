@@ -27,7 +27,6 @@ __all__ = [
     "Span",
     "Visible",
     "axes_of_labels",
-    "called_channels",
     "coarse_part",
     "evenly",
     "labels_matrix",
@@ -41,8 +40,6 @@ __all__ = [
     "world_matrix",
 ]
 
-# What people call the axis of channels.
-_CHANNEL_NAMES = frozenset({"c", "channel", "channels"})
 # What places a layer in space.
 PLACES = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 # Pixels of a volume that are visible in 3D.
@@ -108,12 +105,6 @@ class Visible(NamedTuple):
 def levels_of(layer: Layer) -> tuple[Any, ...]:
     """Return the data of a layer at each level of detail, the finest first."""
     return tuple(layer.data) if layer.multiscale else (layer.data,)
-
-
-def called_channels(layer: Layer) -> int | None:
-    """Return the axis of a layer that is called like channels, if there is one."""
-    names = [name.lower() in _CHANNEL_NAMES for name in layer.axis_labels]
-    return names.index(True) if any(names) else None
 
 
 def placement_of(layer: Layer) -> dict[str, Any]:
