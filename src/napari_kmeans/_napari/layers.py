@@ -466,8 +466,9 @@ def _nearest(
 def read_array(array: Any, index: Any = ...) -> Array:
     """Read an array, or its part at `index`.
 
-    That has slices, places or numbers along the first axes. Dask reads its own arrays, and those that tell their chunks, as zarr's do, with a
-    checkpoint before each task. All other kinds are read at once.
+    That has slices, places or numbers along the first axes. Dask reads its own arrays,
+    and those that tell their chunks, as zarr's do, with a checkpoint before each task.
+    All other kinds are read at once.
     """
     from dask.array import from_array
     from dask.base import compute, is_dask_collection
