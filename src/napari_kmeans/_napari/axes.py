@@ -2,8 +2,8 @@
 
 `space_axes` is the one place that tells space from time, channels and slices, and
 `called_channels` says which axis is called like channels. `pixel_sizes` and
-`pixel_area` turn pixels into lengths, areas and volumes. They only look at a layer. Where
-layers lie is a matter for `placement`.
+`pixel_area` turn pixels into lengths, areas and volumes. They only look at a layer;
+where layers lie is a matter for `placement`.
 """
 
 from __future__ import annotations
