@@ -50,6 +50,7 @@ from napari_kmeans._core.pixels import CountedImage, framing_blocks
 from napari_kmeans._files.palettes import read_names
 from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
+    LayerError,
     Source,
     cut_tiles,
     draw_mask,
@@ -81,10 +82,6 @@ __all__ = [
 
 # As `count_parts`.
 Count: TypeAlias = Callable[..., list[CountedImage]]
-
-
-class LayerError(ValueError):
-    """Layers cannot be quantized; the text says which, why, and what to do."""
 
 
 class EmptyMaskError(LayerError):

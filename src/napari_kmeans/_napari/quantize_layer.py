@@ -15,13 +15,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Layer
 from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import Dither, is_lazy, lazy_array, plain_array
-from napari_kmeans._core.arrays import Mask
+from napari_kmeans._core.arguments import Dither, is_lazy, plain_array
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
     LayerError,
@@ -33,12 +32,13 @@ from napari_kmeans._napari.computation import (
     quantize_source,
 )
 from napari_kmeans._napari.layers import (
+    AnyMask,
     Source,
     label_colors,
     labels_colormap,
     quoted,
-    read_mask,
     read_source,
+    with_mask,
 )
 from napari_kmeans._napari.placement import labels_placement, levels_of, placement_of
 from napari_kmeans._napari.record import record_of, write_record
@@ -57,7 +57,6 @@ __all__ = [
     "sign_layer",
 ]
 
-AnyMask = Labels | Shapes | Mask | None
 Palette = ArrayLike | str | os.PathLike[str] | Layer | None
 
 # What makes an image look as it does.
@@ -87,7 +86,7 @@ def quantize_layer(
     output: str = "image",
     channel_axis: int | None = None,
     slice_axis: int | None = None,
-    mask: AnyMask = None,
+    mask: AnyMask | None = None,
     palette: Palette = None,
     fixed: ArrayLike | None = None,
     color_space: SpaceName = "rgb",
@@ -268,7 +267,7 @@ def _report_iteration(
 def prepare(
     layers: Sequence[Image],
     settings: Settings,
-    mask: AnyMask = None,
+    mask: AnyMask | None = None,
     viewer: Viewer | None = None,
 ) -> Request:
     """Check what is wanted, and take what the layers hold now.
@@ -311,7 +310,7 @@ def prepare(
         # There is nothing to fit to slices, nor inside of a mask.
         palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
-        source = _with_mask(source, mask, first, viewer)
+        source = with_mask(source, mask, first, viewer)
     settings = dataclasses.replace(
         settings,
         palette=palette,
@@ -385,39 +384,6 @@ def _names_of(layer: Layer) -> dict[int, str] | None:
     record = record_of(layer)
     names = () if record is None else record.names
     return {entry: name for entry, name in enumerate(names) if name} or None
-
-
-def _with_mask(
-    source: Source, mask: AnyMask, image: Image, viewer: Viewer | None
-) -> Source:
-    """Take the mask, in the units of the viewer if there is one."""
-    if isinstance(mask, Labels | Shapes):
-        mask = getattr(mask, "__wrapped__", mask)
-        if mask.ndim > image.ndim:
-            msg = (
-                f"Fit colors to: {quoted(mask.name)} has {mask.ndim} axes, and "
-                f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
-                "as many, or fewer"
-            )
-            raise LayerError(msg)
-        units = image.units if viewer is None else viewer.dims.units
-        pairs = zip(mask.units, image.units[-mask.ndim :], strict=True)
-        if viewer is None and not all(a.is_compatible_with(b) for a, b in pairs):
-            units = None
-        taken = read_mask(mask, image, source.channels, units)
-        return source._replace(mask=taken, mask_name=quoted(mask.name))
-    checked = lazy_array if is_lazy(mask) else plain_array
-    inside = checked("mask", mask, "pass mask.filled(False)")
-    shape = list(source.levels[0][0].shape)
-    if source.channel_axis is not None and len(source.levels[0]) == 1:
-        del shape[source.channel_axis]
-    if inside.dtype != bool or inside.shape != tuple(shape):
-        msg = (
-            "mask must be a Labels or Shapes layer, or a boolean array of shape "
-            f"{tuple(shape)}, got {inside.dtype} of shape {inside.shape}"
-        )
-        raise (TypeError if inside.dtype != bool else ValueError)(msg)
-    return source._replace(mask=inside)
 
 
 def message_of(error: Exception, layer: Layer, palette: Any = None) -> str:
