@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,12 @@ from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import Dither, is_lazy, plain_array
+from napari_kmeans._core.arguments import (
+    Dither,
+    checked_integer,
+    is_lazy,
+    plain_array,
+)
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
     LayerError,
@@ -227,7 +232,7 @@ def quantize_layer(
     """
     settings = Settings(
         k=k,
-        iters=iters,
+        iters=checked_integer("iters", iters, 0, None),
         output=output,
         channel_axis=channel_axis,
         slice_axis=slice_axis,
@@ -236,13 +241,13 @@ def quantize_layer(
         color_space=color_space,
         channel_weights=channel_weights,
         dither=dither,
-        init=init,
+        init=init if isinstance(init, str) else plain_array("init", init),
         rng=rng,
         merged=merged,
         recolored=recolored,
         names=names,
     )
-    several = [layers] if isinstance(layers, Layer) else list(layers)
+    several = list(layers) if isinstance(layers, Iterable) else [layers]
     request = prepare(several, settings, mask, viewer)
     report = partial(_report_iteration, callback)
     outcome = quantize_source(request.source, request.settings, report)
@@ -326,6 +331,7 @@ def _checked_axis(name: str, axis: int | None, n_axes: int) -> int | None:
     """Return an axis of a layer, if there is one, counted from the first."""
     if axis is None:
         return None
+    axis = checked_integer(name, axis, None, None)
     if not -n_axes <= axis < n_axes:
         msg = f"{name} must be one of the layer's {n_axes} axes, got {axis}"
         raise ValueError(msg)
