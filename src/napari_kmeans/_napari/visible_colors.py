@@ -5,7 +5,9 @@ the next question: the counts of all pixels, the palettes, and what is visible. 
 another `k` costs a fit and a look at the distinct colors in view, a `k` of before only
 the latter, and another place costs reading that place. Colors are those of the
 result, pixel by pixel, but where
-`Shown.note` says otherwise. It touches no layer.
+`Shown.note` says otherwise. (Channels along an axis have made-up colors, as bright as
+the palettes that are listed allow: those of the slice in view, if slices have their
+own.) It touches no layer.
 """
 
 from __future__ import annotations
