@@ -295,6 +295,11 @@ def test_labels_are_measured_as_they_are_now():
     table = cluster_table(labels, image=FRAMES)
     numbers = np.where(labels.data == 9, 0, labels.data)
     assert_measured(table, expected_table(numbers, [FRAMES], ["mean"]))
+    # Nor is it one of the next frame.
+    table = cluster_table(labels, axis="t", image=FRAMES)
+    frames = np.arange(3)[:, None, None]
+    expected = expected_table(numbers, [FRAMES], ["mean"], [("slice", frames)])
+    assert_measured(table, expected)
 
 
 def test_mask_of_any_kind_says_what_is_measured():
