@@ -139,7 +139,10 @@ def draw_series():
     session.name("background", "nuclei", "cytoplasm")
     session.widget.palette_panel.measure.choice.setCurrentText("each t")
     session.viewer.dims.set_current_step(0, 5)
+    # With room for all columns.
+    session.widget.min_width = 460
     session.rest(1)
+    session.viewer.reset_view()
     session.picture("tutorial_series")
     session.close()
 

@@ -407,8 +407,8 @@ def assert_scripts_make(run, layers):
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-@given(done=st.lists(deeds, max_size=8))
-@settings(max_examples=12, deadline=None)
+@given(done=st.lists(deeds, max_size=6))
+@settings(max_examples=5, deadline=None)
 def test_layers_agree_whatever_is_done_to_them(kind, done):
     images, options, values = SOURCES[kind]
     is_rgb = kind.startswith("rgb")

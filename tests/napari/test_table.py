@@ -295,6 +295,11 @@ def test_labels_are_measured_as_they_are_now():
     table = cluster_table(labels, image=FRAMES)
     numbers = np.where(labels.data == 9, 0, labels.data)
     assert_measured(table, expected_table(numbers, [FRAMES], ["mean"]))
+    # Nor is it one of the next frame.
+    table = cluster_table(labels, axis="t", image=FRAMES)
+    frames = np.arange(3)[:, None, None]
+    expected = expected_table(numbers, [FRAMES], ["mean"], [("slice", frames)])
+    assert_measured(table, expected)
 
 
 def test_mask_of_any_kind_says_what_is_measured():
@@ -421,3 +426,22 @@ def test_mask_of_the_fit_is_asked_for():
     (labels,) = quantize_layer(image(FRAMES), 4, output="labels", mask=mask)
     with pytest.raises(ValueError, match=r"mask must be given, .* inside of “roi”"):
         cluster_table(labels, axis="t")
+
+
+def test_script_without_a_window_measures_frames_of_two_channels_by_one_palette():
+    weak = np.zeros((3, 20, 20), dtype=np.uint16)
+    strong = np.full((3, 20, 20), 500, dtype=np.uint16)
+    # A nucleus that grows, and a spot that does not.
+    for frame in range(3):
+        weak[frame, 2 : 6 + frame, 2:6] = 9
+    strong[:, 12:15, 12:15] = 60_000
+    layers = [image(weak, name="nuclei"), image(strong, name="spots")]
+
+    (labels,) = quantize_layer(layers, 3, output="labels", channel_weights="contrast")
+    table = cluster_table(labels, axis="t", image=layers)
+
+    nuclei = table[table["mean nuclei"] == 9]
+    assert nuclei["slice"].tolist() == [0, 1, 2]
+    assert nuclei["area"].tolist() == [16 / 8, 20 / 8, 24 / 8]
+    spots = table[table["mean spots"] == 60_000]
+    assert spots["pixels"].tolist() == [9, 9, 9]

@@ -207,10 +207,9 @@ class Preview:
         if self._shown is not shown:
             return
         self._tell(shown.note)
-        source, first, layer = request.layers[0], asked.part, self._overlay.layer
-        channels = request.source.channels
-        places = axes_of_labels(source, channels) | {"affine": first.affine}
-        name = f"preview of {source.name}"
+        first, channels = request.layers[0], request.source.channels
+        places = axes_of_labels(first, channels) | {"affine": asked.part.affine}
+        name, layer = f"preview of {first.name}", self._overlay.layer
         if layer is None or layer.ndim != shown.pixels.ndim - 1:
             self._overlay.show(Image(shown.pixels, rgb=True, name=name, **places))
         else:
@@ -240,10 +239,7 @@ class Preview:
     def _events_of(self, request: Request) -> list[tuple[Any, Callable[..., None]]]:
         """Return the events after which a request looks different, and who hears."""
         viewer: Any = self._viewer
-        dims, camera = (
-            viewer.dims.events,
-            getattr(viewer, "scene", viewer).camera.events,
-        )
+        dims, camera = viewer.dims.events, _camera(viewer).events
         views = [dims.current_step, dims.order, dims.ndisplay]
         views += [camera.center, camera.zoom]
         if hasattr(viewer, "canvas"):

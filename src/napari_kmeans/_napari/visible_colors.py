@@ -5,7 +5,9 @@ the next question: the counts of all pixels, the palettes, and what is visible. 
 another `k` costs a fit and a look at the distinct colors in view, a `k` of before only
 the latter, and another place costs reading that place. Colors are those of the
 result, pixel by pixel, but where
-`Shown.note` says otherwise. It touches no layer.
+`Shown.note` says otherwise. (Channels along an axis have made-up colors, as bright as
+the palettes that are listed allow: those of the slice in view, if slices have their
+own.) It touches no layer.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ from napari_kmeans._napari.settings import Settings
 
 __all__ = ["MOST_SAMPLED", "Asked", "Shown", "color_visible"]
 
-# Bytes of lazy data that are read to count them.
-_MOST_READ = 1 << 28
+# Bytes of lazy data that are read to count them, and of an image that takes a while.
+_MOST_READ, _LONG = 1 << 28, 1 << 26
 # Pixels that a palette is fitted to where not all are counted.
 MOST_SAMPLED = 1 << 17
 # Rows and columns after which the thresholds of ordered dithering are the same again.
@@ -165,8 +167,7 @@ def color_visible(
         counted.note if settings.palette is None else "",
         _NOT_DITHERED if dither != settings.dither else "",
     ]
-    is_same = before is not None and before.view is view and before.record is record
-    if before is not None and is_same and np.array_equal(before.rgba, rgba):
+    if before is not None and before.view is view and before.record is record:
         pixels = before.pixels
     else:
         pixels = _painted(counted, view, record, rgba, dither, source)
@@ -201,7 +202,8 @@ def _counted(
         known = before.counted
         if known.sample is None or known.sample.spans == sample.spans:
             return known
-    report(_COUNTING)
+    if source.n_bytes[0] > _LONG:
+        report(_COUNTING)
 
     def watch(n_done: int, n_all: int) -> None:
         report(f"{_COUNTING}, {n_done / n_all:.0%}")
