@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.measuring import measure_labels
-from napari_kmeans._napari.axes import pixel_area, space_axes
+from napari_kmeans._napari.axes import axes_made_with, pixel_area, space_axes
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
     AnyMask,
@@ -131,7 +131,7 @@ def cluster_table(
         if not isinstance(layer, Labels):
             msg = f"layer must be a Labels layer to be measured, got {layer!r}"
             raise ValueError(msg)
-        place = _checked_axis(layer, record, axis)
+        place = _checked_axis(layer, axis)
         counts, means = _measured(layer, record, place, image, mask)
         if slices is None and place is not None:
             slices = np.repeat(np.arange(len(counts) // n), n)
@@ -192,7 +192,7 @@ def _mean_columns(record: Record, look: Look) -> list[str]:
 # Labels that are measured.
 
 
-def _checked_axis(layer: Labels, record: Record, axis: int | str | None) -> int | None:
+def _checked_axis(layer: Labels, axis: int | str | None) -> int | None:
     """Return an axis of labels, counted from the first, to measure each slice along.
 
     It is None where slices have palettes of their own, for each label is of one slice.
@@ -205,11 +205,10 @@ def _checked_axis(layer: Labels, record: Record, axis: int | str | None) -> int 
         msg = f"axis must be one of the axes {tuple(names)} of the labels, got {axis!r}"
         raise ValueError(msg)
     place %= layer.ndim
-    if record.slices is None or record.settings is None:
+    _, own = axes_made_with(layer)
+    if own is None:
         return place
-    own, channel = record.settings.slice_axis, record.settings.channel_axis
-    own = None if own is None else own - (channel == 0)
-    if own is not None and place != own:
+    if place != own:
         msg = (
             f"axis must be {own}, each slice along which has a palette of its own, "
             f"got {axis!r}"
@@ -264,13 +263,12 @@ def _inside(
             msg = f"mask must be given, as the palette was fitted inside of {name}"
             raise ValueError(msg)
         return None
-    axis, data = _channel_axis(record), levels_of(layer)[0]
-    own = None if axis == 0 else axis
-    source, on = Source(((data,),), own, Look(is_rgb=False), layer.name), layer
+    data, (axis, _) = levels_of(layer)[0], axes_made_with(layer)
+    source, on = Source(((data,),), axis, Look(is_rgb=False), layer.name), layer
     if isinstance(mask, Labels | Shapes):
         if images and all(isinstance(one, Image) for one in images):
-            source, on = read_source(images, axis), images[0]
-        elif axis is not None and mask.ndim > layer.ndim - axis - (axis > 0):
+            source, on = read_source(images, record.channel_axis), images[0]
+        elif axis is not None and mask.ndim >= layer.ndim - axis:
             # Labels do not tell where single channels lie.
             name = quoted(mask.name)
             msg = f"image must be a layer, as {name} has an axis of channels"
@@ -280,15 +278,9 @@ def _inside(
     return draw_mask(inside).reshape(data.shape)
 
 
-def _channel_axis(record: Record) -> int | None:
-    """Return the axis of a layer that its channels were along."""
-    axis = None if record.settings is None else record.settings.channel_axis
-    return None if axis is None or axis < 0 else axis
-
-
 def _values(record: Record, images: list[Any], shape: tuple[int, ...]) -> Array:
     """Return the values (..., C) in which labels of a shape are measured."""
-    axis = None if record.settings is None else record.settings.channel_axis
+    axis = record.channel_axis
     if all(isinstance(one, Image) for one in images):
         source = read_source(images, axis)
         arrays, axis = source.levels[0], source.channel_axis
