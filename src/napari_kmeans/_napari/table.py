@@ -14,7 +14,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import is_lazy, plain_array
+from napari_kmeans._core.arguments import checked_integer, is_lazy, real_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.measuring import measure_labels
 from napari_kmeans._napari.axes import axes_made_with, pixel_area, space_axes
@@ -85,7 +85,8 @@ def cluster_table(
     Raises
     ------
     TypeError
-        If `mask` is none of what it can be, or an array is masked.
+        If `layer`, `axis`, `image` or `mask` is none of what it can be, or an array is
+        masked.
     ValueError
         If `layer` is no such result, or an image that is to be measured, `axis` is none
         of its axes, or not that of slices that have palettes of their own, `image` or
@@ -120,6 +121,9 @@ def cluster_table(
     3      1      2   9.0       2   8.0
     """
     layer = getattr(layer, "__wrapped__", layer)
+    if not isinstance(layer, Image | Labels):
+        msg = f"layer must be an Image or a Labels layer, got {layer!r}"
+        raise TypeError(msg)
     record = record_of(layer)
     if record is None:
         msg = f"layer must be a result that was made here, got {quoted(layer.name)}"
@@ -200,7 +204,9 @@ def _checked_axis(layer: Labels, axis: int | str | None) -> int | None:
     if axis is None:
         return None
     names = list(layer.axis_labels)
-    place = names.index(axis) if axis in names else axis
+    place = names.index(axis) if isinstance(axis, str) and axis in names else axis
+    if not isinstance(place, str):
+        place = checked_integer("axis", place, None, None)
     if isinstance(place, str) or not -layer.ndim <= place < layer.ndim:
         msg = f"axis must be one of the axes {tuple(names)} of the labels, got {axis!r}"
         raise ValueError(msg)
@@ -286,8 +292,12 @@ def _values(record: Record, images: list[Any], shape: tuple[int, ...]) -> Array:
         arrays, axis = source.levels[0], source.channel_axis
     else:
         arrays = tuple(
-            one if is_lazy(one) else plain_array("image", one) for one in images
+            one if is_lazy(one) else real_array("image", one) for one in images
         )
+        shapes = [tuple(array.shape) for array in arrays]
+        if len(set(shapes)) > 1:
+            msg = f"image must be arrays of one shape, got {shapes}"
+            raise ValueError(msg)
         axis = -1 if len(arrays) > 1 else axis
     values = _read(arrays, axis)
     values = values[..., np.newaxis] if axis is None else np.moveaxis(values, axis, -1)
