@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
+from napari.utils._proxies import PublicOnlyProxy
 from numpy.testing import assert_array_equal
 from numpydoc.validate import validate
 
 import napari_kmeans
 from checkpoints import Check, Ended
 from napari_kmeans import (
+    cluster_table,
     kmeans_palette,
     map_to_palette,
     quantize_kmeans,
@@ -347,6 +349,16 @@ def test_mask_may_be_a_layer_or_an_array():
     ):
         (made,) = quantize_layer(image, 3, mask=mask)
         assert_array_equal(record_of(made).palette, expected)
+
+
+def test_layers_are_taken_as_napari_hands_them_to_plugins():
+    layer, mask = Image(random_image((6, 7))), Labels(np.eye(6, 7, dtype=int))
+    proxies = PublicOnlyProxy(layer), PublicOnlyProxy(mask)
+    (made,) = quantize_layer(proxies[0], 4, mask=proxies[1], output="labels")
+    (again,) = quantize_layer([proxies[0]], 4, mask=mask, output="labels")
+    assert_array_equal(made.data, again.data)
+    table = cluster_table(PublicOnlyProxy(made), image=proxies[0], mask=proxies[1])
+    assert_array_equal(table["pixels"], made.features["pixels"])
 
 
 def test_palette_may_be_an_earlier_result():

@@ -247,7 +247,9 @@ def quantize_layer(
         recolored=recolored,
         names=names,
     )
-    several = list(layers) if isinstance(layers, Iterable) else [layers]
+    # Proxies of layers say that they are iterable, too.
+    is_one = isinstance(layers, Layer) or not isinstance(layers, Iterable)
+    several: Any = [layers] if is_one else layers
     request = prepare(several, settings, mask, viewer)
     report = partial(_report_iteration, callback)
     outcome = quantize_source(request.source, request.settings, report)
