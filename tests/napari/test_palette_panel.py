@@ -278,9 +278,16 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     panel = widget.palette_panel.table
     rows = [panel.visualRect(panel.model().index(row, 0)) for row in range(4)]
 
+    # On its way elsewhere, it points at nothing.
     move_mouse(panel.viewport(), rows[0].center())
+    for left in (panel.viewport(), panel):
+        QApplication.sendEvent(left, QEvent(QEvent.Type.Leave))
+    assert not panel._resting.isActive()
+
+    move_mouse(panel.viewport(), rows[0].center())
+    assert len(window.layers) == 2
+    qtbot.waitUntil(lambda: len(window.layers) == 3)
     move_mouse(panel.viewport(), rows[2].center())
-    assert len(window.layers) == 3
     assert window.layers[-1].get_color(3)[3] == 0
 
     qtbot.mouseClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())

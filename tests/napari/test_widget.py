@@ -16,10 +16,23 @@ from skimage import data
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.blocks import checkpoint
 from napari_kmeans._napari import computation
+from napari_kmeans._napari import widget as widget_module
 from napari_kmeans._napari.highlight import grid_of
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import dock_in, messages, names, press, wait_for_threads
+
+
+def test_what_tables_need_is_imported_in_a_thread(dock, monkeypatch):
+    imported = []
+
+    def note(name):
+        imported.append((name, threading.current_thread().name))
+
+    monkeypatch.setattr(widget_module, "import_module", note)
+    dock()
+    wait_for_threads()
+    assert imported == [("pandas", "napari-kmeans")]
 
 
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
