@@ -93,6 +93,21 @@ def test_recolored_labels_of_one_channel_keep_their_color():
     assert_array_equal(image.data[labels.data == 2], 255)
 
 
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_recolored_pixels_are_those_that_are_seen_in_the_source(chunks):
+    # The second pixel can just be seen, and becomes a color that cannot be.
+    data = np.array([[[9, 9, 9, 0], [9, 9, 9, 1], [50, 60, 70, 255]]], dtype=np.uint8)
+    data = data if chunks is None else da.from_array(data, chunks=chunks)
+    palette = np.array([[0, 0, 0, 0], [50, 60, 70, 255]], dtype=np.uint8)
+    source = Image(data, rgb=True)
+    _, results, image, *_ = results_of(source, palette=palette)
+    color = [1, 2, 3, 255]
+    do(results, results.recolor(image, 0, color))
+    (again,) = quantize_layer(source, palette=palette, recolored={0: color})
+    assert_array_equal(image.data, [[[9, 9, 9, 0], color, [50, 60, 70, 255]]])
+    assert_array_equal(image.data, again.data)
+
+
 def test_merge_that_is_refused_changes_nothing():
     _, results, image, labels, layers = results_of(Image(STACK), slice_axis=0)
     before = [state_of(layer) for layer in layers]

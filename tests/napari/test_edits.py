@@ -1,6 +1,7 @@
 """Clusters that become one, other colors and names: as functions of records."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -168,6 +169,51 @@ def test_entries_that_a_palette_does_not_have(chosen, match):
     layer = Image(np.arange(0, 240, 5, U1).reshape(6, 8))
     with pytest.raises(ValueError, match=match):
         quantize_layer(layer, 4, **chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "error", "message"),
+    [
+        ({"merged": 5}, TypeError, "merged must be sequences of entries, got 5"),
+        (
+            {"merged": [0, 1]},
+            TypeError,
+            "must be sequences of entries, got [0, 1",
+        ),
+        (
+            {"merged": [(0, 0.5)]},
+            TypeError,
+            "of merged must be an integer, got 0.5",
+        ),
+        ({"merged": [(0, True)]}, TypeError, "merged must be an integer, got True"),
+        ({"recolored": [7]}, TypeError, "recolored must be a mapping from entries of"),
+        ({"recolored": {True: 7}}, TypeError, "recolored must be an integer, got True"),
+        (
+            {"recolored": {0: "red"}},
+            TypeError,
+            "must have a boolean, integer",
+        ),
+        ({"recolored": {0: 256}}, ValueError, "colors that uint8 holds, got 256"),
+        ({"recolored": {0: 1.5}}, ValueError, "colors that uint8 holds, got 1.5"),
+        ({"recolored": {0: [1, 2]}}, ValueError, "colors of shape (), got [1, 2]"),
+        ({"names": ["a"]}, TypeError, "names must be a mapping from entries of"),
+        ({"names": {0: 5}}, TypeError, "names must be strings, got 5"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(chosen, error, message):
+    layer = Image(np.arange(0, 240, 5, U1).reshape(6, 8))
+    with pytest.raises(error, match=re.escape(message)):
+        quantize_layer(layer, 4, **chosen)
+
+
+def test_groups_without_two_entries_merge_nothing():
+    layer = Image(np.arange(0, 240, 5, U1).reshape(6, 8))
+    plain, made = (
+        quantize_layer(layer, 4, merged=merged)[0]
+        for merged in (None, np.array([[], [1]], dtype=object))
+    )
+    assert_array_equal(made.data, plain.data)
+    assert record_of(made).settings.merged is None
 
 
 groups = st.lists(st.lists(st.integers(0, 7), min_size=2, max_size=3), max_size=4)

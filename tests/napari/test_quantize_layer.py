@@ -408,11 +408,15 @@ def test_channels_and_slices_may_be_counted_from_the_last_axis():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"layers": None}, TypeError, "must be one Image layer or several, got [None]"),
         ({"layers": []}, TypeError, "must be one Image layer or several, got"),
         ({"layers": [Labels(np.ones((2, 2), int))]}, TypeError, "must be one Image"),
         ({"output": "picture"}, ValueError, "'image', 'labels', 'both', got 'picture'"),
         ({"k": 0}, ValueError, "k must be between 1 and 65536, got 0"),
         ({"iters": -1}, ValueError, "iters must be at least 0, got -1"),
+        ({"iters": "2"}, TypeError, "iters must be an integer, got '2'"),
+        ({"slice_axis": 1.0}, TypeError, "slice_axis must be an integer, got 1.0"),
+        ({"channel_axis": "c"}, TypeError, "channel_axis must be an integer, got 'c'"),
         ({"slice_axis": 3}, ValueError, "of the layer's 3 axes, got 3"),
         ({"channel_axis": -4}, ValueError, "of the layer's 3 axes, got -4"),
         (

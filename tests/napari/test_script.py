@@ -9,9 +9,10 @@ from qtpy.QtWidgets import QApplication
 from skimage import data
 
 import napari
-from napari_kmeans import kmeans_palette
+from napari_kmeans import kmeans_palette, quantize_layer
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.record import record_of
+from napari_kmeans._napari.script import as_python
 from napari_window import press
 
 
@@ -346,3 +347,22 @@ def test_script_makes_replaced_colors(result, viewer, qtbot, monkeypatch, multis
 
     for layer in (image, labels):
         assert_script_remakes(widget, viewer, layer, monkeypatch)
+
+
+def test_script_has_numbers_of_numpy_as_python_writes_them():
+    viewer = napari.components.ViewerModel()
+    image = viewer.add_image(data.camera()[:30, :40])
+    one = np.uint8(1)
+    (made,) = quantize_layer(
+        image,
+        np.int64(2),
+        init=[one, np.uint8(200)],
+        merged=[np.array([0, 1])],
+        recolored={np.int64(0): np.uint8(7)},
+        names={np.int64(0): "a"},
+        output="labels",
+    )
+    script = as_python(made, viewer.layers)
+    for line in ("k=2", "init=[1, 200]", "merged=((0, 1),)", "recolored={0: 7}"):
+        assert f"    {line},\n" in script
+    assert "    names={0: 'a'},\n" in script

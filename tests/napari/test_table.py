@@ -324,6 +324,44 @@ def test_mask_of_any_kind_says_what_is_measured():
         )
 
 
+def test_mask_alone_says_what_is_measured():
+    (labels,) = quantize_layer(image(FRAMES), 4, output="labels")
+    inside = FRAMES > 50
+    table = cluster_table(labels, mask=inside)
+    expected = expected_table(labels.data * inside, [FRAMES], ["mean"])
+    assert_array_equal(table["pixels"], np.bincount(labels.data[inside])[1:])
+    assert table["mean"].isna().all()
+    measured = cluster_table(labels, image=FRAMES, mask=inside)
+    assert_measured(measured, expected)
+
+
+@pytest.mark.parametrize(
+    ("unit", "axis", "first"),
+    [
+        *(("pixel", None, first) for first in (0, 1)),
+        *(("um", axis, first) for axis in range(3) for first in range(2)),
+    ],
+)
+def test_mask_lies_where_it_lay_for_the_fit(unit, axis, first):
+    # Of an axis of channels a mask may tell one from the other.
+    scale, units = (2, 0.5, 0.25), ("pixel", "um", "um")
+    layer = Image(FRAMES, scale=scale, units=units)
+    data = RNG.integers(0, 2, FRAMES.shape[first:])
+    units = (unit,) * data.ndim
+    mask = Labels(data, scale=scale[first:], units=units)
+    options = {"output": "labels", "channel_axis": axis}
+    (labels,) = quantize_layer(layer, 4, mask=mask, **options)
+    table = cluster_table(labels, image=layer, mask=mask)
+    assert_frame_equal(table, cluster_table(labels))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_labels_do_not_tell_where_channels_lie_in_a_mask(axis):
+    (labels,) = quantize_layer(image(FRAMES), 4, output="labels", channel_axis=axis)
+    with pytest.raises(ValueError, match=r"image must be a layer, as “m” has an axis"):
+        cluster_table(labels, mask=Labels(FRAMES, name="m"))
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -338,13 +376,37 @@ def test_mask_of_any_kind_says_what_is_measured():
             {"axis": 0, "mask": np.ones((2, 2), bool)},
             r"mask must be .* of shape \(2, 2",
         ),
-        ({"axis": 0, "mask": np.ones((3, 12, 10))}, r"mask must be .* got float64"),
+        (
+            {"mask": FRAMES.T > 0},
+            r"mask must be .* of shape \(3, 12, 10\), got bool of",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(options, match):
     (labels,) = quantize_layer(image(FRAMES), 4, output="labels")
     with pytest.raises(ValueError, match=match):
         cluster_table(labels, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mask": np.ones((3, 12, 10))},
+        {"mask": np.ma.masked_array(FRAMES > 0, FRAMES > 9)},
+        {"image": np.ma.masked_array(FRAMES, FRAMES > 9)},
+    ],
+)
+def test_masks_of_other_kinds_and_masked_arrays_are_refused(options):
+    (labels,) = quantize_layer(image(FRAMES), 4, output="labels")
+    with pytest.raises(TypeError, match=r"must not be a masked array|got float64 of"):
+        cluster_table(labels, **options)
+
+
+def test_pixel_of_a_cluster_of_another_slice_is_that_clusters():
+    (labels,) = quantize_layer(image(FRAMES), 4, output="labels", slice_axis=0)
+    labels.data[0, 0, 0] = labels.data.max()
+    expected = expected_table(labels.data, [FRAMES], ["mean"])
+    assert_measured(cluster_table(labels, image=FRAMES), expected)
 
 
 def test_slices_with_palettes_are_measured_along_their_axis_only():

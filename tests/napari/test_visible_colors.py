@@ -13,6 +13,7 @@ from napari_kmeans._core import color_counts
 from napari_kmeans._napari import computation, layers, visible_colors
 from napari_kmeans._napari.computation import quantize_source
 from napari_kmeans._napari.kept_counts import KeptCounts
+from napari_kmeans._napari.layers import rgba_of
 from napari_kmeans._napari.placement import Screen, coarse_part, visible_part
 from napari_kmeans._napari.quantize_layer import prepare
 from napari_kmeans._napari.settings import Settings
@@ -67,7 +68,8 @@ def result_of(asked):
         numbers = np.take(numbers, np.arange(numbers.shape[axis])[span.places], axis)
     if source.channels is not None and source.channels.axis > 0:
         numbers = np.expand_dims(numbers, source.channels.axis)
-    rgba = np.vstack([np.zeros(4), np.rint(outcome.rgba * 255)]).astype(np.uint8)
+    colors = rgba_of(outcome.record.palette, source.look)
+    rgba = np.vstack([np.zeros(4), np.rint(colors * 255)]).astype(np.uint8)
     return rgba[numbers], outcome.record
 
 

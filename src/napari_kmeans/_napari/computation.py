@@ -30,7 +30,7 @@ from napari_kmeans import (
     read_palette,
 )
 from napari_kmeans._core.arguments import NoFinitePixelError, checked_image, is_lazy
-from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
+from napari_kmeans._core.arrays import Array, Labels, Mask
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.counted_image import (
     MappedImage,
@@ -50,13 +50,13 @@ from napari_kmeans._core.pixels import CountedImage, framing_blocks
 from napari_kmeans._files.palettes import read_names
 from napari_kmeans._napari.edits import edit_record, renumber
 from napari_kmeans._napari.layers import (
+    LayerError,
     Source,
     cut_tiles,
     draw_mask,
     quoted,
     read_array,
     read_levels,
-    rgba_of,
 )
 from napari_kmeans._napari.record import Fit, Record
 from napari_kmeans._napari.settings import Settings
@@ -81,10 +81,6 @@ __all__ = [
 
 # As `count_parts`.
 Count: TypeAlias = Callable[..., list[CountedImage]]
-
-
-class LayerError(ValueError):
-    """Layers cannot be quantized; the text says which, why, and what to do."""
 
 
 class EmptyMaskError(LayerError):
@@ -127,8 +123,9 @@ class Outcome(NamedTuple):
     labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
-    # How images show the palette.
-    rgba: Floats
+    # The labels of pixels of images, 0 where these are as in the source: where they are
+    # not finite, or fully transparent.
+    seen: tuple[Labels, ...]
     # The pixels inside of the mask, channels being one; None for all.
     inside: Mask | None
 
@@ -184,7 +181,7 @@ def _quantized(
     parts = [part for part, _ in pairs]
     fitted = _record(parts, source, settings)
     record, lut = edit_record(fitted, settings)
-    labels, images, axis = [], [], source.channel_axis
+    labels, images, seen, axis = [], [], [], source.channel_axis
     for level, image in enumerate(cut_tiles(image, axis) for image in levels):
         report(Progress("Labeling the pixels"))
         mapped = [one for _, one in pairs]
@@ -201,8 +198,8 @@ def _quantized(
         if len(lut) > len(record.palette):
             numbers = renumber(numbers, lut, len(record.palette))
         labels.append(numbers)
-    rgba = rgba_of(record.palette, source.look)
-    return Outcome(record, tuple(labels), tuple(images), rgba, mask)
+        seen.append(numbers * (image[..., 3] > 0) if source.has_alpha else numbers)
+    return Outcome(record, tuple(labels), tuple(images), tuple(seen), mask)
 
 
 def palette_record(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import is_lazy
+from napari_kmeans._core.arguments import checked_integer, is_lazy, real_array
 from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.chunks import map_pairs
 from napari_kmeans._core.counted_image import color_image
@@ -45,21 +45,61 @@ def edit_record(record: Record, settings: Settings) -> tuple[Record, Indices]:
 
     Raises
     ------
+    TypeError
+        If what is changed is none of what it can be.
     ValueError
-        If an entry is none of the palette, or entries of several slices become one.
+        If an entry is none of the palette, entries of several slices become one, or a
+        color is none that the palette can have.
     """
     start = dataclasses.replace(settings, merged=None, recolored=None, names=None)
     edited = dataclasses.replace(record, settings=start)
     lut: Indices = np.arange(len(record.palette))
-    groups = [_checked("merged", group, record) for group in settings.merged or ()]
-    if groups:
-        edited, lut = _merged(edited, groups)
-    recolored, names = settings.recolored or {}, settings.names or {}
-    for entry in _checked("recolored", recolored, edited):
-        edited = recolor_entry(edited, entry, recolored[entry])
-    for entry in _checked("names", names, edited):
-        edited = rename_entry(edited, entry, names[entry])
+    merged = () if settings.merged is None else settings.merged
+    groups = [_checked("merged", group, record) for group in _groups(merged)]
+    if any(groups):
+        edited, lut = _merged(edited, list(filter(None, groups)))
+    for entry, color in _changes("recolored", settings.recolored, edited):
+        edited = recolor_entry(edited, entry, _checked_color(color, edited.palette))
+    for entry, name in _changes("names", settings.names, edited):
+        if not isinstance(name, str):
+            msg = f"names must be strings, got {name!r}"
+            raise TypeError(msg)
+        edited = rename_entry(edited, entry, name)
     return edited, lut
+
+
+def _groups(merged: Any) -> list[Any]:
+    """Return the groups of entries that are merged, which are not checked."""
+    groups = [merged] if not isinstance(merged, Iterable) else list(merged)
+    if not all(isinstance(group, Iterable) for group in groups):
+        msg = f"merged must be sequences of entries, got {merged!r}"
+        raise TypeError(msg)
+    return groups
+
+
+def _changes(name: str, given: Any, record: Record) -> Iterable[tuple[int, Any]]:
+    """Return entries that a palette has, with what they are given."""
+    if given is not None and not isinstance(given, Mapping):
+        msg = f"{name} must be a mapping from entries of the palette, got {given!r}"
+        raise TypeError(msg)
+    given = given or {}
+    return zip(_checked(name, given, record), given.values(), strict=True)
+
+
+def _checked_color(color: Any, palette: Array) -> Array:
+    """Return a color that a palette can have, in its dtype."""
+    given, dtype = real_array("recolored", color), palette.dtype
+    shape = palette.shape[1:]
+    if given.shape != shape:
+        msg = f"recolored must have colors of shape {shape}, got {color!r}"
+        raise ValueError(msg)
+    with np.errstate(invalid="ignore", over="ignore"):
+        same = given.astype(dtype)
+    # Floats may be written with more digits than the image has.
+    if not (np.isfinite(same) if dtype.kind == "f" else same == given).all():
+        msg = f"recolored must have colors that {dtype} holds, got {color!r}"
+        raise ValueError(msg)
+    return same
 
 
 def rename_entry(record: Record, entry: int, name: str) -> Record:
@@ -102,7 +142,7 @@ def merge_entries(record: Record, entries: Sequence[int]) -> tuple[Record, Indic
         If there are less than two entries, one is none of the palette, or they are of
         several slices.
     """
-    chosen = _checked("entries", set(entries), record)
+    chosen = sorted(set(_checked("entries", entries, record)))
     if len(chosen) < 2:
         msg = f"entries must be two or more, got {list(entries)}"
         raise ValueError(msg)
@@ -112,7 +152,8 @@ def merge_entries(record: Record, entries: Sequence[int]) -> tuple[Record, Indic
 
 def _checked(name: str, entries: Iterable[int], record: Record) -> list[int]:
     """Return entries that a palette has, of which those that are merged are of one."""
-    found, n = list(entries), len(record.palette)
+    found = [checked_integer(f"each of {name}", entry, None, None) for entry in entries]
+    n = len(record.palette)
     for entry in found:
         if not 0 <= entry < n:
             msg = f"{name} must be entries of the palette, 0 to {n - 1}, got {entry}"

@@ -1,6 +1,6 @@
 """Layers as arrays: what a computation reads of them, and in which colors they look.
 
-`read_source` takes what image layers hold, `read_mask` what a Labels or Shapes layer
+`read_source` takes what image layers hold, `with_mask` what a Labels or Shapes layer
 holds, both in the window's thread and without reading a pixel. `read_levels` and
 `draw_mask` make arrays of that in any thread, in small pieces with a checkpoint before
 each, or arrays of dask where the data are lazy or too large. `rgba_of` returns the
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
+from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arguments import is_lazy, lazy_array, plain_array
@@ -28,6 +29,8 @@ from napari_kmeans._pictures.display import visible_range
 
 __all__ = [
     "OVERLAY",
+    "AnyMask",
+    "LayerError",
     "Look",
     "Mask",
     "Source",
@@ -44,6 +47,7 @@ __all__ = [
     "read_mask",
     "read_source",
     "rgba_of",
+    "with_mask",
 ]
 
 # In the metadata of layers that are shown for a while only.
@@ -64,6 +68,13 @@ _TILE, _OVERVIEW = 1 << 22, 1 << 10
 _LABEL_COLORS = 49
 # Points of an ellipse's outline, the last of which is the first again, as in napari.
 _ELLIPSE = 100
+
+
+AnyMask = Labels | Shapes | NDArray[np.bool_]
+
+
+class LayerError(ValueError):
+    """Layers cannot be quantized; the text says which, why, and what to do."""
 
 
 class Look(NamedTuple):
@@ -328,16 +339,60 @@ def labels_colormap(rgba: Floats) -> Any:
 # Masks.
 
 
+def with_mask(
+    source: Source,
+    mask: AnyMask,
+    image: Image | Labels,
+    viewer: Viewer | None = None,
+) -> Source:
+    """Take what a mask holds, and how it lies to the first layer of a source.
+
+    A mask that is a layer lies where a viewer shows it, if there is one. Otherwise the
+    units of both are converted, or left alone if they cannot be.
+
+    Raises
+    ------
+    LayerError
+        If the mask is a layer of more axes than the image.
+    TypeError, ValueError
+        If it is none of what it can be, or has another shape.
+    """
+    if isinstance(mask, Labels | Shapes):
+        mask = getattr(mask, "__wrapped__", mask)
+        if mask.ndim > image.ndim:
+            msg = (
+                f"Fit colors to: {quoted(mask.name)} has {mask.ndim} axes, and "
+                f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
+                "as many, or fewer"
+            )
+            raise LayerError(msg)
+        units = image.units if viewer is None else viewer.dims.units
+        pairs = zip(mask.units, image.units[-mask.ndim :], strict=True)
+        if viewer is None and not all(a.is_compatible_with(b) for a, b in pairs):
+            units = None
+        taken = read_mask(mask, image, source.channels, units)
+        return source._replace(mask=taken, mask_name=quoted(mask.name))
+    checked = lazy_array if is_lazy(mask) else plain_array
+    inside = checked("mask", mask, "pass mask.filled(False)")
+    shape = list(source.levels[0][0].shape)
+    if source.channel_axis is not None and len(source.levels[0]) == 1:
+        del shape[source.channel_axis]
+    if inside.dtype != bool or inside.shape != tuple(shape):
+        msg = (
+            "mask must be a Labels or Shapes layer, or a boolean array of shape "
+            f"{tuple(shape)}, got {inside.dtype} of shape {inside.shape}"
+        )
+        raise (TypeError if inside.dtype != bool else ValueError)(msg)
+    return source._replace(mask=inside)
+
+
 def read_mask(
     layer: Labels | Shapes,
     image: Image | Labels,
     channels: Channels | None,
     units: Sequence[Any] | None,
 ) -> Mask:
-    """Take what a layer holds, and how it lies to an image in a viewer of `units`.
-
-    The layer has as many axes as the image, or fewer.
-    """
+    """Take what a layer holds, and how it lies to an image in a viewer of `units`."""
     shape = levels_of(image)[0].shape[: image.ndim]
     # napari lines the last axes of layers up.
     first = len(shape) - layer.ndim

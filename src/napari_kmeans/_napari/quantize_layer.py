@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Layer
 from napari.types import LayerDataTuple
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import Dither, is_lazy, lazy_array, plain_array
-from napari_kmeans._core.arrays import Mask
+from napari_kmeans._core.arguments import (
+    Dither,
+    checked_integer,
+    is_lazy,
+    plain_array,
+)
 from napari_kmeans._core.spaces import SpaceName
 from napari_kmeans._napari.computation import (
     LayerError,
@@ -33,12 +37,13 @@ from napari_kmeans._napari.computation import (
     quantize_source,
 )
 from napari_kmeans._napari.layers import (
+    AnyMask,
     Source,
     label_colors,
     labels_colormap,
     quoted,
-    read_mask,
     read_source,
+    with_mask,
 )
 from napari_kmeans._napari.placement import labels_placement, levels_of, placement_of
 from napari_kmeans._napari.record import record_of, write_record
@@ -57,7 +62,6 @@ __all__ = [
     "sign_layer",
 ]
 
-AnyMask = Labels | Shapes | Mask | None
 Palette = ArrayLike | str | os.PathLike[str] | Layer | None
 
 # What makes an image look as it does.
@@ -87,7 +91,7 @@ def quantize_layer(
     output: str = "image",
     channel_axis: int | None = None,
     slice_axis: int | None = None,
-    mask: AnyMask = None,
+    mask: AnyMask | None = None,
     palette: Palette = None,
     fixed: ArrayLike | None = None,
     color_space: SpaceName = "rgb",
@@ -228,7 +232,7 @@ def quantize_layer(
     """
     settings = Settings(
         k=k,
-        iters=iters,
+        iters=checked_integer("iters", iters, 0, None),
         output=output,
         channel_axis=channel_axis,
         slice_axis=slice_axis,
@@ -237,13 +241,13 @@ def quantize_layer(
         color_space=color_space,
         channel_weights=channel_weights,
         dither=dither,
-        init=init,
+        init=init if isinstance(init, str) else plain_array("init", init),
         rng=rng,
         merged=merged,
         recolored=recolored,
         names=names,
     )
-    several = [layers] if isinstance(layers, Layer) else list(layers)
+    several = list(layers) if isinstance(layers, Iterable) else [layers]
     request = prepare(several, settings, mask, viewer)
     report = partial(_report_iteration, callback)
     outcome = quantize_source(request.source, request.settings, report)
@@ -268,7 +272,7 @@ def _report_iteration(
 def prepare(
     layers: Sequence[Image],
     settings: Settings,
-    mask: AnyMask = None,
+    mask: AnyMask | None = None,
     viewer: Viewer | None = None,
 ) -> Request:
     """Check what is wanted, and take what the layers hold now.
@@ -311,7 +315,7 @@ def prepare(
         # There is nothing to fit to slices, nor inside of a mask.
         palette, slice_axis = _checked_palette(palette, source), None
     elif mask is not None:
-        source = _with_mask(source, mask, first, viewer)
+        source = with_mask(source, mask, first, viewer)
     settings = dataclasses.replace(
         settings,
         palette=palette,
@@ -327,6 +331,7 @@ def _checked_axis(name: str, axis: int | None, n_axes: int) -> int | None:
     """Return an axis of a layer, if there is one, counted from the first."""
     if axis is None:
         return None
+    axis = checked_integer(name, axis, None, None)
     if not -n_axes <= axis < n_axes:
         msg = f"{name} must be one of the layer's {n_axes} axes, got {axis}"
         raise ValueError(msg)
@@ -385,39 +390,6 @@ def _names_of(layer: Layer) -> dict[int, str] | None:
     record = record_of(layer)
     names = () if record is None else record.names
     return {entry: name for entry, name in enumerate(names) if name} or None
-
-
-def _with_mask(
-    source: Source, mask: AnyMask, image: Image, viewer: Viewer | None
-) -> Source:
-    """Take the mask, in the units of the viewer if there is one."""
-    if isinstance(mask, Labels | Shapes):
-        mask = getattr(mask, "__wrapped__", mask)
-        if mask.ndim > image.ndim:
-            msg = (
-                f"Fit colors to: {quoted(mask.name)} has {mask.ndim} axes, and "
-                f"{quoted(image.name)} {image.ndim}: draw in a layer that has "
-                "as many, or fewer"
-            )
-            raise LayerError(msg)
-        units = image.units if viewer is None else viewer.dims.units
-        pairs = zip(mask.units, image.units[-mask.ndim :], strict=True)
-        if viewer is None and not all(a.is_compatible_with(b) for a, b in pairs):
-            units = None
-        taken = read_mask(mask, image, source.channels, units)
-        return source._replace(mask=taken, mask_name=quoted(mask.name))
-    checked = lazy_array if is_lazy(mask) else plain_array
-    inside = checked("mask", mask, "pass mask.filled(False)")
-    shape = list(source.levels[0][0].shape)
-    if source.channel_axis is not None and len(source.levels[0]) == 1:
-        del shape[source.channel_axis]
-    if inside.dtype != bool or inside.shape != tuple(shape):
-        msg = (
-            "mask must be a Labels or Shapes layer, or a boolean array of shape "
-            f"{tuple(shape)}, got {inside.dtype} of shape {inside.shape}"
-        )
-        raise (TypeError if inside.dtype != bool else ValueError)(msg)
-    return source._replace(mask=inside)
 
 
 def message_of(error: Exception, layer: Layer, palette: Any = None) -> str:

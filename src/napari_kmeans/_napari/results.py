@@ -153,7 +153,7 @@ class Results:
             layer = Layer.create(*described) if found is None or is_new else found
             name = layer.name if is_new else _bring_up_to_date(layer, described)
             if isinstance(layer, Image):
-                self._labels[layer] = _seen_labels(labels, layer)
+                self._labels[layer] = outcome.seen
             elif isinstance(layer, Labels):
                 self._painting.follow(layer, labels[0], outcome.inside)
             # Known before anybody hears of the layer.

@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import is_lazy
+from napari_kmeans._core.arguments import is_lazy, plain_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.measuring import measure_labels
 from napari_kmeans._napari.axes import pixel_area, space_axes
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
+    AnyMask,
     Look,
     Source,
     colors_shown,
     draw_mask,
     quoted,
     read_levels,
-    read_mask,
     read_source,
+    with_mask,
 )
 from napari_kmeans._napari.placement import levels_of
 from napari_kmeans._napari.record import Record, record_of
@@ -45,7 +46,7 @@ def cluster_table(
     *,
     axis: int | str | None = None,
     image: Image | ArrayLike | Sequence[Image | ArrayLike] | None = None,
-    mask: Labels | Shapes | NDArray[np.bool_] | None = None,
+    mask: AnyMask | None = None,
 ) -> pd.DataFrame:
     """Return the table of the clusters of a result, with a row for each.
 
@@ -59,7 +60,7 @@ def cluster_table(
         slice.
     image : layer or array_like, or sequence of these, optional
         What `quantize_layer` was given, or its data: where the labels of a labels layer
-        are measured. Without it, a table along an `axis` has no mean values.
+        are measured. Without it, what is measured now has no mean values.
     mask : napari.layers.Labels, napari.layers.Shapes or bool ndarray, optional
         The pixels to measure, as in `quantize_layer`.
 
@@ -83,11 +84,13 @@ def cluster_table(
 
     Raises
     ------
+    TypeError
+        If `mask` is none of what it can be, or an array is masked.
     ValueError
         If `layer` is no such result, or an image that is to be measured, `axis` is none
         of its axes, or not that of slices that have palettes of their own, `image` or
-        `mask` has not the shape of the labels, or `mask` is missing where the palette
-        was fitted inside of one.
+        `mask` has not the shape of the labels, `mask` is missing where the palette was
+        fitted inside of one, or is a layer with the axis of channels, and `image` none.
 
     See Also
     --------
@@ -95,9 +98,10 @@ def cluster_table(
 
     Notes
     -----
-    Without `axis` and `image`, the numbers are those that were found when the layer was
-    made, and in a viewer with the widget those since the last paint. With any of them,
-    all labels are read now. Labels that stand for no cluster are not in the table.
+    Without `axis`, `image` and `mask`, the numbers are those that were found when the
+    layer was made, and in a viewer with the widget those since the last paint. With any
+    of them, all labels are read now. Labels that stand for no cluster are not in the
+    table.
 
     Examples
     --------
@@ -123,7 +127,7 @@ def cluster_table(
     n = len(record.palette)
     numbers = np.arange(n)
     slices, counts, means = record.slices, record.counts, record.means
-    if axis is not None or image is not None:
+    if axis is not None or image is not None or mask is not None:
         if not isinstance(layer, Labels):
             msg = f"layer must be a Labels layer to be measured, got {layer!r}"
             raise ValueError(msg)
@@ -189,28 +193,29 @@ def _mean_columns(record: Record, look: Look) -> list[str]:
 
 
 def _checked_axis(layer: Labels, record: Record, axis: int | str | None) -> int | None:
-    """Return an axis of labels, counted from the first, along which slices are."""
-    own = None
-    if record.slices is not None and record.settings is not None:
-        own, channel = record.settings.slice_axis, record.settings.channel_axis
-        own = None if own is None else own - (channel == 0)
-    names = list(layer.axis_labels)
-    place = own if axis is None else axis
-    if isinstance(place, str) and place in names:
-        place = names.index(place)
-    if place is None:
+    """Return an axis of labels, counted from the first, to measure each slice along.
+
+    It is None where slices have palettes of their own, for each label is of one slice.
+    """
+    if axis is None:
         return None
+    names = list(layer.axis_labels)
+    place = names.index(axis) if axis in names else axis
     if isinstance(place, str) or not -layer.ndim <= place < layer.ndim:
         msg = f"axis must be one of the axes {tuple(names)} of the labels, got {axis!r}"
         raise ValueError(msg)
     place %= layer.ndim
+    if record.slices is None or record.settings is None:
+        return place
+    own, channel = record.settings.slice_axis, record.settings.channel_axis
+    own = None if own is None else own - (channel == 0)
     if own is not None and place != own:
         msg = (
             f"axis must be {own}, each slice along which has a palette of its own, "
             f"got {axis!r}"
         )
         raise ValueError(msg)
-    return place
+    return None
 
 
 def _measured(
@@ -218,16 +223,17 @@ def _measured(
     record: Record,
     axis: int | None,
     image: Any,
-    mask: Labels | Shapes | NDArray[np.bool_] | None,
+    mask: AnyMask | None,
 ) -> tuple[Array, Floats | None]:
     """Return pixels and means of each entry, or of each in each slice along an axis."""
+    images = [] if image is None else _listed(image)
     labels, n = _read([levels_of(layer)[0]], None), len(record.palette)
-    inside = _inside(layer, record, mask)
+    inside = _inside(layer, record, images, mask)
     if inside is not None:
         labels = labels * inside
     values = labels[..., np.newaxis]
-    if image is not None:
-        values = _values(record, image, tuple(labels.shape))
+    if images:
+        values = _values(record, images, tuple(labels.shape))
     if axis is not None:
         labels, values = np.moveaxis(labels, axis, 0), np.moveaxis(values, axis, 0)
     # Whatever stands for no entry is counted as background.
@@ -239,16 +245,17 @@ def _measured(
         regions = regions + starts.reshape(-1, *(1,) * (regions.ndim - 1))
     counts, means = measure_labels(values, regions, n_slices * (n + 1))
     is_entry = np.tile(np.arange(n + 1) > 0, n_slices)
-    if record.slices is not None:
-        # Each entry is that of one slice.
-        is_entry[is_entry] = np.tile(record.slices, n_slices) == np.repeat(
-            np.arange(n_slices), n
-        )
-    return counts[is_entry], None if image is None else means[is_entry]
+    return counts[is_entry], means[is_entry] if images else None
+
+
+def _listed(image: Any) -> list[Any]:
+    """Return layers or arrays as a list, also one of them."""
+    several = list(image) if isinstance(image, list | tuple) else [image]
+    return [getattr(one, "__wrapped__", one) for one in several]
 
 
 def _inside(
-    layer: Labels, record: Record, mask: Labels | Shapes | NDArray[np.bool_] | None
+    layer: Labels, record: Record, images: list[Any], mask: AnyMask | None
 ) -> Array | None:
     """Return the pixels that are measured, with the axes of the labels."""
     if mask is None:
@@ -257,31 +264,38 @@ def _inside(
             msg = f"mask must be given, as the palette was fitted inside of {name}"
             raise ValueError(msg)
         return None
-    shape = tuple(levels_of(layer)[0].shape)
+    axis, data = _channel_axis(record), levels_of(layer)[0]
+    own = None if axis == 0 else axis
+    source, on = Source(((data,),), own, Look(is_rgb=False), layer.name), layer
     if isinstance(mask, Labels | Shapes):
-        inside: Array = draw_mask(read_mask(mask, layer, None, layer.units))
-    else:
-        inside = mask if is_lazy(mask) else np.asarray(mask)
-    # An axis of channels has length 1.
-    if inside.dtype != bool or inside.size != np.prod(shape):
-        msg = (
-            "mask must be a Labels or Shapes layer, or a boolean array of shape "
-            f"{shape}, got {inside.dtype} of shape {inside.shape}"
-        )
-        raise ValueError(msg)
-    return inside.reshape(shape)
+        if images and all(isinstance(one, Image) for one in images):
+            source, on = read_source(images, axis), images[0]
+        elif axis is not None and mask.ndim > layer.ndim - axis - (axis > 0):
+            # Labels do not tell where single channels lie.
+            name = quoted(mask.name)
+            msg = f"image must be a layer, as {name} has an axis of channels"
+            raise ValueError(msg)
+    inside = with_mask(source, mask, on).mask
+    assert inside is not None
+    return draw_mask(inside).reshape(data.shape)
 
 
-def _values(record: Record, image: Any, shape: tuple[int, ...]) -> Array:
-    """Return the values (..., C) in which labels of a shape are measured."""
-    several = list(image) if isinstance(image, list | tuple) else [image]
-    several = [getattr(one, "__wrapped__", one) for one in several]
+def _channel_axis(record: Record) -> int | None:
+    """Return the axis of a layer that its channels were along."""
     axis = None if record.settings is None else record.settings.channel_axis
-    if all(isinstance(one, Image) for one in several):
-        source = read_source(several, axis)
+    return None if axis is None or axis < 0 else axis
+
+
+def _values(record: Record, images: list[Any], shape: tuple[int, ...]) -> Array:
+    """Return the values (..., C) in which labels of a shape are measured."""
+    axis = None if record.settings is None else record.settings.channel_axis
+    if all(isinstance(one, Image) for one in images):
+        source = read_source(images, axis)
         arrays, axis = source.levels[0], source.channel_axis
     else:
-        arrays = tuple(one if is_lazy(one) else np.asarray(one) for one in several)
+        arrays = tuple(
+            one if is_lazy(one) else plain_array("image", one) for one in images
+        )
         axis = -1 if len(arrays) > 1 else axis
     values = _read(arrays, axis)
     values = values[..., np.newaxis] if axis is None else np.moveaxis(values, axis, -1)
