@@ -325,7 +325,10 @@ def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(("77", True), 77), (("no", True), None), (("", False), None)],
+    [
+        *((("77", True), 77), (("", False), None)),
+        *((("no", True), None), (("1 2", True), None), (("", True), None)),
+    ],
 )
 def test_value_is_asked_for(result, monkeypatch, answer, expected):
     widget, layer, _ = result(data.camera()[:64, :50])
@@ -336,6 +339,8 @@ def test_value_is_asked_for(result, monkeypatch, answer, expected):
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]
+    elif answer == ("1 2", True):
+        assert messages()[-1] == "one color is wanted, got 2: 1 2"
 
 
 # Several clusters.

@@ -35,6 +35,24 @@ def test_what_tables_need_is_imported_in_a_thread(dock, monkeypatch):
     assert imported == [("pandas", "napari-kmeans")]
 
 
+def test_title_names_the_layer_whose_clusters_are_listed(viewer, dock, finish):
+    image = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.controls.output.value = "labels"
+    widget.controls.k.value = 4
+    title = widget.palette_panel.title
+    assert title.text() == ""
+    press(widget.run_panel.run)
+    finish(widget)
+    assert title.text() == "Clusters of “a in 4 labels”"
+    # It is still listed.
+    viewer.layers.selection = {image}
+    viewer.layers[1].name = "b"
+    assert title.text() == "Clusters of “b”"
+    viewer.layers.remove(viewer.layers[1])
+    assert title.text() == ""
+
+
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     photo = data.astronaut()
     before = photo.copy()
