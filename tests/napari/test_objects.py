@@ -429,6 +429,7 @@ IMAGE = Image(np.zeros((3, 4, 5)), name="b")
         ({"axes": (0, 3)}, ValueError, "two or three of the 3 of “a”, got (0, 3)"),
         ({"axes": (0, -3)}, ValueError, "two or three of the 3 of “a”, got (0, -3)"),
         ({"axes": (0, "y")}, TypeError, "axes must be integers, got (0, 'y')"),
+        ({"image": 5}, TypeError, "image must be one Image layer or several, got 5"),
         ({"image": GOOD["labels"]}, TypeError, "image must be one Image layer or sev"),
         (
             {"image": Image(np.zeros((3, 5, 4)), name="b")},

@@ -355,10 +355,13 @@ def test_mask_lies_where_it_lay_for_the_fit(unit, axis, first):
     assert_frame_equal(table, cluster_table(labels))
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_labels_do_not_tell_where_channels_lie_in_a_mask(axis):
+@pytest.mark.parametrize(
+    ("axis", "match"),
+    [(0, "“m” has 3 axes, and .* 2"), (1, "image must be a layer, as “m” has an axis")],
+)
+def test_labels_do_not_tell_where_channels_lie_in_a_mask(axis, match):
     (labels,) = quantize_layer(image(FRAMES), 4, output="labels", channel_axis=axis)
-    with pytest.raises(ValueError, match=r"image must be a layer, as “m” has an axis"):
+    with pytest.raises(ValueError, match=match):
         cluster_table(labels, mask=Labels(FRAMES, name="m"))
 
 
@@ -371,6 +374,7 @@ def test_labels_do_not_tell_where_channels_lie_in_a_mask(axis):
             {"image": FRAMES[0]},
             r"image must have the pixels of the labels, \(3, 12, 10",
         ),
+        ({"image": [FRAMES, FRAMES[0]]}, "image must be arrays of one shape, got"),
         ({"image": [FRAMES] * 2}, r"of 1 channels each, got \(3, 12, 10\) of 2"),
         (
             {"axis": 0, "mask": np.ones((2, 2), bool)},
@@ -389,17 +393,21 @@ def test_what_does_not_fit_is_refused(options, match):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        {"mask": np.ones((3, 12, 10))},
-        {"mask": np.ma.masked_array(FRAMES > 0, FRAMES > 9)},
-        {"image": np.ma.masked_array(FRAMES, FRAMES > 9)},
+        ({"mask": np.ones((3, 12, 10))}, "mask must be .*, got float64 of shape"),
+        ({"mask": np.ma.masked_array(FRAMES > 0, FRAMES > 9)}, "not be a masked array"),
+        ({"image": np.ma.masked_array(FRAMES, FRAMES > 9)}, "not be a masked array"),
+        ({"image": FRAMES * 1j}, "image must have a boolean, integer or float dtype"),
+        ({"axis": 1.0}, r"axis must be an integer, got 1\.0"),
+        ({"axis": True}, "axis must be an integer, got True"),
+        ({"layer": None}, "layer must be an Image or a Labels layer, got None"),
     ],
 )
-def test_masks_of_other_kinds_and_masked_arrays_are_refused(options):
+def test_arguments_of_other_kinds_are_refused(options, message):
     (labels,) = quantize_layer(image(FRAMES), 4, output="labels")
-    with pytest.raises(TypeError, match=r"must not be a masked array|got float64 of"):
-        cluster_table(labels, **options)
+    with pytest.raises(TypeError, match=message):
+        cluster_table(**({"layer": labels} | options))
 
 
 def test_pixel_of_a_cluster_of_another_slice_is_that_clusters():

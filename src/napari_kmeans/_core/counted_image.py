@@ -389,13 +389,14 @@ def _labels(
     """Return the labels of an image, by those of its counted colors if these tell."""
     layout, image, counts = counted.layout, counted.images[0], counted.counted
     if arguments.is_lazy(image):
-        known = counts if counted.masks[0] is None else None
-        return mapping.label_lazily(image, palette, layout, dither, known)
-    if counts is None or not is_tabular(layout.dtype, layout.n_channels):
-        return mapping.label_image(image, None, palette, layout, dither)
-    if entries is None:
-        return mapping.label_image(image, counts.colors, palette, layout, dither)
-    return paint(image, counts.colors, entries)
+        whole = counts if counted.masks[0] is None else None
+        return mapping.label_lazily(image, palette, layout, dither, whole)
+    known = None
+    if counts is not None and is_tabular(layout.dtype, layout.n_channels):
+        known = counts.colors
+    if known is None or entries is None:
+        return mapping.label_image(image, known, palette, layout, dither)
+    return paint(image, known, entries)
 
 
 def _tallied(

@@ -1,6 +1,7 @@
 """Which axes of a layer are space, and how large a pixel is there.
 
-`space_axes` is the one place that tells space from time, channels and slices, and
+`space_axes` is the one place that tells space from time, channels and slices,
+`axes_made_with` returns those of the channels and slices of a result, and
 `called_channels` says which axis is called like channels. `pixel_sizes` and
 `pixel_area` turn pixels into lengths, areas and volumes. They only look at a layer;
 where layers lie is a matter for `placement`.
@@ -17,7 +18,13 @@ from napari.layers import Labels, Layer
 
 from napari_kmeans._napari.record import record_of
 
-__all__ = ["called_channels", "pixel_area", "pixel_sizes", "space_axes"]
+__all__ = [
+    "axes_made_with",
+    "called_channels",
+    "pixel_area",
+    "pixel_sizes",
+    "space_axes",
+]
 
 # Of axes, in lower case.
 _CHANNEL_NAMES = ("c", "channel", "channels")
@@ -33,7 +40,7 @@ def space_axes(layer: Layer) -> tuple[int, ...]:
     that of the channels, or of slices that have palettes of their own. Of all other
     axes, the last three are space, or as many as there are.
     """
-    others = _axes_of_record(layer) | {called_channels(layer)}
+    others = {*axes_made_with(layer), called_channels(layer)}
     space = [
         axis
         for axis, (name, unit) in enumerate(
@@ -52,15 +59,21 @@ def called_channels(layer: Layer) -> int | None:
     return names.index(True) if any(names) else None
 
 
-def _axes_of_record(layer: Layer) -> set[int]:
-    """Return the axes of channels and slices that the layer was made with."""
+def axes_made_with(layer: Layer) -> tuple[int | None, int | None]:
+    """Return the axes of a layer that channels are along, and slices with palettes.
+
+    They are None where a layer was made without, or not here, and where it has no such
+    axis: labels have none for channels that are the first one (see `placement`).
+    """
     record = record_of(layer)
     if record is None or record.settings is None:
-        return set()
+        return None, None
     channel, axis = record.settings.channel_axis, record.settings.slice_axis
-    # Labels have no axis for channels that are the first one (see `placement`).
-    first = int(isinstance(layer, Labels) and channel == 0)
-    return {i - first for i in (channel, axis) if i is not None and i >= first}
+    if channel is not None and channel < 0:
+        channel = None
+    if isinstance(layer, Labels) and channel == 0:
+        return None, None if axis is None else axis - 1
+    return channel, axis
 
 
 def pixel_sizes(layer: Layer, axes: Sequence[int]) -> list[float]:

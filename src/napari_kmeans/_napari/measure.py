@@ -17,11 +17,12 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
+from napari_kmeans._napari.axes import axes_made_with
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.names import shorten_choices
 from napari_kmeans._napari.placement import levels_of, slice_in_view
 from napari_kmeans._napari.quantize_layer import message_of
-from napari_kmeans._napari.record import Record, record_of
+from napari_kmeans._napari.record import record_of
 from napari_kmeans._napari.results import Results
 
 __all__ = ["Measure"]
@@ -110,7 +111,7 @@ class Measure(QWidget):
         layer, axis, text = self._layer, self.axis, self.choice.currentText()
         whole = None if layer is None else self._results.table(layer)
         if layer is None or whole is None or axis is None:
-            self._show(whole, _axis_of_slices(layer, record_of(layer)))
+            self._show(whole, None if layer is None else axes_made_with(layer)[1])
             return
         before = [] if self._table is None else self._table["index"]
         if self._axis != axis or set(before) != set(whole["index"]):
@@ -167,13 +168,3 @@ def _choices(layer: Layer | None) -> list[tuple[str, int | None]]:
         each = f"each slice of axis {axis}" if is_unnamed else f"each {name}"
         choices.append((each, axis))
     return choices
-
-
-def _axis_of_slices(layer: Layer | None, record: Record | None) -> int | None:
-    """Return the axis of a result whose slices have palettes of their own."""
-    if record is None or record.settings is None or record.slices is None:
-        return None
-    axis, channel = record.settings.slice_axis, record.settings.channel_axis
-    # Labels lack an axis of channels that is the first one.
-    is_shorter = isinstance(layer, Labels) and channel == 0
-    return None if axis is None else axis - is_shorter

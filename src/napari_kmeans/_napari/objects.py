@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
 from napari_kmeans._core.arrays import Array, Floats
@@ -188,8 +188,10 @@ def separate_objects(
         raise ValueError(msg)
     names, numbers = _checked_clusters(labels, clusters)
     space = _checked_axes(labels, axes)
-    images = [] if image is None else [image] if isinstance(image, Layer) else image
-    channels = _channels(labels, list(images))
+    images = [] if image is None else image
+    channels = _channels(
+        labels, list(images) if isinstance(images, Iterable) else [images]
+    )
     wanted = _Wanted(numbers, space, channels, connected, int(smallest))
     found, frames = _found(labels, wanted)
     table = (_features if connected else _features_of_class)(labels, wanted, frames)

@@ -310,9 +310,8 @@ def count_paint(
     # Differences of rounded sums need not be zero.
     sums[counts == 0] = 0
     means[touched] = means_of(counts[touched], sums[touched])
-    if record.means is None:
-        return dataclasses.replace(record, counts=counts, fit=fit_of(record))
-    return dataclasses.replace(record, counts=counts, means=means, fit=fit_of(record))
+    known = None if record.means is None else means
+    return dataclasses.replace(record, counts=counts, means=known, fit=fit_of(record))
 
 
 def _hull(places: list[Any]) -> _Box:
@@ -338,7 +337,7 @@ def _covers(inner: _Box, outer: _Box) -> bool:
 def _channels_of(record: Record, images: list[Image], labels: Labels) -> list[Array]:
     """Return views (..., C) of a source, with the axes of labels; none if unknown."""
     arrays = [levels_of(image)[0] for image in images]
-    axis = None if record.settings is None else record.settings.channel_axis
+    axis = record.channel_axis
     if not all(isinstance(array, np.ndarray) for array in arrays):
         return []
     if axis is None or len(arrays) > 1:

@@ -111,6 +111,11 @@ class Record:
     psnr: float | None = None
     n_bytes: int = 0
 
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the source that channels were along, as in the settings."""
+        return None if self.settings is None else self.settings.channel_axis
+
 
 def record_of(layer: Layer | None) -> Record | None:
     """Return how a layer was made, or None if it was not made here."""

@@ -170,7 +170,7 @@ class Results:
             return None
         look = record.look or self._look_of(layer, record)
         rgba = colors_shown(layer, record.palette, look)
-        axis, channels = _channel_axis(record), None
+        axis, channels = record.channel_axis, None
         if isinstance(layer, Image) and axis is not None and axis >= 0:
             channels = Channels(axis, levels_of(layer)[0].shape[axis])
         return Listed(record, rgba, look.is_rgb, channels)
@@ -226,11 +226,7 @@ class Results:
 
     def rename(self, layer: Layer, entry: int, name: str) -> None:
         """Set the name of an entry, "" for none, in all layers of a run."""
-
-        def rename(record: Record) -> Record:
-            return rename_entry(record, entry, name)
-
-        self._change(layer, rename)
+        self._change(layer, lambda record: rename_entry(record, entry, name))
         self.changed.emit(layer)
 
     def recolor(self, layer: Layer, entry: int, color: ArrayLike) -> Paint | None:
@@ -240,11 +236,8 @@ class Results:
         palette and labels change at once. If images are among the layers, returns a
         function that paints them, which may take long; `repaint` takes what it returns.
         """
-
-        def recolor(record: Record) -> Record:
-            return recolor_entry(record, entry, color)
-
-        return self._done(layer, self._change(layer, recolor))
+        run = self._change(layer, lambda record: recolor_entry(record, entry, color))
+        return self._done(layer, run)
 
     def merge(self, layer: Layer, entries: Sequence[int]) -> Paint | None:
         """Make one cluster of several of one palette, in all layers of the run.
@@ -260,11 +253,8 @@ class Results:
         record = record_of(layer)
         assert record is not None
         _, lut = merge_entries(record, entries)
-
-        def merge(record: Record) -> Record:
-            return merge_entries(record, entries)[0]
-
-        return self._done(layer, self._change(layer, merge, lut))
+        run = self._change(layer, lambda own: merge_entries(own, entries)[0], lut)
+        return self._done(layer, run)
 
     def can_undo(self, layer: Layer | None) -> bool:
         """Whether `undo` would take something back."""
@@ -404,7 +394,7 @@ class Results:
         def paint(report: Callable[[Any], None]) -> Painted:
             painted = []
             for image, levels, labels, record, channel in images:
-                palette, axis = record.palette, _channel_axis(record)
+                palette, axis = record.palette, record.channel_axis
                 if len(record.source) > 1:
                     palette, axis = palette[:, channel], None
                 pairs = zip(labels, levels, strict=True)
@@ -455,7 +445,7 @@ class Results:
         """Return how the images of a run show a palette, which 0.1.0 did not tell."""
         images = _images_in(self._run_of(layer))
         if images:
-            return read_source(images, _channel_axis(record)).look
+            return read_source(images, record.channel_axis).look
         palette = record.palette
         return Look(is_rgb=palette.ndim == 2 and palette.shape[1] in (3, 4))
 
@@ -486,11 +476,6 @@ def _id_of(layer: Layer) -> str:
     return str(layer.unique_id)
 
 
-def _channel_axis(record: Record) -> int | None:
-    """Return the axis that holds channels, -1 if it is none of the layer's."""
-    return None if record.settings is None else record.settings.channel_axis
-
-
 def _images_in(run: list[tuple[Layer, Record]]) -> list[Image]:
     """Return the images of a run, in the order of channels, if all are there."""
     run = sorted(run, key=lambda pair: pair[1].channel)
@@ -513,7 +498,7 @@ def _labels_in(run: list[tuple[Layer, Record]]) -> tuple[Array, ...] | None:
     images, record = _images_in(run), run[0][1]
     if not images:
         return None
-    source, palette = read_source(images, _channel_axis(record)), record.palette
+    source, palette = read_source(images, record.channel_axis), record.palette
     labels = []
     for image in read_levels(source)[: len(source.levels)]:
         entries = _entries_in(image, palette, source.channel_axis)

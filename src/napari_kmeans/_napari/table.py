@@ -14,10 +14,10 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import ArrayLike
 
-from napari_kmeans._core.arguments import is_lazy, plain_array
+from napari_kmeans._core.arguments import checked_integer, is_lazy, real_array
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.measuring import measure_labels
-from napari_kmeans._napari.axes import pixel_area, space_axes
+from napari_kmeans._napari.axes import axes_made_with, pixel_area, space_axes
 from napari_kmeans._napari.colors import hex_colors
 from napari_kmeans._napari.layers import (
     AnyMask,
@@ -85,7 +85,8 @@ def cluster_table(
     Raises
     ------
     TypeError
-        If `mask` is none of what it can be, or an array is masked.
+        If `layer`, `axis`, `image` or `mask` is none of what it can be, or an array is
+        masked.
     ValueError
         If `layer` is no such result, or an image that is to be measured, `axis` is none
         of its axes, or not that of slices that have palettes of their own, `image` or
@@ -120,6 +121,9 @@ def cluster_table(
     3      1      2   9.0       2   8.0
     """
     layer = getattr(layer, "__wrapped__", layer)
+    if not isinstance(layer, Image | Labels):
+        msg = f"layer must be an Image or a Labels layer, got {layer!r}"
+        raise TypeError(msg)
     record = record_of(layer)
     if record is None:
         msg = f"layer must be a result that was made here, got {quoted(layer.name)}"
@@ -131,7 +135,7 @@ def cluster_table(
         if not isinstance(layer, Labels):
             msg = f"layer must be a Labels layer to be measured, got {layer!r}"
             raise ValueError(msg)
-        place = _checked_axis(layer, record, axis)
+        place = _checked_axis(layer, axis)
         counts, means = _measured(layer, record, place, image, mask)
         if slices is None and place is not None:
             slices = np.repeat(np.arange(len(counts) // n), n)
@@ -192,7 +196,7 @@ def _mean_columns(record: Record, look: Look) -> list[str]:
 # Labels that are measured.
 
 
-def _checked_axis(layer: Labels, record: Record, axis: int | str | None) -> int | None:
+def _checked_axis(layer: Labels, axis: int | str | None) -> int | None:
     """Return an axis of labels, counted from the first, to measure each slice along.
 
     It is None where slices have palettes of their own, for each label is of one slice.
@@ -200,16 +204,17 @@ def _checked_axis(layer: Labels, record: Record, axis: int | str | None) -> int 
     if axis is None:
         return None
     names = list(layer.axis_labels)
-    place = names.index(axis) if axis in names else axis
+    place = names.index(axis) if isinstance(axis, str) and axis in names else axis
+    if not isinstance(place, str):
+        place = checked_integer("axis", place, None, None)
     if isinstance(place, str) or not -layer.ndim <= place < layer.ndim:
         msg = f"axis must be one of the axes {tuple(names)} of the labels, got {axis!r}"
         raise ValueError(msg)
     place %= layer.ndim
-    if record.slices is None or record.settings is None:
+    _, own = axes_made_with(layer)
+    if own is None:
         return place
-    own, channel = record.settings.slice_axis, record.settings.channel_axis
-    own = None if own is None else own - (channel == 0)
-    if own is not None and place != own:
+    if place != own:
         msg = (
             f"axis must be {own}, each slice along which has a palette of its own, "
             f"got {axis!r}"
@@ -264,13 +269,12 @@ def _inside(
             msg = f"mask must be given, as the palette was fitted inside of {name}"
             raise ValueError(msg)
         return None
-    axis, data = _channel_axis(record), levels_of(layer)[0]
-    own = None if axis == 0 else axis
-    source, on = Source(((data,),), own, Look(is_rgb=False), layer.name), layer
+    data, (axis, _) = levels_of(layer)[0], axes_made_with(layer)
+    source, on = Source(((data,),), axis, Look(is_rgb=False), layer.name), layer
     if isinstance(mask, Labels | Shapes):
         if images and all(isinstance(one, Image) for one in images):
-            source, on = read_source(images, axis), images[0]
-        elif axis is not None and mask.ndim > layer.ndim - axis - (axis > 0):
+            source, on = read_source(images, record.channel_axis), images[0]
+        elif axis is not None and mask.ndim >= layer.ndim - axis:
             # Labels do not tell where single channels lie.
             name = quoted(mask.name)
             msg = f"image must be a layer, as {name} has an axis of channels"
@@ -280,22 +284,20 @@ def _inside(
     return draw_mask(inside).reshape(data.shape)
 
 
-def _channel_axis(record: Record) -> int | None:
-    """Return the axis of a layer that its channels were along."""
-    axis = None if record.settings is None else record.settings.channel_axis
-    return None if axis is None or axis < 0 else axis
-
-
 def _values(record: Record, images: list[Any], shape: tuple[int, ...]) -> Array:
     """Return the values (..., C) in which labels of a shape are measured."""
-    axis = None if record.settings is None else record.settings.channel_axis
+    axis = record.channel_axis
     if all(isinstance(one, Image) for one in images):
         source = read_source(images, axis)
         arrays, axis = source.levels[0], source.channel_axis
     else:
         arrays = tuple(
-            one if is_lazy(one) else plain_array("image", one) for one in images
+            one if is_lazy(one) else real_array("image", one) for one in images
         )
+        shapes = [tuple(array.shape) for array in arrays]
+        if len(set(shapes)) > 1:
+            msg = f"image must be arrays of one shape, got {shapes}"
+            raise ValueError(msg)
         axis = -1 if len(arrays) > 1 else axis
     values = _read(arrays, axis)
     values = values[..., np.newaxis] if axis is None else np.moveaxis(values, axis, -1)
