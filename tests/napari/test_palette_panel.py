@@ -1,5 +1,8 @@
 """The palette of a result: listed, pointed at, and changed."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from napari.layers._layer_actions import _duplicate_layer
@@ -31,6 +34,15 @@ def test_panel_lists_the_palette_from_dark_to_light(result):
     table = widget.palette_panel.table.model()
     share = table.index(0, table.columnCount() - 1)
     assert share.data() == f"{record['counts'][0] / 3200:.1%}"
+
+
+def test_pandas_is_loaded_with_the_widget_and_not_with_the_first_result():
+    code = """
+from napari_kmeans._napari import widget
+import sys
+assert "pandas" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_pointing_at_a_color_veils_all_others(result, viewer):

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+import pandas as pd  # The first result would hold the window until it is loaded.
 from magicgui.widgets import PushButton
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
@@ -435,8 +436,6 @@ def _darkest_first(listed: Listed, entries: Indices) -> Indices:
 
 def _preview_rows(listed: Listed) -> Any:
     """Return the rows of a palette that no layer has yet, from dark to light."""
-    import pandas as pd
-
     counts = listed.record.counts
     table = pd.DataFrame(
         {
