@@ -16,13 +16,13 @@ from skimage import data
 from napari_kmeans import kmeans_palette, map_to_palette, quantize_kmeans
 from napari_kmeans._core.blocks import checkpoint
 from napari_kmeans._napari import computation
-from napari_kmeans._napari import widget as widget_module
 from napari_kmeans._napari.highlight import grid_of
 from napari_kmeans._napari.palette_panel import PalettePanel
 from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
+<<<<<<< ours
 def test_what_tables_need_is_imported_in_a_thread(dock, monkeypatch):
     imported = []
 
@@ -53,6 +53,8 @@ def test_title_names_the_layer_whose_clusters_are_listed(viewer, dock, finish):
     assert title.text() == ""
 
 
+=======
+>>>>>>> theirs
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     photo = data.astronaut()
     before = photo.copy()

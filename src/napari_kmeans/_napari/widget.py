@@ -11,8 +11,6 @@ closed, and when the program ends.
 import atexit
 import weakref
 from functools import partial
-from importlib import import_module
-from threading import Thread
 from typing import Any
 
 from magicgui.widgets import Container, Widget
@@ -59,8 +57,6 @@ class QuantizeWidget(Container[Widget]):
         self.native.destroyed.connect(self._leave)
         self._close = partial(_close, weakref.ref(viewer))
         atexit.register(self._close)
-        # It takes long, and the first table is not to wait for it.
-        Thread(target=import_module, args=("pandas",), name="napari-kmeans").start()
 
     def _connect_escape(self) -> None:
         """Let Esc cancel wherever the focus is in the dock, while something runs."""
