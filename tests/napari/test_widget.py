@@ -22,19 +22,6 @@ from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
-<<<<<<< ours
-def test_what_tables_need_is_imported_in_a_thread(dock, monkeypatch):
-    imported = []
-
-    def note(name):
-        imported.append((name, threading.current_thread().name))
-
-    monkeypatch.setattr(widget_module, "import_module", note)
-    dock()
-    wait_for_threads()
-    assert imported == [("pandas", "napari-kmeans")]
-
-
 def test_title_names_the_layer_whose_clusters_are_listed(viewer, dock, finish):
     image = viewer.add_image(data.astronaut()[:64, :50], name="a")
     widget = dock()
@@ -53,8 +40,6 @@ def test_title_names_the_layer_whose_clusters_are_listed(viewer, dock, finish):
     assert title.text() == ""
 
 
-=======
->>>>>>> theirs
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     photo = data.astronaut()
     before = photo.copy()
