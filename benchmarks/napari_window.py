@@ -189,8 +189,9 @@ def main():
     took = time.perf_counter() - start
     rest(0.5)
     show(f"reducing to both ({took:.2f} s)")
-    wait(lambda: "PSNR" in widget.palette_panel.numbers.value)
-    show("measuring the numbers")
+    widget.palette_panel.compression.unfold()
+    wait(lambda: "File:" in widget.palette_panel.numbers.value)
+    show("measuring the file")
     for entry in range(16):
         widget.palette_panel.table.pointed.emit(entry)
         rest(PACE)

@@ -5,8 +5,8 @@
 PHOTOS is a folder of kodim01.png to kodim24.png; large.png has 4 megapixels of them. A
 command is a process: wall and CPU seconds, peak memory, and whether its files and its
 JSON are the same. A click on *Run K-means*, for a layer of large.png, has wall
-seconds until the result is in the viewer, and CPU seconds until its numbers are there,
-too. A call is that of the function behind the click. Before is the other checkout,
+seconds until the result is in the viewer, and CPU seconds until no thread computes any
+more. A call is that of the function behind the click. Before is the other checkout,
 after this one; ratios are medians of pairs. The last columns say how often colors were
 counted.
 """
@@ -213,7 +213,7 @@ def command(line: str) -> Answer:
 
 
 def click(output: str) -> Answer:
-    """Press the button of the widget, and wait for the result and its numbers."""
+    """Press the button of the widget, and wait for the result and all threads."""
     from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
     import napari_kmeans._napari as plugin

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -177,6 +179,16 @@ def test_points_may_lie_in_memory_in_any_order():
 
     expected = diffuse_error(np.ascontiguousarray(points), centers, labels)
     assert_array_equal(result, expected)
+
+
+def test_points_are_not_copied():
+    points = np.random.default_rng(0).random((500, 1000, 3))
+    labels = np.zeros(points.shape[:-1], dtype=np.uint8)
+    tracemalloc.start()
+    diffuse_error(points, np.eye(3), labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < points.nbytes / 2
 
 
 @pytest.mark.parametrize("name", ["blocks._BLOCK", "dither._ROWS"])

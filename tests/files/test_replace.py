@@ -99,13 +99,14 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, old):
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write(sys.argv[1], bytes(5000))\n"
-        "except OSError as error: print(error.filename == sys.argv[1], error.strerror)"
+        "except OSError as error: print(error.filename == sys.argv[1], error.strerror,"
+        " str(error).endswith(f': {sys.argv[1]!r}'))"
     )
     path = tmp_path / "file"
     if old is not None:
         path.write_bytes(old)
     before = names(tmp_path)
-    assert run_python(code, path).stdout == "True File too large\n"
+    assert run_python(code, path).stdout == "True File too large True\n"
     assert names(tmp_path) == before
     assert old is None or path.read_bytes() == old
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import Labels
 from numpy.testing import assert_array_equal
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from skimage import data
@@ -99,6 +100,22 @@ def test_table_over_all_results_that_are_selected(listed, save, viewer, tmp_path
     assert read["layer"].tolist() == ["a in 4 labels"] * 4 + ["b in 4 labels"] * 4
 
 
+def test_clusters_that_several_layers_show_are_saved_once(
+    listed, save, viewer, tmp_path
+):
+    listed(name="a", output="both")
+    panel, labels = listed(name="b", output="both")
+    labels.paint((5, 5), 1)
+    copy = Labels(labels.data.copy(), metadata=labels.metadata, name="copy")
+    viewer.add_layer(copy)
+    panel.list_palette(labels)
+    viewer.layers.selection = set(viewer.layers)
+    save(panel, panel.save_table, "all.csv")
+    read = pd.read_csv(tmp_path / "all.csv")
+    assert read["layer"].unique().tolist() == ["a in 4 labels", "b in 4 labels", "copy"]
+    assert_array_equal(read["pixels"][4:8], cluster_table(labels)["pixels"])
+
+
 def test_table_that_is_measured_slice_by_slice_is_saved_whole(
     listed, save, viewer, qtbot, tmp_path
 ):
@@ -152,7 +169,7 @@ def test_dialog_that_is_cancelled_saves_nothing(listed, save, tmp_path):
 def test_table_that_cannot_be_saved_is_told(listed, save):
     panel, _ = listed()
     told, _ = save(panel, panel.save_table, "no/such/folder/cells.csv")
-    assert told.startswith("“cells.csv” was not saved: ")
+    assert told == "“cells.csv” was not saved: No such file or directory"
     assert told == messages()[-1]
 
 

@@ -114,6 +114,15 @@ def test_measured_slices_follow_the_result(measure, viewer, qtbot):
     assert part.rows()["pixels"].tolist() != before
 
 
+def test_measuring_is_told_until_the_table_is_there(measure, qtbot):
+    part, _ = measure()
+    told = []
+    part.told.connect(told.append)
+    part.choice.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: "slice" in part.table, timeout=20_000)
+    assert told == ["Measuring each t", ""]
+
+
 def test_what_is_no_longer_measured_is_no_longer_told(measure):
     part, _ = measure()
     told = []

@@ -1,5 +1,8 @@
 """The palette of a result: listed, pointed at, and changed."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from napari.layers._layer_actions import _duplicate_layer
@@ -31,6 +34,15 @@ def test_panel_lists_the_palette_from_dark_to_light(result):
     table = widget.palette_panel.table.model()
     share = table.index(0, table.columnCount() - 1)
     assert share.data() == f"{record['counts'][0] / 3200:.1%}"
+
+
+def test_pandas_is_loaded_with_the_widget_and_not_with_the_first_result():
+    code = """
+from napari_kmeans._napari import widget
+import sys
+assert "pandas" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_pointing_at_a_color_veils_all_others(result, viewer):
@@ -278,9 +290,16 @@ def test_mouse_points_at_colors_and_replaces_them(window, finish, qtbot, monkeyp
     panel = widget.palette_panel.table
     rows = [panel.visualRect(panel.model().index(row, 0)) for row in range(4)]
 
+    # On its way elsewhere, it points at nothing.
     move_mouse(panel.viewport(), rows[0].center())
+    for left in (panel.viewport(), panel):
+        QApplication.sendEvent(left, QEvent(QEvent.Type.Leave))
+    assert not panel._resting.isActive()
+
+    move_mouse(panel.viewport(), rows[0].center())
+    assert len(window.layers) == 2
+    qtbot.waitUntil(lambda: len(window.layers) == 3)
     move_mouse(panel.viewport(), rows[2].center())
-    assert len(window.layers) == 3
     assert window.layers[-1].get_color(3)[3] == 0
 
     qtbot.mouseClick(panel.viewport(), Qt.MouseButton.LeftButton, pos=rows[1].center())
@@ -318,7 +337,10 @@ def test_color_is_asked_for(result, monkeypatch, image, chosen, expected):
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(("77", True), 77), (("no", True), None), (("", False), None)],
+    [
+        *((("77", True), 77), (("", False), None)),
+        *((("no", True), None), (("1 2", True), None), (("", True), None)),
+    ],
 )
 def test_value_is_asked_for(result, monkeypatch, answer, expected):
     widget, layer, _ = result(data.camera()[:64, :50])
@@ -329,6 +351,8 @@ def test_value_is_asked_for(result, monkeypatch, answer, expected):
     assert color == expected
     if answer[0] == "no":
         assert "got 'no'" in messages()[-1]
+    elif answer == ("1 2", True):
+        assert messages()[-1] == "one color is wanted, got 2: 1 2"
 
 
 # Several clusters.

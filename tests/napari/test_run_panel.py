@@ -217,20 +217,20 @@ def test_palette_is_applied_to_several_images(result, viewer, finish):
     widget, image = result(output="image")
     others = [
         viewer.add_image(data.astronaut()[64 * i : 64 * i + 64, :50], name=name)
-        for i, name in enumerate("bc", start=1)
+        for i, name in enumerate("bcd", start=1)
     ]
     widget.run_panel.apply(image, others)
     assert widget.run_panel.cancel.enabled
     finish(widget)
 
     palette = record_of(image).palette
-    for other, made in zip(others, viewer.layers[-2:], strict=True):
+    for other, made in zip(others, viewer.layers[-3:], strict=True):
         expected = palette[map_to_palette(other.data, palette)]
         assert_array_equal(made.data, expected)
         assert_array_equal(record_of(made).palette, palette)
-    assert set(viewer.layers.selection) == set(viewer.layers[-2:])
+    assert set(viewer.layers.selection) == set(viewer.layers[-3:])
     assert widget.run_panel.status.value == (
-        "Added “b in 5 colors” and “c in 5 colors”."
+        "Added “b in 5 colors”, “c in 5 colors” and “d in 5 colors”."
     )
 
 

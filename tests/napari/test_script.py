@@ -262,7 +262,7 @@ def test_script_is_one_call_with_what_is_not_the_default(result, viewer):
         "from napari_kmeans import quantize_layer",
         "",
         "viewer = napari.current_viewer()",
-        "# The layer whose colors are reduced.",
+        "# The layer that is clustered.",
         "quantize_layer(",
         "    viewer.layers['a'],",
         "    k=5,",
@@ -317,7 +317,7 @@ def test_script_calls_layers_as_they_are_called_now(viewer, dock, finish, monkey
         widget, viewer, result, monkeypatch, "after in 16 colors"
     )
 
-    assert "# The layer whose colors are reduced, which was called 'before'." in script
+    assert "# The layer that is clustered, which was called 'before'." in script
     assert "fitted, which was called 'there'." in script
 
 

@@ -115,14 +115,14 @@ def test_cells_are_read_aloud_with_what_they_are(model):
     assert spoken[:3] == ["color #010101, chosen", "name nuclei", "mean 100.0"]
 
 
-def test_typed_name_is_signalled_without_spaces_around(model):
+def test_typed_name_is_signalled_as_palette_files_hold_it(model):
     shown, names = model(table_of(name=["", "nuclei", ""])), []
     shown.renamed.connect(lambda *pair: names.append(pair))
     cell = shown.index(1, NAME)
     assert cell.flags() & Qt.ItemFlag.ItemIsEditable
-    assert shown.setData(cell, " cells ", ROLES.EditRole)
+    assert shown.setData(cell, " big\tcells\n", ROLES.EditRole)
     assert not shown.setData(cell, "nuclei", ROLES.EditRole)
-    assert names == [(1, "cells")]
+    assert names == [(1, "big cells")]
 
 
 def test_names_of_a_preview_cannot_be_typed(model):

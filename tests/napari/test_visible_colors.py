@@ -114,6 +114,41 @@ def test_visible_colors_of_channels_are_those_of_the_result(axis):
     assert_array_equal(show(asked).pixels, result_of(asked)[0])
 
 
+WEIGHTS = (None, "std", "contrast", (1.0, 0.01, 30.0))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("slice_axis", [None, 0])
+def test_channels_count_as_they_do_in_the_result(weights, slice_axis):
+    strong = CHANNELS * np.array([1, 5, 0.02]).reshape(3, 1, 1)
+    image = np.stack([strong, strong[:, ::-1] / 2]).astype(np.uint16)
+    settings = Settings(
+        k=5, channel_axis=1, slice_axis=slice_axis, channel_weights=weights
+    )
+    asked = ask([image], settings, rgb=False, point=(1, 0, 0, 0))
+    shown = show(asked)
+    own = slice(None)
+    expected, record = result_of(asked)
+    if slice_axis is not None:
+        own = record.slices == 1
+    else:
+        assert_array_equal(shown.pixels, expected)
+    assert_array_equal(shown.record.palette, record.palette[own])
+    assert_array_equal(shown.record.counts, record.counts[own])
+
+
+def test_channels_that_count_otherwise_are_fitted_anew():
+    count, before, palettes = KeptCounts(), None, []
+    layers = [Image(one) for one in CHANNELS * np.array([1, 5, 0.02]).reshape(3, 1, 1)]
+    for weights in (*WEIGHTS, None):
+        asked = ask(layers, Settings(k=5, channel_weights=weights))
+        before = show(asked, before, count)
+        assert_array_equal(before.pixels, result_of(asked)[0])
+        palettes.append(before.record.palette.tolist())
+    assert palettes[0] == palettes[-1]
+    assert len({str(palette) for palette in palettes}) > 2
+
+
 def test_what_is_fully_transparent_stays_so():
     asked = ask([RGBA], rgb=True)
     expected = result_of(asked)[0]

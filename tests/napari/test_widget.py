@@ -22,6 +22,24 @@ from napari_kmeans._napari.widget import QuantizeWidget
 from napari_window import dock_in, messages, names, press, wait_for_threads
 
 
+def test_title_names_the_layer_whose_clusters_are_listed(viewer, dock, finish):
+    image = viewer.add_image(data.astronaut()[:64, :50], name="a")
+    widget = dock()
+    widget.controls.output.value = "labels"
+    widget.controls.k.value = 4
+    title = widget.palette_panel.title
+    assert title.text() == ""
+    press(widget.run_panel.run)
+    finish(widget)
+    assert title.text() == "Clusters of “a in 4 labels”"
+    # It is still listed.
+    viewer.layers.selection = {image}
+    viewer.layers[1].name = "b"
+    assert title.text() == "Clusters of “b”"
+    viewer.layers.remove(viewer.layers[1])
+    assert title.text() == ""
+
+
 def test_photo_becomes_a_layer_of_k_colors(viewer, dock, finish):
     photo = data.astronaut()
     before = photo.copy()

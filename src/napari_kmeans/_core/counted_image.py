@@ -29,6 +29,7 @@ from napari_kmeans._core.arguments import (
     Weights,
 )
 from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
+from napari_kmeans._core.blocks import checkpoint
 from napari_kmeans._core.chunks import fold_chunks, map_pairs
 from napari_kmeans._core.color_counts import (
     ColorCounts,
@@ -417,10 +418,13 @@ def _tallied(
     with np.errstate(divide="ignore", invalid="ignore"):
         # Sums of the largest floats do not fit float64, those of integers are exact.
         shares = pixels / totals[entries] if is_float else pixels
-        for channel, values in enumerate(colors.T.astype(np.float64)):
+        for channel in range(layout.n_channels):
+            checkpoint()
+            values = colors[:, channel].astype(np.float64)
             means[:, channel] = np.bincount(entries, values * shares, len(palette))
         means /= (totals > 0 if is_float else totals)[:, np.newaxis]
     if mse is None:
+        checkpoint()
         others, has_alpha = palette[entries], layout.has_alpha
         mse = quality.mean_color_error(colors, pixels, others, has_alpha)
     return _told(palette, totals.astype(np.int64), means, mse, layout)

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats, Indices, Mask
-from napari_kmeans._core.blocks import cut
+from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.nearest import Rivals, label_columns, nearest, prepare_rivals
 
 __all__ = ["Mixtures", "diffuse_error", "error_limit", "mix_colors", "pick_labels"]
@@ -254,9 +254,7 @@ def _diffuse(
     has_still = bool(still.any())
     palette = np.ascontiguousarray(centers[kept].T)
     # A value is a point, and parts of errors that add up to one error at most.
-    ends = np.where(still[..., np.newaxis], 0, points)
-    reach = max(-float(ends.min()), float(ends.max())) + limit
-    rivals = prepare_rivals(centers[kept], reach)
+    rivals = prepare_rivals(centers[kept], _reach(points, still) + limit)
     # Parts (4, C) of the errors of the last three fronts. Rows, of all planes, begin
     # with one that stands for what is above the image.
     passed = np.zeros((3, 4, n_channels, (rows + 1) * n_planes))
@@ -290,6 +288,15 @@ def _diffuse(
         np.multiply(_PARTS, error, out=now[:, :, here])
         # The row above has ended: its place is right of the image.
         now[:, :, above.start : here.start] = 0
+
+
+def _reach(points: Array, still: Mask) -> float:
+    """Return how far from 0 a coordinate is of any point that is not `still`."""
+    reach = 0.0
+    for box in cut_boxes(still.shape, 8 * points.shape[-1]):
+        ends = np.where(still[box][..., np.newaxis], 0, points[box])
+        reach = max(reach, -float(ends.min()), float(ends.max()))
+    return reach
 
 
 def _label_front(

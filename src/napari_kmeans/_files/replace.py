@@ -46,8 +46,7 @@ def replace_file(
             temporary.unlink(missing_ok=True)
     except OSError as error:
         # The temporary name means nothing to a user.
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _put(temporary: Path, target: Path, overwrite: bool) -> None:

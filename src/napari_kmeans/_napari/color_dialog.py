@@ -38,8 +38,11 @@ def ask_color(parent: QWidget, listed: Listed, entry: int) -> Array | None:
     if not is_meant:
         return None
     try:
-        (color,) = parse_colors(text, dtype, None if old.ndim == 0 else len(old))
+        colors = parse_colors(text, dtype, None if old.ndim == 0 else len(old))
     except ValueError as error:
         show_error(str(error))
         return None
-    return np.asarray(color)
+    if len(colors) != 1:
+        show_error(f"one color is wanted, got {len(colors)}: {text}")
+        return None
+    return np.asarray(colors[0])

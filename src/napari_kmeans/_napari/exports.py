@@ -26,7 +26,7 @@ from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import labels_colormap, quoted
 from napari_kmeans._napari.placement import labels_placement
 from napari_kmeans._napari.record import record_of
-from napari_kmeans._napari.results import Listed, Results
+from napari_kmeans._napari.results import Listed, Results, once_per_run
 from napari_kmeans._napari.script import as_python
 from napari_kmeans._napari.table_files import table_files
 from napari_kmeans._napari.writer import write_image, write_labels
@@ -174,12 +174,15 @@ class Exports(QObject):
     # Files.
 
     def _save_table(self, shown: Shown) -> None:
-        """Save the tables of all results that are selected, if the listed one is."""
+        """Save the tables of all results that are selected, if the listed one is.
+
+        Clusters that several layers of a run show are saved once.
+        """
         layers: list[Any] = [shown.layer]
         selected = self._viewer.layers.selection
         if shown.layer in selected:
             found = [layer for layer in self._viewer.layers if layer in selected]
-            layers = [layer for layer in found if record_of(layer) is not None]
+            layers = once_per_run(found)
         path = self._ask_path("Save table", _TABLES, shown.layer.name, ".json")
         if path is None:
             return
@@ -243,7 +246,8 @@ class Exports(QObject):
         self._job.start(save, returned=self.told.emit, failed=partial(self._fail, path))
 
     def _fail(self, path: Path, error: Exception) -> None:
-        text = f"{quoted(path.name)} was not saved: {error}"
+        reason = getattr(error, "strerror", None) or error
+        text = f"{quoted(path.name)} was not saved: {reason}"
         self.told.emit(text)
         show_error(text)
 

@@ -119,7 +119,8 @@ class Measure(QWidget):
             self._show(whole, None)
 
         def returned(table: Any) -> None:
-            self.told.emit(f"Measured {text}.")
+            # The table says the rest, until another is listed.
+            self.told.emit("")
             self._show(table, axis)
 
         self.told.emit(f"Measuring {text}")

@@ -1,14 +1,15 @@
 """Names of layers that are too long for where they are shown.
 
 `shorten_choices` has a combo box elide its choice in the middle, where Qt would cut the
-end, and show the whole one as a tooltip; `wrap_text` has a label break its lines. How a
-name is shortened in a sentence is left to `layers.quoted`.
+end, and show the whole one as a tooltip; `ShortLabel` elides one line of text, and
+`wrap_text` has a label break its lines. How a name is shortened in a sentence is left
+to `layers.quoted`.
 """
 
 from html import escape
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QHelpEvent
+from qtpy.QtGui import QHelpEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import (
     QToolTip,
 )
 
-__all__ = ["shorten_choices", "wrap_text"]
+__all__ = ["ShortLabel", "shorten_choices", "wrap_text"]
 
 
 def shorten_choices(box: QComboBox) -> None:
@@ -39,6 +40,21 @@ def wrap_text(label: QLabel) -> None:
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+
+class ShortLabel(QLabel):
+    """One line of text, elided in its middle where there is no room for all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Draw what there is room for."""
+        middle, area = Qt.TextElideMode.ElideMiddle, self.contentsRect()
+        shown = self.fontMetrics().elidedText(self.text(), middle, area.width())
+        QPainter(self).drawText(area, self.alignment(), shown)
 
 
 class _Shortener(QObject):

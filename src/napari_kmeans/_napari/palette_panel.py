@@ -8,9 +8,11 @@ about compression has rooms of its own.
 """
 
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import numpy as np
+import pandas as pd  # The first result would hold the window until it is loaded.
 from magicgui.widgets import PushButton
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
@@ -29,6 +31,7 @@ from napari_kmeans._napari.highlight import Highlight
 from napari_kmeans._napari.jobs import Newest
 from napari_kmeans._napari.layers import is_overlay
 from napari_kmeans._napari.measure import Measure
+from napari_kmeans._napari.names import ShortLabel
 from napari_kmeans._napari.overlay_look import OverlayLook
 from napari_kmeans._napari.palette_table import PaletteTable
 from napari_kmeans._napari.placement import labels_placement, levels_of
@@ -70,6 +73,7 @@ class PalettePanel(QWidget):
         self._kept: tuple[int, ...] = ()
         self._pointed: int | None = None
         self._painting: dict[str, Newest] = {}
+        self.title = ShortLabel()
         self.table = PaletteTable()
         self.measure = Measure(viewer, results)
         self.look = OverlayLook()
@@ -120,6 +124,7 @@ class PalettePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
+        layout.addWidget(self.title)
         layout.addWidget(self.measure)
         layout.addWidget(self.table, stretch=1)
         for buttons in (
@@ -236,8 +241,17 @@ class PalettePanel(QWidget):
             has_hex = self._listed is not None and self._listed.is_rgb
             self.table.show_rows(rows, has_hex=has_hex)
         self.table.mark(self._kept)
+        self.show_title()
         self._show_pixels()
         self._enable_buttons()
+
+    def show_title(self) -> None:
+        """Say which layer the clusters are those of: it need not be selected."""
+        is_result = self._listed is not None and self._preview is None
+        name = self._layer.name if is_result and self._layer is not None else ""
+        self.title.setText(f"Clusters of “{name}”" if is_result else "")
+        self.title.setToolTip(f"<p>{escape(name)}</p>" if is_result else "")
+        self.title.setVisible(is_result)
 
     def _rows(self) -> Any:
         """Return the rows in view of the result, which stay where they are."""
@@ -422,8 +436,6 @@ def _darkest_first(listed: Listed, entries: Indices) -> Indices:
 
 def _preview_rows(listed: Listed) -> Any:
     """Return the rows of a palette that no layer has yet, from dark to light."""
-    import pandas as pd
-
     counts = listed.record.counts
     table = pd.DataFrame(
         {

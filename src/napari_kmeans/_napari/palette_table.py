@@ -17,6 +17,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     QModelIndex,
     QSize,
     Qt,
+    QTimer,
     Signal,
 )
 from qtpy.QtGui import (
@@ -49,6 +50,9 @@ _TOOLTIP = """\
 Clusters from dark to light. Point at one to see its pixels, click (Space)
 to keep seeing them, with Ctrl or Shift those of several. Double-click its
 name (F2) to type one, elsewhere (Return) to give it another color."""
+# Milliseconds that the mouse rests on a row before that is pointed at: to add a layer
+# and to remove it holds the window.
+_REST = 150
 # Rows that are seen in any case.
 _LEAST_ROWS = 4
 # Widths in letters: that of names is at least the first, and at most the second
@@ -97,8 +101,14 @@ class PaletteTable(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setShowGrid(False)
         self._lay_out()
+        # The entry that the mouse is over.
+        self._entered = -1
+        self._resting = QTimer(self)
+        self._resting.setSingleShot(True)
+        self._resting.setInterval(_REST)
+        self._resting.timeout.connect(lambda: self.pointed.emit(self._entered))
         self.pointed.connect(self._point)
-        self.entered.connect(lambda index: self.pointed.emit(self._entry(index)))
+        self.entered.connect(self._enter)
         self.clicked.connect(self._click)
         self.doubleClicked.connect(self._open)
 
@@ -140,6 +150,7 @@ class PaletteTable(QTableView):
         is_preview: bool = False,
     ) -> None:
         """List clusters, as `ClusterModel.set_rows` takes them."""
+        self._resting.stop()
         self._model.set_rows(table, has_hex=has_hex, is_preview=is_preview)
         self._fit_columns()
         self._mark_rows()
@@ -160,7 +171,16 @@ class PaletteTable(QTableView):
         assert selected is not None
         selected.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
+    def _enter(self, index: QModelIndex) -> None:
+        """Point at a row once the mouse rests, or at once if it comes from another."""
+        self._entered = self._entry(index)
+        if self._pointed is None:
+            self._resting.start()
+        else:
+            self.pointed.emit(self._entered)
+
     def _point(self, entry: int) -> None:
+        self._resting.stop()
         self._pointed = entry if entry >= 0 else None
         self._model.set_marks(self._chosen, self._pointed)
 
@@ -180,6 +200,7 @@ class PaletteTable(QTableView):
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Remember which keys are held."""
+        self._resting.stop()
         if event is not None:
             self._held = event.modifiers()
         super().mousePressEvent(event)

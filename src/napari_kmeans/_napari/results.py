@@ -57,7 +57,7 @@ from napari_kmeans._napari.record import Record, record_of, write_record
 from napari_kmeans._napari.settings import Settings
 from napari_kmeans._napari.table import cluster_table
 
-__all__ = ["Listed", "Results"]
+__all__ = ["Listed", "Results", "once_per_run"]
 
 # Image layers, their palettes, and new data of each at all levels.
 Painted = list[tuple[Image, Array, list[Array]]]
@@ -448,6 +448,22 @@ class Results:
             return read_source(images, record.channel_axis).look
         palette = record.palette
         return Look(is_rgb=palette.ndim == 2 and palette.shape[1] in (3, 4))
+
+
+def once_per_run(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the results among layers, one of each run: its labels, if they are there.
+
+    Labels may have been painted. A copy parts from its run, and stays.
+    """
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        record = record_of(layer)
+        if record is not None:
+            key = record.run if _is_original(layer, record) else ""
+            key = key or _id_of(layer)
+            if key not in found or isinstance(layer, Labels):
+                found[key] = layer
+    return list(found.values())
 
 
 def _is_original(layer: Layer, record: Record) -> bool:

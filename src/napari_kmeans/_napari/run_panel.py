@@ -348,12 +348,17 @@ def _what_became(layers: list[Layer], before: set[Layer]) -> str:
     added = [quoted(layer.name) for layer in layers if layer not in before]
     updated = [quoted(layer.name) for layer in layers if layer in before]
     parts = [
-        f"{verb} {' and '.join(names)}"
+        f"{verb} {_listed(names)}"
         for verb, names in (("added", added), ("updated", updated))
         if names
     ]
     text = ", ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _listed(names: list[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _where(settings: Settings) -> str:

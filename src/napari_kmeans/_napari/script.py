@@ -31,7 +31,7 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
     assert record is not None
     assert record.settings is not None
     names_now = {str(other.unique_id): other.name for other in layers}
-    comments = []
+    comments: list[str] = []
 
     def named(what: str, then: str, unique_id: str) -> str:
         """Return a layer as Python finds it, and say which one it is."""
@@ -39,12 +39,14 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
         told = "" if now == then else f", which was called {then!r}"
         if now is None:
             now, told = then, f". It was removed: open it again, as {then!r}"
-        comments.append(f"# {what}{told}.")
+        comment = f"# {what}{told}."
+        if comment not in comments:
+            comments.append(comment)
         return f"viewer.layers[{now!r}]"
 
     ids = record.source_ids or ("",) * len(record.source)
     names = [
-        named("The layer whose colors are reduced", *pair)
+        named("The layer that is clustered", *pair)
         for pair in zip(record.source, ids, strict=True)
     ]
     arguments = [names[0] if len(names) == 1 else f"[{', '.join(names)}]"]

@@ -135,7 +135,9 @@ class ClusterModel(QAbstractTableModel):
         return None
 
     def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
-        row, name = index.row(), str(value).strip()
+        # A palette file holds no other characters.
+        row, letters = index.row(), (x if x.isprintable() else " " for x in str(value))
+        name = "".join(letters).strip()
         if role != Qt.ItemDataRole.EditRole or name == self._names[row]:
             return False
         self.renamed.emit(self.entries[row], name)

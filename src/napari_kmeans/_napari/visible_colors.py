@@ -24,11 +24,7 @@ from napari_kmeans._core.arguments import Dither, checked_image
 from napari_kmeans._core.arrays import Array, Floats, Mask
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.color_tables import is_tabular, paint
-from napari_kmeans._core.counted_image import (
-    count_image,
-    label_counted,
-    weigh_channels,
-)
+from napari_kmeans._core.counted_image import count_image, label_counted
 from napari_kmeans._core.fitting import prepared_image
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import are_seen
@@ -92,6 +88,15 @@ class _Counted(NamedTuple):
     note: str
 
 
+class _Weighed(NamedTuple):
+    """What was counted, with channels that count as is chosen."""
+
+    chosen: Any
+    # The same in numbers.
+    weights: Any
+    parts: list[CountedImage]
+
+
 class _Fit(NamedTuple):
     """The palettes of some slices."""
 
@@ -130,6 +135,7 @@ class Shown(NamedTuple):
     # What is not as in the result, "" if nothing is.
     note: str
     counted: _Counted
+    weighed: _Weighed
     # The last one is shown.
     fits: list[_Fit]
     view: _View
@@ -158,7 +164,8 @@ def color_visible(
     source, settings = asked.source, asked.settings
     slices = _visible_slices(asked)
     counted = _counted(asked, slices, before, count, report)
-    fits = _fitted(counted, slices, asked, before)
+    weighed = _weighed(counted, settings, before)
+    fits = _fitted(counted, weighed, slices, asked, before)
     record = fits[-1].record
     rgba = rgba_of(record.palette, source.look)
     view = _view(asked, before)
@@ -170,9 +177,10 @@ def color_visible(
     if before is not None and before.view is view and before.record is record:
         pixels = before.pixels
     else:
-        pixels = _painted(counted, view, record, rgba, dither, source)
+        layout = weighed.parts[0].layout
+        pixels = _painted(layout, view, record, rgba, dither, source)
     note = " ".join(filter(None, notes))
-    return Shown(pixels, rgba, note, counted, fits, view)
+    return Shown(pixels, rgba, note, counted, weighed, fits, view)
 
 
 def _visible_slices(asked: Asked) -> list[int]:
@@ -215,20 +223,27 @@ def _counted(
             if before is not None and _are_of_one_count(parts, before.counted.parts):
                 # What is known of them holds.
                 return before.counted._replace(key=key)
-            return _Counted(key, None, _to_be_fitted(parts), "")
+            return _Counted(key, None, without_pixels(parts), "")
         note = _TOO_LARGE if parts is None else _TOO_MANY
         inside = None
         if source.mask is not None:
             inside = _mask_at(draw_mask(source.mask), source, sample)
         parts = count_parts(_read(source, sample), inside, source, settings)
-    return _Counted(key, sample, _to_be_fitted(parts), note)
+    return _Counted(key, sample, without_pixels(parts), note)
 
 
-def _to_be_fitted(counts: list[CountedImage]) -> list[CountedImage]:
-    """Return counts for many fits, without the pixels."""
-    parts = without_pixels(counts)
+def _weighed(counted: _Counted, settings: Settings, before: Shown | None) -> _Weighed:
+    """Let channels count as is chosen, and prepare them for many fits."""
+    chosen = settings.channel_weights
+    if before is not None and before.counted.parts is counted.parts:
+        known = before.weighed
+        if np.array_equal(known.chosen, chosen):
+            return known
+    parts, weighed = weigh_parts(counted.parts, settings)
     # Of many slices, few are looked at.
-    return [prepared_image(parts[0])] if len(parts) == 1 else parts
+    if len(parts) == 1:
+        parts = [prepared_image(parts[0])]
+    return _Weighed(chosen, weighed.channel_weights, parts)
 
 
 def _are_of_one_count(some: list[CountedImage], others: list[CountedImage]) -> bool:
@@ -296,7 +311,11 @@ def _mask_at(mask: Mask, source: Source, part: Visible) -> Mask | None:
 
 
 def _fitted(
-    counted: _Counted, slices: list[int], asked: Asked, before: Shown | None
+    counted: _Counted,
+    weighed: _Weighed,
+    slices: list[int],
+    asked: Asked,
+    before: Shown | None,
 ) -> list[_Fit]:
     """Fit the palettes that are visible, unless they are known; the newest is last."""
     source, settings, kept = asked.source, asked.settings, []
@@ -309,10 +328,11 @@ def _fitted(
         if record.look != source.look:
             record = dataclasses.replace(record, look=source.look)
     else:
-        parts, weighed = weigh_parts(counted.parts, settings)
+        parts = weighed.parts
         if settings.slice_axis is not None and counted.sample is None:
             parts = [parts[i] for i in slices]
-        record = palette_record(parts, source, weighed, lambda _: None)
+        known_weights = dataclasses.replace(settings, channel_weights=weighed.weights)
+        record = palette_record(parts, source, known_weights, lambda _: None)
         if record.slices is not None:
             record = dataclasses.replace(record, slices=np.array(slices)[record.slices])
     others = [fit for fit in kept if not any(fit is one for one in known)]
@@ -373,7 +393,7 @@ def _is_dithered(asked: Asked) -> bool:
 
 
 def _painted(
-    counted: _Counted,
+    layout: Layout,
     view: _View,
     record: Record,
     rgba: Floats,
@@ -382,8 +402,6 @@ def _painted(
 ) -> NDArray[np.uint8]:
     """Return visible pixels in the colors of the entries that they are labeled with."""
     octets = np.rint(rgba * 255).astype(np.uint8)
-    weights = None if record.settings is None else record.settings.channel_weights
-    layout = weigh_channels(counted.parts[0], weights).layout
     slices: Any = [None] if record.slices is None else np.unique(record.slices)
     parts = []
     for pixels, number in zip(view.parts, slices, strict=True):

@@ -90,6 +90,7 @@ class QuantizeWidget(Container[Widget]):
     def reset_choices(self, *_: Any) -> None:
         """Follow the layers as they come, go, and change their names."""
         self.controls.reset_choices()
+        self.palette_panel.show_title()
 
     def _follow_parent(self) -> None:
         """Stop where the dock was closed, which lets go of the widget."""
