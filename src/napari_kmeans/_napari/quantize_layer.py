@@ -190,13 +190,14 @@ def quantize_layer(
     Raises
     ------
     TypeError
-        If `layers` are no image layers, or `mask` is none of what it can be.
+        If `layers` are no image layers, `mask`, `merged`, `recolored` or `names` is
+        none of what it can be, or an axis is no integer.
     ValueError
-        If `output`, an axis, `channel_weights` or an entry of the palette is none of
-        what it can be, merged entries are of several slices, layers that are channels
-        differ in shape, an image is empty or has no finite pixel, nothing is inside of
-        the mask, the palette or its file does not fit the image, or as `kmeans_palette`
-        and `map_to_palette`.
+        If `output`, an axis, `channel_weights`, an entry of the palette or the color
+        that it is given is none of what it can be, merged entries are of several
+        slices, layers that are channels differ in shape, an image is empty or has no
+        finite pixel, nothing is inside of the mask, the palette or its file does not
+        fit the image, or as `kmeans_palette` and `map_to_palette`.
     OSError
         If the palette file, or lazy data, cannot be read.
 
