@@ -31,6 +31,7 @@ from napari_kmeans._core.one_channel import optimal_centers
 from napari_kmeans._core.perceptual import from_space, gamut_between, to_space
 from napari_kmeans._core.pixels import weighted_points
 from napari_kmeans._core.search import searched_centers
+from napari_kmeans._core.spaces import Layout
 from napari_kmeans._core.starts import kmeans_plus_plus
 
 
@@ -227,7 +228,13 @@ PASSES = {
         None,
     ),
     "measuring pixels": (
-        lambda: _measured(LARGE, LARGE[..., 0], LARGE_COLORS[:128], False),
+        lambda: _measured(
+            LARGE,
+            LARGE[..., 1] < 64,
+            LARGE[..., 0],
+            LARGE_COLORS[:128],
+            Layout(LARGE.dtype, 3, False, "rgb", False),
+        ),
         48,
         None,
     ),

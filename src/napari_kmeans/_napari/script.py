@@ -39,9 +39,7 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
         told = "" if now == then else f", which was called {then!r}"
         if now is None:
             now, told = then, f". It was removed: open it again, as {then!r}"
-        comment = f"# {what}{told}."
-        if comment not in comments:
-            comments.append(comment)
+        comments.append(f"# {what}{told}.")
         return f"viewer.layers[{now!r}]"
 
     ids = record.source_ids or ("",) * len(record.source)
@@ -71,7 +69,7 @@ def as_python(layer: Image | Labels, layers: Iterable[Layer]) -> str:
             "from napari_kmeans import quantize_layer",
             "",
             "viewer = napari.current_viewer()",
-            *comments,
+            *dict.fromkeys(comments),
             "quantize_layer(",
             *(f"    {argument}," for argument in arguments),
             ")",
