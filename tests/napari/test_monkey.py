@@ -220,6 +220,8 @@ def is_working():
     return any(thread.name == "napari-kmeans" for thread in threading.enumerate())
 
 
+# napari says so, wherever contours are chosen.
+@pytest.mark.filterwarnings("ignore:Contours are not displayed during 3D rendering")
 @pytest.mark.parametrize("seed", [1])
 def test_nothing_is_lost_after_200_random_actions(
     make_napari_viewer, qtbot, monkeypatch, seed
