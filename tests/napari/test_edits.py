@@ -198,6 +198,7 @@ def test_entries_that_a_palette_does_not_have(chosen, match):
         ({"recolored": {0: [1, 2]}}, ValueError, "colors of shape (), got [1, 2]"),
         ({"names": ["a"]}, TypeError, "names must be a mapping from entries of"),
         ({"names": {0: 5}}, TypeError, "names must be strings, got 5"),
+        ({"names": {0: " a"}}, ValueError, "names must be printable, without spaces"),
     ],
 )
 def test_changes_that_cannot_be_are_refused(chosen, error, message):

@@ -31,6 +31,7 @@ from napari_kmeans._files.replace import replace_file
 __all__ = [
     "PALETTE_SUFFIXES",
     "PROVENANCE_SUFFIXES",
+    "check_name",
     "encode_palette",
     "read_names",
     "read_palette",
@@ -237,13 +238,18 @@ def _validated_names(names: Sequence[str], colors: Array) -> tuple[str, ...]:
         msg = f"names must be one for each of {len(colors)} colors, got {len(found)}"
         raise ValueError(msg)
     for name in found:
-        if not isinstance(name, str):
-            msg = f"names must be strings, got {name!r}"
-            raise TypeError(msg)
-        if not name.isprintable() or name != name.strip():
-            msg = f"names must be printable, without spaces at the ends, got {name!r}"
-            raise ValueError(msg)
+        check_name(name)
     return found if any(found) else ()
+
+
+def check_name(name: str) -> None:
+    """Check that a color may have a name, which files of palettes can hold."""
+    if not isinstance(name, str):
+        msg = f"names must be strings, got {name!r}"
+        raise TypeError(msg)
+    if not name.isprintable() or name != name.strip():
+        msg = f"names must be printable, without spaces at the ends, got {name!r}"
+        raise ValueError(msg)
 
 
 def _validated_provenance(provenance: Mapping[str, object] | None) -> dict[str, object]:

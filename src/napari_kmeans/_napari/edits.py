@@ -24,6 +24,7 @@ from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.chunks import map_pairs
 from napari_kmeans._core.counted_image import color_image
 from napari_kmeans._core.mapping import color_pixels
+from napari_kmeans._files.palettes import check_name
 from napari_kmeans._napari.record import Fit, Record
 from napari_kmeans._napari.settings import Settings
 
@@ -48,8 +49,8 @@ def edit_record(record: Record, settings: Settings) -> tuple[Record, Indices]:
     TypeError
         If what is changed is none of what it can be.
     ValueError
-        If an entry is none of the palette, entries of several slices become one, or a
-        color is none that the palette can have.
+        If an entry is none of the palette, entries of several slices become one, a
+        color is none that the palette can have, or a name is none for palette files.
     """
     start = dataclasses.replace(settings, merged=None, recolored=None, names=None)
     edited = dataclasses.replace(record, settings=start)
@@ -61,9 +62,7 @@ def edit_record(record: Record, settings: Settings) -> tuple[Record, Indices]:
     for entry, color in _changes("recolored", settings.recolored, edited):
         edited = recolor_entry(edited, entry, _checked_color(color, edited.palette))
     for entry, name in _changes("names", settings.names, edited):
-        if not isinstance(name, str):
-            msg = f"names must be strings, got {name!r}"
-            raise TypeError(msg)
+        check_name(name)
         edited = rename_entry(edited, entry, name)
     return edited, lut
 
