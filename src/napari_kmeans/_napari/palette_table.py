@@ -57,7 +57,7 @@ _REST = 150
 _LEAST_ROWS = 4
 # Widths in letters: that of names is at least the first, and at most the second
 # unless there is room. Pixels beside a name or number.
-_SWATCH_WIDTH, _NAME_WIDTHS, _MARGIN = 5, (9, 24), 14
+_SWATCH_WIDTH, _NAME_WIDTHS, _MARGIN = 4, (7, 24), 14
 # Lightness above which black is easier to see than white.
 _MIDDLE = 0.5
 
