@@ -58,8 +58,10 @@ class Session:
         self.rest()
         self.wait(lambda: self.widget.run_panel._preview.is_settled)
 
-    def run(self):
-        """Press the button, and wait for the layers."""
+    def run(self, k, **chosen):
+        """Set controls by their names, press the button, and wait for the layers."""
+        for name, value in {"k": k, **chosen}.items():
+            getattr(self.controls, name).value = value
         self.widget.run_panel.run.native.click()
         self.wait(lambda: self.widget.run_panel.run.enabled)
 
@@ -96,7 +98,7 @@ def draw_photo():
     session.controls.k.value = 6
     session.preview()
     session.picture("napari_preview")
-    session.run()
+    session.run(6)
     session.viewer.canvas.grid.enabled = True
     session.viewer.reset_view()
     session.picture("napari_window")
@@ -106,10 +108,7 @@ def draw_photo():
 def draw_section():
     """Show where the nuclei of a stained section are."""
     session = Session("section")
-    session.controls.k.value = 5
-    session.controls.color_space.value = "lab"
-    session.controls.output.value = "labels"
-    session.run()
+    session.run(5, color_space="lab", output="labels")
     session.choose(3)
     session.picture("napari_section")
     session.close()
@@ -120,10 +119,7 @@ def draw_fluorescence():
     session = Session("fluorescence")
     session.controls.source.value = session.viewer.layers["nuclei"]
     session.viewer.layers.selection = set(session.viewer.layers)
-    session.controls.channels.value = "layers"
-    session.controls.k.value = 6
-    session.controls.output.value = "labels"
-    session.run()
+    session.run(6, channels="layers", output="labels")
     session.picture("napari_fluorescence")
     session.close()
 
@@ -132,10 +128,7 @@ def draw_series():
     """Show the areas of clusters in a frame of a time series."""
     session = Session("series")
     session.viewer.layers.selection = set(session.viewer.layers)
-    session.controls.channels.value = "layers"
-    session.controls.k.value = 3
-    session.controls.output.value = "labels"
-    session.run()
+    session.run(3, channels="layers", output="labels")
     session.name("background", "nuclei", "cytoplasm")
     session.widget.palette_panel.measure.choice.setCurrentText("each t")
     session.viewer.dims.set_current_step(0, 5)
@@ -150,10 +143,7 @@ def draw_series():
 def draw_nuclei():
     """Show nuclei of a stained section as objects, and the table that they are from."""
     session = Session("section")
-    session.controls.k.value = 5
-    session.controls.color_space.value = "lab"
-    session.controls.output.value = "labels"
-    session.run()
+    session.run(5, color_space="lab", output="labels")
     session.name("", "", "", "nuclei")
     labels = session.viewer.layers[-1]
     separate_objects(labels, "nuclei", smallest=30, viewer=session.viewer)
@@ -167,9 +157,7 @@ def draw_nuclei():
 def draw_volume():
     """Show one kind of grain of a volume."""
     session = Session("volume")
-    session.controls.k.value = 4
-    session.controls.output.value = "labels"
-    session.run()
+    session.run(4, output="labels")
     session.viewer.dims.ndisplay = 3
     session.viewer.reset_view()
     session.viewer.scene.camera.angles = (10, -35, 65)
