@@ -123,8 +123,8 @@ class Outcome(NamedTuple):
     labels: tuple[Labels, ...]
     # At each level of detail; empty if no image is wanted.
     images: tuple[Array, ...]
-    # The labels of pixels of images, 0 where these are as in the source: where they are
-    # not finite, or fully transparent.
+    # The labels of the pixels of these, 0 where they are as in the source: where they
+    # are not finite, or fully transparent.
     seen: tuple[Labels, ...]
     # The pixels inside of the mask, channels being one; None for all.
     inside: Mask | None
@@ -198,7 +198,8 @@ def _quantized(
         if len(lut) > len(record.palette):
             numbers = renumber(numbers, lut, len(record.palette))
         labels.append(numbers)
-        seen.append(numbers * (image[..., 3] > 0) if source.has_alpha else numbers)
+        if settings.output != "labels":
+            seen.append(numbers * (image[..., 3] > 0) if source.has_alpha else numbers)
     return Outcome(record, tuple(labels), tuple(images), tuple(seen), mask)
 
 

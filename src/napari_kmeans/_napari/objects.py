@@ -16,6 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
+from napari_kmeans._core.arguments import checked_integer
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._core.blocks import checkpoint, cut_boxes, tell
 from napari_kmeans._napari.axes import (
@@ -180,9 +181,7 @@ def separate_objects(
     if not isinstance(labels, Labels):
         msg = f"labels must be a Labels layer, got {labels!r}"
         raise TypeError(msg)
-    if isinstance(smallest, bool) or not isinstance(smallest, int | np.integer):
-        msg = f"smallest must be an integer, got {smallest!r}"
-        raise TypeError(msg)
+    smallest = checked_integer("smallest", smallest, None, None)
     if smallest < 1:
         msg = f"smallest must be at least 1 pixel, got {smallest}"
         raise ValueError(msg)
@@ -193,7 +192,7 @@ def separate_objects(
     if isinstance(images, Layer) or not isinstance(images, Iterable):
         images = (images,)
     channels = _channels(labels, list(images))
-    wanted = _Wanted(numbers, space, channels, connected, int(smallest))
+    wanted = _Wanted(numbers, space, channels, connected, smallest)
     found, frames = _found(labels, wanted)
     table = (_features if connected else _features_of_class)(labels, wanted, frames)
     name = f"{' + '.join(dict.fromkeys(names))} of {labels.name}"
@@ -279,8 +278,7 @@ def _channel_axis(labels: Labels, image: Image) -> tuple[int | None, bool]:
     if theirs == ours:
         return None, False
     record = record_of(labels)
-    made = None if record is None or record.settings is None else record.settings
-    known = [called_channels(image), None if made is None else made.channel_axis]
+    known = [called_channels(image), None if record is None else record.channel_axis]
     axes = [axis for axis in known if axis is not None]
     for axis in [len(theirs) - 1] if image.rgb else axes:
         for length in ((), (1,)):
