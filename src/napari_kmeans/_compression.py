@@ -115,27 +115,35 @@ def compress(
     palette: Array | None = None,
     counts: ColorCounts | None = None,
     callback: Callback | None = None,
+    step: Callable[[str], object] | None = None,
 ) -> Compressed:
     """Bring an image to few colors and encode it in the format of a file name.
 
     Its colors are those of `palette`, unless that is None. `counts` are the colors of
-    the image, if they are counted already. `callback` is called after each iteration.
-    Raises ValueError if `palette` does not fit the image, the format cannot hold the
-    result, or no palette reaches what the recipe asks for.
+    the image, if they are counted already. `callback` is called after each iteration,
+    and `step` when "counting", "fitting", "mapping" and "compressing" begin. Raises
+    ValueError if `palette` does not fit the image, the format cannot hold the result,
+    or no palette reaches what the recipe asks for.
     """
     if palette is not None:
         image, palette = matched(image, palette)
     check_fit(name, image)
+    step = step or (lambda _: None)
+    step("counting")
     counted = count_file(image, recipe.color_space, counts)
     form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
     most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
+        step("fitting")
         found = fit_counted(counted, replace(recipe, k=k), most, callback)
-        return _encoded(image, name, counted, found, recipe.dither)
+        return encoded(found)
+
+    def encoded(palette: Array | FittedImage) -> Compressed:
+        return _encoded(image, name, counted, palette, recipe.dither, step)
 
     if palette is not None:
-        done = _encoded(image, name, counted, palette, recipe.dither)
+        done = encoded(palette)
     elif recipe.max_bytes is not None:
         done = _most_that_fit(
             fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
@@ -270,13 +278,16 @@ def _encoded(
     counted: CountedImage,
     palette: Array | FittedImage,
     dither: Dither,
+    step: Callable[[str], object],
 ) -> Compressed:
     """Map a counted image to a palette, and encode it."""
+    step("mapping")
     fit = palette.result if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
     mapped = map_image(counted, chosen, dither=dither)
+    step("compressing")
     if _is_indexed(name, image, mapped.palette):
         labels, colors = _labels_for(name, image, mapped)
         check_fit(name, image, colors)

@@ -1,7 +1,9 @@
 import os
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from click.shell_completion import BashComplete
@@ -160,9 +162,11 @@ def test_version():
 def test_threads_of_dask_neither_hold_up_an_end_nor_complain_at_it(monkeypatch):
     ends = []
     monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setitem(sys.modules, "dask", sys)
     for status in (0, 1, 2, 130):
-        monkeypatch.setattr(_cli, "main", lambda status=status: sys.exit(status))
+        end = partial(sys.exit, status)
+        monkeypatch.setattr("napari_kmeans._cli.commands.main", end)
         with pytest.raises(SystemExit):
             _cli.run()
     assert ends == [1, 130]

@@ -125,7 +125,7 @@ KINDS = {
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
     """Give a computation that shares its passes and is made of small blocks."""
-    monkeypatch.setattr("napari_kmeans._core.color_tables.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("napari_kmeans._core.color_tables.n_cores", lambda: 2)
     monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 1 << 14)
     if request.param in ("uint8", "mask", "channels first", "several"):
         # By a table, in which nearly all checkpoints would lie.
@@ -157,7 +157,7 @@ def test_computation_ends_at_any_checkpoint_and_leaves_nothing(kind):
 
 
 def test_threads_that_share_a_pass_come_to_the_checkpoints(monkeypatch):
-    monkeypatch.setattr("napari_kmeans._core.color_tables.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("napari_kmeans._core.color_tables.n_cores", lambda: 2)
     image = random_image((1 << 10, 1 << 10, 3), top=20)
     colors = count_colors(image).colors
     check = Check()

@@ -20,7 +20,7 @@ from napari_kmeans._cli.info import info
 from napari_kmeans._cli.inputs import is_found, reason
 from napari_kmeans._cli.options import STDOUT
 from napari_kmeans._cli.palette import palette
-from napari_kmeans._cli.running import INTERRUPTED, complain
+from napari_kmeans._cli.running import complain, leave_interrupted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -70,9 +70,9 @@ class _Commands(click.Group):
         """Run the command; Ctrl-C has the exit status that shells know it by."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             click.echo("Interrupted", err=True)
-            return ctx.exit(INTERRUPTED)
+            return leave_interrupted(interrupt)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program; an output that cannot be written is one line.

@@ -267,7 +267,7 @@ def _with_shared_palette(
 
 
 def _write_image(source: Source, options: Options, step: Step) -> Outcome:
-    """Read, compress and write an image."""
+    """Read and compress an image, and find what is to be written."""
     step("reading")
     name = target = str(source.target)
     if outputs.is_store_name(target):
@@ -275,30 +275,30 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     if target == STDOUT:
         name = f"image{options.suffix or outputs.choose_suffix(source)}"
     image, n_bytes = _in_memory(source.image(), name), source.n_bytes()
-    step("fitting")
     done = _compression.compress(
         image,
         name,
         options,
         palette=options.palette,
         counts=source.part.counts if source.part else None,
-        callback=lambda _: step("fitting"),
+        callback=lambda state: step("fitting", state.n_iter, options.iters),
+        step=step,
     )
-    step("writing")
     outcome = _outcome(source, n_bytes, done, options)
     if outcome.status == "skipped":
         return outcome
     if target == STDOUT:
         outcome = outcome._replace(content=done.content)
     else:
-        replace_file(target, done.content, overwrite=options.force)
+        outcome = outcome._replace(files=((target, done.content),))
     if source.picture is None and options.report is None:
         return outcome
+    step("writing")
     comparison = _comparison(source, image, n_bytes, done)
     if source.picture is not None:
         drawn = ImageFile(draw_before_after(comparison))
-        picture = encode_image(source.picture, drawn)
-        replace_file(source.picture, picture, overwrite=options.force)
+        picture = source.picture, encode_image(source.picture, drawn)
+        outcome = outcome._replace(files=(*outcome.files, picture))
     if options.report is not None:
         outcome = outcome._replace(section=render_section(comparison))
     return outcome

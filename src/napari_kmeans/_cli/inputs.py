@@ -80,6 +80,13 @@ class Source(NamedTuple):
         """The name without the suffix, also without both of OME-TIFF and OME-Zarr."""
         return Path(_OME.sub(r".\1", self.path.name)).stem
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it is a store or a slide that is never in memory as a whole."""
+        if self.opened is not None:
+            return str(self.target).lower().endswith(".zarr")
+        return self.stdin is None and (is_store(self.name) or is_slide(self.name))
+
     def read(self) -> bytes:
         """Return the content, or raise OSError or ValueError."""
         if self.stdin is not None:

@@ -67,7 +67,8 @@ class Options(Recipe):
     labels: bool = False
     skip_if_larger: bool = False
     force: bool = False
-    jobs: int = 1
+    # As many as pay, unless it is said.
+    jobs: int | None = None
     scheduler: str | None = None
     as_json: bool = False
     quiet: bool = False
@@ -221,7 +222,10 @@ fit_options = (
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
     option(
-        "--jobs", "Images to work on at a time.", metavar="N", type=_NUMBER, default=1
+        "--jobs",
+        "Most images to work on at a time.  [default: as many as cores, for photos]",
+        metavar="N",
+        type=_NUMBER,
     ),
     option(
         "--scheduler",

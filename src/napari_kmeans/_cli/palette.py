@@ -19,7 +19,6 @@ from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._compression import fit_palette, part_of
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import palettes
-from napari_kmeans._files.replace import replace_file
 from napari_kmeans._pictures.charts import encode_swatches
 from napari_kmeans._pictures.display import hex_colors
 
@@ -111,11 +110,15 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
         result = inputs.fit_group(source.members, options)
     else:
         image = source.image()
+        step("counting")
+        part = part_of(image)
         step("fitting")
         result = fit_palette(
-            [part_of(image)], lambda: [image], options, lambda _: step("fitting")
+            [part],
+            lambda: [image],
+            options,
+            lambda state: step("fitting", state.n_iter, options.iters),
         )
-    step("writing")
     target, colors = source.target, hex_colors(result.palette)
     facts: dict[str, Any] = {
         "input": ", ".join(s.name for s in source.members or (source,)),
@@ -127,15 +130,15 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
         "converged": result.converged,
     }
     text = "\n".join(colors)
+    files: tuple[tuple[str, bytes], ...] = ()
     if target is not None:
-        content = _encoded(target, result.palette, options)
-        replace_file(target, content, overwrite=options.force)
+        files = ((target, _encoded(target, result.palette, options)),)
         n_colors = running.counted_text(len(colors), "color")
         text = one_line(f"{source.name} -> {target}: {n_colors}")
     elif options.several:
         text = one_line(f"{source.name}: {' '.join(colors)}")
     detail = running.iterations_text(result)
-    return Outcome("done", text, facts, detail, is_data=target is None)
+    return Outcome("done", text, facts, detail, target is None, files=files)
 
 
 def _encoded(target: str, palette: Array, options: Options) -> bytes:

@@ -1,9 +1,12 @@
 """Work on many images, one after the other or side by side, and print the outcomes.
 
 A command is a function ``do(source, options, step)`` that returns an `Outcome` or
-raises; `run` calls it for every source and prints a line for each in their order, and
-`leave` ends the command with its exit status. `say` and `complain` are the only ways
-to print for people.
+raises; `run` calls it for every source, writes the files of each outcome and prints a
+line for each in their order, and `leave` ends the command with its exit status. `say`
+and `complain` are the only ways to print for people.
+
+Images are worked on in a thread, or in processes (`beside`). The main thread alone
+writes files, and waits for nothing that Ctrl-C could not end.
 """
 
 from __future__ import annotations
@@ -13,24 +16,26 @@ import errno
 import json
 import math
 import os
-import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import click
 
+from napari_kmeans._cli import beside
 from napari_kmeans._cli.inputs import LeftOut, Source, reason
 from napari_kmeans._cli.options import STDOUT, Options
-from napari_kmeans._core.blocks import observed
+from napari_kmeans._cli.progress import Progress, Step
+from napari_kmeans._core.blocks import interruptible, observed
 from napari_kmeans._core.color_counts import MAX_COUNTED
 from napari_kmeans._core.fitting import PaletteResult
+from napari_kmeans._files.replace import replace_file
 from napari_kmeans._stores import StoreResult
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 __all__ = [
     "INTERRUPTED",
@@ -42,6 +47,7 @@ __all__ = [
     "giving_up",
     "iterations_text",
     "leave",
+    "leave_interrupted",
     "one_line",
     "quality_text",
     "run",
@@ -49,11 +55,6 @@ __all__ = [
 ]
 
 INTERRUPTED = 130
-# Seconds in which a process beside may put a file away before it is ended.
-_PATIENCE = 2.0
-_BAR = "{desc} {percentage:3.0f}% |{bar}|"
-# Of a pass, the time that is left is known.
-_PASS_BAR = _BAR + " {remaining} left"
 
 
 class Outcome(NamedTuple):
@@ -69,14 +70,10 @@ class Outcome(NamedTuple):
     is_data: bool = False
     # What goes to the standard output instead of a file.
     content: bytes | None = None
+    # Files to write, by their paths.
+    files: tuple[tuple[str, bytes], ...] = ()
     # The part of the report.
     section: str = ""
-
-
-class Step(Protocol):
-    """Called with what comes next, and in a long pass how far it is."""
-
-    def __call__(self, stage: str, n_done: int = 0, n_all: int = 0) -> object: ...
 
 
 Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
@@ -144,20 +141,20 @@ def run(
     """Do all images, print the outcomes in their order, and return them.
 
     As JSON, they are followed by what is left out, and by the numbers that `sum_up`
-    finds in them. Ctrl-C ends the program with exit status 130, and a line says how
-    many images are done.
+    finds in them. Ctrl-C ends the program at once with exit status 130, and a line says
+    how many images are done.
     """
     _print_left_out(left_out, options)
     outcomes: list[Outcome] = []
     try:
-        with _progress_bar(options) as bar:
-            for outcome in _outcomes(do, sources, options, bar):
-                with bar.external_write_mode(file=sys.stderr):
+        with contextlib.closing(Progress(is_quiet=options.quiet)) as progress:
+            for outcome in _outcomes(do, sources, options, progress):
+                with progress.hidden():
                     _print(outcome, options)
                 outcomes.append(outcome)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         click.echo(f"Interrupted: {len(outcomes)} of {len(sources)} done", err=True)
-        click.get_current_context().exit(INTERRUPTED)
+        leave_interrupted(interrupt)
     if options.as_json:
         facts: dict[str, Any] = {
             "images": [outcome.facts for outcome in outcomes],
@@ -172,6 +169,12 @@ def run(
     return outcomes
 
 
+def leave_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
+    """End the command with the exit status that shells know a signal by."""
+    status = interrupt.args[0] if interrupt.args else INTERRUPTED
+    click.get_current_context().exit(status)
+
+
 def leave(outcomes: Sequence[Outcome]) -> None:
     """End the command with its exit status."""
     if any(outcome.status == "failed" for outcome in outcomes):
@@ -179,51 +182,93 @@ def leave(outcomes: Sequence[Outcome]) -> None:
 
 
 def _outcomes(
-    do: Command, sources: Sequence[Source], options: Options, bar: tqdm[Any]
+    do: Command, sources: Sequence[Source], options: Options, progress: Progress
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each image in their order."""
-    # Reading, counting, mapping and writing, beside the iterations.
-    n_steps = options.iters + 4
-    if options.jobs > 1 and len(sources) > 1:
-        bar.total = len(sources)
-        beside = _side_by_side(do, sources, options)
-        for source, outcome in zip(sources, beside, strict=True):
-            bar.set_description_str(one_line(source.name))
-            bar.update()
-            yield outcome
+    """Yield the outcome of each image in their order, its files written."""
+    n_processes = beside.n_processes(sources, options)
+    if n_processes > 1:
+        yield from _side_by_side(do, sources, options, n_processes, progress)
         return
     for number, source in enumerate(sources, start=1):
         count = f"[{number}/{len(sources)}] " if len(sources) > 1 else ""
-        title = one_line(count + os.path.basename(source.name))
-
-        def step(
-            stage: str, n_done: int = 0, n_all: int = 0, title: str = title
-        ) -> None:
-            bar.set_description_str(f"{title}: {stage}", refresh=False)
-            bar_format = _PASS_BAR if n_all else _BAR
-            if bar.bar_format != bar_format or n_all > n_done == 0:
-                bar.bar_format = bar_format
-                bar.reset(total=n_all or n_steps)
-            # A search makes more steps than could be foreseen.
-            more = n_done - bar.n if n_all else bar.n < n_steps - 1
-            bar.update(more)
-            bar.refresh()
-
-        bar.bar_format = _BAR
-        bar.reset(total=n_steps)
-        with observed(partial(step, "reading")):
-            outcome = _done(do, source, options, step)
-        yield outcome
-        bar.update(float(bar.total or 0) - bar.n)
+        progress.begin(one_line(count + os.path.basename(source.name)))
+        work = partial(_done, do, options, progress.step, source)
+        # dask has threads of its own, and Ctrl-C leaves them at once.
+        outcome = work() if source.is_streamed else _in_thread(work, progress.tick)
+        progress.step("writing")
+        yield _put_away(source, outcome, options)
 
 
-def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
+def _side_by_side(
+    do: Command,
+    sources: Sequence[Source],
+    options: Options,
+    n_processes: int,
+    progress: Progress,
+) -> Iterator[Outcome]:
+    """Do images in several processes, and yield the outcomes in their order."""
+    ended: dict[int, Outcome] = {}
+    n_yielded = 0
+
+    def show(numbers: Sequence[int]) -> None:
+        names = [os.path.basename(sources[number].name) for number in numbers]
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        n_done = n_yielded + len(ended)
+        title = f"[{n_done}/{len(sources)}] {''.join(names[:1])}{others}"
+        progress.count(n_done, len(sources), one_line(title))
+
+    work = partial(_done, do, options, _no_step)
+    found = beside.side_by_side(work, sources, n_processes, show)
+    try:
+        for number, outcome in found:
+            source = sources[number]
+            outcome = outcome or _failed(source, "a process ended before it was done")
+            ended[number] = _put_away(source, outcome, options)
+            while n_yielded in ended:
+                yield ended.pop(n_yielded)
+                n_yielded += 1
+    except KeyboardInterrupt:
+        found.close()
+        yield from (ended[number] for number in sorted(ended))
+        raise
+
+
+def _in_thread(work: Callable[[], Outcome], tick: Callable[[], object]) -> Outcome:
+    """Do some work in a thread, which is left at once by an exception such as Ctrl-C.
+
+    A single call of a library may take many seconds, and nothing can end it before.
+    """
+    future: Future[Outcome] = Future()
+    is_left = threading.Event()
+
+    def check() -> None:
+        if is_left.is_set():
+            raise KeyboardInterrupt
+
+    def do() -> None:
+        try:
+            with interruptible(check):
+                future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(do,), daemon=True).start()
+    try:
+        while not wait([future], beside.TICK).done:
+            tick()
+    finally:
+        is_left.set()
+    return future.result()
+
+
+def _done(do: Command, options: Options, step: Step, source: Source) -> Outcome:
     """Do one image; whatever goes wrong is an outcome, too."""
     start = time.perf_counter()
     if source.fault is not None:
         return _failed(source, source.fault)
     try:
-        outcome = do(source, options, step)
+        with observed(partial(step, "reading")):
+            outcome = do(source, options, step)
     except Exception as error:  # The other images are still done.
         return _failed(source, reason(error, source.name))
     seconds = time.perf_counter() - start
@@ -232,84 +277,24 @@ def _done(do: Command, source: Source, options: Options, step: Step) -> Outcome:
     return outcome._replace(facts=facts, detail=f"{detail}{seconds:.2f} s")
 
 
+def _no_step(stage: str, n_done: int = 0, n_all: int = 0) -> None:
+    """Show nothing: a process beside has no bar."""
+
+
+def _put_away(source: Source, outcome: Outcome, options: Options) -> Outcome:
+    """Write the files of an outcome, which are then no longer kept."""
+    try:
+        for path, content in outcome.files:
+            replace_file(path, content, overwrite=options.force)
+    except OSError as error:
+        return _failed(source, reason(error, source.name))
+    return outcome._replace(files=())
+
+
 def _failed(source: Source, why: str) -> Outcome:
     """Return the outcome of an image that failed."""
     facts = {"input": source.name, "status": "failed", "error": one_line(why)}
     return Outcome("failed", why, facts)
-
-
-def _side_by_side(
-    do: Command, sources: Sequence[Source], options: Options
-) -> Iterator[Outcome]:
-    """Do images in several processes, and yield the outcomes in their order."""
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import active_children, get_context
-
-    # Forking a process that has threads, as NumPy's has, may lock up.
-    executor = ProcessPoolExecutor(
-        min(options.jobs, len(sources)), get_context("spawn"), _start_beside
-    )
-    try:
-        futures = [executor.submit(_done_beside, do, s, options) for s in sources]
-        for source, future in zip(sources, futures, strict=True):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                yield _failed(source, "a process ended before it was done")
-    except BaseException:
-        for process in active_children():
-            process.terminate()
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
-    executor.shutdown()
-
-
-def _done_beside(do: Command, source: Source, options: Options) -> Outcome:
-    """Do one image in a process beside, which has no bar."""
-    try:
-        return _done(do, source, options, lambda *_: None)
-    except SystemExit:  # A file that was being written is gone; no other is begun.
-        os._exit(1)
-
-
-def _start_beside() -> None:
-    """Leave Ctrl-C to the process that was called, and end with it."""
-    import signal
-    import threading
-    from multiprocessing import parent_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-    def end_too() -> None:
-        caller = parent_process()
-        if caller is not None:
-            caller.join()
-        signal.raise_signal(signal.SIGTERM)
-        # A process that waits for work does not heed it.
-        threading.main_thread().join(_PATIENCE)
-        os._exit(1)
-
-    threading.Thread(target=end_too, daemon=True).start()
-
-
-def _progress_bar(options: Options) -> tqdm[Any]:
-    """Make a bar, which is only shown in a terminal."""
-    from tqdm import tqdm
-
-    # tqdm shows nothing in a terminal that hides its size.
-    terminal = shutil.get_terminal_size()
-    return tqdm(
-        total=1,
-        bar_format=_BAR,
-        ncols=terminal.columns,
-        nrows=terminal.lines,
-        mininterval=0,
-        leave=False,
-        # Nor without an error output.
-        disable=options.quiet or sys.stderr is None or None,
-    )
 
 
 def _print_left_out(left_out: Sequence[LeftOut], options: Options) -> None:

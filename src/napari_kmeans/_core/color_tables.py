@@ -9,7 +9,6 @@ layout into blocks of pixels.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from napari_kmeans._core.arrays import Array, Indices
-from napari_kmeans._core.blocks import cut, cut_boxes
+from napari_kmeans._core.blocks import cut, cut_boxes, n_cores
 
 __all__ = [
     "codes_of",
@@ -125,7 +124,7 @@ def paint_codes(
 def _share(image: Array, work: Callable[[int, int], None]) -> None:
     """Let each of some threads do its part of the blocks, ``work(part, n_parts)``."""
     # NumPy's calls release the interpreter lock, but for `np.add.at`.
-    n_threads = min(_MOST_THREADS, os.cpu_count() or 1, -(-image.nbytes // _SHARED))
+    n_threads = min(_MOST_THREADS, n_cores(), -(-image.nbytes // _SHARED))
     with ThreadPoolExecutor(n_threads) as executor:
         parts = [
             # They come to the checkpoints of the thread that waits for them.

@@ -1,15 +1,16 @@
 """Image files of all kinds, read upright and in their own dtype.
 
 `decode_image` turns the content of a file into an `ImageFile`, `read_image` reads it
-first, and `read_metadata` reads only the header. `default_suffix` chooses the format
-for the compressed image of a file. TIFF files are left to `tiff`, PNG files of 16 bits
-to `png`; everything else is read by Pillow.
+first. `read_metadata` and `decoded_bytes` read only the header. `default_suffix`
+chooses the format for the compressed image of a file. TIFF files are left to `tiff`,
+PNG files of 16 bits to `png`; everything else is read by Pillow.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ImageFile",
     "decode_image",
+    "decoded_bytes",
     "default_suffix",
     "read_content",
     "read_image",
@@ -176,6 +178,34 @@ def default_suffix(file: IO[bytes]) -> str:
             return ".gif" if _n_frames(opened) > 1 else ".png"
     except ValueError:  # Reading it will show what is wrong.
         return ".png"
+
+
+def decoded_bytes(file: IO[bytes]) -> int:
+    """Return the bytes that the pixels of a file take in memory, by its header.
+
+    They are 0 if it cannot be read.
+    """
+    from PIL import Image, ImageMode
+
+    head = file.read(32)
+    file.seek(0)
+    # To clean a PNG file, all of it would be read.
+    opener = formats.open_image if png.is_png(head) else _opened
+    try:
+        with formats.faults_in_words(), opener(file) as image:
+            if not isinstance(image, Image.Image):
+                header = tiff.read_tiff_header(image)
+                n_bytes = np.dtype(header.series[0].keyframe.dtype).itemsize
+                is_indexed = "S" in set(header.metadata.axes) - set(header.axes)
+                return math.prod(header.shape) * n_bytes * (3 if is_indexed else 1)
+            is_deep = png.is_deep_png(head)
+            n_pixels = image.width * image.height * _n_frames(image)
+            kind = np.dtype(ImageMode.getmode(image.mode).typestr)
+            is_gray = image.mode in ("1", "L") or image.mode.startswith(("I", "F"))
+            n_channels = 1 if is_gray else 3 + image.has_transparency_data
+            return n_pixels * n_channels * kind.itemsize * (1 + is_deep)
+    except (OSError, ValueError):  # Reading it will show what is wrong.
+        return 0
 
 
 @contextlib.contextmanager
