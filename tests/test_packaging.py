@@ -87,7 +87,7 @@ def test_import_loads_numpy_alone(run_python):
     output = run_python(
         "import sys, numpy.typing\n"
         "before = set(sys.modules)\n"
-        "import napari_kmeans\n"
+        "from napari_kmeans import *\n"
         "loaded = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(loaded - set(sys.stdlib_module_names))"
     )

@@ -32,8 +32,8 @@ __all__ = ["TICK", "memory_of", "n_processes", "room", "side_by_side"]
 
 # Seconds between two looks at what else is to be done.
 TICK = 0.1
-# Bytes of pixels that take as long as it takes to start two processes.
-_WORTH_A_PROCESS = 30_000_000
+# Bytes of pixels that each process should have, so that its start pays.
+_WORTH_A_PROCESS = 10_000_000
 # What an image takes: the program, and so many bytes for each of its pixels.
 _PROGRAM, _PER_BYTE = 150_000_000, 4
 # The share of the free memory to use, and of all memory where it is not known how much
