@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
+    "ColorRow",
     "Outcome",
     "Step",
     "complain",
@@ -46,6 +47,7 @@ __all__ = [
     "quality_text",
     "run",
     "say",
+    "weights_of",
 ]
 
 INTERRUPTED = 130
@@ -54,6 +56,20 @@ _PATIENCE = 2.0
 _BAR = "{desc} {percentage:3.0f}% |{bar}|"
 # Of a pass, the time that is left is known.
 _PASS_BAR = _BAR + " {remaining} left"
+
+
+class ColorRow(NamedTuple):
+    """A color of an image; what is not known of it is None."""
+
+    image: str
+    entry: int
+    # Without it, the color is not of 8 bits.
+    hex: str | None
+    values: Sequence[float]
+    pixels: int | None
+    share: float | None
+    # Mean squared error of its pixels.
+    error: float | None
 
 
 class Outcome(NamedTuple):
@@ -69,8 +85,9 @@ class Outcome(NamedTuple):
     is_data: bool = False
     # What goes to the standard output instead of a file.
     content: bytes | None = None
-    # The part of the report.
+    # The parts of the report, and of the table of colors.
     section: str = ""
+    rows: tuple[ColorRow, ...] = ()
 
 
 class Step(Protocol):
@@ -132,6 +149,12 @@ def iterations_text(fit: PaletteResult | StoreResult) -> str:
     """Write the number of iterations, and how they ended."""
     end = "converged" if fit.converged else "not converged"
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
+
+
+def weights_of(fit: PaletteResult | StoreResult | None) -> list[float] | None:
+    """Return what each channel counted in a fit, None if all did by their values."""
+    weights = None if fit is None else fit.channel_weights
+    return None if weights is None else weights.tolist()
 
 
 def run(
