@@ -25,7 +25,9 @@ def test_a_result_that_is_larger_is_said_to_be_with_what_to_do(folder, small):
     assert f"{small:,} -> {size:,} bytes ({percent} % larger than small.jpg), " in (
         result.stdout
     )
-    advice = "; use fewer colors, --skip-if-larger, or keep the JPG, which suits photos"
+    advice = (
+        "; use fewer colors, --skip-if-larger, or keep the JPEG, which suits photos"
+    )
     assert advice in result.stdout
 
 

@@ -22,7 +22,6 @@ from napari_kmeans._cli.tables import color_rows
 from napari_kmeans._compression import Compressed
 from napari_kmeans._core.counted_image import MappedImage
 from napari_kmeans._core.fitting import PaletteResult
-from napari_kmeans._files.formats import format_of
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
 from napari_kmeans._pictures.report import render_page
@@ -63,10 +62,9 @@ def image_outcome(
 
 
 def _keeping(source: Source) -> str:
-    """Advise to keep an image, as most that have losses of their own are photos."""
-    if format_of(source.path.name).is_lossless:
-        return f"keep {source.path.name}"
-    return f"keep the {source.path.suffix[1:].upper()}, which suits photos"
+    """Advise to keep an image as it is."""
+    is_photo = source.path.suffix.lower() in (".jpg", ".jpeg")
+    return f"keep {'the JPEG, which suits photos' if is_photo else source.path.name}"
 
 
 def store_outcome(source: Source, size: int, result: StoreResult) -> Outcome:
@@ -81,6 +79,8 @@ def store_outcome(source: Source, size: int, result: StoreResult) -> Outcome:
         text = f"{source.name} -> {source.target}: already complete, nothing to do"
     elif n_there:
         text += f", resumed: {n_there:,} of {result.n_all:,} pieces were there"
+    if facts["larger"] and result.n_written:
+        text += f"; use fewer colors, or {_keeping(source)}"
     detail = "" if counts is None else running.iterations_text(result)
     rows = color_rows(source.name, result.palette, counts, None)
     return Outcome("done", one_line(text), facts, detail, rows=rows)
