@@ -9,8 +9,11 @@ from napari_kmeans._compression import (
     Recipe,
     compress,
     count_file,
-    fit_palette,
+    count_parts,
+    errors_by_color,
+    fit_counted,
     part_of,
+    region_of,
     seen,
 )
 from napari_kmeans._core.counted_image import psnr_of
@@ -38,8 +41,9 @@ def shared_palette(images, recipe):
     """The palette of images, counted or read as if their colors were too many."""
     parts = [part_of(image) for image in images]
     streamed = [part._replace(counts=None) for part in parts]
-    counted = fit_palette(parts, None, recipe).palette
-    assert_array_equal(fit_palette(streamed, lambda: images, recipe).palette, counted)
+    counted = fit_counted(count_parts(parts, None, recipe), recipe).result.palette
+    read = count_parts(streamed, lambda: images, recipe)
+    assert_array_equal(fit_counted(read, recipe).result.palette, counted)
     return counted
 
 
@@ -253,3 +257,121 @@ def test_colors_that_are_counted_already_make_the_same_file(dtype):
         assert again.content == done.content
         assert again.n_colors_before == done.n_colors_before
         assert again.mse == pytest.approx(done.mse)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dither", [None, "ordered"])
+def test_a_mask_says_what_is_fitted_and_all_is_mapped_and_measured(dtype, dither):
+    image = ImageFile(noise(20, 30, 3, dtype=dtype))
+    mask = np.zeros((20, 30), bool)
+    mask[3:9, 5:20] = True
+    done = compress(image, "a.tif", Recipe(5, dither=dither), mask=mask)
+    fit = kmeans_palette(image.pixels, 5, mask=mask)
+    assert_array_equal(done.mapped.palette, fit.palette)
+    assert done.fit.mse == fit.mse
+    assert_array_equal(
+        done.mapped.labels, map_to_palette(image.pixels, fit.palette, dither=dither)
+    )
+    assert done.mapped.counts.sum() == 20 * 30
+    assert done.mse == pytest.approx(error_of(image, seen(done)))
+    assert done.n_colors_before == count_file(image).n_colors
+
+
+def test_images_with_too_many_colors_to_count_are_read_under_the_mask():
+    images = [ImageFile(noise(6, 5, 3)), ImageFile(noise(6, 5), False)]
+    mask = noise(6, 5, seed=2) > 99
+    parts = [part_of(image, mask) for image in images]
+    streamed = [part._replace(counts=None) for part in parts]
+    found = [
+        fit_counted(count_parts(some, lambda: images, Recipe(4), mask), Recipe(4))
+        for some in (parts, streamed)
+    ]
+    assert_array_equal(found[0].result.palette, found[1].result.palette)
+    assert found[0].result.counts.sum() == 2 * mask.sum()
+
+
+def test_a_mask_of_planes_is_one_of_each_plane():
+    stack = ImageFile(noise(3, 6, 5, 3))
+    plane = noise(6, 5, seed=2) > 99
+    assert_array_equal(region_of(plane, stack), np.stack([plane] * 3))
+    assert_array_equal(region_of(np.stack([plane] * 3), stack)[1], plane)
+    with pytest.raises(ValueError, match=r"mask of shape \(5, 6\) does not fit an im"):
+        region_of(plane.T, stack)
+
+
+@pytest.mark.parametrize("dither", [None, "floyd-steinberg"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_errors_of_colors_are_those_of_their_pixels(dither, dtype, n_channels):
+    pixels = noise(30, 40, n_channels, dtype=dtype)
+    pixels[..., -1] += pixels[..., -1] == 0
+    image = ImageFile(pixels, has_alpha=n_channels == 4)
+    recipe = Recipe(5, dither=dither)
+    done = compress(image, "a.tif", recipe)
+    errors, after = errors_by_color(done, recipe), seen(done)
+    for label, error in enumerate(errors):
+        where = done.mapped.labels == label
+        pair = ImageFile(pixels[where], has_alpha=n_channels == 4), after[where]
+        assert error == pytest.approx(error_of(*pair))
+    total = np.average(errors, weights=done.mapped.counts)
+    assert total == pytest.approx(done.mse)
+
+
+def test_weights_of_channels_reach_the_fit_and_the_map():
+    image = ImageFile(noise(30, 40, 3) // [1, 9, 1])
+    for weights in ("std", (1.0, 9.0, 2.0)):
+        done = compress(image, "a.tif", Recipe(5, channel_weights=weights))
+        fit = kmeans_palette(image.pixels, 5, channel_weights=weights)
+        numbers = fit.channel_weights
+        labels = map_to_palette(image.pixels, fit.palette, channel_weights=numbers)
+        assert_array_equal(seen(done), fit.palette[labels])
+        assert_array_equal(done.fit.channel_weights, numbers)
+
+
+RED = np.array([[255, 0, 0, 255]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fixed", "expected"),
+    [
+        (noise(9, 9, 3), RED, [255, 0, 0]),
+        (noise(9, 9, 4) | 1, RED // 3, [85, 0, 0, 85]),
+        (noise(9, 9), RED * 0 + 255, 255),
+        (noise(9, 9), np.array([[7]]), 7),
+        (noise(9, 9, 3, dtype=np.uint16), np.array([[7, 8, 65535]]), [7, 8, 65535]),
+        (noise(9, 9, 3, dtype=np.float32), np.array([[0.5, 1, 0]]), [0.5, 1, 0]),
+    ],
+)
+def test_fixed_colors_are_in_the_palette_with_the_channels_of_the_image(
+    pixels, fixed, expected
+):
+    image = ImageFile(pixels, pixels.ndim == 3, pixels.shape[-1] == 4)
+    done = compress(image, "a.tif", Recipe(4, fixed=fixed))
+    assert len(done.mapped.palette) == 4
+    assert expected in done.mapped.palette.tolist()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fixed", "rule"),
+    [
+        (noise(9, 9), RED, "gray for a gray image, got #ff0000"),
+        (noise(9, 9, 3), RED // 3, "opaque for an image without opacity, got #5500005"),
+        (noise(9, 9, 5), RED, "numbers, such as 0/0/0/0/0, for 5-channel uint8 pix"),
+        (noise(9, 9, 3, dtype=np.uint16), RED, "numbers, such as 0/0/0, for 3-cha"),
+        (noise(9, 9, 3), np.array([[7]]), "have 3 numbers for each color, got 7"),
+        (noise(9, 9), np.array([[7.5]]), r"have colors that uint8 holds, got 7\.5"),
+    ],
+)
+def test_fixed_colors_that_do_not_fit_an_image_are_refused(pixels, fixed, rule):
+    image = ImageFile(pixels, pixels.ndim == 3)
+    with pytest.raises(ValueError, match=f"fixed must (be )?{rule}"):
+        compress(image, "a.tif", Recipe(4, fixed=fixed))
+
+
+def test_a_file_takes_no_more_than_allowed_and_has_the_fixed_colors():
+    image, fixed = ImageFile(noise(30, 40, 3)), np.array([[0, 0, 0], [255, 0, 0]])
+    size = len(compress(image, "a.png", Recipe(9, fixed=fixed)).content)
+    done = compress(image, "a.png", Recipe(9, fixed=fixed, max_bytes=size - 1))
+    assert 2 <= len(done.mapped.palette) < 9
+    with pytest.raises(ValueError, match=r"2 colors take [\d,]+ bytes, more than the"):
+        compress(image, "a.png", Recipe(9, fixed=fixed, max_bytes=20))

@@ -311,6 +311,20 @@ def test_other_recipes_are_those_of_the_functions(tmp_path):
     assert_array_equal(result.palette, fit.palette)
     colored = expected(IMAGE, fit.palette, 0, color_space="lab")[1]
     assert_array_equal(read(tmp_path / "b.zarr/0"), colored)
+    weighed = Recipe(k=4, channel_weights="std", fixed=np.array([[1, 2, 3]]))
+    fit = kmeans_palette(
+        IMAGE, 4, channel_weights="std", fixed=weighed.fixed, channel_axis=0
+    )
+    # The second time it is there, with the weights that it was made with.
+    for _ in range(2):
+        result = compress(source, tmp_path / "w.zarr", weighed)
+        assert_array_equal(result.palette, fit.palette)
+        assert_array_equal(result.channel_weights, fit.channel_weights)
+    weights = fit.channel_weights
+    colored = expected(IMAGE, fit.palette, 0, channel_weights=weights)[1]
+    assert_array_equal(read(tmp_path / "w.zarr/0"), colored)
+    with pytest.raises(ValueError, match="begun with another channel_weights, fixed;"):
+        compress(source, tmp_path / "w.zarr", Recipe(k=4, channel_weights=(1, 1, 2)))
     good = compress(source, tmp_path / "c.zarr", Recipe(psnr=30))
     assert good.psnr >= 30
     assert good.n_colors_before == len(np.unique(IMAGE.reshape(3, -1), axis=1).T)
@@ -329,7 +343,7 @@ def test_a_palette_that_is_given_is_taken(tmp_path, axes):
 
     result = compress(source, tmp_path / "b.zarr", palette=palette)
 
-    numbers = [None] * 6
+    numbers = [None] * 7
     assert result[3:] == tuple(numbers)
     flat = palette if axes == "cyx" else palette[:, 0]
     assert_array_equal(result.palette, flat, strict=True)

@@ -2,8 +2,9 @@
 
 Read `compress` first: it counts the colors of an image once, finds a palette or takes
 one that is given, labels the pixels, and encodes them in the format of a file name.
-`fit_palette` stops at the palette, of one image or of several, `errors_of` looks only
-at errors, and `count_file` at colors. Files are read and written by the caller; what
+`count_parts` and `fit_counted` stop at the palette, of one image or of several,
+`errors_of` looks only at errors, and `count_file` at colors. `region_of` says where a
+mask wants colors to be fitted. Files are read and written by the caller; what
 formats hold is known to `_files`, and k-means to `_core`.
 """
 
@@ -13,16 +14,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init
-from napari_kmeans._core.arrays import Array, Labels
+from napari_kmeans._core.arguments import MAX_COLORS, Dither, Init, Weights
+from napari_kmeans._core.arrays import Array, Floats, Labels, Mask
 from napari_kmeans._core.blocks import cut
 from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
 from napari_kmeans._core.counted_image import (
     MappedImage,
+    color_errors,
     color_image,
     count_image,
     curve_of,
@@ -30,12 +32,13 @@ from napari_kmeans._core.counted_image import (
     fit_quality,
     map_image,
     psnr_of,
+    whole_image,
 )
 from napari_kmeans._core.fitting import Callback, FittedImage, PaletteResult
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import mean_squared_error, white_of
 from napari_kmeans._core.quantize import count_colors
-from napari_kmeans._core.spaces import SpaceName
+from napari_kmeans._core.spaces import Layout, SpaceName
 from napari_kmeans._files.formats import BYTE_COLORS, format_of, palette_misfit
 from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import (
@@ -52,16 +55,18 @@ __all__ = [
     "Recipe",
     "compress",
     "count_file",
+    "count_parts",
+    "errors_by_color",
     "errors_of",
     "fit_counted",
-    "fit_palette",
     "matched",
     "part_of",
+    "region_of",
     "seen",
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """How images are to be reduced, in the words of the public functions."""
 
@@ -75,6 +80,11 @@ class Recipe:
     psnr: float | None = None
     # The most bytes that a file may take; as many colors as fit, up to `k`, are used.
     max_bytes: int | None = None
+    # What each channel counts where distances are measured.
+    channel_weights: Literal["std"] | tuple[float, ...] | None = None
+    # Colors that every palette has: (m, 4) of uint8, for 8-bit images with any channels
+    # of gray, RGB and RGBA; or numbers (m, C) in the units of the image.
+    fixed: Array | None = None
 
 
 class Compressed(NamedTuple):
@@ -83,6 +93,7 @@ class Compressed(NamedTuple):
     content: bytes
     # The image before, with the channels of its palette.
     image: ImageFile
+    counted: CountedImage
     mapped: MappedImage
     # The palette that was found; None if it was given.
     fit: PaletteResult | None
@@ -114,30 +125,37 @@ def compress(
     *,
     palette: Array | None = None,
     counts: ColorCounts | None = None,
+    mask: Mask | None = None,
     callback: Callback | None = None,
     step: Callable[[str], object] | None = None,
 ) -> Compressed:
     """Bring an image to few colors and encode it in the format of a file name.
 
-    Its colors are those of `palette`, unless that is None. `counts` are the colors of
-    the image, if they are counted already. `callback` is called after each iteration,
-    and `step` when "counting", "fitting", "mapping" and "compressing" begin. Raises
-    ValueError if `palette` does not fit the image, the format cannot hold the result,
-    or no palette reaches what the recipe asks for.
+    Its colors are those of `palette`, unless that is None, or fitted to the pixels
+    under the `mask` (see `region_of`); all pixels are mapped and measured. `counts` are
+    the colors of the image, if they are counted already. `callback` is called after
+    each iteration, and `step` when "counting", "fitting", "mapping" and "compressing"
+    begin. Raises ValueError if `palette` or `mask` does not fit the image, the format
+    cannot hold the result, or no palette reaches what the recipe asks for.
     """
     if palette is not None:
         image, palette = matched(image, palette)
+        mask = None
     check_fit(name, image)
     step = step or (lambda _: None)
     step("counting")
-    counted = count_file(image, recipe.color_space, counts)
+    weights = recipe.channel_weights
+    fitted_part = count_file(image, recipe.color_space, weights, mask, counts)
+    counted = fitted_part if mask is None else whole_image(fitted_part)
     form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
     most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
         step("fitting")
-        found = fit_counted(counted, replace(recipe, k=k), most, callback)
-        return encoded(found)
+        found = fit_counted(fitted_part, replace(recipe, k=k), most, callback)
+        # What the fit knows of colors and errors is that of its own pixels.
+        done = encoded(found if mask is None else found.result.palette)
+        return done._replace(fit=found.result)
 
     def encoded(palette: Array | FittedImage) -> Compressed:
         return _encoded(image, name, counted, palette, recipe.dither, step)
@@ -145,9 +163,9 @@ def compress(
     if palette is not None:
         done = encoded(palette)
     elif recipe.max_bytes is not None:
-        done = _most_that_fit(
-            fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
-        )
+        least = 1 if recipe.fixed is None else len(recipe.fixed)
+        k = max(min(recipe.k, n_colors, BYTE_COLORS), least)
+        done = _most_that_fit(fitted, least, k, recipe.max_bytes)
     elif min(recipe.k, n_colors) > most:
         suffix = Path(name).suffix.lower()
         msg = (
@@ -166,65 +184,103 @@ def seen(done: Compressed) -> Array:
     return _painted(done.image, done.mapped) if done.decoded is None else done.decoded
 
 
+def errors_by_color(done: Compressed, recipe: Recipe) -> Floats | None:
+    """Return the mean squared error (K,) of the pixels of each palette color.
+
+    It is NaN where a color has no pixel that is seen.
+    """
+    mapped, are_known = done.mapped, done.counted.counted is not None
+    labels = None if are_known and recipe.dither is None else mapped.labels
+    return color_errors(done.counted, mapped.palette, labels)
+
+
 def count_file(
-    image: ImageFile, color_space: SpaceName = "rgb", counts: ColorCounts | None = None
+    image: ImageFile,
+    color_space: SpaceName = "rgb",
+    channel_weights: Weights = None,
+    mask: Mask | None = None,
+    counts: ColorCounts | None = None,
 ) -> CountedImage:
-    """Count the colors of an image, unless `counts` has them already."""
+    """Count the colors of an image under a mask, unless `counts` has them already."""
     if counts is not None:
         counts = _widened(counts, _n_channels(image))
     return count_image(
         image.pixels,
-        channel_axis=_channel_axis(image),
-        color_space=color_space,
-        alpha=image.has_alpha,
+        _channel_axis(image),
+        None if mask is None else region_of(mask, image),
+        color_space,
+        image.has_alpha,
+        channel_weights,
         counts=counts,
     )
 
 
-def part_of(image: ImageFile) -> Part:
+def region_of(mask: Mask, image: ImageFile) -> Mask:
+    """Return the pixels of an image that a mask means, or raise ValueError.
+
+    The mask has the shape of the image, or that of its planes, in all of which it means
+    the same.
+    """
+    shape = image.pixels.shape[: image.pixels.ndim - image.has_channels]
+    if mask.shape not in (shape, shape[-2:]):
+        msg = f"mask of shape {mask.shape} does not fit an image of shape {shape}"
+        raise ValueError(msg)
+    return np.broadcast_to(mask, shape)
+
+
+def part_of(image: ImageFile, mask: Mask | None = None) -> Part:
     """Count the colors of an image that is to have a palette, or to share one."""
     n_channels = _n_channels(image)
     colors = "" if image.are_colors else f"{n_channels}-channel "
+    region = None if mask is None else region_of(mask, image)
     try:
-        counts = count_colors(image.pixels, channel_axis=_channel_axis(image))
+        counts = count_colors(
+            image.pixels, channel_axis=_channel_axis(image), mask=region
+        )
     except TooManyColorsError:
         counts = None
     kind = f"{colors}{image.pixels.dtype}"
     return Part(kind, n_channels, image.has_alpha, counts)
 
 
-def fit_palette(
+def count_parts(
     parts: Sequence[Part],
     read: Callable[[], Sequence[ImageFile]],
     recipe: Recipe,
-    callback: Callback | None = None,
-) -> PaletteResult:
-    """Find one palette for images of one kind, which may mix gray, RGB and RGBA.
+    mask: Mask | None = None,
+) -> CountedImage:
+    """Put images of one kind together, which may mix gray, RGB and RGBA.
 
     `read` returns the images, and is called only if they have too many colors to count.
-    Raises ValueError if no palette reaches the quality that the recipe asks for.
     """
     wanted = max(part.n_channels for part in parts)
     colors: Any = 0
+    masks: Any = None
     try:
         for part in parts:
             if part.counts is None:
                 raise TooManyColorsError
             colors += _widened(part.counts, wanted)
     except TooManyColorsError:
-        colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in read()]
-    counted = count_image(
+        images = read()
+        colors = [_with_channels(i.pixels, wanted, i.has_channels) for i in images]
+        if mask is not None:
+            masks = [region_of(mask, image) for image in images]
+    return count_image(
         colors,
-        channel_axis=-1 if wanted > 1 else None,
-        color_space=recipe.color_space,
-        alpha=any(part.has_alpha for part in parts),
+        -1 if wanted > 1 else None,
+        masks,
+        recipe.color_space,
+        any(part.has_alpha for part in parts),
+        recipe.channel_weights,
     )
-    return fit_counted(counted, recipe, callback=callback).result
 
 
-def errors_of(image: ImageFile, ks: Sequence[int]) -> list[tuple[float, float]]:
+def errors_of(
+    image: ImageFile, ks: Sequence[int], recipe: Recipe, mask: Mask | None = None
+) -> list[tuple[float, float]]:
     """Return the squared error and the PSNR in dB for each number of colors."""
-    counted = count_file(image)
+    counted = count_file(image, recipe.color_space, recipe.channel_weights, mask)
     return [
         (error, psnr_of(counted, error)) for error in curve_of(counted, ks).tolist()
     ]
@@ -246,18 +302,52 @@ def fit_counted(
         init=recipe.init,
         rng=recipe.seed,
         callback=callback,
+        fixed=_fixed_for(recipe.fixed, counted.layout),
     )
 
 
+def _fixed_for(fixed: Array | None, layout: Layout) -> Array | None:
+    """Return fixed colors, as a recipe has them, with the channels of an image."""
+    if fixed is None:
+        return None
+    n_channels, first = layout.n_channels, fixed[0].tolist()
+    if fixed.dtype != np.uint8:
+        if fixed.shape[1] != n_channels:
+            msg = (
+                f"fixed must have {n_channels} numbers for each color, got "
+                f"{'/'.join(map(str, first))}"
+            )
+            raise ValueError(msg)
+    elif layout.dtype != np.uint8 or n_channels not in (1, 3, 3 + layout.has_alpha):
+        example = "/".join(["0"] * n_channels)
+        msg = (
+            f"fixed must be numbers, such as {example}, for {n_channels}-channel "
+            f"{layout.dtype} pixels, got #{bytes(fixed[0]).hex()}"
+        )
+        raise ValueError(msg)
+    elif not layout.has_alpha:
+        is_wrong = fixed[:, 3] < white_of(fixed.dtype)
+        rule = "opaque for an image without opacity"
+        if n_channels == 1 and not is_wrong.any():
+            is_wrong = (fixed[:, :1] != fixed[:, 1:3]).any(axis=1)
+            rule = "gray for a gray image"
+        if is_wrong.any():
+            wrong = bytes(fixed[is_wrong][0]).hex().removesuffix("ff")
+            msg = f"fixed must be {rule}, got #{wrong}"
+            raise ValueError(msg)
+    fixed = fixed[:, :n_channels]
+    return fixed[:, 0] if layout.is_gray else fixed
+
+
 def _most_that_fit(
-    fitted: Callable[[int], Compressed], most: int, limit: int
+    fitted: Callable[[int], Compressed], least: int, most: int, limit: int
 ) -> Compressed:
-    """Find the most colors whose file takes no more bytes than a limit.
+    """Find the most colors, at least `least`, whose file takes no more than a limit.
 
     The number of colors is bisected, as if the size always grew with it. Now and then
     it shrinks, so more colors than are found may fit, but what is found always fits.
     """
-    least, k, best, size = 1, most, None, 0
+    fewest, k, best, size = least, most, None, 0
     while least <= most:
         done = fitted(k)
         size = len(done.content)
@@ -267,7 +357,8 @@ def _most_that_fit(
             most = k - 1
         k = (least + most + 1) // 2
     if best is None:
-        msg = f"a single color takes {size:,} bytes, more than the {limit:,} allowed"
+        colors = "a single color takes" if fewest == 1 else f"{fewest:,} colors take"
+        msg = f"{colors} {size:,} bytes, more than the {limit:,} allowed"
         raise ValueError(msg)
     return best
 
@@ -300,9 +391,8 @@ def _encoded(
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
     n_colors = int(np.count_nonzero(mapped.counts))
-    return Compressed(
-        content, image, mapped, fit, counted.n_colors, n_colors, mapped.mse
-    )
+    numbers = counted.n_colors, n_colors, mapped.mse
+    return Compressed(content, image, counted, mapped, fit, *numbers)
 
 
 def _labels_for(

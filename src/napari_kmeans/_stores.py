@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -21,8 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._compression import Recipe, count_file, fit_counted, matched
-from napari_kmeans._core.arguments import checked_layout, checked_palette
-from napari_kmeans._core.arrays import Array, Labels
+from napari_kmeans._core.arguments import (
+    Weights,
+    checked_layout,
+    checked_palette,
+    checked_weights,
+)
+from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.chunks import visit_places
 from napari_kmeans._core.counted_image import psnr_of
@@ -54,6 +59,8 @@ class StoreResult(NamedTuple):
     # None also if the pixels are dithered.
     mse: float | None = None
     psnr: float | None = None
+    # What each channel counted; None also if all counted by their values.
+    channel_weights: Floats | None = None
 
 
 class _Level(NamedTuple):
@@ -89,7 +96,7 @@ def write_store(
     path, report = Path(os.path.realpath(target)), report or (lambda *_: None)
     _check(pyramid, source_name, path, recipe, with_labels)
     given = None if palette is None else _matched(lazy_image(pyramid), palette)
-    wanted = asdict(recipe) | {
+    wanted = _in_json(recipe) | {
         "version": 1,
         "labels": with_labels,
         "given palette": given,
@@ -107,8 +114,10 @@ def write_store(
     colors = np.array(record["palette"], pyramid.levels[0].dtype.newbyteorder("="))
     label_type = np.min_scalar_type(len(colors)) if with_labels else None
     arrays = ome_zarr.create_arrays(path, pyramid, label_type)
+    fit = dict(record.get("fit", {}))
+    weights = fit.get("channel_weights", recipe.channel_weights)
     with observed(partial(report, "read")):
-        n_all, left = _places(pyramid, arrays, colors, recipe)
+        n_all, left = _places(pyramid, arrays, colors, recipe, weights)
     with observed(partial(report, "write")):
         visit_places(partial(_map_place, colors.reshape(len(colors), -1)), left)
     if ome_zarr.identity_of(source_name) != wanted["source"]:
@@ -118,11 +127,20 @@ def write_store(
         if with_labels:
             ome_zarr.describe_labels(path, pyramid, _shown(colors))
         ome_zarr.write_record(path, pyramid, record | {"is_complete": True})
-    fit = dict(record.get("fit", {}))
     if fit:
         psnr = math.inf if fit["mse"] == 0 else fit["psnr"]
         fit |= {"counts": np.array(fit["counts"], np.int64), "psnr": psnr}
+        fit["channel_weights"] = None if weights is None else np.array(weights)
     return StoreResult(colors, len(left), n_all, **fit)
+
+
+def _in_json(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe in words of JSON."""
+    fixed, weights = recipe.fixed, recipe.channel_weights
+    return asdict(replace(recipe, fixed=None)) | {
+        "channel_weights": list(weights) if isinstance(weights, tuple) else weights,
+        "fixed": None if fixed is None else fixed.tolist(),
+    }
 
 
 def _check(
@@ -168,7 +186,7 @@ def _matched(image: ImageFile, palette: Array) -> list[Any]:
 
 def _found_palette(image: ImageFile, recipe: Recipe) -> dict[str, Any]:
     """Return what is on record of the palette of an image, in words of JSON."""
-    counted = count_file(image, recipe.color_space)
+    counted = count_file(image, recipe.color_space, recipe.channel_weights)
     found = fit_counted(counted, recipe).result
     psnr = psnr_of(counted, found.mse)
     fit = asdict(found) | {
@@ -177,15 +195,19 @@ def _found_palette(image: ImageFile, recipe: Recipe) -> dict[str, Any]:
         # JSON has no infinity.
         "psnr": psnr if math.isfinite(psnr) else None,
     }
-    # A recipe has no weights.
-    del fit["channel_weights"]
+    if found.channel_weights is not None:
+        fit["channel_weights"] = found.channel_weights.tolist()
     if recipe.dither is not None:
         fit |= {"mse": None, "psnr": None}
     return {"palette": fit.pop("palette").tolist(), "fit": fit}
 
 
 def _places(
-    pyramid: Pyramid, arrays: list[list[Any]], palette: Array, recipe: Recipe
+    pyramid: Pyramid,
+    arrays: list[list[Any]],
+    palette: Array,
+    recipe: Recipe,
+    weights: Weights,
 ) -> tuple[int, list[tuple[_Level, Region]]]:
     """Return the number of pieces of all levels, and those that are not yet written."""
     n_all, places = 0, []
@@ -203,6 +225,8 @@ def _places(
             whole = pixels if has_channels else pixels[..., np.newaxis]
             axis = -1 if has_channels else None
             layout = checked_layout(whole, axis, recipe.color_space, False)
+            numbers = checked_weights(weights, layout, words=())
+            layout = layout._replace(weights=numbers)
             colors = checked_palette(palette, layout)
             label = chunk_labeler(whole, colors, layout, recipe.dither)
             level = _Level(source, targets, axes, label)

@@ -106,8 +106,8 @@ def test_a_folder_without_images_says_what_to_do(folder):
     told, error = run("info", "in/").stderr.splitlines(), run("in").stderr.splitlines()
     assert len(told) == 1
     assert error[-1] == (
-        "Error: in: the folder holds no images; name files to read, or a pattern such "
-        "as 'in/**/*.jpg'"
+        "Error: in: the folder holds no images; name files to read, or --recursive for "
+        "the folders below"
     )
 
 
@@ -172,3 +172,83 @@ def test_results_of_a_folder_are_told_about_but_not_made_again(folder):
 def test_a_file_called_like_the_standard_input_is_found_by_a_pattern(folder):
     (folder / "photo.jpg").rename("-")
     assert run("?", "-o", "out").stdout.startswith("./- -> out/-_compressed.png: ")
+
+
+def fill_tree(folder):
+    """Make a tree of five images, one of which is hidden, and of other things."""
+    names = ("b.png", "x/a.png", "x/y/a.png", "z/a.png", "x/.hidden/a.png")
+    for name in (*names, "z/a_compressed.png", "x/notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(FEW_COLORS).save(folder / name, "PNG")
+
+
+def tree(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.png"))
+
+
+def test_recursive_reads_all_folders_below_and_keeps_the_tree(folder):
+    fill_tree(folder / "in")
+    for place in ("out", folder / "out2"):
+        result = run("--recursive", "in", "-o", place, "--compare", "looks", "--force")
+        assert result.exit_code == 0, result.stderr
+        results = [f"{n}_compressed.png" for n in ("b", "x/a", "x/y/a", "z/a")]
+        assert tree(folder / place) == results
+        assert tree(folder / "looks") == [
+            name.replace("compressed", "before_after") for name in results
+        ]
+    assert result.stderr == (
+        "in: left out files without an image suffix (1), results of earlier runs (1); "
+        "-v names them\n"
+    )
+    assert [line.split(" -> ")[0] for line in result.stdout.splitlines()[:-1]] == [
+        "in/b.png",
+        "in/x/a.png",
+        "in/x/y/a.png",
+        "in/z/a.png",
+    ]
+
+
+def test_recursive_results_lie_beside_their_images_without_a_directory(folder):
+    fill_tree(folder / "in")
+    (folder / "in/z/a_compressed.png").unlink()
+    assert run("in/", "--recursive", "-k", 2).exit_code == 0
+    made = [f"{n}_compressed.png" for n in ("b", "x/a", "x/y/a", "z/a")]
+    assert set(made) < set(tree(folder / "in"))
+    assert names(folder) == ["in", "photo.jpg"]
+    again = run("in/", "--recursive", "-k", 2, "--force", "-v")
+    assert "4 of 4 images written" in again.stdout
+    assert (
+        "in/: left out results of earlier runs: b_compressed.png, x/a_compressed.png, "
+        "x/y/a_compressed.png, z/a_compressed.png" in again.stderr
+    )
+
+
+@pytest.mark.parametrize("command", ["palette", "curve -k 2", "info"])
+def test_every_command_reads_folders_below(folder, command):
+    fill_tree(folder / "in")
+    told = json.loads(run(*command.split(), "in", "--recursive", "--json").stdout)
+    found = {image["input"] for image in told["images"]} - {"in/z/a_compressed.png"}
+    assert found == {"in/b.png", "in/x/a.png", "in/x/y/a.png", "in/z/a.png"}
+    assert "in/x/notes.txt" in told["left_out"]
+
+
+def test_palettes_keep_the_tree(folder):
+    fill_tree(folder / "in")
+    run("palette", "in", "--recursive", "-o", "out/")
+    assert (folder / "out/x/y/a_palette.gpl").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_recursive_goes_through_no_link_in_circles(folder):
+    fill_tree(folder / "in")
+    (folder / "in/x/up").symlink_to("..")
+    (folder / "in/z/y").symlink_to("../x/y")
+    assert run("in", "--recursive", "-o", "out").exit_code == 0
+    assert len(tree(folder / "out")) == 4
+
+
+def test_folders_below_without_any_image_are_an_error(folder):
+    (folder / "in/x").mkdir(parents=True)
+    result = run("in", "--recursive", "-o", "out")
+    assert result.stderr == "Error: in: the folder holds no images\n"
+    assert result.exit_code == 1

@@ -121,6 +121,66 @@ def test_the_shell_completes_commands_options_and_files():
     assert ("plain", "--max-size") in completed("photo.jpg", "--max")
     assert ("plain", "oklab") in completed("apply", "--color-space", "ok")
     assert ("file", "pho") in completed("info", "pho")
+    # Before the command, too, while it may still be left out.
+    for words in ([], ["-k", "8"], ["--dither", "ordered", "-q"]):
+        found = completed(*words, "")
+        assert {("plain", "palette"), ("plain", "info"), ("file", "")} <= found
+        assert ("plain", "--max-size") in completed(*words, "--ma")
+        assert ("plain", "--palette") in completed(*words, "--pal")
+        assert ("plain", "oklab") in completed(*words, "--color-space", "ok")
+        assert ("file", "pho") in completed(*words, "palette", "--mask", "pho")
+        assert ("plain", "--recursive") in completed(*words, "info", "--rec")
+        assert ("plain", "palette") not in completed(*words, "photo.jpg", "pal")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "palette -k 5 -o p.hex photo.jpg",
+        "-k 5 palette -o p.hex photo.jpg",
+        "-k 5 -o p.hex palette photo.jpg",
+        "-k5 -op.hex palette photo.jpg",
+        "-qk 5 --output=p.hex palette photo.jpg",
+        "--colors 5 -qo p.hex palette -- photo.jpg",
+    ],
+)
+def test_options_stand_before_and_behind_the_command(folder, words):
+    result = run(*words.split())
+    assert result.exit_code == 0, result.stderr
+    assert len((folder / "p.hex").read_text().split()) == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--compare info -k 2 photo.jpg",
+        "-k 2 photo.jpg --compare info",
+        "-k 2 --compare info compress photo.jpg",
+        "-qk 2 --compare info -- photo.jpg",
+    ],
+)
+def test_the_value_of_an_option_is_no_command(folder, words):
+    (folder / "info").mkdir()
+    assert run(*words.split()).exit_code == 0
+    assert (folder / "info/photo_before_after.png").exists()
+
+
+@pytest.mark.parametrize("words", ["./palette", "-- palette", "compress palette"])
+def test_an_image_that_is_called_like_a_command_is_read(folder, words):
+    (folder / "photo.jpg").rename("palette")
+    result = run("-k", "2", *words.split())
+    assert result.exit_code == 0, result.stderr
+    assert (folder / "palette_compressed.png").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_wrong_options_before_the_command_are_told_by_their_name():
+    for words in ("-k 0 palette photo.jpg", "-qk 0 photo.jpg"):
+        result = run(*words.split())
+        assert result.exit_code == 2
+        assert "Invalid value for '-k': 0 is not in the range" in result.stderr
+    result = run("-k", 8, "--labels", "palette", "photo.jpg")
+    assert "No such option '--labels'" in result.stderr.replace(":", "")
 
 
 def test_the_shell_is_told_how_to_complete():

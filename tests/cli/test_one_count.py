@@ -18,6 +18,7 @@ def counted(folder, monkeypatch):
     image = upright("photo.jpg")
     Image.fromarray(image[:30, :20]).save(folder / "part.png")
     Image.fromarray(image[..., 0]).save("gray.png")
+    Image.fromarray(image[..., 0] > 99).save("mask.png")
     write_palette("flag.npy", np.array([[0, 0, 0], [255, 9, 8], [255] * 3], np.uint8))
     sizes = []
     count_pixels = color_counts.count_pixels
@@ -51,7 +52,12 @@ PHOTO, PART = 40 * 60, 20 * 30
         "photo.jpg -o out.webp",
         "apply --palette flag.npy photo.jpg",
         "apply --palette flag.npy --dither ordered photo.jpg",
+        "photo.jpg --mask mask.png --csv a.csv",
+        "photo.jpg --csv a.csv --dither ordered",
+        "photo.jpg --fixed #000000 --channel-weights std",
         "palette photo.jpg",
+        "palette photo.jpg --mask mask.png --csv a.csv",
+        "curve -k 2,4 photo.jpg --mask mask.png",
         "palette --psnr 28 -o a.json photo.jpg",
         "curve -k 2,4,8 photo.jpg",
         "info photo.jpg",

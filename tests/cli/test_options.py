@@ -12,6 +12,8 @@ PALETTE = f"must end in .gpl, .json, .npy, .hex, .png {OTHER}"
 PALETTE_FORMAT = f"must be gpl, json, npy, hex, png {OTHER}"
 NUMBER = "is not in the range 1<=x<=65536."
 SIZE = "is not a size such as 50KB or 1.5MiB"
+WEIGHTS = "is neither std nor positive numbers such as 1,1,2"
+COLORS = "is no list of colors such as '#000000,#ffffff' or 0/0/0,9/9/9"
 
 
 def usage_error(arguments):
@@ -55,6 +57,23 @@ def usage_error(arguments):
         ("photo.jpg --compare a.pdf", "--compare", f"must end in .png {OTHER} a.pdf"),
         ("palette photo.jpg -o a.xyz", "-o", f"{PALETTE} a.xyz"),
         ("curve photo.jpg -o a.xyz", "-o", f"must end in .csv, .png {OTHER} a.xyz"),
+        ("a.jpg --csv -", "--csv", "must be a file, not the standard output"),
+        ("palette a.jpg --csv -", "--csv", "must be a file, not the standard output"),
+        ("a.jpg --mask no.png", "--mask", "File 'no.png' does not exist."),
+        ("a.jpg --channel-weights 1,0,1", "--channel-weights", f"'1,0,1' {WEIGHTS}"),
+        ("a.jpg --channel-weights nan", "--channel-weights", f"'nan' {WEIGHTS}"),
+        ("curve a.jpg --channel-weights x", "--channel-weights", f"'x' {WEIGHTS}"),
+        (
+            "apply --palette photo.jpg a.jpg --channel-weights std",
+            "--channel-weights",
+            "must be numbers, as --json of compress and palette has them, got std",
+        ),
+        ("a.jpg --fixed black", "--fixed", f"'black' {COLORS}"),
+        ("a.jpg --fixed #12345", "--fixed", f"'#12345' {COLORS}"),
+        ("a.jpg --fixed #000,0/0/0/0", "--fixed", f"'#000,0/0/0/0' {COLORS}"),
+        ("a.jpg --fixed 0/0/0,1/2", "--fixed", f"'0/0/0,1/2' {COLORS}"),
+        ("a.jpg --fixed inf", "--fixed", f"'inf' {COLORS}"),
+        ("a.jpg --fixed #000,#fff -k 1", "--fixed", "must be at most 1 colors, as K, "),
         ("photo.jpg --format nope", "--format", f"{IMAGE_FORMAT} nope"),
         ("photo.jpg --format /../a.png", "--format", f"{IMAGE_FORMAT} /../a.png"),
         ("palette photo.jpg --format pdf", "--format", f"{PALETTE_FORMAT} pdf"),
@@ -81,7 +100,7 @@ def test_a_wrong_value_is_told_with_the_name_that_was_typed(
     folder, arguments, option, rule
 ):
     error = usage_error(arguments)
-    assert error == f"Error: Invalid value for '{option}': {rule}"
+    assert error.startswith(f"Error: Invalid value for '{option}': {rule}")
     assert names(folder) == ["photo.jpg"]
 
 
@@ -94,6 +113,7 @@ def test_a_wrong_value_is_told_with_the_name_that_was_typed(
         ("photo.jpg --colors 3 --psnr 30", "--psnr and --colors exclude each other"),
         ("photo.jpg --psnr 30 --shared", "--psnr and --shared exclude each other"),
         ("photo.jpg --psnr 30 --init auto", "--psnr and --init exclude each other"),
+        ("photo.jpg --psnr 30 --fixed #000", "--psnr and --fixed exclude each other"),
         ("photo.jpg --psnr 30 --seed 1", "--psnr and --seed exclude each other"),
         ("photo.jpg --psnr 9 --max-size 9", "--psnr and --max-size exclude each other"),
         ("a.jpg --max-size 9KB --shared", "--max-size and --shared exclude each other"),
@@ -128,3 +148,20 @@ def test_max_size_knows_units(folder):
     run("photo.jpg", "--max-size", "400", "-k", 9, "-o", "b.png")
     assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
     assert run("photo.jpg", "--max-size", "9" * 400, "-k", 3).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["", "compress", "apply", "palette", "curve", "info"]
+)
+def test_help_fits_on_one_screen_and_puts_rare_options_apart(command):
+    lines = run(*command.split(), "--help").stdout.splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 86
+    if command in ("compress", "palette"):
+        groups = [lines.index(title) for title in ("Options:", "Rare options:")]
+        names = ("  -k, --colors K", "  --seed N")
+        places = [next(i for i, x in enumerate(lines) if n in x) for n in names]
+        assert groups[0] < places[0] < groups[1] < places[1]
+        # The help of each option is one line.
+        end = next(i for i, line in enumerate(lines) if "Examples" in line)
+        assert not any(line.startswith(" " * 8) for line in lines[groups[0] : end])

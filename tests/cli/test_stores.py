@@ -1,4 +1,5 @@
 import contextlib
+import csv
 import importlib.metadata
 import io
 import json
@@ -31,7 +32,13 @@ from zarr_stores import contents, levels_of, make_array, make_image
 
 RGB = np.ascontiguousarray(np.moveaxis(SLIDE, -1, 0))
 FOR_FILES = "{} is for image files, not for stores such as "
-OF_FILES = ("--max-size 9KB", "--skip-if-larger", "--report r.html", "--compare d.png")
+OF_FILES = (
+    "--mask c.png",
+    "--max-size 9KB",
+    "--skip-if-larger",
+    "--report r.html",
+    "--compare d.png",
+)
 CHANNELS = [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]
 
 
@@ -138,6 +145,50 @@ def test_a_store_that_is_complete_is_left_and_another_is_not_taken_for_it():
     line = refusal(run("a.ome.zarr", "-o", "other.zarr/", "--force"))
     assert line.startswith("Error: a.ome.zarr: ")
     assert "other.zarr exists" in line
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_store_goes_on_only_with_the_same_fixed_colors_and_weights():
+    options = ["-k", 4, "--fixed", "#010203", "--channel-weights", "std"]
+    told = facts("a.ome.zarr", *options)
+    file = facts("c.png", *options)
+    for name in ("palette", "channel_weights", "mse"):
+        assert told[name] == file[name]
+    assert "#010203" in told["palette"]
+    assert_array_equal(picture("a_compressed.ome.zarr"), pixels("c_compressed.png"))
+    assert "already complete" in run("a.ome.zarr", *options).stdout
+    line = refusal(run("a.ome.zarr", *options[:-1], "1,1,1"))
+    assert "was begun with another channel_weights; --force replaces it" in line
+
+
+@pytest.mark.usefixtures("stores")
+def test_tables_of_stores_have_what_is_known():
+    run("palette", "-k", 5, "-o", "p.gpl", "c.png")
+    for command in (["-k", "5"], ["apply", "--palette", "p.gpl"]):
+        options = ["-o", f"{len(command)}.zarr", "--csv", "t.csv", "--force"]
+        assert run(*command, "a.ome.zarr", *options).exit_code == 0
+        with open("t.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        numbers = [row["pixels"] for row in rows]
+        assert len(numbers) == 5
+        if command[0] == "apply":
+            assert set(numbers) == {""}
+        else:
+            assert sum(map(int, numbers)) == SLIDE[..., 0].size
+        assert {row["error"] for row in rows} == {""}
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_palette_of_a_slide_is_fitted_under_a_mask():
+    mask = np.zeros(SLIDE.shape[:2], bool)
+    mask[20:60, 30:80] = True
+    Image.fromarray(mask).save("mask.png")
+    told = [
+        facts("palette", name, "--mask", "mask.png", "-k", 4)
+        for name in ("a.ome.zarr", "b.svs", "c.png")
+    ]
+    assert [image["colors"] for image in told] == [told[2]["colors"]] * 3
+    assert sum(told[0]["counts"]) == 40 * 50
 
 
 @pytest.mark.usefixtures("stores")

@@ -38,6 +38,10 @@ Examples:
   napari-kmeans info photo.jpg
 
 \b
+Options stand before or behind the name of a command. A file that is called like a
+command is ./palette.
+
+\b
 Exit status:
   0    everything is done
   1    something failed, and a line on the error output says why
@@ -56,15 +60,43 @@ class _Commands(click.Group):
     """Commands of which `compress` is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put in the command that is left out, and keep the words for errors."""
-        own = {"-h", "--help", "--version"}
-        if args and args[0] not in own and args[0] not in self.commands:
-            meant = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
-            if meant and not is_found(args[0]) and args[0][0] != "-":
-                ctx.fail(f"no command or image {args[0]!r}, is {meant[0]!r} meant?")
-            args = ["compress", *args]
+        """Put the command first, also one that is left out, and keep all for errors."""
+        if args and args[0] not in {"-h", "--help", "--version"}:
+            place = self._first_word(args)
+            first = args[place] if place < len(args) else ""
+            if first in self.commands:
+                args = [first, *args[:place], *args[place + 1 :]]
+            elif ctx.resilient_parsing and place == len(args):
+                args = []  # The command may still be typed.
+            else:
+                meant = difflib.get_close_matches(first, self.commands, 1, 0.7)
+                if meant and not is_found(first) and first != "--":
+                    ctx.fail(f"no command or image {first!r}, is {meant[0]!r} meant?")
+                args = ["compress", *args]
         ctx.obj = args
         return super().parse_args(ctx, args)
+
+    def _first_word(self, args: list[str]) -> int:
+        """Return the place of the first word that is no option and no value of one.
+
+        It may be behind the last word, and is farther behind if a value is missing.
+        """
+        options = [p for p in self._parameters() if isinstance(p, click.Option)]
+        with_value = {name for p in options if not p.is_flag for name in p.opts}
+        place = 0
+        while place < len(args) and args[place][:1] == "-":
+            word = args[place]
+            if word in ("-", "--"):
+                break
+            # Short options may be one word, and what is left of it the value.
+            names = [word] if word[:2] == "--" else [f"-{c}" for c in word[1:]]
+            taking = [name in with_value for name in names]
+            place += 2 if taking[-1] and not any(taking[:-1]) else 1
+        return place
+
+    def _parameters(self) -> list[click.Parameter]:
+        """List the parameters of all commands."""
+        return [param for some in self.commands.values() for param in some.params]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C has the exit status that shells know it by."""
@@ -94,9 +126,12 @@ class _Commands(click.Group):
     def shell_complete(
         self, ctx: click.Context, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer the commands, and the files that `compress` would take."""
+        """Offer the commands, their options, and the files that `compress` takes."""
+        found = super().shell_complete(ctx, incomplete)
+        for command in self.commands.values():
+            found += command.shell_complete(ctx, incomplete)
         files = click.Path().shell_complete(ctx, self.params[0], incomplete)
-        return [*super().shell_complete(ctx, incomplete), *files]
+        return [*{item.value: item for item in found}.values(), *files]
 
 
 @click.group(

@@ -6,8 +6,6 @@ table or draws them.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +16,11 @@ import click
 
 from napari_kmeans._cli import inputs, outputs, running
 from napari_kmeans._cli import options as opt
+from napari_kmeans._cli.given import with_mask
 from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, Step, one_line
+from napari_kmeans._cli.tables import encode_table
 from napari_kmeans._compression import errors_of
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.replace import replace_file
@@ -65,6 +65,8 @@ def _parse_numbers(word: str) -> tuple[int, ...]:
         "Also write the table (.csv), or a plot (.png and other pictures).",
         metavar="FILE",
     ),
+    opt.mask_option,
+    *opt.space_options,
     opt.force_option,
     *opt.run_options,
 )
@@ -74,7 +76,7 @@ def curve(images: tuple[str, ...], options: Options) -> None:
     The error is the squared distance to the nearest color, summed over channels, mean
     over pixels. Images are named as for `napari-kmeans compress`.
     """
-    sources, left_out = inputs.find_sources(images)
+    sources, left_out = inputs.find_sources(images, recursive=options.recursive)
     if options.output == opt.STDOUT:
         options = replace(options, output=None)
     target = options.output
@@ -82,8 +84,8 @@ def curve(images: tuple[str, ...], options: Options) -> None:
         outputs.check_suffix("output", target, (_TABLE, ".png"))
         with running.giving_up(target):
             outputs.Claims(sources, options).claim(Path(target))
+    options = replace(with_mask(options), iters=0)
     sources = inputs.with_stdin(sources)
-    options = replace(options, iters=0)
     outcomes = running.run(_find_errors, sources, options, left_out)
     done = [outcome.facts for outcome in outcomes if outcome.status == "done"]
     if target is not None and done:
@@ -97,7 +99,8 @@ def _find_errors(source: Source, options: Options, step: Step) -> Outcome:
     step("reading")
     image = source.image()
     step("fitting")
-    errors, psnrs = zip(*errors_of(image, options.ks), strict=True)
+    found = errors_of(image, options.ks, options, options.mask)
+    errors, psnrs = zip(*found, strict=True)
     ks = options.ks
     facts = {"input": source.name, "k": list(ks), "mse": errors, "psnr": psnrs}
     rows = [f"{'colors':>8}  {'squared error':>14}  {'PSNR (dB)':>10}"]
@@ -121,10 +124,9 @@ def _encoded(target: str, done: Sequence[dict[str, Any]]) -> bytes:
             Curve(one_line(facts["input"]), facts["k"], facts["psnr"]) for facts in done
         ]
         return encode_image(target, ImageFile(draw_curves(curves)))
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(["image", "k", "mse", "psnr"])
-    for facts in done:
-        for row in zip(facts["k"], facts["mse"], facts["psnr"], strict=True):
-            table.writerow([one_line(facts["input"]), *row])
-    return text.getvalue().encode()
+    rows = [
+        [one_line(facts["input"]), *row]
+        for facts in done
+        for row in zip(facts["k"], facts["mse"], facts["psnr"], strict=True)
+    ]
+    return encode_table(["image", "k", "mse", "psnr"], rows)

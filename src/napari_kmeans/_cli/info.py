@@ -33,7 +33,9 @@ def info(images: tuple[str, ...], options: Options) -> None:
 
     Images are named as for `napari-kmeans compress`.
     """
-    sources, left_out = inputs.find_sources(images, with_results=True)
+    sources, left_out = inputs.find_sources(
+        images, recursive=options.recursive, with_results=True
+    )
     sources, options = inputs.with_stdin(sources), replace(options, iters=0)
     outcomes = running.run(_describe, sources, options, left_out)
     running.leave(outcomes)

@@ -3,8 +3,8 @@
 `find_sources` turns arguments (names, patterns, folders, ``-``) into a `Source` for
 each image, and says what it leaves out of folders; commands add to a source what is to
 become of the image. A folder that is a store of zarr is an image like a file.
-`Source.image` opens any of them. `read_group` and `fit_group` are for images that share
-a palette. What is in a file is left to `_files`.
+`Source.image` opens any of them. `read_group` and `count_group` are for images that
+share a palette. What is in a file is left to `_files`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from napari_kmeans._compression import Part, Recipe, fit_palette, part_of
-from napari_kmeans._core.fitting import PaletteResult
+from napari_kmeans._cli.options import Options
+from napari_kmeans._compression import Part, count_parts, part_of
+from napari_kmeans._core.arrays import Mask
+from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._files.formats import image_suffixes
 from napari_kmeans._files.ome_zarr import is_store, open_store, require_zarr
 from napari_kmeans._files.pyramids import Pyramid, lazy_image
@@ -33,8 +35,8 @@ __all__ = [
     "Source",
     "are_several",
     "changed",
+    "count_group",
     "find_sources",
-    "fit_group",
     "identity",
     "is_found",
     "read_group",
@@ -56,6 +58,8 @@ class Source(NamedTuple):
     """An image to read, and what is to become of it."""
 
     name: str
+    # The folder that it was found in or below, if that is what was named.
+    top: str | None = None
     # The content, if it came through the standard input.
     stdin: bytes | None = None
     # Why nothing can be done, if that is known before the image is read.
@@ -74,6 +78,11 @@ class Source(NamedTuple):
     def path(self) -> Path:
         """The file, or what one from the standard input would be called."""
         return Path("stdin" if self.name == STDIN else self.name)
+
+    @property
+    def below(self) -> Path:
+        """The folder from the one that was named to the file."""
+        return Path() if self.top is None else self.path.parent.relative_to(self.top)
 
     @property
     def stem(self) -> str:
@@ -129,18 +138,19 @@ class LeftOut(NamedTuple):
 
 
 def find_sources(
-    arguments: tuple[str, ...], *, with_results: bool = False
+    arguments: tuple[str, ...], *, recursive: bool = False, with_results: bool = False
 ) -> tuple[list[Source], list[LeftOut]]:
     """Find the files that are meant, each once: names, patterns and folders.
 
-    Of a folder, files with the suffix of an image are meant; results of earlier runs
-    only if asked for. What else it holds, but for hidden files, is left out.
+    Of a folder, files with the suffix of an image are meant, with those in all folders
+    below if it is read `recursive`; results of earlier runs only if asked for. What
+    else it holds, but for hidden files and folders, is left out.
     """
     found: dict[str, Source] = {}
     left_out: list[LeftOut] = []
     for argument in arguments:
         if argument != STDIN and _is_folder(argument):
-            sources, others = _of_folder(argument, with_results)
+            sources, others = _of_tree(argument, recursive, with_results)
             left_out += others
         else:
             sources = [Source(name) for name in _expanded(argument)]
@@ -205,13 +215,13 @@ def changed(
     return found
 
 
-def read_group(sources: Sequence[Source]) -> list[Source]:
+def read_group(sources: Sequence[Source], mask: Mask | None) -> list[Source]:
     """Count the colors of images that are to share a palette: of the most usual kind.
 
-    Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
-    it is left out.
+    Of kinds equally usual, it is the first. Each source gets its colors, those under
+    the mask, or a fault if it is left out.
     """
-    read = changed(sources, lambda s: s._replace(part=part_of(s.image())))
+    read = changed(sources, lambda s: s._replace(part=part_of(s.image(), mask)))
     kinds = [source.part.kind for source in read if source.part is not None]
     if not kinds:
         return read
@@ -229,10 +239,12 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
     ]
 
 
-def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
-    """Find one palette for images that `read_group` has counted."""
+def count_group(members: Sequence[Source], options: Options) -> CountedImage:
+    """Put together the images that `read_group` has counted."""
     parts = [member.part for member in members if member.part is not None]
-    return fit_palette(parts, lambda: [m.image() for m in members], recipe)
+    return count_parts(
+        parts, lambda: [m.image() for m in members], options, options.mask
+    )
 
 
 def is_found(argument: str) -> bool:
@@ -240,34 +252,44 @@ def is_found(argument: str) -> bool:
     return os.path.lexists(argument) or any(_matches(argument))
 
 
-def _of_folder(folder: str, with_results: bool) -> tuple[list[Source], list[LeftOut]]:
+def _of_tree(
+    top: str, recursive: bool, with_results: bool
+) -> tuple[list[Source], list[LeftOut]]:
     """List the images in a folder, or one fault, and what is left out of it."""
-    images, left_out = [], []
-    try:
-        with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        return [Source(folder, fault=reason(error, folder))], []
-    for entry in sorted(shown, key=lambda entry: entry.name):
-        source = Source(os.path.join(folder, entry.name))
-        is_image = source.path.suffix.lower() in {*image_suffixes(), SLIDE_SUFFIX}
-        if _is_folder(source.name):
-            kind = "folders"
-        elif not is_image and not is_store(source.name):
-            kind = "files without an image suffix"
-        elif source.stem.endswith(_RESULTS) and not with_results:
-            kind = "results of earlier runs"
-        else:
-            images.append(source)
+    images: list[Source] = []
+    left_out: list[LeftOut] = []
+    folders = sorted(_folders_below(top)) if recursive else [top]
+    for folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            images.append(Source(folder, fault=reason(error, folder)))
             continue
-        left_out.append(LeftOut(folder, entry.name, kind))
+        for entry in sorted(shown, key=lambda entry: entry.name):
+            source = Source(os.path.join(folder, entry.name), top)
+            kind = _kind_left_out(source, with_results)
+            if kind is None:
+                images.append(source)
+            elif kind != "folders" or not recursive:
+                left_out.append(LeftOut(top, os.path.relpath(source.name, top), kind))
     if not images:
         fault = "the folder holds no images"
-        if left_out:
-            pattern = os.path.join(folder, "**", "*.jpg")
-            fault += f"; name files to read, or a pattern such as '{pattern}'"
-        images = [Source(folder, fault=fault)]
+        if left_out and not recursive:
+            fault += "; name files to read, or --recursive for the folders below"
+        images = [Source(top, fault=fault)]
     return images, left_out
+
+
+def _kind_left_out(source: Source, with_results: bool) -> str | None:
+    """Say what a file or folder is, in the plural, if it is no image to read."""
+    if _is_folder(source.name):
+        return "folders"
+    is_image = source.path.suffix.lower() in {*image_suffixes(), SLIDE_SUFFIX}
+    if not is_image and not is_store(source.name):
+        return "files without an image suffix"
+    is_result = source.stem.endswith(_RESULTS) and not with_results
+    return "results of earlier runs" if is_result else None
 
 
 def _expanded(argument: str) -> list[str]:

@@ -3,8 +3,9 @@
 `command` makes a click command of a function of the images and one `Options`, a frozen
 record that click fills: an option that is not given keeps the default of its field.
 Options that several commands share stand here, once; each command lists its own beside
-itself. `refuse_value` and `refuse_together` raise click's usage errors (exit status 2)
-by the name that was typed.
+itself. Help texts are short enough for one screen, and show those that are `rare` in a
+group of their own. `refuse_value` and its kin raise click's usage errors (exit status
+2) by the name that was typed.
 """
 
 from __future__ import annotations
@@ -12,43 +13,47 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
+from napari_kmeans._cli.values import parse_colors, parse_weights, refuse_nan
 from napari_kmeans._compression import Recipe
-from napari_kmeans._core.arguments import COLOR_SPACES, INITS, MAX_COLORS
-from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.arguments import (
+    COLOR_SPACES,
+    INITS,
+    MAX_COLORS,
+)
+from napari_kmeans._core.arrays import Array, Mask
 
 __all__ = [
     "NUMBER_OF_COLORS",
     "STDOUT",
     "Options",
-    "color_space_option",
+    "check_fixed",
     "command",
+    "csv_option",
     "fit_options",
     "force_option",
     "is_given",
+    "mask_option",
     "option",
-    "parse_byte_count",
+    "refuse_stdout",
     "refuse_together",
     "refuse_value",
     "run_options",
+    "space_options",
 ]
 
 # Seconds in which a scheduler has to answer.
 _PATIENCE = 5
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
-_UNITS |= {"KI": 1024, "MI": 1024**2, "GI": 1024**3}
 STDOUT = "-"
 NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
 _COUNT, _NUMBER = click.IntRange(min=0), click.IntRange(min=1)
+_EXISTING = click.Path(exists=True, dir_okay=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +64,27 @@ class Options(Recipe):
     ks: tuple[int, ...] = ()
     shared: bool = False
     palette_file: str | None = None
+    mask_file: str | None = None
     # Where to write: paths as they were typed, and the suffix of files in a directory.
     output: str | None = None
     suffix: str | None = None
     report: str | None = None
     compare: str | None = None
+    csv_file: str | None = None
     labels: bool = False
     skip_if_larger: bool = False
     force: bool = False
+    recursive: bool = False
     # As many as pay, unless it is said.
     jobs: int | None = None
     scheduler: str | None = None
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    # Not typed, but found out: the palette for all images, and whether these are more
-    # than one.
+    # Not typed, but found out: the palette and the mask for all images, and whether
+    # these are more than one.
     palette: Array | None = None
+    mask: Mask | None = None
     several: bool = False
 
     @property
@@ -95,7 +104,7 @@ def command(
     )
 
     def decorate(function: Callable[[tuple[str, ...], Options], None]) -> click.Command:
-        @click.command(epilog=epilog, params=[images, *options])
+        @click.command(cls=_Command, epilog=epilog, params=[images, *options])
         @functools.wraps(function)
         def call(images: tuple[str, ...], **values: Any) -> None:
             given = {name: v for name, v in values.items() if v is not None}
@@ -128,9 +137,33 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
 
 
-def option(names: str, text: str, **settings: Any) -> click.Option:
+def option(
+    names: str, text: str, *, rare: bool = False, **settings: Any
+) -> click.Option:
     """Make an option of names that are separated by spaces, and its help."""
-    return _Option(names.split(), help=text, **settings)
+    made = _Option(names.split(), help=text, **settings)
+    made.is_rare = rare
+    return made
+
+
+class _Command(click.Command):
+    """A command whose help shows everyday options first, and rare ones below."""
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write both groups of options."""
+        for title, rare in (("Options", False), ("Rare options", True)):
+            records = [
+                record
+                for param in self.get_params(ctx)
+                if isinstance(param, click.Option)
+                and getattr(param, "is_rare", False) == rare
+                and (record := param.get_help_record(ctx))
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class _Option(click.Option):
@@ -138,6 +171,8 @@ class _Option(click.Option):
 
     The words of the call are the object of click's context.
     """
+
+    is_rare = False
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return that name, in quotes."""
@@ -168,6 +203,13 @@ def refuse_together(name: str, *others: str) -> None:
         raise click.UsageError(msg)
 
 
+def refuse_stdout(*names: str) -> None:
+    """Raise BadParameter if the value of a parameter is the standard output."""
+    for name in names:
+        if click.get_current_context().params.get(name) == STDOUT:
+            refuse_value(name, "must be a file, not the standard output")
+
+
 def is_given(name: str) -> bool:
     """Whether a parameter of the running command was typed."""
     source = click.get_current_context().get_parameter_source(name)
@@ -180,47 +222,86 @@ def _parameter(name: str) -> click.Parameter:
     return next(param for param in params if param.name == name)
 
 
-def _refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
-    """Return a number as it is, if it is one."""
-    if value is not None and math.isnan(value):
-        msg = f"'{value}' is not a number of decibels"
-        raise click.BadParameter(msg)
-    return value
+def check_fixed(options: Options) -> None:
+    """Raise BadParameter if there are more fixed colors than colors."""
+    number = 0 if options.fixed is None else len(options.fixed)
+    if number > options.k:
+        refuse_value("fixed", f"must be at most {options.k} colors, as K, got {number}")
 
 
-def parse_byte_count(word: str) -> int:
-    """Turn a number of bytes, such as 50000, 50KB, 1.5MB or 48KiB, into a number."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", word)
-    unit = match[2].upper().removesuffix("B") if match else ""
-    n_bytes = int(Decimal(match[1]) * _UNITS[unit]) if match and unit in _UNITS else 0
-    if n_bytes < 1:
-        msg = f"{word!r} is not a size such as 50KB or 1.5MiB"
-        raise click.BadParameter(msg)
-    return n_bytes
-
-
-color_space_option = option(
-    "--color-space",
-    "Where distances of colors are measured.",
-    type=click.Choice(COLOR_SPACES),
-    default="rgb",
+space_options = (
+    option(
+        "--color-space",
+        "Measure distances in rgb, lab or oklab.",
+        rare=True,
+        metavar="NAME",
+        type=click.Choice(COLOR_SPACES),
+        default="rgb",
+        show_default=False,
+    ),
+    option(
+        "--channel-weights",
+        "What each channel counts: 1,1,2 or std.",
+        rare=True,
+        metavar="NUMBERS",
+        type=parse_weights,
+    ),
+)
+mask_option = option(
+    "--mask mask_file",
+    "Fit colors only where this image is not black.",
+    metavar="FILE",
+    type=_EXISTING,
 )
 fit_options = (
     option("-k --colors k", "Most colors.", metavar="K", type=NUMBER_OF_COLORS),
-    option("--iters", "Most k-means iterations.", metavar="N", type=_COUNT, default=10),
-    option("--init", "How k-means starts.", type=click.Choice(INITS), default="auto"),
-    option("--seed", "Make a random start repeatable.", metavar="N", type=_COUNT),
-    color_space_option,
     option(
         "--psnr",
-        "Use the fewest colors that reach this quality.",
+        "Use the fewest colors of this quality.",
         metavar="DB",
         type=click.FloatRange(min=0),
-        callback=_refuse_nan,
+        callback=refuse_nan,
     ),
+    mask_option,
+    option(
+        "--fixed",
+        "Colors to include: '#000000,#ffffff' or 0/0/0.",
+        rare=True,
+        metavar="COLORS",
+        type=parse_colors,
+    ),
+    option(
+        "--iters",
+        "Most k-means iterations.",
+        rare=True,
+        metavar="N",
+        type=_COUNT,
+        default=10,
+    ),
+    option(
+        "--init",
+        "Start: auto, thorough, k-means++ or random.",
+        rare=True,
+        metavar="NAME",
+        type=click.Choice(INITS),
+        default="auto",
+        show_default=False,
+    ),
+    option(
+        "--seed",
+        "Make a random start repeatable.",
+        rare=True,
+        metavar="N",
+        type=_COUNT,
+    ),
+    *space_options,
 )
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
+csv_option = option(
+    "--csv csv_file", "Write a table of the colors of all images.", metavar="FILE"
+)
 run_options = (
+    option("--recursive", "Read folders with all folders below.", is_flag=True),
     option(
         "--jobs",
         "Most images to work on at a time.  [default: as many as cores, for photos]",
@@ -229,7 +310,8 @@ run_options = (
     ),
     option(
         "--scheduler",
-        "Scheduler of dask, whose cluster works on stores and slides.",
+        "Cluster of dask that works on stores and slides.",
+        rare=True,
         metavar="ADDRESS",
     ),
     option("--json as_json", "Print everything as JSON.", is_flag=True),

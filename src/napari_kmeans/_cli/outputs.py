@@ -22,6 +22,7 @@ from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, writable_suffixes
 from napari_kmeans._files.ome_zarr import is_image
 from napari_kmeans._files.read import default_suffix
+from napari_kmeans._files.replace import replace_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -33,6 +34,7 @@ __all__ = [
     "is_store_name",
     "parse_place",
     "suffix_parser",
+    "write_beside",
 ]
 
 # The formats that errors name, of all that images are written in.
@@ -65,9 +67,15 @@ class Claims:
     def name(
         self, place: Place, source: Source, ending: str, own: Path | None = None
     ) -> str:
-        """Claim the file of an image: photo.jpg and photo.png do not become one."""
+        """Claim the file of an image: photo.jpg and photo.png do not become one.
+
+        In a directory it has the folder that the image has below the one named.
+        """
         path = Path(place.text)
         if place.is_directory:
+            path /= source.below
+            if source.below.parts:
+                path.mkdir(parents=True, exist_ok=True)
             path /= f"{source.stem}{ending}"
             if identity(path) in self._results:
                 path = path.with_name(source.path.name.replace(".", "_") + ending)
@@ -96,6 +104,18 @@ class Claims:
             raise ValueError(msg)
         self._results.add(identity(path))
         return str(path)
+
+    def claim_beside(self, *names: str | None) -> None:
+        """Claim files that are about all images, or leave with an error."""
+        for name in filter(None, names):
+            with giving_up(name):
+                self.claim(Path(name))
+
+
+def write_beside(name: str, content: bytes, options: Options) -> None:
+    """Write a file that is about all images, or leave with an error."""
+    with giving_up(name):
+        replace_file(name, content, overwrite=options.force)
 
 
 def parse_place(

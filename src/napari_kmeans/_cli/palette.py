@@ -13,11 +13,14 @@ from typing import Any
 
 from napari_kmeans._cli import inputs, outputs, running
 from napari_kmeans._cli import options as opt
+from napari_kmeans._cli.given import with_mask
 from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.running import Outcome, Step, one_line
-from napari_kmeans._compression import fit_palette, part_of
+from napari_kmeans._cli.tables import color_rows, encode_colors
+from napari_kmeans._compression import count_parts, fit_counted, part_of
 from napari_kmeans._core.arrays import Array
+from napari_kmeans._core.counted_image import color_errors
 from napari_kmeans._files import palettes
 from napari_kmeans._pictures.charts import encode_swatches
 from napari_kmeans._pictures.display import hex_colors
@@ -46,8 +49,7 @@ Examples:
     option("--shared", "Find one palette for all images.", is_flag=True),
     option(
         "-o --output",
-        "File to write: .gpl, .json, .npy or .hex, or a picture of the colors, "
-        "such as .png.  [default: print the colors]",
+        "Palette or picture to write, such as photo.gpl.",
         metavar="PATH",
     ),
     option(
@@ -58,6 +60,7 @@ Examples:
         type=outputs.suffix_parser(*_SUFFIXES),
     ),
     opt.force_option,
+    opt.csv_option,
     *opt.run_options,
 )
 def palette(images: tuple[str, ...], options: Options) -> None:
@@ -65,19 +68,22 @@ def palette(images: tuple[str, ...], options: Options) -> None:
 
     Images are named as for `napari-kmeans compress`.
     """
-    opt.refuse_together("psnr", "k", "shared", "init", "seed")
-    sources, left_out = inputs.find_sources(images)
+    opt.refuse_together("psnr", "k", "shared", "init", "seed", "fixed")
+    opt.check_fixed(options)
+    opt.refuse_stdout("csv_file")
+    sources, left_out = inputs.find_sources(images, recursive=options.recursive)
     several = not options.shared and inputs.are_several(images, sources)
     if options.output == opt.STDOUT:
         options = replace(options, output=None)
     place = outputs.parse_place("output", options.output, several, _SUFFIXES)
+    options = with_mask(options)
     if place is not None:
         place.make()
     sources = inputs.with_stdin(sources)
     claims = outputs.Claims(sources, options)
     options = replace(options, several=not options.shared and len(sources) > 1)
     if options.shared:
-        sources = inputs.read_group(sources)
+        sources = inputs.read_group(sources, options.mask)
         members = tuple(source for source in sources if source.fault is None)
         sources = [source for source in sources if source.fault is not None]
         if members:
@@ -91,7 +97,10 @@ def palette(images: tuple[str, ...], options: Options) -> None:
         return source._replace(target=target)
 
     sources = inputs.changed(sources, files_of)
+    claims.claim_beside(options.csv_file)
     outcomes = running.run(_find_palette, sources, options, left_out)
+    if options.csv_file is not None:
+        outputs.write_beside(options.csv_file, encode_colors(outcomes), options)
     running.leave(outcomes)
 
 
@@ -107,27 +116,30 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     """Find the colors of an image, or of several that share them."""
     step("reading")
     if source.members:
-        result = inputs.fit_group(source.members, options)
+        counted = inputs.count_group(source.members, options)
     else:
         image = source.image()
         step("counting")
-        part = part_of(image)
-        step("fitting")
-        result = fit_palette(
-            [part],
-            lambda: [image],
-            options,
-            lambda state: step("fitting", state.n_iter, options.iters),
-        )
+        part = part_of(image, options.mask)
+        counted = count_parts([part], lambda: [image], options, options.mask)
+    step("fitting")
+    found = fit_counted(
+        counted,
+        options,
+        callback=lambda state: step("fitting", state.n_iter, options.iters),
+    )
+    result = found.result
     target, colors = source.target, hex_colors(result.palette)
+    name = ", ".join(s.name for s in source.members or (source,))
     facts: dict[str, Any] = {
-        "input": ", ".join(s.name for s in source.members or (source,)),
+        "input": name,
         "output": target,
         "colors": colors,
         "counts": result.counts.tolist(),
         "mse": result.mse,
         "n_iter": result.n_iter,
         "converged": result.converged,
+        "channel_weights": running.weights_of(result),
     }
     text = "\n".join(colors)
     files: tuple[tuple[str, bytes], ...] = ()
@@ -138,7 +150,12 @@ def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     elif options.several:
         text = one_line(f"{source.name}: {' '.join(colors)}")
     detail = running.iterations_text(result)
-    return Outcome("done", text, facts, detail, target is None, files=files)
+    outcome = Outcome("done", text, facts, detail, target is None, files=files)
+    if options.csv_file is None:
+        return outcome
+    errors = color_errors(counted, result.palette)
+    rows = color_rows(name, result.palette, result.counts, errors)
+    return outcome._replace(rows=rows)
 
 
 def _encoded(target: str, palette: Array, options: Options) -> bytes:
@@ -149,6 +166,6 @@ def _encoded(target: str, palette: Array, options: Options) -> bytes:
     provenance = None
     if suffix in palettes.PROVENANCE_SUFFIXES:
         wanted = "k" if options.psnr is None else "psnr"
-        names = (wanted, "iters", "init", "seed", "color_space")
+        names = (wanted, "iters", "init", "seed", "color_space", "channel_weights")
         provenance = {name: getattr(options, name) for name in names}
     return palettes.encode_palette(target, palette, provenance)

@@ -39,6 +39,7 @@ from napari_kmeans._stores import StoreResult
 
 __all__ = [
     "INTERRUPTED",
+    "ColorRow",
     "Outcome",
     "Step",
     "complain",
@@ -52,9 +53,24 @@ __all__ = [
     "quality_text",
     "run",
     "say",
+    "weights_of",
 ]
 
 INTERRUPTED = 130
+
+
+class ColorRow(NamedTuple):
+    """A color of an image; what is not known of it is None."""
+
+    image: str
+    entry: int
+    # Without it, the color is not of 8 bits.
+    hex: str | None
+    values: Sequence[float]
+    pixels: int | None
+    share: float | None
+    # Mean squared error of its pixels.
+    error: float | None
 
 
 class Outcome(NamedTuple):
@@ -72,8 +88,9 @@ class Outcome(NamedTuple):
     content: bytes | None = None
     # Files to write, by their paths.
     files: tuple[tuple[str, bytes], ...] = ()
-    # The part of the report.
+    # The parts of the report, and of the table of colors.
     section: str = ""
+    rows: tuple[ColorRow, ...] = ()
 
 
 Command: TypeAlias = Callable[[Source, Options, Step], Outcome]
@@ -129,6 +146,12 @@ def iterations_text(fit: PaletteResult | StoreResult) -> str:
     """Write the number of iterations, and how they ended."""
     end = "converged" if fit.converged else "not converged"
     return f"{counted_text(fit.n_iter, 'iteration')}, {end}"
+
+
+def weights_of(fit: PaletteResult | StoreResult | None) -> list[float] | None:
+    """Return what each channel counted in a fit, None if all did by their values."""
+    weights = None if fit is None else fit.channel_weights
+    return None if weights is None else weights.tolist()
 
 
 def run(

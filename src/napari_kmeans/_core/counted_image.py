@@ -12,6 +12,7 @@ functions and both frontends are made of these steps.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ from napari_kmeans._core.spaces import Layout, SpaceName
 __all__ = [
     "MappedImage",
     "Tally",
+    "color_errors",
     "color_image",
     "count_image",
     "curve_of",
@@ -65,6 +67,7 @@ __all__ = [
     "psnr_of",
     "tally_image",
     "weigh_channels",
+    "whole_image",
 ]
 
 
@@ -145,6 +148,19 @@ def weigh_channels(counted: CountedImage, channel_weights: Weights) -> CountedIm
         inverse = [1 / deviation for deviation in standard_deviations(counted)]
         weights = arguments.checked_weights(inverse, layout, words=())
     return dataclasses.replace(counted, layout=layout._replace(weights=weights))
+
+
+def whole_image(counted: CountedImage) -> CountedImage:
+    """Return a counted image as if it was counted without its masks.
+
+    It is counted once more where the pixels outside of these were not.
+    """
+    masks: list[Mask | None] = [None] * len(counted.images)
+    inside, outside = counted.counted, counted.outside
+    if inside is None or outside is None:
+        return _counted(counted.images, masks, counted.layout, with_outside=False)
+    everything = trusted_counts(inside.colors, inside.counts.astype(np.int64) + outside)
+    return CountedImage(counted.images, masks, counted.layout, everything)
 
 
 def _counted(
@@ -321,6 +337,40 @@ def tally_image(
     entries = _counted_entries(counts, colors, layout, fitted)
     known = None if fitted is None else fitted.result.mse
     return _tallied(counts, colors, entries, layout, known)
+
+
+def color_errors(
+    counted: CountedImage, palette: ArrayLike, labels: Labels | None = None
+) -> Floats | None:
+    """Return the mean squared error (K,) of the pixels of each palette color.
+
+    It is that of the nearest colors, and None where colors were too many to count; with
+    the labels of a single image without a mask, it is that of these. It is NaN where a
+    color has no pixel that is seen.
+    """
+    layout, counts = counted.layout, counted.counted
+    _, colors = _checked_colors(palette, layout)
+    n = len(colors)
+    blocks: Iterable[tuple[Array, Array, Array]]
+    if labels is not None:
+        sums = np.zeros(n, dtype=np.int64), np.zeros(colors.shape)
+        found = sum_labeled(counted.images, [labels], *sums)
+        blocks = ((some, label, np.ones(len(some))) for some, label in found)
+    elif counts is not None:
+        entries = _counted_entries(counts, colors, layout, None)
+        blocks = [(counts.colors, entries, counts.counts)]
+    else:
+        return None
+    totals, errors = np.zeros((2, n))
+    for some, label, pixels in blocks:
+        seen = quality.are_seen(some, layout.has_alpha)
+        some, label, pixels = some[seen], label[seen], pixels[seen]
+        squared = quality.squared_errors(some, colors[label], layout.has_alpha)
+        totals += np.bincount(label, pixels, n)
+        with np.errstate(over="ignore"):
+            errors += np.bincount(label, squared * pixels, n)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(errors / totals)
 
 
 def _checked_colors(
