@@ -39,7 +39,6 @@ from napari_kmeans._compression import fit_counted
 from napari_kmeans._core.arguments import DITHERS, is_lazy
 from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
 from napari_kmeans._files.read import ImageFile
-from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import draw_before_after
 from napari_kmeans._pictures.report import render_section
