@@ -43,6 +43,8 @@ from napari_kmeans._files.metadata import (
     with_axes,
     without_axis,
 )
+from napari_kmeans._files.palette_order import used_colors
+from napari_kmeans._files.png_rows import Effort
 from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.write import check_fit, encode_image
 
@@ -75,6 +77,8 @@ class Recipe:
     psnr: float | None = None
     # The most bytes that a file may take; as many colors as fit, up to `k`, are used.
     max_bytes: int | None = None
+    # How much time is spent on a smaller PNG file.
+    effort: Effort = "normal"
 
 
 class Compressed(NamedTuple):
@@ -115,27 +119,35 @@ def compress(
     palette: Array | None = None,
     counts: ColorCounts | None = None,
     callback: Callback | None = None,
+    step: Callable[[str], object] | None = None,
 ) -> Compressed:
     """Bring an image to few colors and encode it in the format of a file name.
 
     Its colors are those of `palette`, unless that is None. `counts` are the colors of
-    the image, if they are counted already. `callback` is called after each iteration.
-    Raises ValueError if `palette` does not fit the image, the format cannot hold the
-    result, or no palette reaches what the recipe asks for.
+    the image, if they are counted already. `callback` is called after each iteration,
+    and `step` when "counting", "fitting", "mapping" and "compressing" begin. Raises
+    ValueError if `palette` does not fit the image, the format cannot hold the result,
+    or no palette reaches what the recipe asks for.
     """
     if palette is not None:
         image, palette = matched(image, palette)
     check_fit(name, image)
+    step = step or (lambda _: None)
+    step("counting")
     counted = count_file(image, recipe.color_space, counts)
     form, n_colors = format_of(name), counted.n_colors or MAX_COLORS
     most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
+        step("fitting")
         found = fit_counted(counted, replace(recipe, k=k), most, callback)
-        return _encoded(image, name, counted, found, recipe.dither)
+        return encoded(found)
+
+    def encoded(palette: Array | FittedImage) -> Compressed:
+        return _encoded(image, name, counted, palette, recipe, step)
 
     if palette is not None:
-        done = _encoded(image, name, counted, palette, recipe.dither)
+        done = encoded(palette)
     elif recipe.max_bytes is not None:
         done = _most_that_fit(
             fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
@@ -269,14 +281,17 @@ def _encoded(
     name: str,
     counted: CountedImage,
     palette: Array | FittedImage,
-    dither: Dither,
+    recipe: Recipe,
+    step: Callable[[str], object],
 ) -> Compressed:
     """Map a counted image to a palette, and encode it."""
+    step("mapping")
     fit = palette.result if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
-    mapped = map_image(counted, chosen, dither=dither)
+    mapped = map_image(counted, chosen, dither=recipe.dither)
+    step("compressing")
     if _is_indexed(name, image, mapped.palette):
         labels, colors = _labels_for(name, image, mapped)
         check_fit(name, image, colors)
@@ -284,7 +299,12 @@ def _encoded(
             colors = _with_channels(colors, 3, False)
         metadata = without_axis(_of_color(image.metadata), "S")
         content = encode_indexed(
-            name, labels, colors, metadata=metadata, keep_order=False
+            name,
+            labels,
+            colors,
+            metadata=metadata,
+            keep_order=False,
+            effort=recipe.effort,
         )
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
@@ -301,10 +321,7 @@ def _labels_for(
     n_axes = image.pixels.ndim - image.has_channels
     if palette_misfit(format_of(name), n_axes, mapped.palette) is None:
         return mapped.labels, mapped.palette
-    is_used = mapped.counts > 0
-    colors = mapped.palette[is_used]
-    ranks = (np.cumsum(is_used) - 1).astype(np.min_scalar_type(len(colors) - 1))
-    return ranks[mapped.labels], colors
+    return used_colors(mapped.labels, mapped.palette)
 
 
 def _painted(image: ImageFile, mapped: MappedImage) -> Array:

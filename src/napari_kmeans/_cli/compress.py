@@ -33,6 +33,7 @@ from napari_kmeans._core.fitting import PaletteResult
 from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
+from napari_kmeans._files.png_rows import EFFORTS
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import encode_image
@@ -95,6 +96,12 @@ _write_options = (
         "--dither",
         "Imitate colors that are not in the palette by mixing those that are.",
         type=click.Choice(DITHERS),
+    ),
+    option(
+        "--effort",
+        "How much time is spent on a smaller PNG file.",
+        type=click.Choice(EFFORTS),
+        default="normal",
     ),
     option("--labels", "In a store, write the labels, too.", is_flag=True),
     option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
@@ -312,6 +319,7 @@ def _check_kind(source: Source, target: str, options: Options) -> None:
         raise ValueError(msg)
     of_files = {
         "--max-size": options.max_bytes,
+        "--effort": opt.is_given("effort"),
         "--skip-if-larger": options.skip_if_larger,
         "--report": options.report,
         "--compare": options.compare,

@@ -5,13 +5,15 @@ of numbers, `cut_boxes` a grid of pixels. Callers say how many bytes an item has
 that the size of a block stands here alone. Each block begins with a `checkpoint`, where
 the caller who started the computation can end it (`interruptible`); between two calls
 of NumPy that each take a whole array, such as a sort, there is one, too. Passes over
-arrays that may be larger than memory tell how far they are (`observed`, `tell`).
+arrays that may be larger than memory tell how far they are (`observed`, `tell`). How
+many threads may share the work is said here, too (`n_cores`, `on_one_core`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,7 +24,9 @@ __all__ = [
     "cut_boxes",
     "interruptible",
     "is_watched",
+    "n_cores",
     "observed",
+    "on_one_core",
     "tell",
 ]
 
@@ -32,6 +36,7 @@ _BLOCK = 1 << 20
 _check: ContextVar[Callable[[], object] | None] = ContextVar("check", default=None)
 _report: ContextVar[Callable[[int, int], object] | None]
 _report = ContextVar("report", default=None)
+_is_on_one_core: ContextVar[bool] = ContextVar("is_on_one_core", default=False)
 
 
 @contextmanager
@@ -78,6 +83,26 @@ def tell(n_done: int, n_all: int) -> None:
 def is_watched() -> bool:
     """Whether anybody wants to cancel the computation, or to hear how far it is."""
     return _check.get() is not None or _report.get() is not None
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Let no threads share what is computed within."""
+    token = _is_on_one_core.set(True)
+    try:
+        yield
+    finally:
+        _is_on_one_core.reset(token)
+
+
+def n_cores() -> int:
+    """Return the number of cores that a computation may use."""
+    if _is_on_one_core.get():
+        return 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Only Linux restricts a process to some cores.
+        return os.cpu_count() or 1
 
 
 def cut(n: int, n_bytes: int = 16) -> Iterator[slice]:

@@ -81,9 +81,7 @@ def encode_image(name: str, image: ImageFile) -> bytes:
         msg = f"the image does not fit into a {suffix} file: {error}"
         raise ValueError(msg) from error
     content = buffer.getvalue()
-    return (
-        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
-    )
+    return png.shrink_png(content) if form.name == "PNG" else content
 
 
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
