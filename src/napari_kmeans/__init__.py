@@ -1,7 +1,6 @@
 """Compress images by k-means on their colors."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from napari_kmeans._core.color_counts import ColorCounts, TooManyColorsError
@@ -44,7 +43,7 @@ __all__ = [
     "write_palette",
 ]
 
-__version__ = version("napari-kmeans")
+__version__: str
 
 # Functions that need napari, and the module of each.
 _OF_NAPARI = {
@@ -55,7 +54,11 @@ _OF_NAPARI = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs napari when it is asked for, and not with the package."""
+    """Import what takes time, or needs napari, when it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("napari-kmeans")
     if name in _OF_NAPARI:
         return getattr(import_module(_OF_NAPARI[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

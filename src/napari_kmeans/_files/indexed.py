@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -262,6 +261,8 @@ def _optimized(
 
     One is that of oxipng, if the order may change.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     level = 4 if labels.size <= _MOST_TRIED else 2
     orders = [np.arange(len(palette))]
     if not keep_order:

@@ -108,7 +108,8 @@ def cleaned_png(content: bytes) -> bytes:
     a transparent level of less than 8 bits is compared with levels of 8 bits. Raises
     Refused unless the file has one header, at its start.
     """
-    depth, color_type, cleaned = 0, 0, bytearray(_SIGNATURE)
+    depth, color_type, parts = 0, 0, [memoryview(_SIGNATURE)]
+    whole = memoryview(content)
     for kind, start, end in _chunks(content):
         if (kind == b"IHDR") != (start == len(_SIGNATURE)):
             refuse("a PNG file must have one header, at its start")
@@ -118,12 +119,13 @@ def cleaned_png(content: bytes) -> bytes:
             top = (1 << depth) - 1
             key = np.frombuffer(content[start + 8 : end - 4], ">u2") & top
             key *= 255 // top
-            cleaned += _chunk(b"tRNS", key.astype(">u2").tobytes())
+            parts.append(memoryview(_chunk(b"tRNS", key.astype(">u2").tobytes())))
         elif kind in _KEPT or (
             kind in _TEXT_CHUNKS and content.startswith(_TEXTS, start + 8)
         ):
-            cleaned += content[start:end]
-    return bytes(cleaned)
+            parts.append(whole[start:end])
+    cleaned = b"".join(parts)
+    return content if cleaned == content else cleaned
 
 
 def decode_deep_png(content: bytes) -> NDArray[np.uint16]:
