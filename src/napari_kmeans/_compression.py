@@ -46,6 +46,8 @@ from napari_kmeans._files.metadata import (
     with_axes,
     without_axis,
 )
+from napari_kmeans._files.palette_order import used_colors
+from napari_kmeans._files.png_rows import Effort
 from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.write import check_fit, encode_image
 
@@ -85,6 +87,8 @@ class Recipe:
     # Colors that every palette has: (m, 4) of uint8, for 8-bit images with any channels
     # of gray, RGB and RGBA; or numbers (m, C) in the units of the image.
     fixed: Array | None = None
+    # How much time is spent on a smaller PNG file.
+    effort: Effort = "normal"
 
 
 class Compressed(NamedTuple):
@@ -152,13 +156,14 @@ def compress(
 
     def fitted(k: int) -> Compressed:
         step("fitting")
+        step("fitting")
         found = fit_counted(fitted_part, replace(recipe, k=k), most, callback)
         # What the fit knows of colors and errors is that of its own pixels.
         done = encoded(found if mask is None else found.result.palette)
         return done._replace(fit=found.result)
 
     def encoded(palette: Array | FittedImage) -> Compressed:
-        return _encoded(image, name, counted, palette, recipe.dither, step)
+        return _encoded(image, name, counted, palette, recipe, step)
 
     if palette is not None:
         done = encoded(palette)
@@ -368,7 +373,7 @@ def _encoded(
     name: str,
     counted: CountedImage,
     palette: Array | FittedImage,
-    dither: Dither,
+    recipe: Recipe,
     step: Callable[[str], object],
 ) -> Compressed:
     """Map a counted image to a palette, and encode it."""
@@ -377,7 +382,7 @@ def _encoded(
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
-    mapped = map_image(counted, chosen, dither=dither)
+    mapped = map_image(counted, chosen, dither=recipe.dither)
     step("compressing")
     if _is_indexed(name, image, mapped.palette):
         labels, colors = _labels_for(name, image, mapped)
@@ -386,7 +391,12 @@ def _encoded(
             colors = _with_channels(colors, 3, False)
         metadata = without_axis(_of_color(image.metadata), "S")
         content = encode_indexed(
-            name, labels, colors, metadata=metadata, keep_order=False
+            name,
+            labels,
+            colors,
+            metadata=metadata,
+            keep_order=False,
+            effort=recipe.effort,
         )
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
@@ -402,10 +412,7 @@ def _labels_for(
     n_axes = image.pixels.ndim - image.has_channels
     if palette_misfit(format_of(name), n_axes, mapped.palette) is None:
         return mapped.labels, mapped.palette
-    is_used = mapped.counts > 0
-    colors = mapped.palette[is_used]
-    ranks = (np.cumsum(is_used) - 1).astype(np.min_scalar_type(len(colors) - 1))
-    return ranks[mapped.labels], colors
+    return used_colors(mapped.labels, mapped.palette)
 
 
 def _painted(image: ImageFile, mapped: MappedImage) -> Array:

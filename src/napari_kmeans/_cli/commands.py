@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from napari_kmeans import __version__
 from napari_kmeans._cli.compress import apply, compress
 from napari_kmeans._cli.curve import curve
 from napari_kmeans._cli.info import info
@@ -139,7 +138,7 @@ class _Commands(click.Group):
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-@click.version_option(__version__, prog_name="napari-kmeans")
+@click.version_option(package_name="napari-kmeans", prog_name="napari-kmeans")
 def main() -> None:
     """Reduce images to few colors by k-means, and make smaller files of them.
 

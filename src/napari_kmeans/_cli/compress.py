@@ -38,6 +38,7 @@ from napari_kmeans._cli.values import parse_byte_count
 from napari_kmeans._compression import fit_counted
 from napari_kmeans._core.arguments import DITHERS, is_lazy
 from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
+from napari_kmeans._files.png_rows import EFFORTS
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.write import encode_image
 from napari_kmeans._pictures.charts import draw_before_after
@@ -83,6 +84,14 @@ _write_options = (
         type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES, *outputs.STORE_SUFFIXES),
     ),
     opt.force_option,
+    option(
+        "--effort",
+        "Time for a smaller PNG: fast, normal or best.",
+        metavar="NAME",
+        type=click.Choice(EFFORTS),
+        default="normal",
+        show_default=False,
+    ),
     option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
     option("--report", "HTML page to write, with before and after.", metavar="FILE"),
     option("--compare", "Picture to write, of before and after.", metavar="PATH"),
@@ -283,6 +292,7 @@ def _check_kind(source: Source, target: str, options: Options) -> None:
     of_files = {
         "--mask": options.mask is not None,
         "--max-size": options.max_bytes,
+        "--effort": opt.is_given("effort"),
         "--skip-if-larger": options.skip_if_larger,
         "--report": options.report,
         "--compare": options.compare,

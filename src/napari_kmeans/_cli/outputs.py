@@ -19,7 +19,7 @@ import click
 from napari_kmeans._cli.inputs import STDIN, Source, identity
 from napari_kmeans._cli.options import STDOUT, Options, refuse_value
 from napari_kmeans._cli.running import giving_up
-from napari_kmeans._files.formats import is_ome, writable_suffixes
+from napari_kmeans._files.formats import is_ome, is_writable
 from napari_kmeans._files.ome_zarr import is_image
 from napari_kmeans._files.read import default_suffix
 from napari_kmeans._files.replace import replace_file
@@ -150,7 +150,8 @@ def check_suffix(
     param: str, name: str, known: tuple[str, ...], advice: str = ""
 ) -> None:
     """Raise BadParameter unless a file has a `known` suffix or that of an image."""
-    if Path(name).suffix.lower() not in {*known, *writable_suffixes()}:
+    suffix = Path(name).suffix.lower()
+    if suffix not in known and not is_writable(suffix):
         rule = f"must end in {', '.join(known)} {_OR_OTHER}, got {name}"
         refuse_value(param, rule + advice)
 
@@ -160,7 +161,7 @@ def suffix_parser(*known: str) -> Callable[[str], str]:
 
     def parse(word: str) -> str:
         suffix = f".{word.lstrip('.')}"
-        if suffix.lower() in {*known, *writable_suffixes()} or is_ome(f"image{suffix}"):
+        if suffix in known or is_writable(suffix.lower()) or is_ome(f"image{suffix}"):
             return suffix
         names = ", ".join(name[1:] for name in known)
         msg = f"must be {names} {_OR_OTHER}, got {word}"

@@ -182,7 +182,9 @@ def _sample(image: CountedImage, space: Space) -> Floats:
             return lowest(blocks, none, _SAMPLE)
 
         some = fold_image(image, lambda part: find(seen_colors(part)), find)
-    return np.unique(points_of(some, space), axis=0).astype(np.float64)
+    # Without indices, NumPy would import masked arrays first.
+    distinct = np.unique(points_of(some, space), axis=0, return_index=True)[0]
+    return distinct.astype(np.float64)
 
 
 def _are_far(colors: Array, space: Space, ball: _Ball) -> Mask:

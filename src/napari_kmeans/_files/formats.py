@@ -43,6 +43,7 @@ __all__ = [
     "format_of_pillow",
     "image_suffixes",
     "is_ome",
+    "is_writable",
     "most_pixels",
     "open_image",
     "palette_misfit",
@@ -221,6 +222,12 @@ def image_suffixes() -> set[str]:
 def writable_suffixes() -> set[str]:
     """Return the suffixes of files that can be written, in lower case."""
     return _pixel_suffixes(written=True)
+
+
+def is_writable(suffix: str) -> bool:
+    """Whether files with this suffix, in lower case, can be written."""
+    # Pillow takes a while to find all that it knows.
+    return suffix in _BY_SUFFIX or suffix in writable_suffixes()
 
 
 def _pixel_suffixes(*, written: bool) -> set[str]:

@@ -3,12 +3,13 @@
 `write_indexed` and `read_indexed` are the public functions; `encode_indexed` and
 `decode_indexed` do the same for the content of a file, and trust what they are given.
 What a format holds is said by `formats`; GIF and TIFF files are laid out by `gif` and
-`tiff`, PNG files here.
+`tiff`, PNG files here, in rows by `png_rows`.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,15 +17,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_kmeans._core.arguments import plain_array
-from napari_kmeans._core.arrays import Array, Labels
-from napari_kmeans._files import formats, gif, png, tiff
+from napari_kmeans._core.arrays import Array, Indices, Labels
+from napari_kmeans._core.blocks import n_cores
+from napari_kmeans._files import formats, gif, png, png_rows, tiff
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     ImageMetadata,
     checked_metadata,
     note_of_sizes,
 )
-from napari_kmeans._files.palette_order import neighborly_order
+from napari_kmeans._files.palette_order import neighborly_order, used_colors
+from napari_kmeans._files.png_rows import Effort
 from napari_kmeans._files.read import read_content
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.write import pillow_options
@@ -45,8 +48,10 @@ _SHAPES: dict[float, str] = {
     2: "(rows, columns)",
     3: "(rows, columns) or (frames, rows, columns)",
 }
-# Colors whose indices share bytes, which oxipng has no order for.
-_MOST_PACKED = 16
+# Pixels of a PNG file up to which the best compression takes no time.
+_SMALL = 1 << 16
+# Pixels up to which oxipng spends twice the time to save one or two percent.
+_MOST_TRIED = 1 << 22
 
 
 class IndexedImage(NamedTuple):
@@ -208,20 +213,20 @@ def encode_indexed(
     *,
     metadata: ImageMetadata = NO_METADATA,
     keep_order: bool,
+    effort: Effort = "normal",
 ) -> bytes:
     """Encode labels and an RGB or RGBA palette that the format of the name can hold.
 
-    PNG files become smaller where the order of the palette may change.
+    PNG files become smaller where the order of the palette may change and unused colors
+    may be left out, and the more `effort` is made.
     """
     form = formats.format_of(name)
     if form.name == "PNG":
-        content = _encode_png(labels, palette, metadata, keep_order)
-        if keep_order or len(palette) > _MOST_PACKED:
+        effort = "best" if effort == "normal" and labels.size <= _SMALL else effort
+        content = _encode_png(labels, palette, metadata, effort, keep_order)
+        if effort != "best":
             return content
-        order = neighborly_order(labels, len(palette))
-        rank = np.argsort(order).astype(np.uint8)
-        other = _encode_png(rank[labels], palette[order], metadata, keep_order=True)
-        return min(content, other, key=len)
+        return min(content, *_optimized(labels, palette, metadata, keep_order), key=len)
     if form.name == "GIF":
         frames = labels if labels.ndim == 3 else labels[np.newaxis]
         durations = metadata.durations if len(metadata.durations) == len(frames) else ()
@@ -230,16 +235,66 @@ def encode_indexed(
 
 
 def _encode_png(
-    labels: Labels, palette: Array, metadata: ImageMetadata, keep_order: bool
+    labels: Labels,
+    palette: Array,
+    metadata: ImageMetadata,
+    effort: Effort,
+    keep_order: bool,
 ) -> bytes:
     """Encode a plane of labels as a PNG file."""
+    if not keep_order:
+        labels, palette = used_colors(labels, palette)
+    n_colors = len(palette)
+    order = np.arange(n_colors)
+    if not keep_order and effort != "fast":
+        order = neighborly_order(png_rows.sample_rows(labels), n_colors)
+    codes = np.argsort(order).astype(np.uint8)
+    frame = _png_frame(palette[order], metadata, keep_order)
+    rows = png_rows.compress_rows(labels, codes, frame[24], effort)
+    return png.with_rows(frame, labels.shape, rows)
+
+
+def _optimized(
+    labels: Labels, palette: Array, metadata: ImageMetadata, keep_order: bool
+) -> list[bytes]:
+    """Encode a plane of labels as PNG files by oxipng, in the orders that may be best.
+
+    One is that of oxipng, if the order may change.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    level = 4 if labels.size <= _MOST_TRIED else 2
+    orders = [np.arange(len(palette))]
+    if not keep_order:
+        orders.append(neighborly_order(labels, len(palette)))
+
+    def encoded(order: Indices, is_free: bool) -> bytes:
+        frame = _png_frame(palette[order], metadata, keep_order)
+        codes = np.argsort(order).astype(np.uint8)
+        rows: Any = png_rows.pack_rows(labels, codes, frame[24])
+        content = png.with_rows(frame, labels.shape, zlib.compress(rows, 0))
+        return png.shrink_png(content, level=level, keep_palette=not is_free)
+
+    # oxipng uses one core.
+    with ThreadPoolExecutor(n_cores()) as executor:
+        return list(executor.map(encoded, orders, (not keep_order, False)))
+
+
+def _png_frame(palette: Array, metadata: ImageMetadata, keep_opacity: bool) -> bytes:
+    """Encode one pixel as a PNG file that has all but the rows of an image.
+
+    The opacity of a palette that is opaque is dropped unless it is to be kept.
+    """
     from PIL import Image, PngImagePlugin
 
-    image = Image.fromarray(labels.astype(np.uint8, copy=False))
+    image = Image.new("P", (1, 1))
     image.putpalette(palette[:, :3].tobytes())
     options = pillow_options(formats.format_of("image.png"), metadata)
     if palette.shape[1] == 4:
-        options["transparency"] = palette[:, 3].tobytes()
+        # Colors without an entry are opaque.
+        n_entries = len(bytes(palette[:, 3]).rstrip(b"\xff")) or int(keep_opacity)
+        if n_entries:
+            options["transparency"] = palette[:n_entries, 3].tobytes()
     note = note_of_sizes(metadata)
     if note is not None:
         # A resolution is rounded, and has no unit.
@@ -247,7 +302,7 @@ def _encode_png(
         options["pnginfo"].add_text(*note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
-    return png.shrink_png(buffer.getvalue(), keep_palette=keep_order)
+    return buffer.getvalue()
 
 
 def _validated_palette(palette: ArrayLike) -> Array:

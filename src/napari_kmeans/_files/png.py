@@ -1,9 +1,10 @@
 """PNG files: compressed to the fewest bytes, and read as they are meant.
 
-`shrink_png` compresses the content of a file anew. `cleaned_png` takes out of a file
-what Pillow would misread, before Pillow opens it. `decode_deep_png` reads the 16 bits
-that Pillow would cut to 8, and `exif_of_png` and `durations_of_png` read chunks without
-the pixels. All take the content of a file; everything else about PNG is left to Pillow.
+`shrink_png` compresses the content of a file anew, and `with_rows` puts other rows into
+a file. `cleaned_png` takes out of a file what Pillow would misread, before Pillow opens
+it. `decode_deep_png` reads the 16 bits that Pillow would cut to 8, and `exif_of_png`
+and `durations_of_png` read chunks without the pixels. All take the content of a file;
+everything else about PNG is left to Pillow, and the rows of indices to `png_rows`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "is_deep_png",
     "is_png",
     "shrink_png",
+    "with_rows",
 ]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,8 +39,8 @@ _N_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _WITH_KEY = (0, 2)
 # What the pixels depend on.
 _CRITICAL = (b"IHDR", b"tRNS", b"IDAT", b"IEND")
-# Bytes of pixels up to which twice the time is spent to save one or two percent.
-_MOST_TRIED = 1 << 22
+# Most bytes of a chunk, less than the 2**31 that PNG allows.
+_MOST_DATA = 1 << 30
 # What Pillow is to see: pixels, films, color profile, resolution and orientation.
 _KEPT = frozenset(b"IHDR PLTE tRNS IDAT IEND acTL fcTL fdAT iCCP pHYs eXIf".split())
 # Of texts our own, and those where programs keep the orientation.
@@ -52,26 +54,41 @@ _ADAM7 = (
 )
 
 
-def shrink_png(content: bytes, *, keep_palette: bool) -> bytes:
-    """Compress a PNG file anew, to the same pixels in fewer bytes.
+def shrink_png(content: bytes, *, level: int = 2, keep_palette: bool = False) -> bytes:
+    """Compress a PNG file anew by oxipng, to the same pixels in fewer bytes.
 
     A palette stays one, as it is or brought into the order that compresses best.
     """
-    width, height, _, color_type = struct.unpack_from(">IIBB", content, 16)
-    free = not keep_palette
+    color_type = content[25]
     shrunk = _optimized(
         content,
-        level=4 if free and width * height <= _MOST_TRIED else 2,
-        bit_depth_reduction=free,
+        level=level,
+        bit_depth_reduction=not keep_palette,
         color_type_reduction=color_type != _INDEXED,
         grayscale_reduction=color_type != _INDEXED,
-        palette_reduction=free,
+        palette_reduction=not keep_palette,
     )
-    if free or not _data_of(content, b"tRNS") or _data_of(shrunk, b"tRNS"):
+    opacity = _data_of(content, b"tRNS")
+    if not (keep_palette and opacity) or _data_of(shrunk, b"tRNS"):
         return shrunk
     # oxipng drops the opacity of a palette that is opaque; one entry brings it back.
     start = shrunk.index(b"IDAT") - 4
-    return shrunk[:start] + _chunk(b"tRNS", b"\xff") + shrunk[start:]
+    return shrunk[:start] + _chunk(b"tRNS", opacity[0][:1]) + shrunk[start:]
+
+
+def with_rows(content: bytes, shape: tuple[int, ...], rows: bytes) -> bytes:
+    """Return a PNG file with the compressed rows of other pixels (rows, columns)."""
+    parts = [_SIGNATURE]
+    for kind, start, end in _chunks(content):
+        if kind == b"IHDR":
+            header = struct.pack(">II", shape[1], shape[0]) + content[24 : end - 4]
+            parts.append(_chunk(kind, header))
+        elif kind == b"IDAT":
+            firsts = range(0, len(rows), _MOST_DATA)
+            parts += [_chunk(kind, rows[a : a + _MOST_DATA]) for a in firsts]
+        else:
+            parts.append(content[start:end])
+    return b"".join(parts)
 
 
 def is_png(content: bytes) -> bool:
@@ -91,7 +108,8 @@ def cleaned_png(content: bytes) -> bytes:
     a transparent level of less than 8 bits is compared with levels of 8 bits. Raises
     Refused unless the file has one header, at its start.
     """
-    depth, color_type, cleaned = 0, 0, bytearray(_SIGNATURE)
+    depth, color_type, parts = 0, 0, [memoryview(_SIGNATURE)]
+    whole = memoryview(content)
     for kind, start, end in _chunks(content):
         if (kind == b"IHDR") != (start == len(_SIGNATURE)):
             refuse("a PNG file must have one header, at its start")
@@ -101,12 +119,13 @@ def cleaned_png(content: bytes) -> bytes:
             top = (1 << depth) - 1
             key = np.frombuffer(content[start + 8 : end - 4], ">u2") & top
             key *= 255 // top
-            cleaned += _chunk(b"tRNS", key.astype(">u2").tobytes())
+            parts.append(memoryview(_chunk(b"tRNS", key.astype(">u2").tobytes())))
         elif kind in _KEPT or (
             kind in _TEXT_CHUNKS and content.startswith(_TEXTS, start + 8)
         ):
-            cleaned += content[start:end]
-    return bytes(cleaned)
+            parts.append(whole[start:end])
+    cleaned = b"".join(parts)
+    return content if cleaned == content else cleaned
 
 
 def decode_deep_png(content: bytes) -> NDArray[np.uint16]:

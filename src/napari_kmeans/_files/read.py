@@ -152,8 +152,9 @@ def decode_image(content: bytes) -> ImageFile:
         else:
             file.seek(_n_still(file))
             file.load()
-            upright = ImageOps.exif_transpose(_in_srgb(file))
-            pixels = _pixels(upright, is_deep=file.format in ("PNG", "PPM"))
+            shown = _in_srgb(file)
+            ImageOps.exif_transpose(shown, in_place=True)
+            pixels = _pixels(shown, is_deep=file.format in ("PNG", "PPM"))
         return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
@@ -335,11 +336,11 @@ def _refuse_reduced_depth(image: Image.Image) -> None:
 
 def _in_srgb(image: Image.Image) -> Image.Image:
     """Convert a CMYK image to sRGB by its profile; leave any other as it is."""
-    from PIL import ImageCms
-
     profile = image.info.get("icc_profile")
     if image.mode != "CMYK" or not profile:
         return image
+    from PIL import ImageCms
+
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
@@ -359,9 +360,10 @@ def _pixels(image: Image.Image, *, is_deep: bool) -> Array:
     if image.mode.startswith(("I", "F")):
         is_deep = (is_deep and image.mode == "I") or image.mode.startswith("I;16")
         return np.array(image, dtype=np.uint16 if is_deep else None)
-    if image.has_transparency_data:
-        return np.array(image.convert("RGBA"))
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    mode = "RGBA" if image.has_transparency_data else mode
+    # A conversion to the same mode is a copy.
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _kept_profile(image: Image.Image) -> bytes | None:

@@ -32,7 +32,7 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
     With a `palette`, in its colors; a format of measurements needs no palette for them.
     """
     form, suffix = formats.format_of(name), Path(name).suffix.lower()
-    if suffix not in formats.writable_suffixes():
+    if not formats.is_writable(suffix):
         ending = f"suffix {suffix!r}" if suffix else "name without suffix"
         msg = f"cannot write {name}: {ending} names no image format, choose .png"
         raise ValueError(msg)
@@ -81,9 +81,7 @@ def encode_image(name: str, image: ImageFile) -> bytes:
         msg = f"the image does not fit into a {suffix} file: {error}"
         raise ValueError(msg) from error
     content = buffer.getvalue()
-    return (
-        png.shrink_png(content, keep_palette=False) if form.name == "PNG" else content
-    )
+    return png.shrink_png(content) if form.name == "PNG" else content
 
 
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
