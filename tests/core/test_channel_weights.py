@@ -227,7 +227,7 @@ def test_an_image_of_at_most_k_colors_comes_back_unchanged(image):
 
 
 def coordinates(image, space, alpha):
-    """The coordinates that have weights, and that of opacity, as an image has them."""
+    """The coordinates over black and over white, as the spaces have white."""
     dtype, opacity = image.dtype, 1.0
     white = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
     colors = image[..., :-1] if alpha else image
@@ -238,7 +238,8 @@ def coordinates(image, space, alpha):
         located = to_space(colors.reshape(-1, 3), space, gamut).reshape(colors.shape)
     if alpha:
         opacity = image[..., -1:].astype(np.longdouble) / white
-    return located * opacity, opacity * {"rgb": white, "lab": 100, "oklab": 1}[space]
+    full = {"rgb": white, "lab": [100, 0, 0], "oklab": [1, 0, 0]}[space]
+    return located * opacity, located * opacity + (1 - opacity) * np.array(full)
 
 
 @pytest.mark.parametrize(
@@ -283,17 +284,17 @@ def test_laws_hold_for_weights_and_every_switch(
     assert_array_equal(quantized[seen], chosen[seen])
     assert_array_equal(quantized[~seen], image[~seen])
     # Weights are those that were given, or those of the coordinates.
-    points, opacity = coordinates(image, space, alpha)
+    over = coordinates(image, space, alpha)
     if weights == "std":
-        weights = 1 / points[fitted].std(axis=0)
+        weights = 1 / ((over[0] + over[1]) / 2)[fitted].std(axis=0)
     assert_allclose(used, np.array(weights, float), rtol=1e-9)
     # Labels are nearest.
-    centers, clear = coordinates(result.palette[np.newaxis], space, alpha)
-    steps = (points[..., np.newaxis, :] - centers[0]) * used
-    distance = np.square(steps).sum(axis=-1)
-    if alpha:
-        steps = opacity[..., np.newaxis, 0] - clear[0, :, 0]
-        distance += np.square(steps) * np.square(used).mean()
+    distance = 0
+    for points, centers in zip(
+        over, coordinates(result.palette, space, alpha), strict=True
+    ):
+        steps = (points[..., np.newaxis, :] - centers) * used
+        distance = distance + np.square(steps).sum(axis=-1) / 2
     nearest = np.take_along_axis(distance, labels[..., np.newaxis].astype(int), -1)
     excess = nearest[..., 0] - distance.min(axis=-1)
     assert (excess[seen] <= 1e-12 * distance.max()).all()
@@ -301,11 +302,13 @@ def test_laws_hold_for_weights_and_every_switch(
     counts = np.bincount(labels[fitted], minlength=len(result.palette))
     assert_array_equal(result.counts, counts)
     colors, others = image.astype(np.longdouble), chosen.astype(np.longdouble)
+    steps = [colors - others]
     if alpha:
-        white = np.longdouble(1 if dtype[0] == "f" else white)
-        colors[..., :-1] *= colors[..., -1:] / white
-        others[..., :-1] *= others[..., -1:] / white
-    error = np.square(colors - others).sum(axis=-1)[fitted].mean()
+        pairs = zip(
+            *(coordinates(c, "rgb", alpha) for c in (image, chosen)), strict=True
+        )
+        steps = [(one - other) / np.sqrt(2) for one, other in pairs]
+    error = sum(np.square(some).sum(axis=-1)[fitted].mean() for some in steps)
     assert_allclose(result.mse, float(error), rtol=1e-9)
     # Every color but a clear one is used.
     is_hidden = result.palette[:, -1] == 0 if alpha else np.zeros(5, bool)

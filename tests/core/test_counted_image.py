@@ -118,10 +118,12 @@ def slow_mse(image, labels, palette, alpha, mask):
         if not np.isfinite(pixel).all() or (alpha and pixel[-1] <= 0):
             continue
         one, other = pixel.astype(float), palette[label].astype(float)
+        steps = one - other
         if alpha:
-            one[:-1] *= one[-1] / white
-            other[:-1] *= other[-1] / white
-        errors.append(np.square(one - other).sum())
+            steps = one[:-1] * one[-1] / white - other[:-1] * other[-1] / white
+            # Over black, and over white.
+            steps = np.array([steps, steps - (one[-1] - other[-1])]) / np.sqrt(2)
+        errors.append(np.square(steps).sum())
     return np.mean(errors)
 
 

@@ -35,8 +35,13 @@ def slow_error(before, after, has_alpha):
     if has_alpha:
         if first[-1] <= 0:
             return None
-        for color in (first, second):
-            color[:-1] = [value * color[-1] / white for value in color[:-1]]
+        # The mean over black and over white.
+        steps = [
+            (a * first[-1] - b * second[-1]) / white + background
+            for background in (0, second[-1] - first[-1])
+            for a, b in zip(first[:-1], second[:-1], strict=True)
+        ]
+        return sum(step**2 for step in steps) / 2
     return sum((a - b) ** 2 for a, b in zip(first, second, strict=True))
 
 
@@ -109,6 +114,21 @@ def test_colors_count_as_far_as_they_are_seen():
 
     assert_allclose(premultiplied(colors, 255.0), [[40, 20, 51], [0, 0, 0]])
     assert_array_equal(colors, [[200, 100, 51], [8, 8, 0]])
+
+
+def test_the_error_is_the_mean_over_black_and_over_white():
+    faint = np.array([[255, 255, 255, 51], [0, 0, 0, 51], [90, 90, 90, 255]], np.uint8)
+    others = np.array([[8, 8, 8, 0], [8, 8, 8, 0], [93, 90, 90, 255]], np.uint8)
+
+    errors = squared_errors(faint, others, True)
+
+    # What is white is seen over black only, and what is black over white.
+    assert_allclose(errors, [3 * 51**2 / 2, 3 * 51**2 / 2, 9])
+    # One color and opacity, and four of them.
+    for n_colors in (1, 4):
+        chosen = [0] * n_colors + [3]
+        errors = squared_errors(faint[:, chosen], others[:, chosen], True)
+        assert_allclose(errors[:2], n_colors * 51**2 / 2)
 
 
 @pytest.mark.parametrize(

@@ -460,6 +460,7 @@ SWITCHES = [
     *((dtype, 3, space, False) for dtype in ["u1", "u2", *FLOATS] for space in SPACES),
     *((dtype, 4, space, True) for dtype in ["u1", "u2", "f4", "f8"] for space in SPACES),
     *((dtype, 2, "rgb", True) for dtype in ["u1", "u2", "u4", "u8", "f2", "f4"]),
+    *((dtype, 6, "rgb", True) for dtype in ["u1", "u2", "u4", "f4"]),
 ]  # fmt: skip
 
 
@@ -481,11 +482,21 @@ def seen_pixels(image, alpha):
     return seen & (image[..., -1] > 0) if alpha else seen
 
 
-def premultiplied(colors, white):
+def over_both(colors, white):
+    """What is seen over black and over white; squares of distances are the mean."""
     colors = colors.astype(float)
-    return np.concatenate(
-        (colors[..., :-1] * colors[..., -1:] / white, colors[..., -1:]), axis=-1
-    )
+    black = colors[..., :-1] * colors[..., -1:] / white
+    seen = (black, black + (white - colors[..., -1:]))
+    return np.concatenate(seen, axis=-1) / np.sqrt(2)
+
+
+def over_gray(colors, white):
+    """The points that integers of 8 and 16 bits are compared by, moved."""
+    colors = colors.astype(np.int64)
+    opacity, n_colors = colors[..., -1:], colors.shape[-1] - 1
+    seen = 8 * colors[..., :-1] * opacity - 4 * int(white) * opacity
+    steps = round(4 * np.sqrt(n_colors)) * int(white)
+    return np.concatenate((seen, steps * opacity), axis=-1)
 
 
 @pytest.mark.parametrize(("dtype", "n_channels", "space", "alpha"), SWITCHES)
@@ -521,7 +532,7 @@ def test_laws_hold_for_every_switch(
         colors, chosen = image[fitted], result.palette[labels[fitted]]
         if alpha:
             white = white_of(dtype)
-            colors, chosen = (premultiplied(c, white) for c in (colors, chosen))
+            colors, chosen = (over_both(c, white) for c in (colors, chosen))
         error = np.square(colors.astype(float) - chosen.astype(float))
         mse = error.sum(axis=-1).mean() if fitted.any() else 0.0
         assert_allclose(result.mse, mse, rtol=1e-9, atol=1e-9 * white_of(dtype))
@@ -814,17 +825,17 @@ def composited(image, background):
     return image[..., :3] * share + background * (1 - share)
 
 
-@pytest.mark.parametrize("background", [0, 255])
-def test_a_cut_out_is_closer_on_any_background_than_without_alpha(background):
+def test_a_cut_out_is_closer_on_any_background_than_without_alpha():
     image = cut_out()
-    expected = composited(image, background)
 
     errors = [
-        np.square(composited(quantize_kmeans(image, 16, alpha=alpha), background) - expected).mean()
-        for alpha in (True, False)
+        np.square(composited(quantize_kmeans(image, 16, alpha=alpha), background) - composited(image, background)).mean()
+        for alpha in (True, False) for background in (0, 255)
     ]  # fmt: skip
 
-    assert errors[0] < 0.85 * errors[1]
+    black, white, black_without, white_without = errors
+    assert black < 0.9 * black_without
+    assert white < 0.7 * white_without
 
 
 def test_fringes_and_shadows_survive_in_sixteen_colors():
@@ -843,20 +854,50 @@ def test_fringes_and_shadows_survive_in_sixteen_colors():
     assert_array_equal(quantized[opacity == 0], 0)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
-@pytest.mark.parametrize("n_channels", [2, 4])
-def test_labels_are_nearest_between_premultiplied_colors(dtype, n_channels):
+@pytest.mark.parametrize("dtype", ["u4", "f4", "f8"])
+@pytest.mark.parametrize("n_channels", [2, 4, 5, 6])
+def test_labels_are_nearest_in_the_mean_over_black_and_over_white(dtype, n_channels):
     image = some_picture(dtype, n_channels, 37, (20, 20))
     palette = some_picture(dtype, n_channels, 31, (30,))
     white = white_of(dtype)
 
     labels = map_to_palette(image, palette, alpha=True)
 
-    squared = squared_distances(
-        premultiplied(image, white), premultiplied(palette, white)
-    )
+    squared = squared_distances(over_both(image, white), over_both(palette, white))
     chosen = np.take_along_axis(squared, labels[..., np.newaxis].astype(int), -1)
     assert_allclose(chosen[..., 0], squared.min(axis=-1), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("n_channels", [2, 4, 5, 6])
+def test_labels_of_8_and_16_bits_are_exactly_nearest_over_gray(dtype, n_channels):
+    image = some_picture(dtype, n_channels, 37, (20, 20))
+    palette = some_picture(dtype, n_channels, 31, (30,))
+    palette[20:] = palette[:10]
+    white = white_of(dtype)
+
+    labels = map_to_palette(image, palette, alpha=True)
+
+    points, centers = over_gray(image, white), over_gray(palette, white)
+    # Python's integers, whose squares do not overflow.
+    steps = points[..., np.newaxis, :].astype(object) - centers
+    assert_array_equal(labels, (steps**2).sum(axis=-1).argmin(axis=-1))
+
+
+def test_shadows_count_as_they_are_seen_over_white():
+    image = [[0, 0, 0, 100], [0, 0, 0, 180], [200, 200, 10, 255], [200, 200, 100, 255]]
+    image = np.array([image], np.uint8)
+
+    result = kmeans_palette(image, 3, alpha=True)
+
+    # Over white, shadows differ by 80 in each channel: half of 3 * 80^2 is more than
+    # 90^2, by which the others differ. Their opacity alone differs less.
+    expected = [[0, 0, 0, 100], [0, 0, 0, 180], [200, 200, 55, 255]]
+    assert_array_equal(result.palette, expected)
+    assert result.mse == 2 * 45**2 / 4
+    one = kmeans_palette(image[:, :2], 1, alpha=True)
+    assert_array_equal(one.palette, [[0, 0, 0, 140]])
+    assert_allclose(one.mse, 3 * 40**2 / 2, rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u4", "u8", "f4"])
@@ -940,11 +981,11 @@ def test_transparent_colors_that_are_too_many_to_count_are_black(monkeypatch):
 
 
 def test_opacity_of_floats_may_overshoot_one():
-    image = np.array([[[0.5, 0.5, 0.5, 1.25], [0.25, 0.25, 0.25, 1.25], [0, 0, 0, 1]]])
+    image = np.array([[[0.5, 0.5, 0.5, 1.25], [0.4, 0.4, 0.4, 1.25], [0, 0, 0, 1]]])
 
     result = kmeans_palette(image, 2, alpha=True)
 
-    assert_allclose(result.palette, [[0, 0, 0, 1], [0.375] * 3 + [1.25]])
+    assert_allclose(result.palette, [[0, 0, 0, 1], [0.45] * 3 + [1.25]], atol=1e-15)
 
 
 # Perceptual spaces.

@@ -3,17 +3,21 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_kmeans._core.cells import WIDE
+from napari_kmeans._core.perceptual import gamut_between, to_space
 from napari_kmeans._core.quality import squared_errors, white_of
 from napari_kmeans._core.spaces import (
     Layout,
     centers_of,
     colors_of,
     is_plain,
+    opacity_excess,
     points_of,
     shown_centers,
     space_of,
     squared_units,
+    unit_of,
     whole_bits,
+    whole_space,
 )
 
 WHOLE = ["u1", "u2", "u4"]
@@ -65,27 +69,50 @@ def test_colors_come_back_from_their_points(
         assert_array_equal(back, colors)
 
 
+def over(background, name, has_alpha, colors):
+    """Coordinates of what is seen over black, or white, in units of the image."""
+    located, white, opacity = colors.astype(float), white_of(colors.dtype), 1.0
+    full = np.full(located.shape[1] - has_alpha, white)
+    if name != "rgb":
+        full = np.array([{"lab": 100, "oklab": 1}[name], 0, 0])
+        is_float = colors.dtype.kind == "f"
+        ends = np.array([[0, 0, 0], [1, 1, 1]], colors.dtype) if is_float else None
+        located = to_space(colors[:, :3], name, gamut_between(colors.dtype, ends))
+    elif has_alpha:
+        located = located[:, :-1]
+    if has_alpha:
+        opacity = colors[:, -1:].astype(float) / white
+    return located * opacity + (1 - opacity) * full * background
+
+
+@pytest.mark.parametrize("weights", [None, (0.1, 7.3, 2.5)])
 @pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
-def test_weighted_distances_are_those_of_weighted_coordinates(
-    name, has_alpha, dtype, n_channels
+def test_distances_are_the_mean_of_those_over_black_and_over_white(
+    name, has_alpha, dtype, n_channels, weights
 ):
-    colors, weights = some_colors(dtype, n_channels), (0.1, 7.3, 2.5)
-    plain = space_for(name, has_alpha, colors)
+    colors = some_colors(dtype, n_channels)
     space = space_for(name, has_alpha, colors, weights)
 
-    points = points_of(colors, space)
+    points = points_of(colors, space).astype(float)
     squares = np.square(points - points[0])
 
-    unit = plain.frame.scale * (
-        white_of(colors.dtype) if name == "rgb" and has_alpha else 1
-    )
-    steps = points_of(colors, plain).astype(float) / unit
-    steps = steps - steps[0]
-    # Opacity counts as the root mean square of the others.
-    all_weights = [*weights, np.sqrt(np.mean(np.square(weights)))][:n_channels]
-    expected = np.square(steps * all_weights).sum(axis=1)
+    squares[:, -1] *= 1 - opacity_excess(space)
     found = [squared_units(mse, space) for mse in squares.sum(axis=1)]
+    expected = 0
+    for background in (0, 1):
+        seen = over(background, name, has_alpha, colors)
+        steps = (seen - seen[0]) * (weights or 1)
+        expected = expected + np.square(steps).sum(axis=1) / 2
     assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "has_alpha", "dtype", "n_channels"), KINDS)
+def test_weighted_points_are_no_whole_numbers(name, has_alpha, dtype, n_channels):
+    colors = some_colors(dtype, n_channels)
+    space = space_for(name, has_alpha, colors, (0.1, 7.3, 2.5))
+
+    points = points_of(colors, space)
+
     assert whole_bits(space) == 0
     assert not is_plain(space)
     # Cells take all of them together, as they do whole numbers.
@@ -115,7 +142,9 @@ def test_errors_of_points_in_units_are_those_of_colors(dtype, has_alpha):
     others = colors[::-1]
 
     points = (points_of(some, space).astype(float) for some in (colors, others))
-    squared = np.square(np.subtract(*points)).sum(axis=1).mean()
+    squares = np.square(np.subtract(*points))
+    squares[:, -1] *= 1 - opacity_excess(space)
+    squared = squares.sum(axis=1).mean()
 
     expected = squared_errors(colors, others, has_alpha).mean()
     assert_allclose(squared_units(squared, space), expected, rtol=1e-9)
@@ -130,13 +159,60 @@ def test_fully_transparent_colors_are_one_point():
         assert (points[2] != points[0]).any()
 
 
-def test_opaque_white_has_as_much_opacity_as_lightness():
-    colors = np.array([[0, 0, 0, 0], [255, 255, 255, 255]], np.uint8)
+def test_what_is_clear_is_between_black_and_white():
+    colors = [[0, 0, 0, 255], [9, 8, 7, 0], [255, 255, 255, 255]]
+    colors = np.array(colors, np.uint8)
 
     for name, white in (("lab", 100.0), ("oklab", 1.0)):
         space = space_for(name, True, colors)
-        low, high = points_of(colors, space) / space.frame.scale
-        assert_allclose(high[[0, 3]] - low[[0, 3]], white, rtol=1e-4)
+        points = points_of(colors, space) / space.frame.scale
+        # Half of it is seen over black, and half is lacking over white.
+        expected = np.array([[0, 0, 0, 1], [1, 0, 0, 0], [2, 0, 0, 1]]) * white / 2
+        assert_allclose(points - points[0] + expected[0], expected, atol=white * 1e-4)
+
+
+@pytest.mark.parametrize(("n_colors", "steps"), [(1, 4), (3, 7), (4, 8), (5, 9)])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_whole_coordinates_are_seen_over_gray_and_have_no_overflow(
+    dtype, n_colors, steps
+):
+    white = np.iinfo(dtype).max
+    values = [(9, white), (white, white // 3), (white, white), (7, 0), (0, white)]
+    colors = np.array([[c] * n_colors + [a] for c, a in values], dtype)
+    layout = Layout(colors.dtype, n_colors + 1, False, "rgb", True)
+
+    for space in (whole_space(layout), space_of(layout, lambda: [colors])):
+        points = points_of(colors, space)
+
+        # Each point is less the least one: that of opaque black, and no opacity.
+        expected = [
+            [8 * c * a + 4 * white * (white - a)] * n_colors + [steps * white * a]
+            for c, a in values
+        ]
+        assert points.tolist() == expected
+        assert points.dtype == {"u1": np.uint32, "u2": np.uint64}[dtype]
+        assert_array_equal(points, centers_of(colors, space))
+        assert max(map(max, expected)) < 2 ** whole_bits(space)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("rgb", "f4"), ("rgb", "u4"), ("lab", "f8")]
+)
+def test_opaque_points_are_those_of_the_colors(name, dtype):
+    colors = some_colors(dtype, 3)
+    full = np.full((len(colors), 1), white_of(colors.dtype), dtype)
+
+    space = space_for(name, True, np.hstack((colors, full)))
+    points = points_of(np.hstack((colors, full)), space) / unit_of(space)
+
+    plain = space_for(name, False, colors)
+    expected = points_of(colors, plain).astype(float) / unit_of(plain)
+    if dtype == "u4":
+        # Products with white have more than the 53 bits of float64.
+        assert_allclose(points[:, :3], expected, rtol=1e-15)
+    else:
+        assert_array_equal(points[:, :3], expected)
+    assert np.ptp(points[:, 3]) == 0
 
 
 @pytest.mark.parametrize(
@@ -145,8 +221,8 @@ def test_opaque_white_has_as_much_opacity_as_lightness():
         ("rgb", False, "u1", 8),
         ("rgb", False, "i8", 64),
         ("rgb", False, "f4", 0),
-        ("rgb", True, "u1", 16),
-        ("rgb", True, "u2", 32),
+        ("rgb", True, "u1", 19),
+        ("rgb", True, "u2", 35),
         ("rgb", True, "u4", 0),
         ("lab", False, "u1", 0),
     ],
@@ -181,8 +257,8 @@ def test_initial_colors_of_no_opacity_or_too_much_become_colors():
 
     rounded = colors_of(centers_of(given, space), space)
 
-    # What is seen of a color that is more than opaque is brighter.
-    assert_array_equal(rounded, [[0, 0, 0, 0], [11, 11, 11, 255], [255, 0, 9, 255]])
+    # A color that is more than opaque is brighter over black, and darker over white.
+    assert_array_equal(rounded, [[0, 0, 0, 0], [0, 0, 0, 255], [255, 0, 9, 255]])
 
 
 @pytest.mark.parametrize("name", ["rgb", "lab", "oklab"])

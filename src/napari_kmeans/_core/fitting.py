@@ -70,9 +70,9 @@ class IterationState:
     mse : float
         Squared distance of the pixels of each cluster to its center, summed over
         channels, mean over pixels, in squared units of the image, or of the color
-        space if that is not "rgb". With alpha, that of premultiplied colors, and with
-        channel weights, unless all are equal, that of weighted channels. It never
-        rises.
+        space if that is not "rgb". With alpha, the mean over black and white, in which
+        opacity counts as `quantize_kmeans` rounds it, and with channel weights, unless
+        all are equal, that of weighted channels. It never rises.
     centers : (k, C) or (k,) ndarray of float64
         Centers after the iteration, before rounding, in the units of the image.
     """
@@ -96,7 +96,8 @@ class PaletteResult:
     mse : float
         Squared distance of the fitted pixels to their palette colors, summed over
         channels, mean over pixels, in squared units of the image, whatever the color
-        space and the weights. With alpha, that of premultiplied colors.
+        space and the weights. With alpha, the mean of that over black and that over
+        white, for which `quantize_kmeans` has the formula.
     n_iter : int
         Lloyd iterations that were made.
     converged : bool
@@ -367,7 +368,7 @@ def _rounded(
         order = spaces.dark_to_light(palette, space.layout)
         palette, is_fixed = palette[order], first[order] < n_fixed
         centers = spaces.centers_of(palette, space)
-        measure = points.measure(centers)
+        measure = points.measure(centers, spaces.opacity_excess(space))
         stays = is_fixed | (measure.counts > 0)
         n_missing = least - int(np.count_nonzero(stays))
         if n_missing <= 0 or not 0 < measure.mse < error:

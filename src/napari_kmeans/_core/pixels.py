@@ -68,6 +68,8 @@ Blocks: TypeAlias = Iterator[tuple[Array, Array]]
 
 # Pixels that are sorted into cells where their colors are not counted.
 _MOST_IN_CELLS = 1 << 22
+# Bits of their points: those of 16-bit colors, or of 8-bit colors with opacity.
+_MOST_CELL_BITS = 19
 # Integers are summed in digits of this many bits: exactly in float64 for up to 2^31
 # pixels, and in int64 for up to 2^41.
 _DIGIT = 22
@@ -99,8 +101,11 @@ class Points(Protocol):
     def worst(self, centers: Floats, m: int) -> Floats:
         """Return up to m distinct points of the largest error, the largest first."""
 
-    def measure(self, centers: Floats) -> Measure:
-        """Return how well the centers fit, for whole numbers exactly."""
+    def measure(self, centers: Floats, excess: float = 0.0) -> Measure:
+        """Return how well the centers fit, for whole numbers exactly.
+
+        Of the square of the last coordinate, `excess` is the part that does not count.
+        """
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:
         """Return weighted points for all: at least k, and not many more than m."""
@@ -257,7 +262,7 @@ def _streamed_points(image: CountedImage, space: Space) -> Points:
         lambda: _located(image, space), n_channels, n_bits, are_pixels=True
     )
     # Sums of small whole numbers fit cells, which spare most of the comparisons.
-    if not 0 < n_bits <= 16 or n_channels > MAX_CELL_CHANNELS:
+    if not 0 < n_bits <= _MOST_CELL_BITS or n_channels > MAX_CELL_CHANNELS:
         return streamed
     if sum(len(block) for block in seen_colors(image)) > _MOST_IN_CELLS:
         return streamed
@@ -301,11 +306,12 @@ class PointsInCells:
         labels = cells.label_sorted(self._cells, centers)
         return _worst(self._errors(labels, centers), m, centers.shape[1])[0]
 
-    def measure(self, centers: Floats) -> Measure:
+    def measure(self, centers: Floats, excess: float = 0.0) -> Measure:
         """Return how well the centers fit."""
         labels = cells.label_sorted(self._cells, centers)
         given = cells.as_given(self._cells, labels)
-        summed = _sum_errors(self._errors(labels, centers), centers, self._n_bits)
+        errors = self._errors(labels, centers)
+        summed = _sum_errors(errors, centers, self._n_bits, excess)
         return _measured(summed, centers, self._n_bits, given)
 
     def coarse(self, k: int, m: int) -> tuple[Array, Array]:
@@ -364,12 +370,12 @@ class PointsInBlocks:
 
         return self._fold(find, merge)[0]
 
-    def measure(self, centers: Floats) -> Measure:
+    def measure(self, centers: Floats, excess: float = 0.0) -> Measure:
         """Return how well the centers fit."""
         n_bits = self._n_bits
 
         def find(blocks: Blocks) -> tuple[Any, ...]:
-            return _sum_errors(_errors_of(blocks, centers), centers, n_bits)
+            return _sum_errors(_errors_of(blocks, centers), centers, n_bits, excess)
 
         return _measured(self._fold(find, added), centers, n_bits, None)
 
@@ -559,7 +565,7 @@ def _fraction(centers: Floats, n_bits: int) -> int:
 
 
 def _sum_errors(
-    errors: Iterable[_Errors], centers: Floats, n_bits: int
+    errors: Iterable[_Errors], centers: Floats, n_bits: int, excess: float
 ) -> tuple[Any, ...]:
     """Return the weights (k,) of centers, and all digits of the error."""
     total = np.zeros(len(centers))
@@ -569,6 +575,11 @@ def _sum_errors(
     for block in errors:
         total += np.bincount(block.labels, block.weights, len(centers))
         squared = block.squared
+        if excess:
+            last = block.points[:, -1] - centers[:, -1].take(block.labels)
+            part = excess * np.square(last)
+            # Whole between whole numbers, but for rounding.
+            squared = squared - (np.rint(part) if is_integer else part)
         if is_integer:
             squared = np.floor(squared * 2.0**fraction)
         for i, part in enumerate(_digits(squared, n_digits)):

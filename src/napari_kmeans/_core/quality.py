@@ -1,10 +1,10 @@
 """How good an image in few colors is: its squared error, and decibels.
 
 The error of a pixel is its squared distance to the color that stands for it, summed
-over channels; with opacity, that of premultiplied colors. `squared_errors` measures
-colors, `mean_color_error` counted ones, `mean_squared_error` whole images, of which
-`sum_squared_errors` adds up parts. `peak_ratio` turns a mean into a peak
-signal-to-noise ratio, against the peak that `signal_peak` defines.
+over channels; with opacity, the mean of that over black and that over white.
+`squared_errors` measures colors, `mean_color_error` counted ones, `mean_squared_error`
+whole images, of which `sum_squared_errors` adds up parts. `peak_ratio` turns a mean
+into a peak signal-to-noise ratio, against the peak that `signal_peak` defines.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def finite(values: Floats) -> Floats:
 def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:
     """Return squared distances (n,) of colors (n, C) of an image to others (n, C).
 
-    Those that float64 cannot hold are inf.
+    With opacity, they are the means of what is seen over black and over white, with the
+    white of the dtype: of differences d of premultiplied colors, and o of opacities in
+    units of white, ``|d - o / 2|^2 + o^2 (C - 1) / 4``. Those that float64 cannot hold
+    are inf.
     """
     first: Array = colors
     second: Array = others
@@ -72,6 +75,10 @@ def squared_errors(colors: Array, others: Array, has_alpha: bool) -> Floats:
         first, second = first - np.minimum(colors, others).view(np.uint64), np.zeros(1)
     with np.errstate(over="ignore"):
         difference = first.astype(np.float64) - second.astype(np.float64)
+        if has_alpha:
+            difference = finite(difference)
+            difference[:, :-1] -= difference[:, -1:] / 2
+            difference[:, -1] *= math.sqrt(difference.shape[1] - 1) / 2
         return np.asarray(np.square(difference).sum(axis=1))
 
 

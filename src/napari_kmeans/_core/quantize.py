@@ -102,13 +102,15 @@ def quantize_kmeans(
         by before distances are measured, so that only their ratios matter. "std" is one
         over the standard deviation of the pixels that colors are fitted to, and 1 for a
         constant channel: a weak channel counts as much as a strong one. In Lab and
-        Oklab they are the weights of L, a and b. Opacity has none: it counts as the
-        root mean square of the others. None lets all channels count by their numbers.
+        Oklab they are the weights of L, a and b. Opacity has none: it counts as white
+        does, and "std" sees colors over mid-gray. None lets all channels count by their
+        numbers.
     alpha : bool, optional
         Whether the last channel is opacity, of an unsigned or float dtype; opaque is
         its largest value, or 1 for floats. Three channels are RGB, and have none.
-        Distances are those of premultiplied colors, so that colors count as far as they
-        are seen. Pixels that are fully transparent neither count nor change.
+        Squared distances are the mean of those over black and over white, so that
+        colors count as far as they are seen; see Notes. Pixels that are fully
+        transparent neither count nor change.
     init : {"auto", "thorough", "k-means++", "random"} or (k, C) array, optional
         Initial centers. "auto" searches for the best ones it can find in about the
         time of the iterations, and "thorough" for many times longer; neither draws at
@@ -157,6 +159,13 @@ def quantize_kmeans(
     pixel gets its nearest color of the rounded palette, the darker one on a tie. An
     image with at most `k` colors comes back unchanged, and pixels that are not finite
     stay as they are.
+
+    With `alpha`, let p be a color of C channels, multiplied by its opacity a (0 to 1).
+    Over black it is seen as p, and over white W as p + (1 - a) W. The mean of the two
+    squared distances is ``|dp - W da / 2|**2 + C / 4 * W**2 * da**2``, for differences
+    dp and da, and is the error of `mse`. To find what is nearest, integers of 8 and 16
+    bits are compared by whole numbers: by 8 W p - 4 W**2 a and round(4 sqrt(C)) W**2 a.
+    In Lab and Oklab, white is (100, 0, 0) and (1, 0, 0), and C is 1.
 
     A dask array is read once now, for its palette, and chunk by chunk when the result
     is computed; no chunk is counted again then. The colors are those of a NumPy array
@@ -278,8 +287,8 @@ def kmeans_palette(
     Dask arrays are read once where their colors can be counted, see `count_colors`.
     Where there are too many, as of 16 bits in several channels, each iteration reads
     all chunks once, as do about ten more steps. The result is that of NumPy arrays, bit
-    for bit, if distances are between integers as they are, or premultiplied ones of 8
-    or 16 bits, without weights, and equal to rounding otherwise.
+    for bit, if distances are between integers as they are, or of 8 or 16 bits with
+    opacity, without weights, and equal to rounding otherwise.
 
     Examples
     --------
@@ -383,7 +392,7 @@ def map_to_palette(
 
     Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
     array of the same pixels, bit for bit; equal to rounding where distances are between
-    floats as they are, or premultiplied numbers of more than 16 bits. Colors that are
+    floats as they are, or numbers of more than 16 bits with opacity. Colors that are
     integers of at most 24 bits are labeled once for each process and palette. Only if
     distances are between numbers of more than 16 bits, not in Lab or Oklab, all chunks
     are read now, to find the range of values. Floyd-Steinberg takes whole planes into

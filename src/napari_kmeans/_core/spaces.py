@@ -4,15 +4,34 @@ k-means works on points: well-conditioned coordinates, whose squares stay finite
 normal. A `Space` says how the colors of an image become points
 (`points_of`), how other colors become centers among them (`centers_of`), and how
 centers become colors again (`colors_of`). Coordinates are the numbers of the image as
-they are, those of a perceptual space (`perceptual`), or premultiplied by opacity; a
-`Frame` moves and scales these so that points of integers are exact, and fill values
-far from all others cost the others no precision. Where coordinates are weighted, points
-are multiplied by the weights: nothing that works on points knows of these.
+they are, or those of a perceptual space (`perceptual`); with opacity, those of colors
+over mid-gray, and one more. A `Frame` moves and scales these so that points of integers
+are exact, and fill values far from all others cost the others no precision. Where
+coordinates are weighted, points are multiplied by the weights: nothing that works on
+points knows of these.
+
+With opacity, the squared distance of two colors is the mean of two: that of what is
+seen over black, and that over white. Let p be a premultiplied color, a its opacity from
+0 to 1, and w white: (W, ..., W) for C channels of color, (100, 0, 0) in Lab, (1, 0, 0)
+in Oklab. Over black p is seen, and over white p + (1 - a) w. The mean, for differences
+D between two colors, is
+
+    |Dp|^2 / 2 + |Dp - w Da|^2 / 2  =  |Dp - w Da / 2|^2 + |w|^2 / 4 Da^2,
+
+and so coordinates are p + (1 - a) w / 2, which is what is seen over mid-gray, and
+|w| a / 2. Those of opaque colors differ as the colors do. If differences over black and
+white have weights f, so have those over mid-gray, and |w| a / 2 has |f w| / |w|.
+
+Coordinates of integers of at most 16 bits are whole, and 8 W times as large. For c and
+A = a W, the numbers of a color and its opacity, they are 8 c A + 4 W (W - A) and
+round(4 sqrt(C)) W A. For RGB, 7 stands for 6.93: opacity counts 1 % more in distances.
+Errors that are reported leave this `opacity_excess` out.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -39,6 +58,7 @@ __all__ = [
     "framing_colors",
     "has_one_space",
     "is_plain",
+    "opacity_excess",
     "points_of",
     "shown_centers",
     "space_of",
@@ -49,8 +69,14 @@ __all__ = [
     "whole_space",
 ]
 
-# What opaque white has in the place of opacity, as much as it has of lightness.
-_OPAQUE = {"lab": 100.0, "oklab": 1.0}
+# The lightness of white.
+_WHITE = {"lab": 100.0, "oklab": 1.0}
+# Steps of whole coordinates, of colors with opacity, for each product of the two.
+_STEPS = 8
+# Bits of what opacity counts among floats: means of what is opaque are opaque.
+_OPACITY_BITS = 24
+# A color that is less opaque cannot be told from its place beside mid-gray.
+_FAINTEST = 2.0**-40
 # The last float64 below 2^64; only ranges over 2^53 come near it.
 _LARGEST = 2.0**64 - 2.0**11
 # Half of the points of floats lie at least as near to the origin as this, so that
@@ -99,8 +125,8 @@ class Frame(NamedTuple):
 class Space(NamedTuple):
     """How colors (n, C) become coordinates (n, D), and these become points.
 
-    With alpha, coordinates are premultiplied, and opacity is one more of them, so that
-    colors differ less the less is seen of them, and not at all where nothing is.
+    With alpha, coordinates are those over mid-gray, and opacity is one more of them, so
+    that colors differ less the less is seen of them, and not at all where nothing is.
     """
 
     layout: Layout
@@ -132,14 +158,15 @@ def _factors_of(layout: Layout) -> Floats | None:
     """Return what points are multiplied by (D,), or None if all weights are equal.
 
     Only ratios of weights matter, so all are multiplied by a power of two. Opacity
-    counts as the root mean square of the weights: as much of the whole as without them.
+    counts as white does: as lightness, or as the root mean square of the weights.
     """
     if layout.weights is None or min(layout.weights) == max(layout.weights):
         return None
     factors = np.array(layout.weights)
     factors = np.ldexp(factors, -np.frexp(factors.max())[1])
     if layout.has_alpha:
-        factors = np.append(factors, np.sqrt(np.square(factors).mean()))
+        of_white = factors if layout.space == "rgb" else factors[:1]
+        factors = np.append(factors, np.sqrt(np.square(of_white).mean()))
     factors, n_bits = _shortened(factors, _WEIGHT_BITS), _n_bits(layout)
     return np.ldexp(factors, _NEAR - n_bits) if n_bits > 0 else factors
 
@@ -177,12 +204,17 @@ def whole_space(layout: Layout) -> Space:
 
 
 def _ends_of_dtype(layout: Layout) -> Array:
-    """Return the least and the largest color (2, C) of integers, black and white."""
+    """Return colors (3, C) of integers, or of black and white, that enclose all others.
+
+    They are the least, the largest, and the least but for opacity, if there is one.
+    """
     dtype, low, high = layout.dtype, 0, 1
     if dtype.kind != "f":
         ends = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
         low, high = int(ends.min), int(ends.max)
-    return np.array([[low] * layout.n_channels, [high] * layout.n_channels], dtype)
+    ends = np.array([[low], [high], [low]], dtype).repeat(layout.n_channels, axis=1)
+    ends[2, -1] = ends[1, -1]
+    return ends
 
 
 def frame_of(blocks: Iterable[Array]) -> Frame:
@@ -260,6 +292,8 @@ def _has_numbers(space: Space) -> bool:
 def points_of(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of the image into points (n, D)."""
     points = to_points(_locate(colors, space), space.frame)
+    if _is_whole_with_alpha(space.layout):
+        points = points.astype(space.frame.origin.dtype, copy=False)
     return points if space.factors is None else points * space.factors
 
 
@@ -374,16 +408,47 @@ def _n_bits(layout: Layout) -> int:
     n_bits = 8 * layout.dtype.itemsize
     if layout.space != "rgb" or layout.dtype.kind == "f":
         return 0
-    if layout.has_alpha:
-        return 2 * n_bits if n_bits <= 16 else 0
-    return n_bits
+    if _is_whole_with_alpha(layout):
+        most = max(_STEPS, int(_STEPS * _opacity_scale(layout)))
+        return 2 * n_bits + (most - 1).bit_length()
+    return 0 if layout.has_alpha else n_bits
+
+
+def opacity_excess(space: Space) -> float:
+    """Return the part of the square of the last coordinate that counts too much."""
+    if not space.layout.has_alpha or space.layout.space != "rgb":
+        return 0.0
+    wanted = (space.layout.n_channels - 1) / 4
+    return 1 - wanted / _opacity_scale(space.layout) ** 2
+
+
+def _opacity_scale(layout: Layout) -> float:
+    """Return what the last coordinate counts for each unit of opacity."""
+    if layout.space != "rgb":
+        return _WHITE[layout.space] / 2
+    scale = math.sqrt(layout.n_channels - 1) / 2
+    if _is_whole_with_alpha(layout):
+        return round(_STEPS * scale) / _STEPS
+    return float(_shortened(np.array(scale), _OPACITY_BITS))
+
+
+def _is_whole_with_alpha(layout: Layout) -> bool:
+    """Whether coordinates are whole numbers, made of colors and opacity."""
+    is_short = layout.dtype.kind == "u" and layout.dtype.itemsize <= 2
+    return layout.has_alpha and layout.space == "rgb" and is_short
 
 
 def unit_of(space: Space) -> float:
     """Return the unit of the image, or of the space, in points but for weights."""
-    is_product = space.layout.has_alpha and space.gamut is None
-    white = white_of(space.layout.dtype) if is_product else 1.0
-    return space.frame.scale * white
+    layout, unit = space.layout, 1.0
+    if layout.has_alpha and space.gamut is None:
+        unit = white_of(layout.dtype) * _steps(layout)
+    return space.frame.scale * unit
+
+
+def _steps(layout: Layout) -> int:
+    """Return how many steps coordinates with opacity have for each product."""
+    return _STEPS if _is_whole_with_alpha(layout) else 1
 
 
 def squared_units(mse: float, space: Space) -> float:
@@ -400,49 +465,69 @@ def squared_units(mse: float, space: Space) -> float:
 
 def _locate(colors: Array, space: Space) -> Array:
     """Turn colors (n, C) of any dtype into coordinates (n, D)."""
-    dtype, _, _, name, has_alpha, _ = space.layout
-    white = white_of(dtype)
+    layout = space.layout
+    dtype, name, has_alpha = layout.dtype, layout.space, layout.has_alpha
     if name != "rgb" and space.gamut is not None:
         located: Array = to_space(colors[:, :3], name, space.gamut)
         if not has_alpha:
             return located
-        opacity = colors[:, 3:] / white
-        return np.hstack((located * opacity, opacity * _OPAQUE[name]))
+        opacity = colors[:, 3:].astype(np.float64) / white_of(dtype)
+        scale = _opacity_scale(layout)
+        located = located * opacity
+        located[:, :1] += scale * (1 - opacity)
+        return np.hstack((located, scale * opacity))
     if not has_alpha:
         return colors
-    # Products of 16 bits fit 32, exactly.
-    is_short = all(t.kind == "u" and t.itemsize <= 2 for t in (colors.dtype, dtype))
-    wide: Array = colors.astype(np.uint32 if is_short else np.float64)
-    opacity = wide[:, -1:]
+    is_whole = colors.dtype == dtype and _is_whole_with_alpha(layout)
+    # Products of 8 bits and steps fit 32, exactly.
+    wide: Array = colors.astype(f"u{4 * dtype.itemsize}" if is_whole else np.float64)
+    number, opacity, n_steps = wide.dtype.type, wide[:, -1:], _steps(layout)
+    white = white_of(dtype)
     with np.errstate(over="ignore"):
-        located = np.hstack((wide[:, :-1] * opacity, opacity * wide.dtype.type(white)))
-    return located if is_short else finite(located)
+        products = wide[:, :-1] * opacity
+        products *= number(n_steps)
+        products += (number(white) - opacity) * number(n_steps * white / 2)
+        last = opacity * number(n_steps * white * _opacity_scale(layout))
+        located = np.hstack((products, last))
+    return located if is_whole else finite(located)
 
 
 def _restore(coordinates: Floats, space: Space, dtype: np.dtype[Any]) -> Array:
     """Turn coordinates (n, D) into colors (n, C) of a dtype."""
     if _has_numbers(space):
         return coordinates.astype(dtype)
-    name, has_alpha = space.layout.space, space.layout.has_alpha
-    white = white_of(space.layout.dtype)
-    largest = min(white, _LARGEST)
+    layout, white = space.layout, white_of(space.layout.dtype)
+    most = white if dtype.kind == "f" else min(white, _LARGEST)
     colors = np.empty(coordinates.shape, dtype)
     rest = coordinates
-    if has_alpha:
-        unit = white if name == "rgb" else _OPAQUE[name] / white
-        opacity = np.maximum(coordinates[:, -1:] / unit, 0)
+    if layout.has_alpha:
+        unit = white * _steps(layout) if layout.space == "rgb" else 1 / white
+        opacity = np.maximum(coordinates[:, -1:] / (unit * _opacity_scale(layout)), 0)
         if dtype.kind != "f":
-            opacity = np.clip(np.rint(opacity), 0, largest)
-        # Of what is not seen, nothing is left.
-        share = opacity if name == "rgb" else opacity / white
-        rest = np.zeros_like(coordinates[:, :-1])
-        np.divide(coordinates[:, :-1], share, out=rest, where=opacity > 0)
+            opacity = np.clip(np.rint(opacity), 0, most)
         colors[:, -1:] = opacity
-    if name != "rgb" and space.gamut is not None:
-        restored = from_space(rest, name, space.gamut._replace(dtype=dtype))
+        rest = _without_gray(coordinates[:, :-1], opacity, most, layout)
+    if layout.space != "rgb" and space.gamut is not None:
+        restored = from_space(rest, layout.space, space.gamut._replace(dtype=dtype))
     else:
-        restored = rest if dtype.kind == "f" else np.clip(np.rint(rest), 0, largest)
+        restored = rest if dtype.kind == "f" else np.clip(np.rint(rest), 0, most)
     colors[:, : restored.shape[1]] = restored
-    if has_alpha:
+    if layout.has_alpha:
         colors[colors[:, -1] == 0] = 0
     return colors
+
+
+def _without_gray(
+    coordinates: Floats, opacity: Floats, opaque: float, layout: Layout
+) -> Floats:
+    """Return what has these coordinates (k, C) over mid-gray, for opacities (k, 1)."""
+    n_steps = _steps(layout)
+    gray = np.full(coordinates.shape[1], n_steps * white_of(layout.dtype) / 2)
+    if layout.space != "rgb":
+        gray = np.array([_opacity_scale(layout), 0, 0])
+        opacity, opaque = opacity / opaque, 1.0
+    # Of what is not seen, nothing is left.
+    rest = np.zeros_like(coordinates)
+    above = coordinates - gray * (opaque - opacity)
+    np.divide(above, n_steps * opacity, out=rest, where=opacity > _FAINTEST * opaque)
+    return rest
