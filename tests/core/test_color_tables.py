@@ -9,7 +9,12 @@ from numpy.testing import assert_array_equal
 
 from napari_kmeans import count_colors
 from napari_kmeans._core import color_tables
-from napari_kmeans._core.color_tables import paint, pixel_blocks
+from napari_kmeans._core.color_tables import (
+    code_room,
+    cut_codes,
+    paint,
+    pixel_blocks,
+)
 
 KINDS = [("?", 1), ("?", 3), ("u1", 1), ("u1", 2), ("u1", 3), ("u2", 1), (">u2", 1)]
 images = st.sampled_from(KINDS).flatmap(
@@ -66,3 +71,14 @@ def test_parts_share_the_blocks(n_parts):
     ]
 
     assert_array_equal(np.sort(np.concatenate(parts)[:, 0]), image[:, 0])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 65_535, 65_536, 65_537, 65_538, 131_075])
+def test_codes_of_parts_are_the_three_bytes_of_each_pixel(n):
+    pixels = np.random.default_rng(n).integers(0, 256, (n, 3), dtype=np.uint8)
+
+    found = np.full(n, -1)
+    for place, codes in cut_codes(pixels, code_room()):
+        found[place] = codes
+
+    assert_array_equal(found, pixels @ np.array([1, 1 << 8, 1 << 16]))

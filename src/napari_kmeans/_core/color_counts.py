@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arguments import is_lazy, plain_array, real_array
-from napari_kmeans._core.arrays import Array, Indices, Mask
+from napari_kmeans._core.arrays import Array, Mask
 from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, cell_order
 from napari_kmeans._core.chunks import fold_chunks
 from napari_kmeans._core.color_tables import (
+    code_room,
     codes_of,
     colors_of,
+    cut_codes,
     is_tabular,
     n_codes_of,
     native_pixels,
@@ -302,13 +304,13 @@ def _count_codes(
 
 def _fill_tables(
     blocks: Iterable[tuple[Array, int]], n_codes: int, n_columns: int
-) -> tuple[list[Array], list[tuple[Indices, int]]]:
-    """Count codes in a table for each column, or return them where they are few."""
+) -> tuple[list[Array], list[tuple[Array, int]]]:
+    """Count pixels in a table for each column, or return them where they are few."""
     tables: list[Array] = []
-    few: list[tuple[Indices, int]] = []
-    n_pixels = 0
+    few: list[tuple[Array, int]] = []
+    n_pixels, room = 0, code_room()
     for block, column in blocks:
-        few.append((codes_of(block), column))
+        few.append((block, column))
         n_pixels += len(block)
         if n_pixels < n_columns * _SORT_BELOW:
             continue
@@ -316,20 +318,19 @@ def _fill_tables(
             tables = [np.zeros(n_codes, _NARROW) for _ in range(n_columns)]
         if n_pixels > np.iinfo(_NARROW).max:
             tables = [table.astype(np.uint64, copy=False) for table in tables]
-        for codes, i in few:
-            np.add.at(tables[i], codes, tables[i].dtype.type(1))
+        for pixels, i in few:
+            for _, codes in cut_codes(pixels, room):
+                np.add.at(tables[i], codes, tables[i].dtype.type(1))
         few.clear()
     return tables, few
 
 
-def _sorted_codes(
-    few: list[tuple[Indices, int]], n_columns: int
-) -> tuple[Array, Array]:
-    """Return the distinct ones of few codes, ascending, and their numbers."""
+def _sorted_codes(few: list[tuple[Array, int]], n_columns: int) -> tuple[Array, Array]:
+    """Return the distinct codes of few pixels, ascending, and their numbers."""
     none = np.empty(0, dtype=np.intp)
     parts = [
         np.unique(
-            np.concatenate([none, *(c for c, i in few if i == column)]),
+            np.concatenate([none, *(codes_of(p) for p, i in few if i == column)]),
             return_counts=True,
         )
         for column in range(n_columns)

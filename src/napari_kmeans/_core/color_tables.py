@@ -20,8 +20,10 @@ from napari_kmeans._core.arrays import Array, Indices
 from napari_kmeans._core.blocks import cut, cut_boxes, n_cores
 
 __all__ = [
+    "code_room",
     "codes_of",
     "colors_of",
+    "cut_codes",
     "empty_table",
     "is_tabular",
     "n_codes_of",
@@ -46,18 +48,36 @@ def n_codes_of(dtype: np.dtype[Any], n_channels: int) -> int:
     return 1 << 8 * dtype.itemsize * n_channels
 
 
-def codes_of(pixels: Array) -> Indices:
-    """Pack contiguous pixels (m, C) of at most 24 bits into integers."""
+def codes_of(pixels: Array, room: Indices | None = None) -> Indices:
+    """Pack contiguous pixels (m, C) of at most 24 bits into integers.
+
+    They are the first m of `room`, if that is given.
+    """
     octets = pixels.reshape(len(pixels), -1).view(np.uint8)
-    n_octets = octets.shape[1]
+    m, n_octets = octets.shape
+    codes = np.empty(m, dtype=np.intp) if room is None else room[:m]
     if n_octets < 3:
-        return octets.view(f"<u{n_octets}")[:, 0].astype(np.intp)
-    codes = np.empty(len(octets), dtype=np.intp)
-    # Little-endian words of 4 bytes at steps of 3; the last one would stick out.
-    words = np.ndarray(len(octets) - 1, "<u4", buffer=octets, strides=(3,))
-    np.bitwise_and(words, 0xFFFFFF, out=codes[:-1], casting="unsafe")
-    codes[-1] = int.from_bytes(octets[-1].tobytes(), "little")
+        codes[:] = octets.view(f"<u{n_octets}")[:, 0]
+        return codes
+    # Little-endian words of 8 bytes at steps of 3; the last two would stick out.
+    n_words = max(m - 2, 0)
+    codes[:n_words] = np.ndarray(n_words, "<i8", buffer=octets, strides=(3,))
+    codes &= 0xFFFFFF
+    for i in range(n_words, m):
+        codes[i] = int.from_bytes(octets[i].tobytes(), "little")
     return codes
+
+
+def code_room() -> Indices:
+    """Return room for as many codes as stay in the cache of a core."""
+    return np.empty(1 << 16, dtype=np.intp)
+
+
+def cut_codes(pixels: Array, room: Indices) -> Iterator[tuple[slice, Indices]]:
+    """Yield parts of contiguous pixels (m, C), and their codes until the next part."""
+    for start in range(0, len(pixels), len(room)):
+        part = slice(start, start + len(room))
+        yield part, codes_of(pixels[part], room)
 
 
 def colors_of(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
@@ -103,11 +123,15 @@ def paint_codes(
     dtype, n_channels = image.dtype.newbyteorder("="), image.shape[-1]
 
     def fill(part: int, n_threads: int) -> None:
+        room = code_room()
         for index, block in pixel_blocks(image, part, n_threads):
-            codes = codes_of(block)
-            # No code is out of range: "clip" only spares the check.
-            found = table.take(codes, mode="clip")
-            if find is not None:
+            values = np.empty(len(block), table.dtype)
+            for place, codes in cut_codes(block, room):
+                found = values[place]
+                # No code is out of range: "clip" only spares the check.
+                table.take(codes, out=found, mode="clip")
+                if find is None:
+                    continue
                 is_new = found == np.iinfo(table.dtype).max
                 if is_new.any():
                     new = codes[is_new]
@@ -115,7 +139,7 @@ def paint_codes(
                     once, _ = np.unique(new, return_counts=True)
                     table[once] = find(colors_of(once, dtype, n_channels))
                     found[is_new] = table.take(new)
-            target[index] = found.reshape(target[index].shape)
+            target[index] = values.reshape(target[index].shape)
 
     _share(image, fill)
     return painted
