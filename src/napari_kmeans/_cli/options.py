@@ -223,7 +223,7 @@ force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
     option(
         "--jobs",
-        "Most images to work on at a time.  [default: as many as cores, for photos]",
+        "Images at a time.  [default: as many photos as cores]",
         metavar="N",
         type=_NUMBER,
     ),
