@@ -171,8 +171,11 @@ def test_a_signal_ends_even_a_long_call_and_leaves_nothing(folder, within, jobs,
         assert process.stdout.readline() == "on\n"
         # A terminal sends Ctrl-C to all processes.
         (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
-        # Both ends of the pipes are closed only when all processes have ended.
-        _, stderr = process.communicate(timeout=30)
+        try:
+            # Both ends of the pipes are closed only when all processes have ended.
+            _, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 128 + sent
     assert stderr == "Interrupted: 0 of 2 done\n"
     assert names(folder) == before
