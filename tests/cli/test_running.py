@@ -134,24 +134,73 @@ def heed_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+# No signal ends this call, which lasts for hours and lets other threads go on.
+ENDLESS = "hashlib.pbkdf2_hmac('md5', b'', b'', 2**31 - 1)"
+# The program, which says when it comes to the call.
+WITHIN = {
+    "reading": "read.decode_image",
+    "fitting": "_compression.fit_image",
+    "compressing": "_compression.encode_indexed",
+}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_ctrl_c_leaves_nothing(folder):
-    # The signal comes during k-means, which lasts until then.
-    forever = (
-        "import time; from napari_kmeans import _cli, _compression;"
-        "_compression.fit_image = lambda *a, **k: (print('on', flush=True),"
-        "time.sleep(60));"
-        "_cli.main(['photo.jpg'])"
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("within", WITHIN)
+def test_a_signal_ends_even_a_long_call_and_leaves_nothing(folder, within, jobs, sent):
+    shutil.copy("photo.jpg", "two.jpg")
+    before = names(folder)
+    program = folder.parent / f"{within}.py"
+    program.write_text(
+        "import hashlib\n"
+        "from napari_kmeans import _cli, _compression\n"
+        "from napari_kmeans._cli import inputs as read\n"
+        "def endless(*_, **__):\n"
+        "    print('on', flush=True)\n"
+        f"    {ENDLESS}\n"
+        f"{WITHIN[within]} = endless\n"
+        "if __name__ == '__main__':\n"
+        "    _cli.run()\n"
     )
-    command = [sys.executable, "-c", forever]
+    command = [sys.executable, program, "photo.jpg", "two.jpg", "--jobs", str(jobs)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        command, process_group=0, preexec_fn=heed_ctrl_c, **pipes
+    ) as process:
+        assert process.stdout.readline() == "on\n"
+        # A terminal sends Ctrl-C to all processes.
+        (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
+        try:
+            # Both ends of the pipes are closed only when all processes have ended.
+            _, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + sent
+    assert stderr == "Interrupted: 0 of 2 done\n"
+    assert names(folder) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_ctrl_c_ends_a_program_that_is_still_loaded_in_one_line():
+    code = (
+        "import sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'numpy':\n"
+        "            print('on', flush=True)\n"
+        "            time.sleep(60)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from napari_kmeans._cli import run\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-c", code]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, preexec_fn=heed_ctrl_c, **pipes) as process:
         assert process.stdout.readline() == "on\n"
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert stderr == "Interrupted: 0 of 1 done\n"
-    assert names(folder) == ["photo.jpg"]
+    assert (process.returncode, stderr) == (130, "Interrupted\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")

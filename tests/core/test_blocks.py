@@ -14,7 +14,14 @@ from napari_kmeans import (
     map_to_palette,
     quantize_kmeans,
 )
-from napari_kmeans._core.blocks import checkpoint, cut, cut_boxes, interruptible
+from napari_kmeans._core.blocks import (
+    checkpoint,
+    cut,
+    cut_boxes,
+    interruptible,
+    n_cores,
+    on_one_core,
+)
 from napari_kmeans._core.cells import (
     build_cells,
     cell_order,
@@ -164,6 +171,17 @@ def test_threads_that_share_a_pass_come_to_the_checkpoints(monkeypatch):
     with interruptible(check):
         paint(image, colors, np.arange(len(colors)))
     assert len(check.threads - {threading.current_thread()}) > 0
+
+
+def test_no_threads_share_what_is_on_one_core():
+    image = random_image((1 << 10, 1 << 10, 3), top=20)
+    colors = count_colors(image).colors
+    check, n_before = Check(), n_cores()
+    with interruptible(check), on_one_core():
+        assert n_cores() == 1
+        paint(image, colors, np.arange(len(colors)))
+    assert len(check.threads - {threading.current_thread()}) == 1
+    assert n_cores() == n_before
 
 
 # Pixels, points and centers in numbers that make blocks full.

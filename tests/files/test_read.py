@@ -15,7 +15,12 @@ from PIL.ImageFile import ImageFile as PillowFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from napari_kmeans import read_metadata, write_indexed
-from napari_kmeans._files.read import decode_image, default_suffix, read_image
+from napari_kmeans._files.read import (
+    decode_image,
+    decoded_bytes,
+    default_suffix,
+    read_image,
+)
 from napari_kmeans._files.replace import replace_file
 from napari_kmeans._files.tiff import open_tiff
 from napari_kmeans._files.write import encode_image
@@ -483,3 +488,34 @@ def test_a_tiff_file_without_resolution_has_no_sizes():
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         assert "XResolution" not in file.pages.first.tags
     assert decode_image(content).metadata.scale == ()
+
+
+SIZED = {
+    **{
+        f"{mode} in PNG": encoded(gradient(mode))
+        for mode in ("1", "L", "P", "LA", "RGB", "RGBA")
+    },
+    **{
+        f"{mode} in TIFF": encoded(gradient(mode), "TIFF")
+        for mode in ("1", "L", "P", "RGB", "RGBA")
+    },
+    "CMYK": encoded(gradient("CMYK"), "JPEG"),
+    "16 bits": png_of_16_bits(np.arange(36, dtype=np.uint16).reshape(3, 4, 3)),
+    "gray of 16 bits": png_of_16_bits(np.arange(6, dtype=np.uint16).reshape(2, 3, 1)),
+    "float": encoded(gradient("F"), "TIFF"),
+    "animation": film("GIF"),
+    "stack": stack(),
+}
+
+
+@pytest.mark.parametrize("kind", SIZED)
+def test_the_header_says_how_many_bytes_the_pixels_take(kind):
+    n_bytes = decode_image(SIZED[kind]).pixels.nbytes
+    found = decoded_bytes(io.BytesIO(SIZED[kind]))
+    # An opacity that is full everywhere is left out only when it is seen.
+    assert n_bytes <= found <= n_bytes * 4 // 3
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear reader", SIZED["RGB in PNG"][:20]])
+def test_what_cannot_be_read_takes_no_bytes(content):
+    assert decoded_bytes(io.BytesIO(content)) == 0

@@ -115,7 +115,6 @@ def side_by_side(
     busy: dict[int, tuple[_Worker, int]] = {}
     try:
         while waiting or busy:
-            look(list(busy))
             while waiting and len(busy) < n_workers:
                 needed = memory_of(sources[waiting[0]])
                 if busy and needed + sum(n for _, n in busy.values()) > free:
@@ -126,6 +125,7 @@ def side_by_side(
                 # One that has ended is found out below.
                 with contextlib.suppress(BrokenPipeError):
                     worker.connection.send(sources[number])
+            look(list(busy))
             ready = wait([worker.connection for worker, _ in busy.values()], TICK)
             for number, (worker, _) in list(busy.items()):
                 if worker.connection in ready:

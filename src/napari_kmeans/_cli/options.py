@@ -304,7 +304,7 @@ run_options = (
     option("--recursive", "Read folders with all folders below.", is_flag=True),
     option(
         "--jobs",
-        "Most images to work on at a time.  [default: as many as cores, for photos]",
+        "Images at a time.  [default: as many photos as cores]",
         metavar="N",
         type=_NUMBER,
     ),

@@ -199,12 +199,12 @@ def decoded_bytes(file: IO[bytes]) -> int:
                 n_bytes = np.dtype(header.series[0].keyframe.dtype).itemsize
                 is_indexed = "S" in set(header.metadata.axes) - set(header.axes)
                 return math.prod(header.shape) * n_bytes * (3 if is_indexed else 1)
-            is_deep = png.is_deep_png(head)
             n_pixels = image.width * image.height * _n_frames(image)
             kind = np.dtype(ImageMode.getmode(image.mode).typestr)
+            n_bytes = 2 if png.is_deep_png(head) else kind.itemsize
             is_gray = image.mode in ("1", "L") or image.mode.startswith(("I", "F"))
             n_channels = 1 if is_gray else 3 + image.has_transparency_data
-            return n_pixels * n_channels * kind.itemsize * (1 + is_deep)
+            return n_pixels * n_channels * n_bytes
     except (OSError, ValueError):  # Reading it will show what is wrong.
         return 0
 
