@@ -156,7 +156,7 @@ def test_max_size_knows_units(folder):
 def test_help_fits_on_one_screen_and_puts_rare_options_apart(command):
     lines = run(*command.split(), "--help").stdout.splitlines()
     assert len(lines) <= 50
-    assert max(map(len, lines)) <= 86
+    assert max(map(len, lines)) <= 80
     if command in ("compress", "palette"):
         groups = [lines.index(title) for title in ("Options:", "Rare options:")]
         names = ("  -k, --colors K", "  --seed N")

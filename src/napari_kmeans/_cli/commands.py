@@ -37,8 +37,8 @@ Examples:
   napari-kmeans info photo.jpg
 
 \b
-Options stand before or behind the name of a command. A file that is called like a
-command is ./palette.
+Options stand before or behind the name of a command. A file that is called
+like a command is ./palette.
 
 \b
 Exit status:
