@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Labels
-from napari_kmeans._core.blocks import cut
+from napari_kmeans._core.blocks import cut, n_cores
 
 __all__ = ["EFFORTS", "Effort", "compress_rows", "pack_rows", "sample_rows"]
 
@@ -32,7 +32,7 @@ _CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_NONE, _SUB, _UP))
 # Bytes of a band: enough to count how often each value comes.
 _BAND = 1 << 13
 # Filters are chosen by so many pixels, in bands of so many rows.
-_SAMPLE, _SAMPLED_ROWS = 1 << 18, 8
+_SAMPLE, _SAMPLED_ROWS = 1 << 17, 8
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -42,8 +42,15 @@ def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> b
     """
     if effort == "fast":
         return _deflated(pack_rows(labels, codes, bits), effort)
+    from concurrent.futures import ThreadPoolExecutor
+
     sample = sample_rows(labels, _SAMPLE)
-    tried = [_deflated(pack_rows(sample, codes, bits, f), effort) for f in _CHOICES]
+
+    def compressed(filters: Sequence[int]) -> bytes:
+        return _deflated(pack_rows(sample, codes, bits, filters), effort)
+
+    with ThreadPoolExecutor(n_cores()) as executor:
+        tried = list(executor.map(compressed, _CHOICES))
     best = min(range(len(tried)), key=lambda i: len(tried[i]))
     if sample is labels:
         return tried[best]
