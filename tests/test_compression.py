@@ -18,6 +18,7 @@ from napari_kmeans._compression import (
 )
 from napari_kmeans._core.counted_image import psnr_of
 from napari_kmeans._core.quality import mean_squared_error
+from napari_kmeans._files.png_rows import EFFORTS
 from napari_kmeans._files.read import ImageFile, decode_image
 
 
@@ -121,6 +122,20 @@ def test_a_file_takes_no_more_than_allowed_and_with_one_color_more_it_would(
     more = compress(image, name, Recipe(len(done.mapped.palette) + 1))
 
     assert len(done.content) <= limit < len(more.content)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_at_every_effort_a_file_takes_no_more_than_allowed(effort):
+    image = ImageFile(skimage.data.coffee()[::2, ::2].copy())
+    done = compress(image, "a.png", Recipe(32, max_bytes=15_000, effort=effort))
+    assert len(done.content) <= 15_000
+    assert_array_equal(decode_image(done.content).pixels, seen(done))
+
+
+def test_the_stages_of_a_compression_are_told_as_they_begin():
+    steps = []
+    compress(ImageFile(noise(9, 9, 3)), "a.png", Recipe(2), step=steps.append)
+    assert steps == ["counting", "fitting", "mapping", "compressing"]
 
 
 @pytest.mark.parametrize("name", ["a.avif", "a.jpg", "a.webp", "a.jp2"])

@@ -83,6 +83,17 @@ def test_max_size_gives_the_most_colors_that_fit(folder, size):
     assert len((folder / "photo_compressed.png").read_bytes()) > size
 
 
+def test_every_effort_has_the_same_pixels_and_that_of_the_best_is_smallest(folder):
+    sizes = {}
+    for effort in ("fast", "normal", "best"):
+        run("photo.jpg", "--effort", effort, "-o", f"{effort}.png")
+        assert_array_equal(pixels(f"{effort}.png"), pixels("fast.png"))
+        sizes[effort] = (folder / f"{effort}.png").stat().st_size
+    assert sizes["best"] < sizes["fast"]
+    run("photo.jpg", "-o", "default.png")
+    assert (folder / "default.png").stat().st_size == sizes["normal"]
+
+
 @pytest.mark.parametrize("psnr", ["20", "30"])
 def test_psnr_gives_the_fewest_colors_that_reach_it(folder, psnr):
     facts = json.loads(run("photo.jpg", "--psnr", psnr, "--json").stdout)["images"][0]

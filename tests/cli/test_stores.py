@@ -34,10 +34,8 @@ RGB = np.ascontiguousarray(np.moveaxis(SLIDE, -1, 0))
 FOR_FILES = "{} is for image files, not for stores such as "
 OF_FILES = (
     "--mask c.png",
-    "--max-size 9KB",
-    "--skip-if-larger",
-    "--report r.html",
-    "--compare d.png",
+    *("--max-size 9KB", "--skip-if-larger", "--report r.html", "--compare d.png"),
+    "--effort fast",
 )
 CHANNELS = [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]
 

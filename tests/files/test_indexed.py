@@ -1,4 +1,5 @@
 import contextlib
+import io
 import struct
 import warnings
 from fractions import Fraction
@@ -7,6 +8,7 @@ from pathlib import Path
 import hypothesis.extra.numpy as hnp
 import imageio.v3 as iio
 import numpy as np
+import oxipng
 import pytest
 import tifffile
 from hypothesis import given
@@ -22,6 +24,9 @@ from napari_kmeans import (
     read_metadata,
     write_indexed,
 )
+from napari_kmeans._files.indexed import decode_indexed, encode_indexed
+from napari_kmeans._files.palette_order import neighborly_order
+from napari_kmeans._files.png_rows import EFFORTS
 
 RED_BLUE = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
 
@@ -528,3 +533,81 @@ def test_films_of_pillow_are_read_if_they_share_a_palette(folder, indexed):
     else:
         found_colors = found.palette[..., :3][found.labels]
         assert_array_equal(found_colors.reshape(np.shape(shown)), shown)
+
+
+def pictures():
+    """Flat art, icons, gradients and noise, as labels of few or many colors."""
+    rng = np.random.default_rng(0)
+    down, right = np.indices((64, 48))
+    circle = (np.hypot(down - 32, right - 24) / 6).astype(int)
+    return {
+        "icon": (circle[::4, ::4] % 3, 3),
+        "two colors": ((down // 8 + right // 8) % 2, 2),
+        "flat": (circle, 7),
+        "gradient": (down + right, 111),
+        "noise": (rng.integers(0, 16, (64, 48)), 16),
+        "walk": (rng.integers(-1, 2, (400, 300)).cumsum(axis=1) % 32, 32),
+    }
+
+
+@pytest.mark.parametrize("name", pictures())
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_the_best_png_file_is_no_larger_than_that_of_version_0_1_0(name, n_channels):
+    labels, n_colors = pictures()[name]
+    labels = labels.astype(np.uint8)
+    rng = np.random.default_rng(1)
+    palette = rng.integers(0, 256, (n_colors, n_channels), np.uint8)
+
+    def as_in_0_1_0(order, level, is_free):
+        image = Image.fromarray(np.argsort(order).astype(np.uint8)[labels])
+        image.putpalette(palette[order][:, :3].tobytes())
+        buffer, options = io.BytesIO(), {"compress_level": 1}
+        if n_channels == 4:
+            options["transparency"] = palette[order][:, 3].tobytes()
+        image.save(buffer, "PNG", **options)
+        shrunk = oxipng.optimize_from_memory(
+            buffer.getvalue(),
+            level=level,
+            bit_depth_reduction=is_free,
+            color_type_reduction=False,
+            grayscale_reduction=False,
+            palette_reduction=is_free,
+        )
+        return len(shrunk)
+
+    old = as_in_0_1_0(np.arange(n_colors), 4, True)
+    if n_colors <= 16:
+        old = min(old, as_in_0_1_0(neighborly_order(labels, n_colors), 2, False))
+    sizes = {
+        effort: len(
+            encode_indexed("a.png", labels, palette, keep_order=False, effort=effort)
+        )
+        for effort in EFFORTS
+    }
+    assert sizes["best"] <= old
+    # Small images always have the best, unless they are to be fast.
+    if labels.size <= 1 << 16:
+        assert sizes["normal"] == sizes["best"]
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("shape", [(20, 30), (300, 301)])
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_unused_colors_are_left_out_where_the_order_may_change(
+    effort, shape, n_channels
+):
+    rng = np.random.default_rng(0)
+    labels = rng.choice(np.array([3, 77, 200], np.uint8), shape)
+    palette = rng.integers(0, 256, (256, n_channels), np.uint8)
+    content = encode_indexed("a.png", labels, palette, keep_order=False, effort=effort)
+    found, colors = decode_indexed(content)
+    assert effort != "fast" or content[24] == 2
+    assert len(colors) == 3
+    assert_array_equal(colors[found], palette[labels])
+
+
+def test_opacity_is_left_out_of_an_opaque_palette_whose_order_may_change():
+    palette = np.array([[9, 8, 7, 255], [1, 2, 3, 255]], np.uint8)
+    labels = np.array([[0, 1]], np.uint8)
+    content = encode_indexed("a.png", labels, palette, keep_order=False)
+    assert b"tRNS" not in content

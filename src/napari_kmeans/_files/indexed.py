@@ -50,8 +50,11 @@ _SHAPES: dict[float, str] = {
 }
 # Pixels of a PNG file up to which the best compression takes no time.
 _SMALL = 1 << 16
-# Pixels up to which oxipng spends twice the time to save one or two percent.
+# Pixels up to which oxipng spends three times the time to save one or two percent.
 _MOST_TRIED = 1 << 22
+
+# Pixels of a sample by which colors are ordered.
+_SAMPLE = 1 << 21
 
 
 class IndexedImage(NamedTuple):
@@ -247,7 +250,8 @@ def _encode_png(
     n_colors = len(palette)
     order = np.arange(n_colors)
     if not keep_order and effort != "fast":
-        order = neighborly_order(png_rows.sample_rows(labels), n_colors)
+        sample = png_rows.sample_rows(labels, _SAMPLE)
+        order = neighborly_order(sample, n_colors)
     codes = np.argsort(order).astype(np.uint8)
     frame = _png_frame(palette[order], metadata, keep_order)
     rows = png_rows.compress_rows(labels, codes, frame[24], effort)
@@ -257,27 +261,30 @@ def _encode_png(
 def _optimized(
     labels: Labels, palette: Array, metadata: ImageMetadata, keep_order: bool
 ) -> list[bytes]:
-    """Encode a plane of labels as PNG files by oxipng, in the orders that may be best.
+    """Encode a plane of labels as PNG files by oxipng, in all ways that may be best.
 
-    One is that of oxipng, if the order may change.
+    The order of the palette is that which is given, or if it may change, that of oxipng
+    and that of neighbors.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    level = 4 if labels.size <= _MOST_TRIED else 2
-    orders = [np.arange(len(palette))]
-    if not keep_order:
-        orders.append(neighborly_order(labels, len(palette)))
-
-    def encoded(order: Indices, is_free: bool) -> bytes:
+    def encoded(order: Indices, level: int, keep_palette: bool) -> bytes:
         frame = _png_frame(palette[order], metadata, keep_order)
         codes = np.argsort(order).astype(np.uint8)
         rows: Any = png_rows.pack_rows(labels, codes, frame[24])
         content = png.with_rows(frame, labels.shape, zlib.compress(rows, 0))
-        return png.shrink_png(content, level=level, keep_palette=not is_free)
+        return png.shrink_png(content, level=level, keep_palette=keep_palette)
 
-    # oxipng uses one core.
+    # Levels 2 and 4 try different filters.
+    levels = (4, 2) if labels.size <= _MOST_TRIED else (2,)
+    order, ways = np.arange(len(palette)), list[tuple[Indices, int, bool]]()
+    if not keep_order:
+        ways.append((order, levels[0], False))
+        order = neighborly_order(labels, len(palette))
+    ways += [(order, level, True) for level in levels]
+    # A call of oxipng uses one core.
     with ThreadPoolExecutor(n_cores()) as executor:
-        return list(executor.map(encoded, orders, (not keep_order, False)))
+        return list(executor.map(encoded, *zip(*ways, strict=True)))
 
 
 def _png_frame(palette: Array, metadata: ImageMetadata, keep_opacity: bool) -> bytes:

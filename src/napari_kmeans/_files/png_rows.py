@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Labels
-from napari_kmeans._core.blocks import cut
+from napari_kmeans._core.blocks import cut, n_cores
 
 __all__ = ["EFFORTS", "Effort", "compress_rows", "pack_rows", "sample_rows"]
 
@@ -31,8 +31,8 @@ _NONE, _SUB, _UP = range(3)
 _CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_NONE, _SUB, _UP))
 # Bytes of a band: enough to count how often each value comes.
 _BAND = 1 << 13
-# Filters are chosen, and colors ordered, by so many pixels, in bands of so many rows.
-_SAMPLE, _SAMPLED_ROWS = 1 << 19, 8
+# Filters are chosen by so many pixels, in bands of so many rows.
+_SAMPLE, _SAMPLED_ROWS = 1 << 17, 8
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -42,19 +42,26 @@ def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> b
     """
     if effort == "fast":
         return _deflated(pack_rows(labels, codes, bits), effort)
-    sample = sample_rows(labels)
-    tried = [_deflated(pack_rows(sample, codes, bits, f), effort) for f in _CHOICES]
+    from concurrent.futures import ThreadPoolExecutor
+
+    sample = sample_rows(labels, _SAMPLE)
+
+    def compressed(filters: Sequence[int]) -> bytes:
+        return _deflated(pack_rows(sample, codes, bits, filters), effort)
+
+    with ThreadPoolExecutor(n_cores()) as executor:
+        tried = list(executor.map(compressed, _CHOICES))
     best = min(range(len(tried)), key=lambda i: len(tried[i]))
     if sample is labels:
         return tried[best]
     return _deflated(pack_rows(labels, codes, bits, _CHOICES[best]), effort)
 
 
-def sample_rows(labels: Labels) -> Labels:
-    """Return some rows of a large image, in bands from top to bottom."""
+def sample_rows(labels: Labels, n_pixels: int) -> Labels:
+    """Return rows of about `n_pixels` pixels, in bands from top to bottom, or all."""
     height, width = labels.shape
-    n_bands = max(4, _SAMPLE // (_SAMPLED_ROWS * width))
-    if n_bands * _SAMPLED_ROWS >= height:
+    n_bands = max(4, n_pixels // (_SAMPLED_ROWS * width))
+    if (n_bands + 1) * _SAMPLED_ROWS > height:
         return labels
     starts = np.linspace(0, height - _SAMPLED_ROWS, n_bands).astype(np.intp)
     rows = starts[:, np.newaxis] + np.arange(_SAMPLED_ROWS)
