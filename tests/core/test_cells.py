@@ -8,11 +8,12 @@ from numpy.testing import assert_array_equal
 
 from napari_kmeans._core.cells import (
     _WIDEN,
+    _n_paired,
     build_cells,
     label_cells,
     partition_cells,
 )
-from napari_kmeans._core.nearest import nearest
+from napari_kmeans._core.nearest import nearest, prepare_rivals
 
 points_and_centers = st.tuples(
     st.integers(1, 4), st.sampled_from([3, 40, 255]), st.integers(1, 60)
@@ -75,7 +76,8 @@ def test_the_margin_for_rounding_is_needed(monkeypatch):
     centers = np.random.default_rng(0).permutation(colors)[:64].astype(float)
     cells = build_cells(colors, np.ones(len(colors)))
 
-    # Narrowed by as much as it widens.
+    # Narrowed by as much as it widens, where no level is compared in single precision.
+    monkeypatch.setattr("napari_kmeans._core.cells._PAIRED", 0)
     monkeypatch.setattr("napari_kmeans._core.cells._WIDEN", 2 - _WIDEN)
     labels = label_cells(cells, centers)
 
@@ -140,3 +142,53 @@ def test_squares_near_zero_are_told_apart_by_both_or_by_none(size):
     labels = label_cells(build_cells(points, np.ones(len(points))), centers)
 
     assert_array_equal(labels, nearest(points, centers)[0])
+
+
+@pytest.mark.parametrize("n_beyond", [0, 1])
+@pytest.mark.parametrize("k", [1, 2, 511, 512, 513])
+def test_all_cells_of_a_level_are_compared_up_to_a_limit(monkeypatch, k, n_beyond):
+    rng = np.random.default_rng(k)
+    points = rng.integers(0, 256, (900, 3), dtype=np.uint8)
+    cells = build_cells(points, np.ones(len(points)))
+    centers = rng.integers(0, 512, (k, 3)) / 2
+
+    n_pairs = (len(cells.levels[-2].weights) - 1) * (k + 64)
+    monkeypatch.setattr("napari_kmeans._core.cells._PAIRED", n_pairs - n_beyond)
+
+    assert (_n_paired(cells, k) == 4) == (k <= 512 and not n_beyond)
+    assert_array_equal(label_cells(cells, centers), nearest(points, centers)[0])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4"])
+@pytest.mark.parametrize("spread", [0, 1e-9, 1e-4, 0.5, 1e4, 1e30])
+def test_no_center_is_lost_that_single_precision_cannot_tell(dtype, spread):
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, np.iinfo(dtype).max, (2000, 3), dtype, endpoint=True)
+    # Twins, all of which are as near as another to some points.
+    centers = points[:40].repeat(3, axis=0) + spread * rng.standard_normal((120, 3))
+    cells = build_cells(points, np.ones(len(points), np.uint8))
+
+    assert _n_paired(cells, len(centers)) > 0
+    assert_array_equal(label_cells(cells, centers), nearest(points, centers)[0])
+
+
+def test_the_slack_of_single_precision_is_needed(monkeypatch):
+    points = np.random.default_rng(0).integers(0, 256, (2000, 3), dtype=np.uint8)
+    centers = points[:40].repeat(3, axis=0) + np.linspace(0, 1e-3, 360).reshape(-1, 3)
+
+    monkeypatch.setattr(
+        "napari_kmeans._core.cells.prepare_rivals",
+        lambda *how: prepare_rivals(*how)._replace(slack=np.float32(0)),
+    )
+    labels = label_cells(build_cells(points, np.ones(len(points))), centers)
+
+    assert (labels != nearest(points, centers)[0]).any()
+
+
+def test_sums_that_are_not_exact_do_not_depend_on_the_number_of_centers():
+    points = np.array([[2**32 - 1], [2**32 - 3], [5]], dtype=np.uint32)
+    few, many = (build_cells(points, np.full(3, n)) for n in (1, 2**21))
+
+    assert _n_paired(few, 1) > 0
+    assert _n_paired(many, 1) == 0
+    assert _n_paired(build_cells(points / 2**40, np.ones(3)), 1) == 0

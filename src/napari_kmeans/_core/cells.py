@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_kmeans._core.arrays import Array, Floats, Indices
 from napari_kmeans._core.blocks import checkpoint, cut
+from napari_kmeans._core.nearest import prepare_rivals, squared_distances
 
 __all__ = [
     "MAX_CELL_CHANNELS",
@@ -37,6 +38,11 @@ MAX_CELL_CHANNELS = 4
 # Leading bits of each channel that the points of a cell share, per level; the cells of
 # one channel would be too few of so few.
 _LEVEL_BITS, _LONE_BITS = (3, 4, 5, 6), (6, 8, 10, 12)
+# Pairs of cells and centers that are all compared, if a cell counts as some pairs more,
+# and the most centers.
+_PAIRED, _CELL_PAIRS, _MOST_PAIRED = 1 << 20, 64, 512
+# Sums of whole numbers below are exact, in whichever order they are added.
+_EXACT = 2.0**53
 # Children of a cell are compared in rows of this many, which share its candidates.
 _ROW = 4
 # One in so many points may lie beyond each end of the middle of a grid, and in a grid
@@ -51,6 +57,8 @@ _CHILDREN = 1 << 16
 # Widens the test that drops a center. Both its sides are sums of squares, of relative
 # error about 1e-15, so rounding may keep a center that owns no point, never lose one.
 _WIDEN = 1 + 1e-12
+# The same for a product in single precision, with three roundings of 2^-24.
+_WIDEN_SINGLE = 1 + 2.0**-20
 
 
 class Level(NamedTuple):
@@ -273,7 +281,14 @@ def _visit(cells: Cells, centers: Floats) -> Iterator[tuple[int, Indices, Indice
     columns = list(np.ascontiguousarray(centers.T))
     first = np.array([0, len(cells.levels[0].weights) - 1])
     lists = _Lists(np.array([0]), np.array([k]), np.arange(k))
-    for depth, level in enumerate(cells.levels):
+    start = _n_paired(cells, k)
+    if start > 0:
+        first = cells.levels[start - 1].first
+        nodes, labels, lists = _paired(cells.levels[start - 1], centers)
+        yield start - 1, nodes, labels
+    for depth, level in enumerate(cells.levels[start:], start):
+        if len(lists.nodes) == 0:
+            return
         undecided = []
         for nodes, candidates, number in _blocks(lists, first):
             m, n = candidates.shape
@@ -312,8 +327,54 @@ def _visit(cells: Cells, centers: Floats) -> Iterator[tuple[int, Indices, Indice
         if undecided:
             first = level.first
             lists = _Lists(*map(np.concatenate, zip(*undecided, strict=True)))
-            if len(lists.nodes) == 0:
-                return
+
+
+def _n_paired(cells: Cells, k: int) -> int:
+    """Return how many levels to skip by comparing all cells of the last one of these.
+
+    Sums of floats would depend on it, and far ones leave single precision no digits.
+    """
+    coarsest, finest = cells.levels[0], cells.levels[-1]
+    is_exact = finest.means.dtype.kind == "u" and coarsest.sums.sum() < _EXACT
+    if not is_exact or k > _MOST_PAIRED:
+        return 0
+    sizes = [len(level.weights) - 1 for level in cells.levels[:-1]]
+    return sum(n * (k + _CELL_PAIRS) <= _PAIRED for n in sizes)
+
+
+def _paired(level: Level, centers: Floats) -> tuple[Indices, Indices, _Lists]:
+    """Compare all cells with all centers, in single precision.
+
+    Returns the cells that are known to have one center, these centers, and lists for
+    the others. For any center c_z, all points within r of m are nearer to it than to
+    c_j if |c_j|^2 - 2 m.c_j > |c_z|^2 - 2 m.c_z + 2 r |c_j - c_z|. Products are wrong
+    by less than a quarter of the slack of `Rivals` each. Half of it is left for the two
+    sums, which are at most 6 times its squares: they round by 2^-21 of these at most.
+    """
+    n, k = len(level.weights) - 1, len(centers)
+    means = level.means[:, :n]
+    rivals = prepare_rivals(centers, float(means.max()))
+    rows = np.ones((n, len(means) + 1), np.float32)
+    rows[:, :-1] = (means * rivals.scale).T
+    scaled = centers.T * rivals.scale
+    apart = np.sqrt(squared_distances(scaled[:, :, np.newaxis], scaled[:, np.newaxis]))
+    apart = (apart * (2 * _WIDEN_SINGLE)).astype(np.float32)
+    radii = (level.radii[:n, np.newaxis] * rivals.scale).astype(np.float32)
+    pairs = []
+    for block in cut(n, 16 * k):
+        score = rows[block] @ rivals.factors.T
+        winner = score.argmin(axis=1)
+        least = score.reshape(-1).take(np.arange(0, score.size, k) + winner)
+        reach = apart.take(winner, axis=0)
+        reach *= radii[block]
+        reach += (least + rivals.slack)[:, np.newaxis]
+        pairs.append(np.flatnonzero(score <= reach) + block.start * k)
+    nodes, candidates = np.divmod(np.concatenate(pairs), k)
+    number = np.bincount(nodes, minlength=n)
+    alone = number.take(nodes) == 1
+    shared = np.flatnonzero(number > 1)
+    lists = _Lists(shared, number.take(shared), candidates[~alone])
+    return nodes[alone], candidates[alone], lists
 
 
 def _blocks(
