@@ -206,14 +206,15 @@ def whole_space(layout: Layout) -> Space:
 def _ends_of_dtype(layout: Layout) -> Array:
     """Return colors (3, C) of integers, or of black and white, that enclose all others.
 
-    They are the least, the largest, and the least but for opacity, if there is one.
+    They are the least, the largest, and the least with all of the last channel, which
+    with opacity is darker than what is clear.
     """
     dtype, low, high = layout.dtype, 0, 1
     if dtype.kind != "f":
-        ends = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
-        low, high = int(ends.min), int(ends.max)
+        limits = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        low, high = int(limits.min), int(limits.max)
     ends = np.array([[low], [high], [low]], dtype).repeat(layout.n_channels, axis=1)
-    ends[2, -1] = ends[1, -1]
+    ends[2, -1] = high
     return ends
 
 
