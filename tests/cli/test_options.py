@@ -8,8 +8,8 @@ from command_line import names, run
 OTHER = "or the suffix of another image format, got"
 IMAGE = f"must end in .png, .gif, .tif, .webp, .jpg, .ome.zarr, .zarr {OTHER}"
 IMAGE_FORMAT = f"must be png, gif, tif, webp, jpg, ome.zarr, zarr {OTHER}"
-PALETTE = f"must end in .gpl, .json, .npy, .hex, .png {OTHER}"
-PALETTE_FORMAT = f"must be gpl, json, npy, hex, png {OTHER}"
+PALETTE = f"must end in .gpl, .json, .npy, .hex, .pal, .png {OTHER}"
+PALETTE_FORMAT = f"must be gpl, json, npy, hex, pal, png {OTHER}"
 NUMBER = "is not in the range 1<=x<=65536."
 SIZE = "is not a size such as 50KB or 1.5MiB"
 
