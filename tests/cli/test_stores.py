@@ -31,6 +31,7 @@ from zarr_stores import contents, levels_of, make_array, make_image
 RGB = np.ascontiguousarray(np.moveaxis(SLIDE, -1, 0))
 FOR_FILES = "{} is for image files, not for stores such as "
 OF_FILES = ("--max-size 9KB", "--skip-if-larger", "--report r.html", "--compare d.png")
+OF_FILES += ("--depth 8", "--opacity-threshold 9", "--keep-palette")
 CHANNELS = [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]
 
 

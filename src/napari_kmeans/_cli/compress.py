@@ -25,12 +25,18 @@ from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import STDOUT, Options, option
 from napari_kmeans._cli.outputs import Place
 from napari_kmeans._cli.running import Outcome, Step, counted_text, one_line
-from napari_kmeans._compression import Compressed
+from napari_kmeans._compression import Compressed, as_wanted
 from napari_kmeans._core.arguments import DITHERS, is_lazy
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.counted_image import MappedImage
 from napari_kmeans._core.fitting import PaletteResult
-from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
+from napari_kmeans._files.formats import (
+    BYTE_COLORS,
+    Misfit,
+    Unfit,
+    format_of,
+    most_pixels,
+)
 from napari_kmeans._files.indexed import decode_indexed
 from napari_kmeans._files.palettes import PALETTE_SUFFIXES, read_palette
 from napari_kmeans._files.read import ImageFile
@@ -107,6 +113,18 @@ _write_options = (
     ),
     opt.force_option,
     *opt.run_options,
+    opt.depth_option,
+    option(
+        "--opacity-threshold",
+        "In a GIF file, make pixels of at least this opacity opaque, and others clear.",
+        metavar="N",
+        type=click.IntRange(1, 255),
+    ),
+    option(
+        "--keep-palette",
+        "Keep the order of the palette, and its unused colors.",
+        is_flag=True,
+    ),
 )
 
 
@@ -127,7 +145,7 @@ def compress(images: tuple[str, ...], options: Options) -> None:
 
     An IMAGE is a file, a store of zarr, a pattern such as '*.jpg', a folder, or - for
     the standard input. The result is an indexed PNG file, as small as it can be made.
-    An animation becomes a GIF file; a stack, or an image of more than 8 bits per
+    An animation stays GIF, PNG or WebP; a stack, or an image of more than 8 bits per
     channel, a TIFF file; a store, or a slide, a store of OME-Zarr.
 
     With several images, each PATH is a directory, made if it is missing.
@@ -143,7 +161,7 @@ def compress(images: tuple[str, ...], options: Options) -> None:
     _APPLY_EPILOG,
     option(
         "--palette palette_file",
-        "Palette: .gpl, .json, .npy or .hex, or an indexed image.",
+        "Palette: .gpl, .json, .npy, .hex or .pal, or an indexed image.",
         metavar="FILE",
         required=True,
         type=click.Path(exists=True, dir_okay=False),
@@ -233,7 +251,7 @@ def _planned(
         source = source._replace(opened=source.pyramid())
         place = output or Place(str(source.path.parent), is_directory=True)
         target, picture = STDOUT, None
-        suffix = options.suffix or outputs.choose_suffix(source)
+        suffix = options.suffix or outputs.choose_suffix(source, options.depth)
         if place.text != STDOUT:
             # A file may be replaced by its own result.
             ending = f"_compressed{suffix}"
@@ -255,12 +273,16 @@ def _with_shared_palette(
     sources: list[Source], options: Options
 ) -> tuple[list[Source], Options]:
     """Find one palette for all images of one kind, and leave out the others."""
-    sources = inputs.read_group(sources)
+
+    def image_of(source: Source) -> ImageFile:
+        return as_wanted(source.image(), _name(source, options), options)
+
+    sources = inputs.read_group(sources, image_of)
     members = [source for source in sources if source.fault is None]
     if not members:
         return sources, options
     try:
-        palette = inputs.fit_group(members, options).palette
+        palette = inputs.fit_group(members, options, image_of).palette
     except ValueError as error:
         return [s._replace(fault=s.fault or str(error)) for s in sources], options
     return sources, replace(options, palette=palette)
@@ -269,21 +291,24 @@ def _with_shared_palette(
 def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     """Read, compress and write an image."""
     step("reading")
-    name = target = str(source.target)
+    target = str(source.target)
     if outputs.is_store_name(target):
         return _write_store(source, options, step)
-    if target == STDOUT:
-        name = f"image{options.suffix or outputs.choose_suffix(source)}"
+    name = _name(source, options)
     image, n_bytes = _in_memory(source.image(), name), source.n_bytes()
     step("fitting")
-    done = _compression.compress(
-        image,
-        name,
-        options,
-        palette=options.palette,
-        counts=source.part.counts if source.part else None,
-        callback=lambda _: step("fitting"),
-    )
+    try:
+        done = _compression.compress(
+            image,
+            name,
+            options,
+            palette=options.palette,
+            counts=source.part.counts if source.part else None,
+            callback=lambda _: step("fitting"),
+        )
+    except Unfit as error:
+        msg = f"{error}{_advice(error.misfit, image, name, options)}"
+        raise ValueError(msg) from error
     step("writing")
     outcome = _outcome(source, n_bytes, done, options)
     if outcome.status == "skipped":
@@ -304,6 +329,25 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     return outcome
 
 
+def _name(source: Source, options: Options) -> str:
+    """Return the name of a result, which tells its format."""
+    if source.target != STDOUT:
+        return str(source.target)
+    return f"image{options.suffix or outputs.choose_suffix(source, options.depth)}"
+
+
+def _advice(misfit: Misfit, image: ImageFile, name: str, options: Options) -> str:
+    """Return which option lets a file hold an image, if one does."""
+    dtype = image.pixels.dtype
+    if misfit == "dtype" and dtype.kind == "u" and dtype.itemsize > 1:
+        return ", or scale the image by --depth 8"
+    if misfit == "opacity" and format_of(name).opacity == "one clear color":
+        return ", or make them clear or opaque by --opacity-threshold 128"
+    if misfit == "colors" and options.keep_palette:
+        return ", or leave out --keep-palette"
+    return ""
+
+
 def _check_kind(source: Source, target: str, options: Options) -> None:
     """Refuse what is asked for if a store, or an image file, does not have it."""
     is_store = outputs.is_store_name(target)
@@ -315,6 +359,9 @@ def _check_kind(source: Source, target: str, options: Options) -> None:
         "--skip-if-larger": options.skip_if_larger,
         "--report": options.report,
         "--compare": options.compare,
+        "--depth": options.depth,
+        "--opacity-threshold": options.opacity_threshold,
+        "--keep-palette": options.keep_palette,
         "the standard output": options.output == STDOUT,
     }
     wrong = of_files if is_store else {"--labels": options.labels}
@@ -369,6 +416,7 @@ def _outcome(source: Source, size: int, done: Compressed, options: Options) -> O
     size_after, fit = len(done.content), done.fit
     sizes = size, size_after
     facts = _facts(source, sizes, done.n_colors, done, done.mapped, fit)
+    facts["lossless"] &= not done.is_converted
     figures = _figures(facts)
     if options.skip_if_larger and size_after >= size:
         facts["output"] = None
@@ -415,7 +463,11 @@ def _figures(facts: dict[str, Any]) -> str:
         parts.append(f"{counted_text(n_before)} -> {counted_text(n_after, 'color')}")
     if facts["mse"] is not None:
         quality = running.quality_text(facts["mse"], facts["psnr"], " dB")
-        parts.append(f"{'' if facts['lossless'] else 'PSNR '}{quality}")
+        if facts["mse"] != 0:
+            quality = f"PSNR {quality}"
+        elif not facts["lossless"]:
+            quality += " after its conversion"
+        parts.append(quality)
     return ", ".join(parts)
 
 

@@ -198,13 +198,15 @@ def changed(
     return found
 
 
-def read_group(sources: Sequence[Source]) -> list[Source]:
+def read_group(
+    sources: Sequence[Source], read_image: Callable[[Source], ImageFile]
+) -> list[Source]:
     """Count the colors of images that are to share a palette: of the most usual kind.
 
     Of kinds equally usual, it is the first. Each source gets its colors, or a fault if
     it is left out.
     """
-    read = changed(sources, lambda s: s._replace(part=part_of(s.image())))
+    read = changed(sources, lambda s: s._replace(part=part_of(read_image(s))))
     kinds = [source.part.kind for source in read if source.part is not None]
     if not kinds:
         return read
@@ -222,10 +224,14 @@ def read_group(sources: Sequence[Source]) -> list[Source]:
     ]
 
 
-def fit_group(members: Sequence[Source], recipe: Recipe) -> PaletteResult:
-    """Find one palette for images that `read_group` has counted."""
+def fit_group(
+    members: Sequence[Source],
+    recipe: Recipe,
+    read_image: Callable[[Source], ImageFile],
+) -> PaletteResult:
+    """Find one palette for images that `read_group` has counted, and read like that."""
     parts = [member.part for member in members if member.part is not None]
-    return fit_palette(parts, lambda: [m.image() for m in members], recipe)
+    return fit_palette(parts, lambda: [read_image(m) for m in members], recipe)
 
 
 def is_found(argument: str) -> bool:

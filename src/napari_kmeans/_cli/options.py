@@ -32,6 +32,7 @@ __all__ = [
     "Options",
     "color_space_option",
     "command",
+    "depth_option",
     "fit_options",
     "force_option",
     "is_given",
@@ -217,6 +218,12 @@ fit_options = (
         type=click.FloatRange(min=0),
         callback=_refuse_nan,
     ),
+)
+depth_option = option(
+    "--depth",
+    "Scale unsigned integers of more bits to 8, so that PNG and others hold them.",
+    type=click.Choice(["8"]),
+    callback=lambda _, __, bits: bits and int(bits),
 )
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 run_options = (
