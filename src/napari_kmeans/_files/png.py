@@ -4,7 +4,8 @@
 what Pillow would misread, before Pillow opens it. `join_png_film` and `frames_of_png`
 are for films, and `decode_deep_png` reads the 16 bits that Pillow would cut to 8;
 `exif_of_png`, `durations_of_png` and `colors_of_png` read chunks without the pixels,
-and `with_cicp` adds one. All take the content of a file; everything else about PNG is left to Pillow.
+and `with_cicp` adds one. All take the content of a file; everything else about PNG is
+left to Pillow.
 """
 
 from __future__ import annotations
