@@ -39,7 +39,9 @@ from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._core.quality import mean_squared_error, white_of
 from napari_kmeans._core.quantize import count_colors
 from napari_kmeans._core.spaces import Layout, SpaceName
-from napari_kmeans._files.formats import BYTE_COLORS, format_of, palette_misfit
+from napari_kmeans._files.color_profiles import rgb_profile
+from napari_kmeans._files.conversions import converted
+from napari_kmeans._files.formats import BYTE_COLORS, Unfit, format_of, palette_misfit
 from napari_kmeans._files.indexed import encode_indexed
 from napari_kmeans._files.metadata import (
     ImageMetadata,
@@ -55,6 +57,7 @@ __all__ = [
     "Compressed",
     "Part",
     "Recipe",
+    "as_wanted",
     "compress",
     "count_file",
     "count_parts",
@@ -89,6 +92,12 @@ class Recipe:
     fixed: Array | None = None
     # How much time is spent on a smaller PNG file.
     effort: Effort = "normal"
+    # 8: unsigned integers of more bits are scaled to so many.
+    depth: int | None = None
+    # In a format with one clear color, the least opacity that becomes full.
+    opacity_threshold: int | None = None
+    # Whether palettes keep their order and unused colors.
+    keep_palette: bool = False
 
 
 class Compressed(NamedTuple):
@@ -109,6 +118,8 @@ class Compressed(NamedTuple):
     psnr: float = math.inf
     # What readers of a format with losses see; None where that is what was mapped.
     decoded: Array | None = None
+    # Whether pixels were scaled, brought to sRGB or made opaque or clear before that.
+    is_converted: bool = False
 
 
 class Part(NamedTuple):
@@ -142,6 +153,13 @@ def compress(
     begin. Raises ValueError if `palette` or `mask` does not fit the image, the format
     cannot hold the result, or no palette reaches what the recipe asks for.
     """
+    if recipe.keep_palette and not format_of(name).most_colors:
+        msg = (
+            f"cannot write {name}: it has no palette to keep; choose .png, .gif or .tif"
+        )
+        raise ValueError(msg)
+    wanted = as_wanted(image, name, recipe)
+    is_converted, image = wanted.pixels is not image.pixels, wanted
     if palette is not None:
         image, palette = matched(image, palette)
         mask = None
@@ -155,7 +173,6 @@ def compress(
     most = form.most_colors or MAX_COLORS
 
     def fitted(k: int) -> Compressed:
-        step("fitting")
         step("fitting")
         found = fit_counted(fitted_part, replace(recipe, k=k), most, callback)
         # What the fit knows of colors and errors is that of its own pixels.
@@ -181,7 +198,15 @@ def compress(
         done = fitted(recipe.k)
     if not (form.most_colors or form.is_lossless):
         done = _reread(done)
-    return done._replace(psnr=psnr_of(counted, done.mse))
+    psnr = psnr_of(counted, done.mse)
+    return done._replace(psnr=psnr, is_converted=is_converted)
+
+
+def as_wanted(image: ImageFile, name: str, recipe: Recipe) -> ImageFile:
+    """Return an image as a recipe and the format of a file name want its pixels."""
+    return converted(
+        name, image, depth=recipe.depth, opacity_threshold=recipe.opacity_threshold
+    )
 
 
 def seen(done: Compressed) -> Array:
@@ -380,12 +405,15 @@ def _encoded(
     step("mapping")
     fit = palette.result if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
+    keep = recipe.keep_palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
     mapped = map_image(counted, chosen, dither=recipe.dither)
     step("compressing")
     if _is_indexed(name, image, mapped.palette):
-        labels, colors = _labels_for(name, image, mapped)
+        labels, colors = mapped.labels, mapped.palette
+        if not keep:
+            labels, colors = _labels_for(name, image, mapped)
         check_fit(name, image, colors)
         if colors.ndim == 1:
             colors = _with_channels(colors, 3, False)
@@ -395,7 +423,7 @@ def _encoded(
             labels,
             colors,
             metadata=metadata,
-            keep_order=False,
+            keep_order=keep,
             effort=recipe.effort,
         )
     else:
@@ -453,7 +481,7 @@ def matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
             f"{image.pixels.dtype} pixels, as values are never scaled; "
             "find one in such an image, and write it as .json or .npy"
         )
-        raise ValueError(msg)
+        raise Unfit(msg, "dtype")
     of_palette, of_image = palette.size // len(palette), _n_channels(image)
     wanted = max(of_palette, of_image)
     if of_palette != of_image:
@@ -473,10 +501,8 @@ def matched(image: ImageFile, palette: Array) -> tuple[ImageFile, Array]:
 
 
 def _of_color(metadata: ImageMetadata) -> ImageMetadata:
-    """Drop a color profile that is not for RGB."""
-    profile = metadata.icc_profile
-    is_kept = profile is not None and profile[16:20] == b"RGB "
-    return metadata if is_kept else metadata._replace(icc_profile=None)
+    """Describe gray levels that become RGB, or what is RGB already."""
+    return metadata._replace(icc_profile=rgb_profile(metadata.icc_profile))
 
 
 def _with_clear_color(image: ImageFile, palette: Array) -> Array:

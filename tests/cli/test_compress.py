@@ -17,9 +17,11 @@ from napari_kmeans import (
     map_to_palette,
     read_indexed,
     read_metadata,
+    read_palette,
     write_indexed,
     write_palette,
 )
+from napari_kmeans._files.read import read_image
 
 
 def test_a_photo_becomes_an_upright_indexed_png(folder):
@@ -428,13 +430,132 @@ def test_report_holds_everything_it_shows(folder):
 def test_animations_stay_animations():
     frames = [Image.new("RGB", (9, 8), color) for color in ("red", "blue", "lime")]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True)
-    result = run("film.webp")
-    assert result.exit_code == 0, result.stderr
-    found = read_indexed("film_compressed.gif")
     expected = [np.array(frame) for frame in frames]
-    assert_array_equal(found.palette[found.labels], expected)
-    line = refusal(run("film.webp", "-o", "film.png"))
-    assert "a stack of shape (3, 8, 9, 3) does not fit into a .png file" in line
+    for suffix in (".webp", ".gif", ".png"):
+        result = run("film.webp", "-o", f"film{suffix}", "--force")
+        assert result.exit_code == 0, result.stderr
+        assert_array_equal(read_image(f"film{suffix}").pixels, expected)
+        assert run(f"film{suffix}").exit_code == 0
+        assert_array_equal(read_image(f"film_compressed{suffix}").pixels, expected)
+    line = refusal(run("film.webp", "-o", "film.jpg"))
+    assert "a stack of shape (3, 8, 9, 3) does not fit into a .jpg file" in line
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_soft_edges_of_an_animation_are_kept(suffix):
+    ramp = np.zeros((2, 6, 40, 4), np.uint8)
+    ramp[..., 0], ramp[..., 3] = 200, np.linspace(0, 255, 40)
+    ramp[1] = ramp[1, :, ::-1]
+    ramp *= ramp[..., 3:] != 0
+    first, second = map(Image.fromarray, ramp)
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    first.save(f"sticker{suffix}", save_all=True, append_images=[second], **options)
+    result = run(f"sticker{suffix}", "-k", 8)
+    assert result.exit_code == 0, result.stderr
+    image = read_image(f"sticker_compressed{suffix}")
+    assert image.pixels.shape == (2, 6, 40, 4)
+    assert len(np.unique(image.pixels.reshape(-1, 4), axis=0)) == 8
+    assert np.abs(image.pixels[..., 3].astype(int) - ramp[..., 3]).max() < 30
+    assert refusal(run(f"sticker{suffix}", "-o", "sticker.gif")) == (
+        f"Error: sticker{suffix}: cannot write sticker.gif: half-transparent colors do "
+        "not fit into a .gif file, choose .png or .webp, or make them clear or opaque "
+        "by --opacity-threshold 128"
+    )
+    result = run(f"sticker{suffix}", "-o", "sticker.gif", "--opacity-threshold", 128)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.endswith("2 -> 2 colors, lossless after its conversion\n")
+    alpha = read_image("sticker.gif").pixels[..., 3]
+    assert_array_equal(alpha, np.where(ramp[..., 3] >= 128, 255, 0))
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_opacity_threshold_is_for_formats_with_one_clear_color():
+    line = refusal(run("photo.jpg", "--opacity-threshold", 9))
+    assert line.endswith("an opacity threshold is for .gif files, not for .png files")
+
+
+@pytest.mark.usefixtures("folder")
+def test_deep_colors_are_scaled_where_it_is_asked_for():
+    levels = np.arange(0, 65536, 97, dtype=np.uint16)[:600].reshape(20, 30)
+    deep = np.stack([levels, levels[::-1], levels // 2], axis=-1)
+    tifffile.imwrite("deep.tif", deep, photometric="rgb")
+    line = refusal(run("deep.tif", "-o", "q.png"))
+    assert line.endswith("choose .tif, or scale the image by --depth 8")
+    result = run("deep.tif", "--depth", 8, "-k", 256)
+    assert result.exit_code == 0, result.stderr
+    scaled = np.rint(deep / 257).astype(np.uint8)
+    expected = kmeans_palette(scaled, 256).palette
+    found = read_indexed("deep_compressed.png")
+    assert set(map(tuple, found.palette)) == set(map(tuple, expected))
+    assert run("deep.tif", "--depth", 8, "-o", "q.jpg").exit_code == 0
+    for name in ("p.gpl", "p.pal"):
+        line = refusal(run("palette", "deep.tif", "-o", name))
+        assert line.endswith("hold every dtype; --depth 8 scales colors")
+    result = run("palette", "deep.tif", "--depth", 8, "-k", 256, "-o", "p.pal")
+    assert result.exit_code == 0, result.stderr
+    assert_array_equal(read_palette("p.pal"), expected)
+    line = refusal(run("apply", "deep.tif", "--palette", "p.pal"))
+    assert line.endswith("or scale the image by --depth 8")
+    result = run("apply", "deep.tif", "--palette", "p.pal", "--depth", 8, "--force")
+    assert result.exit_code == 0, result.stderr
+    found = read_indexed("deep_compressed.png")
+    assert_array_equal(
+        found.palette[found.labels], expected[map_to_palette(scaled, expected)]
+    )
+
+
+@pytest.mark.usefixtures("folder")
+def test_kept_palettes_have_all_colors_in_order():
+    palette = np.array(
+        [[255, 0, 255]] + [[i * 16, 9, 255 - i] for i in range(15)], "u1"
+    )
+    write_palette("game.gpl", palette)
+    for name in ("a", "b"):
+        Image.fromarray(palette[[[3, 5], [7, ord(name) % 9]]]).save(f"{name}.png")
+    for suffix in (".png", ".gif", ".tif"):
+        words = ("--palette", "game.gpl", "--keep-palette", "--format", suffix[1:])
+        assert run("apply", *words, "a.png", "b.png", "-o", "same/").exit_code == 0
+        for name in ("a", "b"):
+            found = read_indexed(f"same/{name}_compressed{suffix}")
+            assert_array_equal(found.palette, palette)
+            assert_array_equal(found.palette[found.labels], pixels(f"{name}.png"))
+    line = refusal(run("a.png", "--keep-palette", "-o", "a.webp"))
+    assert line.endswith("it has no palette to keep; choose .png, .gif or .tif")
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_that_share_a_palette_keep_all_of_it():
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        sprite = random.integers(0, 256, (5, 6, 4), dtype=np.uint8)
+        sprite[..., 3] = 255 if name == "a" else np.where(sprite[..., 3] > 99, 255, 0)
+        Image.fromarray(sprite[..., : 3 if name == "a" else 4]).save(f"{name}.png")
+    words = ("--shared", "--keep-palette", "-k", 16, "a.png", "b.png", "c.png")
+    for suffix in (".png", ".gif"):
+        assert run(*words, "-o", "all/", "--format", suffix[1:]).exit_code == 0
+        first, *others = [
+            read_indexed(f"all/{name}_compressed{suffix}").palette for name in "abc"
+        ]
+        assert first.shape == (16, 4)
+        for palette in others:
+            assert_array_equal(palette, first)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_full_palette_has_room_for_what_is_clear_unless_it_is_kept():
+    palette = np.random.default_rng(0).permutation(256 * 3).reshape(-1, 3) % 256
+    write_palette("full.gpl", palette.astype(np.uint8))
+    sprite = np.dstack([palette[:30].reshape(5, 6, 3), np.full((5, 6), 255)])
+    sprite[0, 0] = 0
+    Image.fromarray(sprite.astype(np.uint8)).save("s.png")
+    words = ("apply", "s.png", "--palette", "full.gpl", "-o")
+    for suffix in (".png", ".gif"):
+        assert run(*words, f"o{suffix}").exit_code == 0
+        assert_array_equal(pixels(f"o{suffix}", "RGBA"), pixels("s.png", "RGBA"))
+        line = refusal(run(*words, f"kept{suffix}", "--keep-palette"))
+        assert f"257 colors do not fit into a {suffix} file" in line
+        assert line.endswith("or leave out --keep-palette")
 
 
 @pytest.mark.usefixtures("folder")

@@ -35,7 +35,7 @@ FOR_FILES = "{} is for image files, not for stores such as "
 OF_FILES = (
     "--mask c.png",
     *("--max-size 9KB", "--skip-if-larger", "--report r.html", "--compare d.png"),
-    "--effort fast",
+    *("--effort fast", "--depth 8", "--opacity-threshold 9", "--keep-palette"),
 )
 CHANNELS = [{"color": color} for color in ("FF0000", "00FF00", "0000FF")]
 

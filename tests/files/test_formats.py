@@ -77,7 +77,9 @@ def test_a_palette_of_the_most_colors_that_a_format_holds_comes_back(suffix):
     ("suffix", "n_axes", "dtype", "n_channels", "misfit"),
     [
         (".png", 2, "u1", 4, None),
-        (".png", 3, "u1", 4, "axes"),
+        (".png", 3, "u1", 4, None),
+        (".webp", 3, "u1", 4, None),
+        (".webp", 4, "u1", 4, "axes"),
         (".gif", 3, "u1", 3, None),
         (".gif", 4, "u1", 3, "axes"),
         (".jpg", 2, "u2", 3, "dtype"),

@@ -324,7 +324,7 @@ def test_inputs_of_any_integer_dtype_stay_untouched(tmp_path, labels, suffix):
         ([[2]], RED_BLUE, ValueError, "labels must be between 0 and 1, got 2"),
         ([[-1, 0]], RED_BLUE, ValueError, "labels must be between 0 and 1, got -1"),
         ([0], RED_BLUE, ValueError, r"labels must have shape .* got \(1,\)"),
-        ([[[0]]], RED_BLUE, ValueError, r"columns\), got \(1, 1, 1\); choose .tif"),
+        ([[[[0]]]], RED_BLUE, ValueError, r"s\), got \(1, 1, 1, 1\); choose .tif"),
         (np.zeros((0, 3), int), RED_BLUE, ValueError, r"labels .* got \(0, 3\)"),
         ([[0.5]], RED_BLUE, TypeError, "labels must be integers, got dtype float64"),
     ],

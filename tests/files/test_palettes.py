@@ -15,7 +15,7 @@ from napari_kmeans import read_palette, write_palette
 from napari_kmeans._files.palettes import read_names
 
 RED_BLUE = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
-SUFFIXES = [".gpl", ".json", ".npy", ".hex"]
+SUFFIXES = [".gpl", ".json", ".npy", ".hex", ".pal"]
 DTYPES = ["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 
 shapes = st.one_of(
@@ -141,13 +141,13 @@ def test_65536_colors_come_back(tmp_path):
         assert_array_equal(read_palette(path), palette)
 
 
-@pytest.mark.parametrize("suffix", [".GPL", ".Json", ".NPY", ".Hex"])
+@pytest.mark.parametrize("suffix", [".GPL", ".Json", ".NPY", ".Hex", ".Pal"])
 def test_case_of_the_suffix_does_not_matter(tmp_path, suffix):
     write_palette(tmp_path / f"palette{suffix}", RED_BLUE)
     assert_array_equal(read_palette(str(tmp_path / f"palette{suffix}")), RED_BLUE)
 
 
-@pytest.mark.parametrize("suffix", [".gpl", ".hex"])
+@pytest.mark.parametrize("suffix", [".gpl", ".hex", ".pal"])
 def test_gray_becomes_rgb_in_files_without_gray(tmp_path, suffix):
     path = tmp_path / f"gray{suffix}"
     write_palette(path, np.array([7, 200], np.uint8))
@@ -664,7 +664,7 @@ def test_json_with_bad_names_is_refused(tmp_path, reads, names, match):
 
 @pytest.mark.parametrize("name", ["palette", "palette.png", "palette.gpl.txt", ".gpl"])
 def test_other_suffixes_are_refused(tmp_path, name):
-    match = "path must end in .gpl, .json, .npy or .hex, got "
+    match = "path must end in .gpl, .json, .npy, .hex or .pal, got "
     with pytest.raises(ValueError, match=match):
         write_palette(tmp_path / name, RED_BLUE)
     with pytest.raises(ValueError, match=match):
@@ -708,3 +708,42 @@ def test_a_damaged_file_never_gives_another_error(read, tmp_path, suffix):
             messages.append(str(error))
     assert len(messages) > 100
     assert all(message.startswith("cannot read palette ") for message in messages)
+
+
+def test_a_jasc_file_is_what_paint_shop_pro_writes(tmp_path):
+    write_palette(tmp_path / "flag.pal", RED_BLUE)
+    content = (tmp_path / "flag.pal").read_bytes()
+    assert content == b"JASC-PAL\r\n0100\r\n2\r\n255 0 0\r\n0 0 255\r\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_jasc_files_of_all_programs_are_read(read, start, end):
+    lines = [b"JASC-PAL ", b"0100", b" 2", b"255  0\t0 ", b"0 0 255", b"", b""]
+    palette = read(".pal", start + end.join(lines))
+    assert_array_equal(palette, RED_BLUE, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "line 1 must be 'JASC-PAL', got ''"),
+        (b"RIFF\x10\0\0\0PAL data", "it is a RIFF palette; save it as a JASC palette"),
+        (b"JASC-PAL\n0200\n1\n1 2 3", "line 2 must be '0100', got '0200'"),
+        (b"JASC-PAL\n0100", "line 3 must be 0, .* got ''"),
+        (b"JASC-PAL\n0100\n0\n", "must have 1 to 65536 colors, got 0"),
+        (b"JASC-PAL\n0100\n2\n1 2 3", "line 3 must be 1, the number .* got '2'"),
+        (b"JASC-PAL\n0100\n1\n1 2 3 4", "line 4 must have 3 integers .* got '1 2 3 4'"),
+        (b"JASC-PAL\n0100\n1\n1 2 256", "line 4 must have 3 integers .* '1 2 256'"),
+        (b"JASC-PAL\n0100\n2\n1 2 3\n1 -2 3", "line 5 must have .* '1 -2 3'"),
+    ],
+)
+def test_a_bad_jasc_file_is_refused_by_line(read, content, match):
+    with pytest.raises(ValueError, match=f"cannot read palette '.*pal': .*{match}"):
+        read(".pal", content)
+
+
+def test_opacity_has_no_place_in_a_jasc_file(tmp_path):
+    match = r"\(K, 3\) or \(K,\) in a .pal file, got \(1, 4\); choose .hex"
+    with pytest.raises(ValueError, match=match):
+        write_palette(tmp_path / "a.pal", np.zeros((1, 4), np.uint8))

@@ -27,9 +27,9 @@ def test_resolution_is_carried_over(tmp_path, name):
     [
         (
             "a.png",
-            (3, 4, 5, 3),
+            (2, 3, 4, 5, 3),
             np.uint8,
-            r"stack of shape \(3, 4, 5, 3\) does not fit",
+            r"stack of shape \(2, 3, 4, 5, 3\) does not fit",
         ),
         ("a.png", (4, 5, 3), np.uint16, "uint16 pixels do not fit into a .png file"),
         ("a.jpg", (4, 5, 2), np.uint8, "2-channel uint8 pixels do not fit"),

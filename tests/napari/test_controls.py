@@ -151,7 +151,7 @@ def test_palette_file_must_be_chosen(viewer, dock):
 
     assert (
         widget.run_panel.status.value
-        == "Palette file: choose a .gpl, .json, .npy or .hex file"
+        == "Palette file: choose a .gpl, .json, .npy, .hex or .pal file"
     )
     assert widget.run_panel.run.enabled
 

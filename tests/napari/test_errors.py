@@ -101,9 +101,13 @@ def from_file(path, image=RGB):
         (
             "a.txt",
             "",
-            "Palette file: choose a .gpl, .json, .npy or .hex file, not “a.txt”",
+            "Palette file: choose a .gpl, .json, .npy, .hex or .pal file, not “a.txt”",
         ),
-        ("a", None, "Palette file: choose a .gpl, .json, .npy or .hex file, not “a”"),
+        (
+            "a",
+            None,
+            "Palette file: choose a .gpl, .json, .npy, .hex or .pal file, not “a”",
+        ),
     ],
 )
 def test_unsound_palette_file(told, tmp_path, name, content, text):

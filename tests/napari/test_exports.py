@@ -195,7 +195,7 @@ def test_copied_rows_are_those_in_view(listed, viewer):
 # The palette.
 
 
-@pytest.mark.parametrize("suffix", [".gpl", ".json", ".npy", ".hex"])
+@pytest.mark.parametrize("suffix", [".gpl", ".json", ".npy", ".hex", ".pal"])
 def test_palette_is_saved_in_its_order(listed, save, tmp_path, suffix):
     panel, labels = listed()
     told, _ = save(panel, panel.save_palette, f"cells{suffix}")
@@ -254,10 +254,10 @@ def test_small_file_says_how_small_it_is(listed, save, tmp_path, output, suffix)
     assert_array_equal(shown, expected)
 
 
-def test_stack_does_not_fit_in_a_png_file(listed, save, tmp_path):
-    panel, _ = listed(MOVIE, rgb=False)
+def test_stack_of_stacks_does_not_fit_in_a_png_file(listed, save, tmp_path):
+    panel, _ = listed(MOVIE[np.newaxis], rgb=False)
     told, _ = save(panel, panel.save_small, "movie.png")
-    assert "does not hold a stack" in told
+    assert "does not hold a stack of stacks" in told
     assert list(tmp_path.iterdir()) == []
 
 

@@ -115,7 +115,7 @@ def test_labels_are_written_as_they_look(tmp_path):
         assert_allclose(palette[label - 1], color, atol=1e-3)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "tif"])
+@pytest.mark.parametrize("suffix", ["gif", "png", "tif"])
 def test_stacks_come_back_where_they_were(tmp_path, suffix):
     places = {"scale": (5, 0.5, 0.25), "units": "um", "axis_labels": ("z", "y", "x")}
     _, labels, _ = results_of(STACK, rgb=True, **places)
@@ -246,9 +246,9 @@ MANY = np.arange(70_000).reshape(700, 100)
             "256 at most; choose .kmeans.tif or fewer colors",
         ),
         (
-            Labels(STACK[..., 0]),
+            Labels(STACK[None, ..., 0]),
             "a.png",
-            "not hold a stack; choose .kmeans.tif or .kmeans.gif",
+            "hold a stack of stacks; choose .kmeans.tif",
         ),
         (
             Labels(STACK[None, ..., 0]),
@@ -264,7 +264,7 @@ MANY = np.arange(70_000).reshape(700, 100)
         (
             Image(np.stack([RGBA] * 2) // 64 * 64, rgb=True),
             "a.tif",
-            "with transparent colors, and a PNG file does not hold a stack, and",
+            "with transparent colors; choose .kmeans.png",
         ),
         (Image(GRAY // 99 * np.uint16(999)), "a.png", "of 16 bits; choose .kmeans.tif"),
         (Labels(MANY), "a.tif", "not hold 70,000 colors, but 65,536 at most, and a"),
@@ -345,7 +345,7 @@ def test_formats_hold_what_the_core_writes(tmp_path, form, n_axes, palette):
         ("a", Labels(MANY[:3]), "a.kmeans.tif"),
         ("a", Image(RGB, rgb=True), "a.kmeans.tif"),
         ("a", Image(GRAY * np.uint16(3)), "a.kmeans.tif"),
-        ("a", Image(np.stack([RGBA] * 2) // 255 * 255, rgb=True), "a.kmeans.gif"),
+        ("a", Image(np.stack([RGBA] * 2) // 255 * 255, rgb=True), "a.kmeans.png"),
     ],
 )
 def test_name_without_suffix_gets_one(tmp_path, name, layer, expected):
@@ -411,9 +411,9 @@ def save_in_window(make_napari_viewer, monkeypatch, tmp_path):
 
 
 def test_stack_in_the_window_becomes_a_file_or_a_notification(save_in_window, tmp_path):
-    _, told = save_in_window([Labels(STACK[..., 0], name="mine")], "a.png")
+    _, told = save_in_window([Labels(STACK[None, ..., 0], name="mine")], "a.png")
     assert list(tmp_path.iterdir()) == []
-    message = "a PNG file does not hold a stack; choose .kmeans.tif or .kmeans.gif"
+    message = "a PNG file does not hold a stack of stacks; choose .kmeans.tif"
     assert told == f"“mine” cannot be saved as a.png: {message}"
 
 
@@ -425,8 +425,8 @@ def test_name_that_the_window_proposes_is_good(save_in_window, tmp_path):
 
 def test_plugin_named_in_a_script_tells_the_same(tmp_path):
     viewer = ViewerModel()
-    viewer.add_labels(STACK[..., 0], name="mine")
-    with pytest.raises(OSError, match="does not hold a stack; choose"):
+    viewer.add_labels(STACK[None, ..., 0], name="mine")
+    with pytest.raises(OSError, match="does not hold a stack of stacks; choose"):
         viewer.layers.save(str(tmp_path / "a.png"), plugin="napari-kmeans")
 
 

@@ -35,9 +35,15 @@ from napari_kmeans._cli.outputs import Place
 from napari_kmeans._cli.running import Outcome, Step
 from napari_kmeans._cli.tables import encode_colors
 from napari_kmeans._cli.values import parse_byte_count
-from napari_kmeans._compression import fit_counted
+from napari_kmeans._compression import as_wanted, fit_counted
 from napari_kmeans._core.arguments import DITHERS, is_lazy
-from napari_kmeans._files.formats import BYTE_COLORS, most_pixels
+from napari_kmeans._files.formats import (
+    BYTE_COLORS,
+    Misfit,
+    Unfit,
+    format_of,
+    most_pixels,
+)
 from napari_kmeans._files.png_rows import EFFORTS
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.write import encode_image
@@ -98,6 +104,20 @@ _write_options = (
     opt.csv_option,
     option("--labels", "In a store, write the labels, too.", rare=True, is_flag=True),
     *opt.run_options,
+    opt.depth_option,
+    option(
+        "--opacity-threshold",
+        "In GIF files, make others clear: 1 to 255.",
+        rare=True,
+        metavar="N",
+        type=click.IntRange(1, 255),
+    ),
+    option(
+        "--keep-palette",
+        "Keep its order and unused colors.",
+        rare=True,
+        is_flag=True,
+    ),
 )
 
 
@@ -131,7 +151,7 @@ def compress(images: tuple[str, ...], options: Options) -> None:
     _APPLY_EPILOG,
     option(
         "--palette palette_file",
-        "Palette: .gpl, .json, .npy or .hex, or an indexed image.",
+        "Palette: .gpl, .json, .npy, .hex or .pal, or an indexed image.",
         metavar="FILE",
         required=True,
         type=click.Path(exists=True, dir_okay=False),
@@ -207,7 +227,7 @@ def _planned(
         source = source._replace(opened=source.pyramid())
         place = output or Place(source.top or str(source.path.parent), True)
         target, picture = STDOUT, None
-        suffix = options.suffix or outputs.choose_suffix(source)
+        suffix = options.suffix or outputs.choose_suffix(source, options.depth)
         if place.text != STDOUT:
             # A file may be replaced by its own result.
             ending = f"_compressed{suffix}"
@@ -227,12 +247,17 @@ def _with_shared_palette(
     sources: list[Source], options: Options
 ) -> tuple[list[Source], Options]:
     """Find one palette for all images of one kind, and leave out the others."""
-    sources = inputs.read_group(sources, options.mask)
+
+    def image_of(source: Source) -> ImageFile:
+        return as_wanted(source.image(), _name(source, options), options)
+
+    sources = inputs.read_group(sources, image_of, options.mask)
     members = [source for source in sources if source.fault is None]
     if not members:
         return sources, options
     try:
-        found = fit_counted(inputs.count_group(members, options), options).result
+        group = inputs.count_group(members, image_of, options)
+        found = fit_counted(group, options).result
     except ValueError as error:
         return [s._replace(fault=s.fault or str(error)) for s in sources], options
     if options.mask is not None:
@@ -247,22 +272,25 @@ def _with_shared_palette(
 def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     """Read and compress an image, and find what is to be written."""
     step("reading")
-    name = target = str(source.target)
+    target = str(source.target)
     if outputs.is_store_name(target):
         return _write_store(source, options, step)
-    if target == STDOUT:
-        name = f"image{options.suffix or outputs.choose_suffix(source)}"
+    name = _name(source, options)
     image, n_bytes = _in_memory(source.image(), name), source.n_bytes()
-    done = _compression.compress(
-        image,
-        name,
-        options,
-        palette=options.palette,
-        counts=source.part.counts if source.part else None,
-        mask=options.mask,
-        callback=lambda state: step("fitting", state.n_iter, options.iters),
-        step=step,
-    )
+    try:
+        done = _compression.compress(
+            image,
+            name,
+            options,
+            palette=options.palette,
+            counts=source.part.counts if source.part else None,
+            mask=options.mask,
+            callback=lambda state: step("fitting", state.n_iter, options.iters),
+            step=step,
+        )
+    except Unfit as error:
+        msg = f"{error}{_advice(error.misfit, image, name, options)}"
+        raise ValueError(msg) from error
     outcome = image_outcome(source, n_bytes, done, options)
     if outcome.status == "skipped":
         return outcome
@@ -283,6 +311,25 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     return outcome
 
 
+def _name(source: Source, options: Options) -> str:
+    """Return the name of a result, which tells its format."""
+    if source.target != STDOUT:
+        return str(source.target)
+    return f"image{options.suffix or outputs.choose_suffix(source, options.depth)}"
+
+
+def _advice(misfit: Misfit, image: ImageFile, name: str, options: Options) -> str:
+    """Return which option lets a file hold an image, if one does."""
+    dtype = image.pixels.dtype
+    if misfit == "dtype" and dtype.kind == "u" and dtype.itemsize > 1:
+        return ", or scale the image by --depth 8"
+    if misfit == "opacity" and format_of(name).opacity == "one clear color":
+        return ", or make them clear or opaque by --opacity-threshold 128"
+    if misfit == "colors" and options.keep_palette:
+        return ", or leave out --keep-palette"
+    return ""
+
+
 def _check_kind(source: Source, target: str, options: Options) -> None:
     """Refuse what is asked for if a store, or an image file, does not have it."""
     is_store = outputs.is_store_name(target)
@@ -296,6 +343,9 @@ def _check_kind(source: Source, target: str, options: Options) -> None:
         "--skip-if-larger": options.skip_if_larger,
         "--report": options.report,
         "--compare": options.compare,
+        "--depth": options.depth,
+        "--opacity-threshold": options.opacity_threshold,
+        "--keep-palette": options.keep_palette,
         "the standard output": options.output == STDOUT,
     }
     wrong = of_files if is_store else {"--labels": options.labels}

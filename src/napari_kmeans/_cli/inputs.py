@@ -215,13 +215,17 @@ def changed(
     return found
 
 
-def read_group(sources: Sequence[Source], mask: Mask | None) -> list[Source]:
+def read_group(
+    sources: Sequence[Source],
+    read_image: Callable[[Source], ImageFile],
+    mask: Mask | None,
+) -> list[Source]:
     """Count the colors of images that are to share a palette: of the most usual kind.
 
     Of kinds equally usual, it is the first. Each source gets its colors, those under
     the mask, or a fault if it is left out.
     """
-    read = changed(sources, lambda s: s._replace(part=part_of(s.image(), mask)))
+    read = changed(sources, lambda s: s._replace(part=part_of(read_image(s), mask)))
     kinds = [source.part.kind for source in read if source.part is not None]
     if not kinds:
         return read
@@ -239,11 +243,15 @@ def read_group(sources: Sequence[Source], mask: Mask | None) -> list[Source]:
     ]
 
 
-def count_group(members: Sequence[Source], options: Options) -> CountedImage:
-    """Put together the images that `read_group` has counted."""
+def count_group(
+    members: Sequence[Source],
+    read_image: Callable[[Source], ImageFile],
+    options: Options,
+) -> CountedImage:
+    """Put together the images that `read_group` has counted, and read like that."""
     parts = [member.part for member in members if member.part is not None]
     return count_parts(
-        parts, lambda: [m.image() for m in members], options, options.mask
+        parts, lambda: [read_image(m) for m in members], options, options.mask
     )
 
 

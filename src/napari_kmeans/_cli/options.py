@@ -36,6 +36,7 @@ __all__ = [
     "check_fixed",
     "command",
     "csv_option",
+    "depth_option",
     "fit_options",
     "force_option",
     "is_given",
@@ -295,6 +296,13 @@ fit_options = (
         type=_COUNT,
     ),
     *space_options,
+)
+depth_option = option(
+    "--depth",
+    "Scale 16-bit colors to 8 bits, as PNG has.",
+    rare=True,
+    type=click.Choice(["8"]),
+    callback=lambda _, __, bits: bits and int(bits),
 )
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 csv_option = option(

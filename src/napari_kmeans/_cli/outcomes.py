@@ -44,6 +44,7 @@ def image_outcome(
     size_after, fit = len(done.content), done.fit
     sizes = size, size_after
     facts = _facts(source, sizes, done.n_colors, done, done.mapped, fit)
+    facts["lossless"] &= not done.is_converted
     figures = _figures(facts)
     if options.skip_if_larger and size_after >= size:
         facts["output"] = None
@@ -124,7 +125,11 @@ def _figures(facts: dict[str, Any]) -> str:
         parts.append(f"{counted_text(n_before)} -> {counted_text(n_after, 'color')}")
     if facts["mse"] is not None:
         quality = running.quality_text(facts["mse"], facts["psnr"], " dB")
-        parts.append(f"{'' if facts['lossless'] else 'PSNR '}{quality}")
+        if facts["mse"] != 0:
+            quality = f"PSNR {quality}"
+        elif not facts["lossless"]:
+            quality += " after its conversion"
+        parts.append(quality)
     return ", ".join(parts)
 
 

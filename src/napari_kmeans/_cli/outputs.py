@@ -175,15 +175,15 @@ def is_store_name(name: str | os.PathLike[str]) -> bool:
     return Path(name).suffix.lower() in STORE_SUFFIXES
 
 
-def choose_suffix(source: Source) -> str:
+def choose_suffix(source: Source, depth: int | None) -> str:
     """Choose the format of the compressed image; any, if it cannot be read."""
     pyramid = source.pyramid()
     if pyramid is not None:
         return STORE_SUFFIXES[not is_image(pyramid.attributes)]
     if source.name == STDIN:
-        return default_suffix(io.BytesIO(source.stdin or b""))
+        return default_suffix(io.BytesIO(source.stdin or b""), depth)
     with contextlib.suppress(OSError):
         if source.path.is_file():
             with source.path.open("rb") as file:
-                return default_suffix(file)
+                return default_suffix(file, depth)
     return ".png"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options, option
 from napari_kmeans._cli.running import Outcome, Step, one_line
 from napari_kmeans._cli.tables import color_rows, encode_colors
-from napari_kmeans._compression import count_parts, fit_counted, part_of
+from napari_kmeans._compression import as_wanted, count_parts, fit_counted, part_of
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.counted_image import color_errors
 from napari_kmeans._files import palettes
+from napari_kmeans._files.read import ImageFile
 from napari_kmeans._pictures.charts import encode_swatches
 from napari_kmeans._pictures.display import hex_colors
 
@@ -62,6 +64,7 @@ Examples:
     opt.force_option,
     opt.csv_option,
     *opt.run_options,
+    opt.depth_option,
 )
 def palette(images: tuple[str, ...], options: Options) -> None:
     """Find the K colors of each IMAGE, by default 16, from dark to light.
@@ -83,7 +86,8 @@ def palette(images: tuple[str, ...], options: Options) -> None:
     claims = outputs.Claims(sources, options)
     options = replace(options, several=not options.shared and len(sources) > 1)
     if options.shared:
-        sources = inputs.read_group(sources, options.mask)
+        read = partial(_image, options=options)
+        sources = inputs.read_group(sources, read, options.mask)
         members = tuple(source for source in sources if source.fault is None)
         sources = [source for source in sources if source.fault is not None]
         if members:
@@ -112,13 +116,19 @@ def _names(members: Sequence[Source]) -> str:
     return ", ".join(names)
 
 
+def _image(source: Source, options: Options) -> ImageFile:
+    """Read an image in the depth that is asked for."""
+    return as_wanted(source.image(), "", options)
+
+
 def _find_palette(source: Source, options: Options, step: Step) -> Outcome:
     """Find the colors of an image, or of several that share them."""
     step("reading")
     if source.members:
-        counted = inputs.count_group(source.members, options)
+        read = partial(_image, options=options)
+        counted = inputs.count_group(source.members, read, options)
     else:
-        image = source.image()
+        image = _image(source, options)
         step("counting")
         part = part_of(image, options.mask)
         counted = count_parts([part], lambda: [image], options, options.mask)
@@ -168,4 +178,9 @@ def _encoded(target: str, palette: Array, options: Options) -> bytes:
         wanted = "k" if options.psnr is None else "psnr"
         names = (wanted, "iters", "init", "seed", "color_space", "channel_weights")
         provenance = {name: getattr(options, name) for name in names}
-    return palettes.encode_palette(target, palette, provenance)
+    try:
+        return palettes.encode_palette(target, palette, provenance)
+    except TypeError as error:
+        advice = "; --depth 8 scales colors" if palette.dtype.kind == "u" else ""
+        msg = f"{error}{advice}"
+        raise ValueError(msg) from error

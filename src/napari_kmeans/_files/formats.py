@@ -35,6 +35,7 @@ __all__ = [
     "Format",
     "Misfit",
     "Refused",
+    "Unfit",
     "check_film_limit",
     "check_pixel_limit",
     "checked_suffix",
@@ -94,6 +95,8 @@ class Format:
     # Whether pixels that are written without a palette are read as they were.
     is_lossless: bool = False
     has_gray: bool = True
+    # Whether there is a place for a color profile (ICC).
+    has_profile: bool = False
     # Most dots per inch that Pillow writes to the header; 0 where there is no place.
     most_dpi: float = 0
     has_exif_resolution: bool = False
@@ -105,10 +108,12 @@ _FORMATS = (
     Format(
         "PNG",
         (".png",),
+        most_axes=3,
         most_colors=BYTE_COLORS,
         opacity="any",
         frames="film",
         is_lossless=True,
+        has_profile=True,
         most_dpi=_MOST_PER_METER,
         # Pillow only lays the file out; it is compressed anew after that.
         save_options={"compress_level": 1},
@@ -129,10 +134,12 @@ _FORMATS = (
         palette_dtypes=("uint8", "uint16"),
         has_measurements=True,
         is_lossless=True,
+        has_profile=True,
     ),
     Format(
         "JPEG",
         has_clear_pixels=False,
+        has_profile=True,
         most_dpi=65535,
         save_options=_FINE | {"optimize": True},
     ),
@@ -140,13 +147,16 @@ _FORMATS = (
         "MPO",
         has_clear_pixels=False,
         frames="left out",
+        has_profile=True,
         most_dpi=65535,
         save_options=_FINE,
     ),
     Format(
         "WEBP",
+        most_axes=3,
         frames="film",
         is_lossless=True,
+        has_profile=True,
         has_gray=False,
         has_exif_resolution=True,
         save_options={"lossless": True, "exact": True, "method": 6},
@@ -154,6 +164,7 @@ _FORMATS = (
     Format(
         "AVIF",
         frames="film",
+        has_profile=True,
         has_gray=False,
         has_exif_resolution=True,
         save_options={"quality": 95},
@@ -273,6 +284,18 @@ def palette_misfit(form: Format, n_axes: int, palette: Array) -> Misfit | None:
         if form.opacity == "none" or not is_one_clear:
             return "opacity"
     return None
+
+
+class Unfit(ValueError):
+    """An image that a file cannot hold; `misfit` says what of it, the text why."""
+
+    def __init__(self, text: str, misfit: Misfit) -> None:
+        super().__init__(text, misfit)
+        self.text, self.misfit = text, misfit
+
+    def __str__(self) -> str:
+        """Return the text alone."""
+        return self.text
 
 
 class Refused(ValueError):

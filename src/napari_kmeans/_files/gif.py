@@ -11,20 +11,22 @@ indices in place of colors.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._files.formats import check_film_limit, refuse
+from napari_kmeans._files.metadata import whole_delays
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["decode_gif", "durations_of_gif", "encode_gif", "is_gif"]
+__all__ = ["changes_of", "decode_gif", "durations_of_gif", "encode_gif", "is_gif"]
 
 _STARTS = (b"GIF87a", b"GIF89a")
 _LARGEST_SIDE = 65535
@@ -55,7 +57,7 @@ def encode_gif(
     One color of an RGBA palette is clear. `durations` are seconds, or empty; `plays` is
     how often the frames are shown, 0 for ever.
     """
-    from PIL import GifImagePlugin, Image
+    from PIL import GifImagePlugin
 
     if max(frames.shape[1:]) > _LARGEST_SIDE:
         msg = f"a GIF file holds at most {_LARGEST_SIDE} rows or columns"
@@ -73,17 +75,26 @@ def encode_gif(
         control["transparency"] = int(palette[:, 3].argmin())
     rgb = palette[:, :3].tobytes()
     parts, _ = GifImagePlugin.getheader(_plane(frames[0], rgb), info=about)
-    delays = _delays(durations)
-    for number, frame in enumerate(frames):
-        left, top, right, bottom = 0, 0, frame.shape[1], frame.shape[0]
-        if number and is_opaque:
-            changes = Image.fromarray(frame ^ frames[number - 1])
-            left, top, right, bottom = changes.getbbox() or (0, 0, 1, 1)
+    delays = whole_delays(durations, 100, _SHORTEST_DELAY, _LONGEST_DELAY)
+    places = changes_of(frames) if is_opaque else (((0, 0), frame) for frame in frames)
+    for number, (place, part) in enumerate(places):
         if delays:
             control["duration"] = 10 * delays[number]
-        part = _plane(frame[top:bottom, left:right], rgb)
-        parts += GifImagePlugin.getdata(part, (left, top), **control)
+        parts += GifImagePlugin.getdata(_plane(part, rgb), place, **control)
     return b"".join([*parts, b";"])
+
+
+def changes_of(
+    frames: NDArray[np.uint8],
+) -> Iterator[tuple[tuple[int, int], NDArray[np.uint8]]]:
+    """Yield the first frame, then of each what changes; column and row of each part."""
+    from PIL import Image
+
+    yield (0, 0), frames[0]
+    for before, frame in itertools.pairwise(frames):
+        box = Image.fromarray(before ^ frame).getbbox()
+        left, top, right, bottom = box or (0, 0, 1, 1)
+        yield (left, top), frame[top:bottom, left:right]
 
 
 def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -127,20 +138,6 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def durations_of_gif(content: bytes) -> tuple[float, ...]:
     """Return the seconds that each frame is shown, or raise Refused."""
     return _read_blocks(content)[2]
-
-
-def _delays(durations: Sequence[float]) -> list[int]:
-    """Return hundredths of a second after which each frame ends when it should.
-
-    A frame that is shown at all is shown for 2 of them; the next ones make up for it.
-    """
-    delays, due, now = [], 0.0, 0
-    for duration in durations:
-        due += 100 * duration
-        least = _SHORTEST_DELAY if duration > 0 else 0
-        delays.append(min(max(round(due) - now, least), _LONGEST_DELAY))
-        now += delays[-1]
-    return delays
 
 
 def _plane(labels: NDArray[np.uint8], rgb: bytes) -> Image.Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from napari_kmeans._core.arguments import plain_array
 from napari_kmeans._core.arrays import Array, Indices, Labels
 from napari_kmeans._core.blocks import n_cores
 from napari_kmeans._files import formats, gif, png, png_rows, tiff
+from napari_kmeans._files.color_profiles import cicp_of
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     ImageMetadata,
@@ -88,8 +90,8 @@ def write_indexed(
         the format, ``.ome.tif`` OME-TIFF. A file that exists is replaced once the new
         one is complete.
     labels : (...) array_like of int
-        Index into `palette` of each pixel. PNG files hold (rows, columns), GIF files
-        also (frames, rows, columns), TIFF files any number of axes.
+        Index into `palette` of each pixel. PNG and GIF files hold (rows, columns), or
+        (frames, rows, columns) as a film, TIFF files any number of axes.
     palette : (K, 3), (K, 4) or (K,) array_like of uint8 or uint16
         RGB, RGBA or gray colors, ``1 <= K <= 256``, in a TIFF file up to 65536. Only
         TIFF holds uint16, only PNG holds RGBA; GIF holds RGBA whose only opacities
@@ -146,7 +148,7 @@ def write_indexed(
     _check_fit(suffix, array, colors)
     metadata = checked_metadata(metadata, array.ndim)
     n_frames = len(array) if array.ndim == 3 else 1
-    if suffix == ".gif" and len(metadata.durations) not in (0, n_frames):
+    if suffix in (".gif", ".png") and len(metadata.durations) not in (0, n_frames):
         rule = f"have a duration for each of {n_frames} frames"
         msg = f"metadata.durations must {rule}, got {len(metadata.durations)}"
         raise ValueError(msg)
@@ -229,12 +231,24 @@ def encode_indexed(
         content = _encode_png(labels, palette, metadata, effort, keep_order)
         if effort != "best":
             return content
-        return min(content, *_optimized(labels, palette, metadata, keep_order), key=len)
+        if labels.ndim == 3:
+            others = [png.shrink_png(content, level=4, keep_palette=True)]
+        else:
+            others = _optimized(labels, palette, metadata, keep_order)
+        return min(content, *others, key=len)
     if form.name == "GIF":
-        frames = labels if labels.ndim == 3 else labels[np.newaxis]
-        durations = metadata.durations if len(metadata.durations) == len(frames) else ()
+        frames, durations = _frames(labels, metadata)
         return gif.encode_gif(frames, palette, durations, metadata.plays)
     return tiff.encode_tiff(labels, metadata, palette, ome=formats.is_ome(name))
+
+
+def _frames(
+    labels: Labels, metadata: ImageMetadata
+) -> tuple[NDArray[np.uint8], Sequence[float]]:
+    """Return labels of up to 256 colors as frames, and their durations, or none."""
+    frames = labels.astype(np.uint8, copy=False).reshape(-1, *labels.shape[-2:])
+    durations = metadata.durations
+    return frames, durations if len(durations) == len(frames) else ()
 
 
 def _encode_png(
@@ -244,18 +258,26 @@ def _encode_png(
     effort: Effort,
     keep_order: bool,
 ) -> bytes:
-    """Encode a plane of labels as a PNG file."""
+    """Encode a plane of labels as a PNG file, or frames as a film."""
     if not keep_order:
         labels, palette = used_colors(labels, palette)
-    n_colors = len(palette)
-    order = np.arange(n_colors)
+    frames, durations = _frames(labels, metadata)
+    order = np.arange(len(palette))
     if not keep_order and effort != "fast":
-        sample = png_rows.sample_rows(labels, _SAMPLE)
-        order = neighborly_order(sample, n_colors)
+        sample = png_rows.sample_rows(frames.reshape(-1, frames.shape[2]), _SAMPLE)
+        order = neighborly_order(sample, len(palette))
     codes = np.argsort(order).astype(np.uint8)
     frame = _png_frame(palette[order], metadata, keep_order)
-    rows = png_rows.compress_rows(labels, codes, frame[24], effort)
-    return png.with_rows(frame, labels.shape, rows)
+
+    def still(part: NDArray[np.uint8]) -> bytes:
+        rows = png_rows.compress_rows(part, codes, frame[24], effort)
+        return png.with_rows(frame, part.shape, rows)
+
+    if len(frames) == 1:
+        return still(frames[0])
+    places, parts = zip(*gif.changes_of(frames), strict=True)
+    stills = list(map(still, parts))
+    return png.join_png_film(stills, places, durations, metadata.plays)
 
 
 def _optimized(
@@ -309,7 +331,7 @@ def _png_frame(palette: Array, metadata: ImageMetadata, keep_opacity: bool) -> b
         options["pnginfo"].add_text(*note)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
-    return buffer.getvalue()
+    return png.with_cicp(buffer.getvalue(), cicp_of(metadata.icc_profile))
 
 
 def _validated_palette(palette: ArrayLike) -> Array:
@@ -371,10 +393,32 @@ def _decode_png(content: bytes) -> IndexedImage:
         if image.format != "PNG" or image.mode != "P":
             formats.refuse(f"it is a {image.format} file with {image.mode} pixels")
         formats.check_pixel_limit((image.height, image.width), len(content))
-        labels = np.array(image)
+        labels, n_frames = np.array(image), getattr(image, "n_frames", 1)
         mode = "RGBA" if "transparency" in image.info else "RGB"
         image.apply_transparency()
         palette = np.array(image.getpalette(mode), np.uint8).reshape(-1, len(mode))
+        if n_frames > 1:
+            formats.check_film_limit(n_frames, labels.shape, len(content))
+            labels = _labels_of_film(content, palette)
         if labels.max() >= len(palette):
             formats.refuse(f"an index is {labels.max()}, of {len(palette)} colors")
     return IndexedImage(labels, palette)
+
+
+def _labels_of_film(content: bytes, palette: Array) -> NDArray[np.uint8]:
+    """Return the indices of frames, or refuse mixtures that no index stands for.
+
+    What is cleared between frames has the first clear color.
+    """
+    colors = np.full((len(palette), 4), 255, np.uint8)
+    colors[:, : palette.shape[1]] = palette
+    numbered = png.frames_of_png(png.numbered_png(content))
+    labels = np.stack([frame[..., 0] for frame in numbered])
+    shown = np.stack([*png.frames_of_png(content)])
+    is_wrong = (colors[labels] != shown).any(axis=-1)
+    is_cleared = is_wrong & ~shown.any(axis=-1)
+    clear = np.flatnonzero(colors[:, 3] == 0)
+    if (is_wrong & ~is_cleared).any() or (is_cleared.any() and not len(clear)):
+        formats.refuse("the frames of the PNG film have colors beside its palette")
+    labels[is_cleared] = clear[:1]
+    return labels if len(labels) > 1 else labels[0]

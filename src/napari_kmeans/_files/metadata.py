@@ -3,7 +3,8 @@
 `ImageMetadata` is what `read_metadata` returns and `write_indexed` takes, which has it
 checked by `checked_metadata`. `sizes_of`
 and `with_axes` take it apart and put it together again by axis; `pixels_per_meter` and
-`note_of_sizes` are the two ways in which sizes are stored. How each format stores them
+`note_of_sizes` are the two ways in which sizes are stored, and `whole_delays` the one
+for durations that a file counts. How each format stores them
 is left to the modules that read and write files.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, SupportsFloat, TypeAlias
 
@@ -40,6 +41,7 @@ __all__ = [
     "sizes_of_note",
     "turn_upright",
     "turned",
+    "whole_delays",
     "with_axes",
     "without_axis",
 ]
@@ -245,6 +247,23 @@ def sizes_of_note(texts: Mapping[Any, Any]) -> Sizes:
         0 < size < math.inf and is_unit(unit) for size, unit in sizes.values()
     )
     return sizes if is_sound else {}
+
+
+def whole_delays(
+    durations: Sequence[float], per_second: int, shortest: int, longest: int
+) -> list[int]:
+    """Return whole parts of a second after which each frame ends when it should.
+
+    A frame that is shown at all is shown for the `shortest`; the next ones make up for
+    it.
+    """
+    delays, due, now = [], 0.0, 0
+    for duration in durations:
+        due += per_second * duration
+        least = shortest if duration > 0 else 0
+        delays.append(min(max(round(due) - now, least), longest))
+        now += delays[-1]
+    return delays
 
 
 def turned(metadata: ImageMetadata, orientation: int) -> ImageMetadata:

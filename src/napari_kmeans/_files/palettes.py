@@ -62,25 +62,25 @@ def write_palette(
     provenance: Mapping[str, object] | None = None,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Write a palette to a GIMP, JSON, NumPy or hex file, exactly as it is.
+    """Write a palette to a GIMP, JSON, NumPy, hex or JASC file, exactly as it is.
 
     Parameters
     ----------
     path : str or path-like
-        File to write, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` chooses
-        the format. A file that exists is replaced once the new one is complete.
+        File to write, whose suffix ``.gpl``, ``.json``, ``.npy``, ``.hex`` or ``.pal``
+        chooses the format. A file that exists is replaced once the new one is complete.
     palette : (K, C) or (K,) array_like
         Finite colors of any boolean, integer or float dtype, ``1 <= K <= 65536``.
-        A ``.gpl`` file holds only uint8, of shape ``(K, 3)`` or ``(K,)``, and so does a
-        ``.hex`` file, also of shape ``(K, 4)``.
+        A ``.gpl`` or ``.pal`` file holds only uint8, of shape ``(K, 3)`` or ``(K,)``,
+        and so does a ``.hex`` file, also of shape ``(K, 4)``.
     provenance : mapping of str to str, int, float, bool or None, optional
         How the palette came about, such as ``{"k": 16, "iters": 10, "seed": 0}``, to be
         read by people. "version", that of napari-kmeans, is added unless it is there.
-        ``.npy`` and ``.hex`` files have no place for it.
+        Only ``.gpl`` and ``.json`` files have a place for it.
     names : sequence of str, optional
         A name for each color, such as "nuclei", empty for a color that has none. Names
         are of printable characters, of any language and number, without spaces at the
-        ends. ``.npy`` and ``.hex`` files have no place for them.
+        ends. Only ``.gpl`` and ``.json`` files have a place for them.
 
     Raises
     ------
@@ -102,9 +102,10 @@ def write_palette(
     -----
     The file keeps the order of the palette and its colors, also equal ones. JSON and
     NumPy files keep dtype and shape too, and every bit of a float; but JSON has no
-    float of more than 64 bits. Gray becomes RGB in GIMP and hex files. Opacity has no
-    place in a GIMP file: GIMP would misread the files of other programs that have it. A
-    hex file has a line such as ``ff8000`` for each color, or ``ff800080`` with opacity.
+    float of more than 64 bits. Gray becomes RGB in GIMP, hex and JASC files. Opacity
+    has no place in a JASC file, nor in a GIMP file: GIMP would misread the files of
+    other programs that have it. A hex file has a line such as ``ff8000`` for each
+    color, or ``ff800080`` with opacity.
 
     In a GIMP file, every color has a name, which programs show: that of a color without
     one is its hexadecimal digits.
@@ -152,22 +153,24 @@ def encode_palette(
 
 
 def read_palette(path: str | os.PathLike[str]) -> Array:
-    r"""Read a palette from a GIMP, JSON, NumPy or hex file.
+    r"""Read a palette from a GIMP, JSON, NumPy, hex or JASC file.
 
     Parameters
     ----------
     path : str or path-like
-        File to read, whose suffix ``.gpl``, ``.json``, ``.npy`` or ``.hex`` tells the
-        format: the palette of GIMP, Inkscape, Krita, Aseprite and others, the document
-        of `write_palette`, any array of NumPy that is a palette, or a line of six or
-        eight hexadecimal digits for each color, as those of Lospec.
+        File to read, whose suffix ``.gpl``, ``.json``, ``.npy``, ``.hex`` or ``.pal``
+        tells the format: the palette of GIMP, Inkscape, Krita, Aseprite and others,
+        the document of `write_palette`, any array of NumPy that is a palette, a line of
+        six or eight hexadecimal digits for each color, as those of Lospec, or the
+        palette of Paint Shop Pro (JASC), which editors of sprites share.
 
     Returns
     -------
     palette : (K, C) or (K,) ndarray
         The colors in their order, ``1 <= K <= 65536``. Those of a ``.gpl`` file are
         uint8 RGB, or RGBA if it says ``Channels: RGBA`` as Aseprite's do; those of a
-        ``.hex`` file are uint8 RGB, or RGBA if they have eight digits.
+        ``.hex`` file are uint8 RGB, or RGBA if they have eight digits; those of a
+        ``.pal`` file are uint8 RGB.
 
     Raises
     ------
@@ -477,6 +480,34 @@ def _decode_hex(content: bytes) -> _Named:
     return _Named(np.frombuffer(b"".join(colors), np.uint8).reshape(-1, n_channels))
 
 
+def _encode_pal(named: _Named, _: dict[str, object], __: str) -> bytes:
+    rgb = _of_8_bits(named.colors, ".pal", 3).tolist()
+    lines = ["JASC-PAL", "0100", str(len(rgb)), *(f"{r} {g} {b}" for r, g, b in rgb)]
+    return "\r\n".join([*lines, ""]).encode()
+
+
+def _decode_pal(content: bytes) -> _Named:
+    if content.startswith(b"RIFF"):
+        msg = "it is a RIFF palette; save it as a JASC palette, or as .gpl"
+        raise ValueError(msg)
+    text = content.removeprefix(b"\xef\xbb\xbf").rstrip()
+    lines = [line.strip() for line in text.splitlines()]
+    head, rows = [*lines, b"", b"", b""][:3], lines[3:]
+    rules = ("'JASC-PAL'", "'0100'", f"{len(rows)}, the number of lines that follow")
+    rights = (b"JASC-PAL", b"0100", str(len(rows)).encode())
+    for number, (line, right, rule) in enumerate(zip(head, rights, rules, strict=True)):
+        if line != right:
+            raise _bad_line(number + 1, f"be {rule}", line)
+    colors = []
+    for number, line in enumerate(rows, 4):
+        words = line.split()
+        values = [int(w) for w in words if re.fullmatch(rb"[0-9]{1,3}", w)]
+        if len(words) != 3 or len(values) != 3 or max(values) > 255:
+            raise _bad_line(number, "have 3 integers from 0 to 255", line)
+        colors.append(values)
+    return _Named(np.array(colors, np.uint8).reshape(-1, 3))
+
+
 def _bad_line(number: int, rule: str, line: bytes) -> ValueError:
     """Return an error that shows the start of a line."""
     text = line.decode("utf-8", "replace").strip()
@@ -491,6 +522,7 @@ _FORMATS: dict[str, tuple[_Encoder, Callable[[bytes], _Named]]] = {
     ".json": (_encode_json, _decode_json),
     ".npy": (_encode_npy, _decode_npy),
     ".hex": (_encode_hex, _decode_hex),
+    ".pal": (_encode_pal, _decode_pal),
 }
 PALETTE_SUFFIXES = tuple(_FORMATS)
 # Those with a place for names, and for how a palette came about.

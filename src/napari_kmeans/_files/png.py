@@ -2,16 +2,20 @@
 
 `shrink_png` compresses the content of a file anew, and `with_rows` puts other rows into
 a file. `cleaned_png` takes out of a file what Pillow would misread, before Pillow opens
-it. `decode_deep_png` reads the 16 bits that Pillow would cut to 8, and `exif_of_png`
-and `durations_of_png` read chunks without the pixels. All take the content of a file;
-everything else about PNG is left to Pillow, and the rows of indices to `png_rows`.
+it. `join_png_film` and `frames_of_png` are for films, and `decode_deep_png` reads the
+16 bits that Pillow would cut to 8; `exif_of_png`, `durations_of_png` and
+`colors_of_png` read chunks without the pixels, and `with_cicp` adds one. All take the
+content of a file; everything else about PNG is left to Pillow, and the rows of indices
+to `png_rows`.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,19 +25,27 @@ from napari_kmeans._files.formats import check_pixel_limit, refuse
 
 __all__ = [
     "cleaned_png",
+    "colors_of_png",
     "decode_deep_png",
     "durations_of_png",
     "exif_of_png",
+    "frames_of_png",
     "is_deep_png",
     "is_png",
+    "join_png_film",
+    "numbered_png",
     "shrink_png",
+    "with_cicp",
     "with_rows",
 ]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Length of the data, and the kind, of a chunk.
 _HEAD = struct.Struct(">I4s")
+_HEADER_END = 33
 _INDEXED = 3
+# Color types of gray levels.
+_GRAYS = (0, 4)
 _N_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 # Color types of which one level or color may be transparent.
 _WITH_KEY = (0, 2)
@@ -41,6 +53,14 @@ _WITH_KEY = (0, 2)
 _CRITICAL = (b"IHDR", b"tRNS", b"IDAT", b"IEND")
 # Most bytes of a chunk, less than the 2**31 that PNG allows.
 _MOST_DATA = 1 << 30
+# What becomes of a frame after it was shown, and how it is laid on the one before
+# (PNG, section 11.3.6.2).
+_LEAVE, _CLEAR, _RESTORE = 0, 1, 2
+_REPLACE = 0
+_COLORS = (b"PLTE", b"tRNS")
+_MEANINGS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+_MOST_PLAYS = (1 << 31) - 1
+_LONGEST_DELAY = 65535
 # What Pillow is to see: pixels, films, color profile, resolution and orientation.
 _KEPT = frozenset(b"IHDR PLTE tRNS IDAT IEND acTL fcTL fdAT iCCP pHYs eXIf".split())
 # Of texts our own, and those where programs keep the orientation.
@@ -99,6 +119,74 @@ def is_png(content: bytes) -> bool:
 def is_deep_png(content: bytes) -> bool:
     """Whether the content is that of a PNG file of 16 bits per channel."""
     return is_png(content) and content[24:25] == b"\x10"
+
+
+def join_png_film(
+    stills: Sequence[bytes],
+    places: Sequence[tuple[int, int]],
+    durations: Sequence[float],
+    plays: int,
+) -> bytes:
+    """Join PNG files of one kind to a film, in which each replaces a part of the last.
+
+    Each has the column and the row where it lies; the first is all of the frame.
+    """
+    first, *_ = stills
+    start = first.index(b"IDAT") - 4
+    film = [
+        first[:start],
+        _chunk(b"acTL", struct.pack(">II", len(stills), min(plays, _MOST_PLAYS))),
+    ]
+    n_chunks = 0
+    for number, (still, place) in enumerate(zip(stills, places, strict=True)):
+        duration = durations[number] if durations else 0
+        control = n_chunks, *struct.unpack_from(">II", still, 16), *place
+        control += (*_delay(duration), _LEAVE, _REPLACE)
+        film.append(_chunk(b"fcTL", struct.pack(">IIIIIHHBB", *control)))
+        n_chunks += 1
+        data = b"".join(_data_of(still, b"IDAT"))
+        if number:
+            film.append(_chunk(b"fdAT", struct.pack(">I", n_chunks) + data))
+            n_chunks += 1
+        else:
+            film.append(_chunk(b"IDAT", data))
+    return b"".join([*film, _chunk(b"IEND", b"")])
+
+
+def frames_of_png(content: bytes) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a film of up to 8 bits as they are shown, RGBA.
+
+    Pillow clears indices to 0, whatever color that is, and mixes opacities.
+    """
+    from PIL import Image
+
+    width, height = struct.unpack_from(">II", content, 16)
+    canvas = Image.new("RGBA", (width, height))
+    for control, still in _stills(content):
+        _, across, down, left, top, _, _, after, mixing = control
+        box = left, top, left + across, top + down
+        if not (across and down and box[2] <= width and box[3] <= height):
+            refuse(f"a frame of the PNG film does not lie in it: {box}")
+        with Image.open(io.BytesIO(still)) as image:
+            part = image.convert("RGBA")
+        before = canvas.copy()
+        if mixing == _REPLACE:
+            canvas.paste(part, box)
+        else:
+            canvas.alpha_composite(part, (left, top))
+        yield np.array(canvas)
+        if after == _CLEAR:
+            canvas.paste((0, 0, 0, 0), box)
+        elif after == _RESTORE:
+            canvas = before
+
+
+def numbered_png(content: bytes) -> bytes:
+    """Return an indexed PNG file in which the red of each color is its index."""
+    (start, end) = next((a, b) for k, a, b in _chunks(content) if k == b"PLTE")
+    numbers = np.zeros(((end - start - 12) // 3, 3), np.uint8)
+    numbers[:, 0] = np.arange(len(numbers))
+    return content[:start] + _chunk(b"PLTE", numbers.tobytes()) + content[end:]
 
 
 def cleaned_png(content: bytes) -> bytes:
@@ -173,11 +261,48 @@ def exif_of_png(content: bytes) -> bytes:
     return b"".join(_data_of(content, b"eXIf")[:1])
 
 
+def colors_of_png(content: bytes) -> tuple[bool, dict[bytes, bytes]]:
+    """Return whether pixels are gray, and the chunks that say what colors mean."""
+    found = [(k, content[a + 8 : b - 4]) for k, a, b in _chunks(content)]
+    return content[25] in _GRAYS, {k: data for k, data in found if k in _MEANINGS}
+
+
+def with_cicp(content: bytes, cicp: bytes | None) -> bytes:
+    """Return the content of a PNG file with a cICP chunk behind its header."""
+    chunk = b"" if cicp is None else _chunk(b"cICP", cicp)
+    return content[:_HEADER_END] + chunk + content[_HEADER_END:]
+
+
 def durations_of_png(content: bytes) -> tuple[float, ...]:
     """Return the seconds that each frame is shown."""
     delays = [struct.unpack_from(">HH", c, 20) for c in _data_of(content, b"fcTL")]
     # The PNG specification counts in hundredths if it is not said otherwise.
     return tuple(count / (fraction or 100) for count, fraction in delays)
+
+
+def _delay(duration: float) -> tuple[int, int]:
+    """Return seconds as the quotient of 16-bit integers that comes next to them."""
+    duration = min(duration, _LONGEST_DELAY)
+    most = int(_LONGEST_DELAY / max(duration, 1))
+    return Fraction(duration).limit_denominator(most).as_integer_ratio()
+
+
+def _stills(content: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    """Yield the control of each frame of a film, and it alone as a PNG file."""
+    controls, data = [], list[list[bytes]]()
+    palette = [content[a:b] for kind, a, b in _chunks(content) if kind in _COLORS]
+    for kind, start, end in _chunks(content):
+        if kind == b"fcTL":
+            controls.append(struct.unpack_from(">IIIIIHHBB", content, start + 8))
+            data.append([])
+        # Pixels before the first frame are those of a still picture.
+        elif kind in (b"IDAT", b"fdAT") and data:
+            data[-1].append(content[start + (8 if kind == b"IDAT" else 12) : end - 4])
+    for control, parts in zip(controls, data, strict=True):
+        size = struct.pack(">II", *control[1:3])
+        header, pixels = size + content[24:29], b"".join(parts)
+        chunks = [_chunk(b"IHDR", header), *palette, _chunk(b"IDAT", pixels)]
+        yield control, b"".join([_SIGNATURE, *chunks, _chunk(b"IEND", b"")])
 
 
 def _optimized(content: bytes, **options: Any) -> bytes:

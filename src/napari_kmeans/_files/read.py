@@ -20,6 +20,7 @@ import numpy as np
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.quality import white_of
 from napari_kmeans._files import formats, gif, png, tiff
+from napari_kmeans._files.color_profiles import profile_of_png, rgb_profile
 from napari_kmeans._files.metadata import (
     NO_METADATA,
     RESOLUTION_UNITS,
@@ -46,7 +47,12 @@ __all__ = [
     "read_content",
     "read_image",
     "read_metadata",
+    "with_opacity",
 ]
+
+
+# Of Pillow, whose pixels are decoded to RGB, or RGBA, as they are.
+_RGB_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
 
 
 class ImageFile(NamedTuple):
@@ -120,7 +126,7 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
             return _film_metadata(file, gif.durations_of_gif(content))
         if file.format == "PNG":
             return _film_metadata(file, png.durations_of_png(content))
-        return _decode_film(file, len(content)).metadata
+        return _decode_film(file, content).metadata
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -144,7 +150,7 @@ def decode_image(content: bytes) -> ImageFile:
                 formats.refuse(
                     "16-bit colors of a PNG film cannot be read, only of TIFF"
                 )
-            return _decode_film(file, len(content))
+            return _decode_film(file, content)
         metadata = _photo_metadata(file, content)
         if png.is_deep_png(content):
             pixels = png.decode_deep_png(content)
@@ -158,25 +164,29 @@ def decode_image(content: bytes) -> ImageFile:
         return _image_file(np.ascontiguousarray(pixels), metadata)
 
 
-def default_suffix(file: IO[bytes]) -> str:
+def default_suffix(file: IO[bytes], depth: int | None = None) -> str:
     """Choose by the head of a file which format suits its compressed image.
 
-    PNG for 8-bit images, GIF for films, TIFF for what only that can hold.
+    PNG for 8-bit images, TIFF for what only that can hold. A film stays GIF, PNG or
+    WebP, where other films may have soft edges that GIF cannot hold. With a `depth` of
+    8, integers count as those of 8 bits.
     """
     from PIL import Image
 
     head = file.read(32)
     if png.is_deep_png(head):
-        return ".tif"
+        return ".tif" if depth is None else ".png"
     try:
         with _opened(file) as opened:
             if not isinstance(opened, Image.Image):
-                if tiff.is_flat_photo(opened):
+                if tiff.is_flat_photo(opened, depth):
                     return ".png"
                 return ".ome.tif" if tiff.is_for_ome(opened) else ".tif"
-            if opened.mode.startswith(("I", "F")):
+            if opened.mode.startswith(("I", "F") if depth is None else "F"):
                 return ".tif"
-            return ".gif" if _n_frames(opened) > 1 else ".png"
+            if _n_frames(opened) > 1:
+                return {"GIF": ".gif", "PNG": ".png"}.get(str(opened.format), ".webp")
+            return ".png"
     except ValueError:  # Reading it will show what is wrong.
         return ".png"
 
@@ -222,9 +232,15 @@ def _opened(file: IO[bytes]) -> Iterator[TiffFile | Image.Image]:
             with tiff.open_tiff(file) as opened:
                 yield opened
             return
+        profile = None
         if png.is_png(head):
-            file = io.BytesIO(png.cleaned_png(file.read()))
+            content = file.read()
+            is_gray, chunks = png.colors_of_png(content)
+            profile = profile_of_png(chunks, is_gray=is_gray)
+            file = io.BytesIO(png.cleaned_png(content))
         with formats.open_image(file) as image:
+            if profile is not None:
+                image.info["icc_profile"] = profile
             yield image
 
 
@@ -252,11 +268,20 @@ def _image_file(
     """
     has_channels = "S" in metadata.axes or has_channel_axis(metadata)
     has_alpha = has_alpha and has_channels and pixels.shape[-1] >= 4
-    if has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
-        pixels, has_alpha = pixels[..., :-1].copy(), False
-    elif has_alpha:
+    return with_opacity(ImageFile(pixels, has_channels, has_alpha, metadata))
+
+
+def with_opacity(image: ImageFile) -> ImageFile:
+    """Return new pixels as they are kept: without opacity that is full everywhere.
+
+    Colors that are fully transparent become 0, in place.
+    """
+    pixels = image.pixels
+    if image.has_alpha and (pixels[..., -1] == white_of(pixels.dtype)).all():
+        return image._replace(pixels=pixels[..., :-1].copy(), has_alpha=False)
+    if image.has_alpha:
         np.multiply(pixels, pixels[..., -1:] != 0, out=pixels)
-    return ImageFile(pixels, has_channels, has_alpha, metadata)
+    return image
 
 
 def _photo_metadata(image: Image.Image, content: bytes) -> ImageMetadata:
@@ -300,14 +325,22 @@ def _sizes(image: Image.Image) -> Sizes:
     return {"Y": (down, unit), "X": (across, unit)} if is_known else {}
 
 
-def _decode_film(image: Image.Image, n_bytes: int) -> ImageFile:
-    """Decode the frames of a film in a file of `n_bytes` as they are shown."""
+def _decode_film(image: Image.Image, content: bytes) -> ImageFile:
+    """Decode the frames of a film as they are shown."""
     n_frames = _n_frames(image)
-    formats.check_film_limit(n_frames, (image.height, image.width), n_bytes)
+    formats.check_film_limit(n_frames, (image.height, image.width), len(content))
     stack = np.empty((n_frames, image.height, image.width, 4), np.uint8)
-    durations = []
+    durations: list[float] = []
+    if image.format == "PNG":
+        durations += png.durations_of_png(content)
+        if len(durations) != n_frames:
+            formats.refuse(f"the PNG film has {len(durations)} of {n_frames} frames")
+        frames = png.frames_of_png(png.cleaned_png(content))
+        for number, frame in enumerate(frames):
+            stack[number] = frame
+        return _image_file(stack, _film_metadata(image, durations))
     for number in range(n_frames):
-        image.seek(number + _n_still(image))
+        image.seek(number)
         stack[number] = np.array(image.convert("RGBA"))
         durations.append(float(image.info.get("duration", 0) or 0) / 1000)
     return _image_file(stack, _film_metadata(image, durations))
@@ -367,14 +400,17 @@ def _pixels(image: Image.Image, *, is_deep: bool) -> Array:
 
 
 def _kept_profile(image: Image.Image) -> bytes | None:
-    """Return the color profile if it is one for the pixels as they are decoded."""
+    """Return the color profile for the pixels as they are decoded.
+
+    One that is not for the pixels of its file means nothing.
+    """
     profile: bytes | None = image.info.get("icc_profile")
-    if not profile:
+    is_gray = image.mode in ("1", "L", "LA") or image.mode.startswith(("I", "F"))
+    if not profile or profile[16:20] != (b"GRAY" if is_gray else b"RGB "):
         return None
-    gray = image.mode in ("1", "L") or image.mode.startswith("I")
-    kind = b"GRAY" if gray else b"RGB "
-    is_kept = gray or image.mode in ("RGB", "RGBA", "P")
-    return profile if is_kept and profile[16:20] == kind else None
+    if is_gray and not image.has_transparency_data:
+        return profile
+    return rgb_profile(profile) if is_gray or image.mode in _RGB_MODES else None
 
 
 def _decode_tiff(file: TiffFile, n_bytes: int) -> ImageFile:

@@ -81,6 +81,7 @@ _FREE_PLANES = 1000
 _DIALECTS = {"avs", "bif", "eer", "fluoview", "imagej", "lsm", "mdgel", "mmstack"}
 _DIALECTS |= {"ndpi", "nih", "ome", "philips", "qpi", "scanimage", "scn", "shaped"}
 _DIALECTS |= {"sis", "stk", "svs"}
+_DEPTHS = ("uint8", "uint16", "uint32", "uint64")
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _OME_DTYPES = (*_IMAGEJ_DTYPES, "bool", "int8", "int16", "int32", "uint32", "float64")
 # ImageJ cannot read the offsets of larger files; elsewhere they take eight bytes then.
@@ -238,8 +239,11 @@ def decode_tiff_labels(file: TiffFile, n_bytes: int) -> tuple[Array, Array]:
     return _decode(file, header, n_bytes, lambda array, *_: array), palettes[0]
 
 
-def is_flat_photo(file: TiffFile) -> bool:
-    """Whether a file holds one picture of 8-bit gray, RGB or RGBA."""
+def is_flat_photo(file: TiffFile, depth: int | None = None) -> bool:
+    """Whether a file holds one picture of 8-bit gray, RGB or RGBA.
+
+    With a `depth`, deeper integers count as well.
+    """
     if file.is_imagej or file.is_ome or file.is_mmstack:
         return False
     header = read_tiff_header(file)
@@ -247,8 +251,9 @@ def is_flat_photo(file: TiffFile) -> bool:
     if axes not in ("YX", "YXS"):
         return False
     if palettes := palettes_of(header.series[0]):
-        return palettes[0].dtype == np.uint8
-    is_deep = page.dtype is None or page.dtype.name not in ("bool", "uint8")
+        return depth is not None or palettes[0].dtype == np.uint8
+    flat = ("bool", "uint8") if depth is None else ("bool", *_DEPTHS)
+    is_deep = page.dtype is None or page.dtype.name not in flat
     n_extra = len(page.extrasamples) - has_opacity(page, header.axes)
     return not is_deep and n_extra <= 0
 

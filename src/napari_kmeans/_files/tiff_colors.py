@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.blocks import cut
 from napari_kmeans._core.quality import white_of
+from napari_kmeans._files.color_profiles import rgb_profile
 from napari_kmeans._files.formats import refuse
 from napari_kmeans._files.tiff_segments import REFUSED_COMPRESSIONS
 
@@ -135,12 +136,14 @@ def _opacity(page: TiffPage) -> tuple[int, bool] | None:
 
 
 def kept_profile(page: TiffPage, shown: str) -> bytes | None:
-    """Return the color profile if it is one for the pixels as they are decoded."""
+    """Return the color profile for the pixels as they are decoded."""
     profile = page.iccprofile
     if not profile or int(page.photometric) == _CMYK or shown.endswith("C"):
         return None
-    kind = b"RGB " if "S" in shown else b"GRAY"
-    return bytes(profile) if profile[16:20] == kind else None
+    is_gray = int(page.photometric) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    if profile[16:20] != (b"GRAY" if is_gray else b"RGB "):
+        return None
+    return rgb_profile(bytes(profile)) if "S" in shown else bytes(profile)
 
 
 def palettes_of(series: TiffPageSeries) -> list[Array]:

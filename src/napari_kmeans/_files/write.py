@@ -10,24 +10,33 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_kmeans._core.arrays import Array
 from napari_kmeans._files import formats, png, tiff
+from napari_kmeans._files.color_profiles import cicp_of, rgb_profile
 from napari_kmeans._files.metadata import (
     ImageMetadata,
     has_channel_axis,
     pixels_per_meter,
+    whole_delays,
 )
 from napari_kmeans._files.read import ImageFile
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 __all__ = ["check_fit", "encode_image", "pillow_options"]
+
+# Of a frame of a WebP film, in milliseconds, and of the film.
+_LONGEST_DELAY = (1 << 24) - 1
+_MOST_PLAYS = 65535
 
 
 def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None:
-    """Raise ValueError unless the format of a file name holds such an image.
+    """Raise Unfit unless the format of a file name holds such an image.
 
     With a `palette`, in its colors; a format of measurements needs no palette for them.
     """
@@ -52,11 +61,11 @@ def check_fit(name: str, image: ImageFile, palette: Array | None = None) -> None
         what = f"{len(palette)} colors do"
     elif misfit == "opacity":
         what = "half-transparent colors do" if form.most_colors else "opacity does"
-        advice = ".png, or .tif for a stack"
+        advice = ".png or .webp"
     elif not image.are_colors:
         what = f"{n_channels}-channel {what}"
     msg = f"cannot write {name}: {what} not fit into a {suffix} file, choose {advice}"
-    raise ValueError(msg)
+    raise formats.Unfit(msg, misfit)
 
 
 def encode_image(name: str, image: ImageFile) -> bytes:
@@ -67,21 +76,28 @@ def encode_image(name: str, image: ImageFile) -> bytes:
     form, buffer = formats.format_of(name), io.BytesIO()
     if form.name == "TIFF":
         return _encode_tiff(name, image)
-    options = pillow_options(form, image.metadata)
-    # Where a gray image becomes RGB, a gray profile would not be true of it.
+    metadata = image.metadata
+    # A gray profile would not be true of gray levels that become RGB.
     if not (image.has_channels or form.has_gray):
-        options.pop("icc_profile", None)
+        profile = rgb_profile(metadata.icc_profile)
+        metadata = metadata._replace(icc_profile=profile)
+    options = pillow_options(form, metadata)
+    frames = [Image.fromarray(frame) for frame in _frames(image)]
+    if len(frames) > 1:
+        options |= _film_options(metadata, frames)
     try:
         with warnings.catch_warnings():
             # Pillow is about to drop a format or two.
             warnings.simplefilter("ignore", DeprecationWarning)
-            Image.fromarray(image.pixels).save(buffer, form.name, **options)
+            frames[0].save(buffer, form.name, **options)
     except (OSError, ValueError) as error:
         suffix = Path(name).suffix.lower()
         msg = f"the image does not fit into a {suffix} file: {error}"
         raise ValueError(msg) from error
-    content = buffer.getvalue()
-    return png.shrink_png(content) if form.name == "PNG" else content
+    if form.name != "PNG":
+        return buffer.getvalue()
+    content = png.shrink_png(buffer.getvalue())
+    return png.with_cicp(content, cicp_of(metadata.icc_profile))
 
 
 def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, Any]:
@@ -104,6 +120,23 @@ def pillow_options(form: formats.Format, metadata: ImageMetadata) -> dict[str, A
     elif min(dpi) >= 1 and max(dpi) < form.most_dpi:
         options["dpi"] = dpi
     return options
+
+
+def _frames(image: ImageFile) -> Array:
+    """Return the pixels of a film frame by frame, or of an image as its only one."""
+    shape = image.pixels.shape
+    return image.pixels.reshape(-1, *shape[len(shape) - 2 - image.has_channels :])
+
+
+def _film_options(metadata: ImageMetadata, frames: list[Image.Image]) -> dict[str, Any]:
+    """Return what Pillow is told of a film; its durations are milliseconds."""
+    delays = whole_delays(metadata.durations, 1000, 1, _LONGEST_DELAY)
+    return {
+        "save_all": True,
+        "append_images": frames[1:],
+        "duration": delays if len(delays) == len(frames) else 0,
+        "loop": min(metadata.plays, _MOST_PLAYS),
+    }
 
 
 def _encode_tiff(name: str, image: ImageFile) -> bytes:

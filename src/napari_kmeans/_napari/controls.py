@@ -82,7 +82,7 @@ Most colors of the result, 1 to 65,536; the slider ends at 256""",
 Find the colors that suit the image best (fit),
 or take those of another result or of a file""",
     "palette_file": """Palette file
-Colors to take, of a .gpl (GIMP), .json, .npy or .hex file""",
+Colors to take, of a .gpl (GIMP), .json, .npy, .hex or .pal file""",
     "palettes": """Palettes
 Find one palette for everything, or one for each slice""",
     "fixed": """Locked colors

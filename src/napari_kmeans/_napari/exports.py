@@ -41,6 +41,7 @@ _TABLES = ("Table (*.csv)",)
 _PALETTES = (
     *("GIMP palette (*.gpl)", "JSON palette (*.json)"),
     *("NumPy array (*.npy)", "Hex colors (*.hex)"),
+    "JASC palette (*.pal)",
 )
 _IMAGES = ("PNG image (*.png)", "GIF image (*.gif)", "TIFF image (*.tif)")
 

@@ -133,8 +133,8 @@ def quantize_layer(
         channels. All pixels get the colors. Not looked at if `palette` is given.
     palette : (K, C) or (K,) array_like, str, path-like or layer, optional
         Colors to take instead of fitted ones, in the units of the image; the file
-        (``.gpl``, ``.json``, ``.npy`` or ``.hex``) or the earlier result that holds
-        them.
+        (``.gpl``, ``.json``, ``.npy``, ``.hex`` or ``.pal``) or the earlier result that
+        holds them.
     fixed : (m, C) or (m,) array_like, optional
         Colors that the palette has in any case, ``m <= k``.
     color_space : {"rgb", "lab", "oklab"}, optional

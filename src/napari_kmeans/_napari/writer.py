@@ -53,6 +53,8 @@ __all__ = [
 PALETTE_MARK = ".kmeans"
 # What a name without a suffix gets, the first that holds the layer.
 _CHOSEN = tuple(PALETTE_MARK + suffix for suffix in (".png", ".tif", ".gif"))
+# TIFF knows the size of pixels along each axis, the others know films.
+_CHOSEN_FOR_STACKS = (_CHOSEN[1], _CHOSEN[0], _CHOSEN[2])
 # What is behind a dot may also be a part of the name.
 _SUFFIX = re.compile(r"\.[a-z]\w{1,4}", re.IGNORECASE)
 _AXES = "TZYX"
@@ -238,12 +240,13 @@ def _checked_path(
     is_known = suffix in INDEXED_SUFFIXES
     if is_known and fault(suffix) is None:
         return path
-    fits = [one for one in _CHOSEN if fault(one) is None]
+    chosen = _CHOSEN if n_axes == 2 else _CHOSEN_FOR_STACKS
+    fits = [one for one in chosen if fault(one) is None]
     cannot = f"{quoted(str(attributes.get('name')))} cannot be saved as {name}"
     if _SUFFIX.fullmatch(suffix) and not is_known:
         msg = f"{cannot}: choose a name that ends in {_CHOSEN[0]}, .png, .gif or .tif"
     elif not fits:
-        faults = dict.fromkeys(map(fault, [suffix] * is_known + [*_CHOSEN]))
+        faults = dict.fromkeys(map(fault, [suffix] * is_known + [*chosen]))
         msg = f"{cannot}: {', and '.join(filter(None, faults))}"
     elif is_known:
         if len(palette_of(format_of(path))) > format_of(path).most_colors:
@@ -263,7 +266,7 @@ def _fault(form: Format, n_axes: int, palette: Array) -> str | None:
     misfit = palette_misfit(form, n_axes, palette)
     if misfit is None:
         return None
-    what = "a stack" if form.most_axes == 2 else "a stack of stacks"
+    what = "a stack of stacks"
     if n_axes < 2:
         what = "a single row"
     elif misfit == "colors":
