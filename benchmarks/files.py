@@ -189,7 +189,8 @@ def print_compressors(
         )
         steps = -np.diff(np.log(sizes), axis=1).mean(axis=0)
         means = " | ".join(f"{mean:,.0f}" for mean in sizes.mean(axis=0))
-        shares = " | ".join(f"{share:.0%}" for share in steps / steps.sum())
+        # Zero has no sign.
+        shares = " | ".join(f"{s:.0%}" for s in np.round(steps / steps.sum(), 2) + 0)
         print(f"| {k or 'all'} | {means} | {shares} |")
     print()
 

@@ -390,3 +390,12 @@ def test_a_file_takes_no_more_than_allowed_and_has_the_fixed_colors():
     assert 2 <= len(done.mapped.palette) < 9
     with pytest.raises(ValueError, match=r"2 colors take [\d,]+ bytes, more than the"):
         compress(image, "a.png", Recipe(9, fixed=fixed, max_bytes=20))
+
+
+def test_a_color_of_clear_pixels_alone_has_no_error():
+    pixels = noise(9, 9, 4) | 1
+    pixels[0] = 0
+    done = compress(ImageFile(pixels, has_alpha=True), "a.png", Recipe(5))
+    errors, is_clear = errors_by_color(done, Recipe(5)), done.mapped.palette[:, 3] == 0
+    assert is_clear.sum() == 1
+    assert_array_equal(np.isnan(errors), is_clear)

@@ -150,6 +150,13 @@ def test_options_stand_before_and_behind_the_command(folder, words):
     assert len((folder / "p.hex").read_text().split()) == 5
 
 
+def test_the_rest_of_a_short_option_is_its_value(folder):
+    (folder / "o").mkdir()
+    result = run("-oo", "palette", "photo.jpg")
+    assert result.exit_code == 0, result.stderr
+    assert (folder / "o/photo_palette.gpl").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

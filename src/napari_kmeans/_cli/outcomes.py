@@ -45,7 +45,7 @@ def image_outcome(
     sizes = size, size_after
     facts = _facts(source, sizes, done.n_colors, done, done.mapped, fit)
     facts["lossless"] &= not done.is_converted
-    figures = _figures(facts)
+    figures = _figures(facts, source)
     if options.skip_if_larger and size_after >= size:
         facts["output"] = None
         text = f"{source.name}: not written, as it would not be smaller: {figures}"
@@ -75,7 +75,7 @@ def store_outcome(source: Source, size: int, result: StoreResult) -> Outcome:
     sizes = source.n_bytes(), size
     facts = _facts(source, sizes, n_colors, result, result, result)
     facts |= {"pieces": result.n_all, "pieces_written": result.n_written}
-    text = f"{source.name} -> {source.target}: {_figures(facts)}"
+    text = f"{source.name} -> {source.target}: {_figures(facts, source)}"
     if n_there == result.n_all:
         text = f"{source.name} -> {source.target}: already complete, nothing to do"
     elif n_there:
@@ -115,9 +115,9 @@ def _facts(
     }
 
 
-def _figures(facts: dict[str, Any]) -> str:
+def _figures(facts: dict[str, Any], source: Source) -> str:
     """Say for people what facts say of bytes, colors and quality, as far as known."""
-    parts = [_bytes_text(facts, f" than {Path(facts['input']).name}")]
+    parts = [_bytes_text(facts, f" than {source.path.name}")]
     if facts["counts"] is None:
         parts.append(counted_text(len(facts["palette"]), "color"))
     else:
