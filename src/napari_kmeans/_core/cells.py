@@ -317,13 +317,8 @@ def _visit(cells: Cells, centers: Floats) -> Iterator[tuple[int, Indices, Indice
             node, slot = np.divmod(np.flatnonzero(keep.take(shared, axis=1).T), m)
             slot *= n
             slot += (shared % n).take(node)
-            undecided.append(
-                _Lists(
-                    nodes.take(shared),
-                    number.take(shared).astype(np.intp),
-                    candidates.reshape(-1).take(slot),
-                )
-            )
+            several = nodes.take(shared), number.take(shared).astype(np.intp)
+            undecided.append(_Lists(*several, candidates.reshape(-1).take(slot)))
         if undecided:
             first = level.first
             lists = _Lists(*map(np.concatenate, zip(*undecided, strict=True)))
@@ -360,6 +355,7 @@ def _paired(level: Level, centers: Floats) -> tuple[Indices, Indices, _Lists]:
     apart = np.sqrt(squared_distances(scaled[:, :, np.newaxis], scaled[:, np.newaxis]))
     apart = (apart * (2 * _WIDEN_SINGLE)).astype(np.float32)
     radii = (level.radii[:n, np.newaxis] * rivals.scale).astype(np.float32)
+    checkpoint()
     pairs = []
     for block in cut(n, 16 * k):
         score = rows[block] @ rivals.factors.T
@@ -369,7 +365,9 @@ def _paired(level: Level, centers: Floats) -> tuple[Indices, Indices, _Lists]:
         reach *= radii[block]
         reach += (least + rivals.slack)[:, np.newaxis]
         pairs.append(np.flatnonzero(score <= reach) + block.start * k)
+    checkpoint()
     nodes, candidates = np.divmod(np.concatenate(pairs), k)
+    checkpoint()
     number = np.bincount(nodes, minlength=n)
     alone = number.take(nodes) == 1
     shared = np.flatnonzero(number > 1)
