@@ -393,7 +393,7 @@ def test_a_file_takes_no_more_than_allowed_and_has_the_fixed_colors():
 
 
 def test_a_color_of_clear_pixels_alone_has_no_error():
-    pixels = noise(9, 9, 4) | 1
+    pixels = noise(9, 9, 4) | 128
     pixels[0] = 0
     done = compress(ImageFile(pixels, has_alpha=True), "a.png", Recipe(5))
     errors, is_clear = errors_by_color(done, Recipe(5)), done.mapped.palette[:, 3] == 0
