@@ -71,6 +71,8 @@ class Recipe:
     seed: int | None = None
     color_space: SpaceName = "rgb"
     dither: Dither = None
+    # How much of it, from 0 to 1; 1 if there is none.
+    dither_strength: float = 1.0
     # The quality in dB that the fewest possible colors are to reach, instead of `k`.
     psnr: float | None = None
     # The most bytes that a file may take; as many colors as fit, up to `k`, are used.
@@ -132,10 +134,10 @@ def compress(
 
     def fitted(k: int) -> Compressed:
         found = fit_counted(counted, replace(recipe, k=k), most, callback)
-        return _encoded(image, name, counted, found, recipe.dither)
+        return _encoded(image, name, counted, found, recipe)
 
     if palette is not None:
-        done = _encoded(image, name, counted, palette, recipe.dither)
+        done = _encoded(image, name, counted, palette, recipe)
     elif recipe.max_bytes is not None:
         done = _most_that_fit(
             fitted, min(recipe.k, n_colors, BYTE_COLORS), recipe.max_bytes
@@ -269,14 +271,15 @@ def _encoded(
     name: str,
     counted: CountedImage,
     palette: Array | FittedImage,
-    dither: Dither,
+    recipe: Recipe,
 ) -> Compressed:
     """Map a counted image to a palette, and encode it."""
     fit = palette.result if isinstance(palette, FittedImage) else None
     given = palette.result.palette if isinstance(palette, FittedImage) else palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
-    mapped = map_image(counted, chosen, dither=dither)
+    how = recipe.dither, recipe.dither_strength
+    mapped = map_image(counted, chosen, dither=how[0], dither_strength=how[1])
     if _is_indexed(name, image, mapped.palette):
         labels, colors = _labels_for(name, image, mapped)
         check_fit(name, image, colors)

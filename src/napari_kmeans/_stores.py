@@ -21,7 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_kmeans._compression import Recipe, count_file, fit_counted, matched
-from napari_kmeans._core.arguments import checked_layout, checked_palette
+from napari_kmeans._core.arguments import (
+    checked_dither,
+    checked_layout,
+    checked_palette,
+)
 from napari_kmeans._core.arrays import Array, Labels
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.chunks import visit_places
@@ -204,7 +208,8 @@ def _places(
             axis = -1 if has_channels else None
             layout = checked_layout(whole, axis, recipe.color_space, False)
             colors = checked_palette(palette, layout)
-            label = chunk_labeler(whole, colors, layout, recipe.dither)
+            dithering = checked_dither(recipe.dither, recipe.dither_strength)
+            label = chunk_labeler(whole, colors, layout, dithering)
             level = _Level(source, targets, axes, label)
             places += [(level, region) for region in left]
     return n_all, places

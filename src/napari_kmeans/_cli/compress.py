@@ -96,6 +96,13 @@ _write_options = (
         "Imitate colors that are not in the palette by mixing those that are.",
         type=click.Choice(DITHERS),
     ),
+    option(
+        "--dither-strength",
+        "How much to mix, from 0 to 1: less is less grain, and smaller.  [default: 1]",
+        metavar="S",
+        type=click.FloatRange(0, 1),
+        callback=opt.refuse_nan,
+    ),
     option("--labels", "In a store, write the labels, too.", is_flag=True),
     option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
     option("--report", "HTML page to write, with before and after.", metavar="FILE"),
@@ -161,6 +168,8 @@ def apply(images: tuple[str, ...], options: Options) -> None:
 
 def _write_all(images: tuple[str, ...], options: Options) -> None:
     """Write all images and the report, print the sum, and leave with the status."""
+    if opt.is_given("dither_strength") and options.dither is None:
+        opt.refuse_value("dither_strength", "needs --dither")
     sources, left_out = inputs.find_sources(images)
     several = inputs.are_several(images, sources)
     if options.output is None and [source.name for source in sources] == [inputs.STDIN]:

@@ -37,6 +37,7 @@ __all__ = [
     "is_given",
     "option",
     "parse_byte_count",
+    "refuse_nan",
     "refuse_together",
     "refuse_value",
     "run_options",
@@ -179,10 +180,10 @@ def _parameter(name: str) -> click.Parameter:
     return next(param for param in params if param.name == name)
 
 
-def _refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
+def refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
     """Return a number as it is, if it is one."""
     if value is not None and math.isnan(value):
-        msg = f"'{value}' is not a number of decibels"
+        msg = f"'{value}' is not a number"
         raise click.BadParameter(msg)
     return value
 
@@ -215,7 +216,7 @@ fit_options = (
         "Use the fewest colors that reach this quality.",
         metavar="DB",
         type=click.FloatRange(min=0),
-        callback=_refuse_nan,
+        callback=refuse_nan,
     ),
 )
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
