@@ -47,7 +47,7 @@ def usage_error(arguments):
         (
             "photo.jpg --dither ordered --dither-strength 2",
             "--dither-strength",
-            "0<=x<=1",
+            "2.0 is not in the range 0<=x<=1.",
         ),
         (
             "photo.jpg --dither ordered --dither-strength nan",
