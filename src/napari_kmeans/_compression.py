@@ -81,6 +81,8 @@ class Recipe:
     seed: int | None = None
     color_space: SpaceName = "rgb"
     dither: Dither = None
+    # How much of it, from 0 to 1; 1 if there is none.
+    dither_strength: float = 1.0
     # The quality in dB that the fewest possible colors are to reach, instead of `k`.
     psnr: float | None = None
     # The most bytes that a file may take; as many colors as fit, up to `k`, are used.
@@ -408,7 +410,9 @@ def _encoded(
     keep = recipe.keep_palette
     complete = _with_clear_color(image, given)
     chosen = palette if complete is given else complete
-    mapped = map_image(counted, chosen, dither=recipe.dither)
+    mapped = map_image(
+        counted, chosen, dither=recipe.dither, dither_strength=recipe.dither_strength
+    )
     step("compressing")
     if _is_indexed(name, image, mapped.palette):
         labels, colors = mapped.labels, mapped.palette

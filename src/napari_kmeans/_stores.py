@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from napari_kmeans._compression import Recipe, count_file, fit_counted, matched
 from napari_kmeans._core.arguments import (
     Weights,
+    checked_dither,
     checked_layout,
     checked_palette,
     checked_weights,
@@ -228,7 +229,8 @@ def _places(
             numbers = checked_weights(weights, layout, words=())
             layout = layout._replace(weights=numbers)
             colors = checked_palette(palette, layout)
-            label = chunk_labeler(whole, colors, layout, recipe.dither)
+            dithering = checked_dither(recipe.dither, recipe.dither_strength)
+            label = chunk_labeler(whole, colors, layout, dithering)
             level = _Level(source, targets, axes, label)
             places += [(level, region) for region in left]
     return n_all, places

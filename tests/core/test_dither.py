@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 from napari_kmeans import map_to_palette
 from napari_kmeans._core.dither import (
+    Mixtures,
     diffuse_error,
     error_limit,
     mix_colors,
@@ -27,7 +28,7 @@ def nearest_labels(points, centers):
     return labels.reshape(points.shape[:-1])
 
 
-def diffuse_one_by_one(points, centers, labels, fixed):
+def diffuse_one_by_one(points, centers, labels, fixed, strength=1.0):
     """Dither a plane (rows, columns, C) in two loops."""
     rows, columns, n_channels = points.shape
     result, limit = labels.copy(), error_limit(centers)
@@ -38,8 +39,12 @@ def diffuse_one_by_one(points, centers, labels, fixed):
             if fixed[y, x] or (points[y, x] == centers[label]).all():
                 continue
             above, here = errors[y, x : x + 3], errors[y + 1, x : x + 2]
-            value = points[y, x] + 7 / 16 * here[0]
-            value = value + 1 / 16 * above[0] + 5 / 16 * above[1] + 3 / 16 * above[2]
+            right, left_below, below, right_below = (
+                np.array([7, 3, 5, 1]) / 16 * strength
+            )
+            value = points[y, x] + right * here[0]
+            value = value + right_below * above[0] + below * above[1]
+            value = value + left_below * above[2]
             distance = sum((value[c] - centers[:, c]) ** 2 for c in range(n_channels))
             result[y, x] = label = distance.argmin()
             error = value - centers[label]
@@ -62,19 +67,21 @@ cases = st.tuples(sizes, st.integers(1, 6), numbers).flatmap(
         hnp.arrays(np.float64, drawn[0], elements=drawn[2]),
         hnp.arrays(np.float64, (drawn[1], drawn[0][-1]), elements=drawn[2]),
         hnp.arrays(bool, drawn[0][:-1]),
+        st.sampled_from([1.0, 0.5, 0.3]),
     )
 )
 
 
 @given(cases)
 def test_wavefronts_give_the_labels_of_two_loops_plane_by_plane(case):
-    points, centers, fixed = case
+    points, centers, fixed, strength = case
     labels = nearest_labels(points, centers)
 
-    result = diffuse_error(points, centers, labels, fixed)
+    result = diffuse_error(points, centers, labels, fixed, strength)
 
     for i in range(len(points)):
-        expected = diffuse_one_by_one(points[i], centers, labels[i], fixed[i])
+        plane = points[i], centers, labels[i], fixed[i]
+        expected = diffuse_one_by_one(*plane, strength)
         assert_array_equal(result[i], expected)
 
 
@@ -203,8 +210,8 @@ def test_the_size_of_blocks_is_irrelevant(monkeypatch, name):
 
     assert_array_equal(diffuse_error(points, centers, labels), expected)
     again = mix_colors(points.reshape(-1, 3), centers, labels.ravel())
-    assert_array_equal(again.second, mixtures.second)
-    assert_array_equal(again.share, mixtures.share)
+    assert_array_equal(again.labels, mixtures.labels)
+    assert_array_equal(again.bounds, mixtures.bounds)
 
 
 def test_colors_of_the_palette_are_left_alone_and_stop_errors():
@@ -317,51 +324,113 @@ def test_limit_of_many_centers_is_not_below_half_their_widest_gap(far):
     assert gap / 2 <= error_limit(centers) <= gap / 2 + 4
 
 
-def mix_by_comparing_all(point, centers, first):
-    """Give the second center and its share, or the first and 0."""
-    best, second, share = np.inf, first, 0.0
+def shares_of(mixtures, n_centers):
+    """Return the share (n, K) of each center in mixtures."""
+    n = mixtures.labels.shape[1]
+    bounds = np.vstack((np.zeros(n), mixtures.bounds, np.ones(n)))
+    shares = np.zeros((n, n_centers))
+    for labels, part in zip(mixtures.labels, np.diff(bounds, axis=0), strict=True):
+        np.add.at(shares, (np.arange(n), labels), part)
+    return shares
+
+
+def score(point, centers, share, strength):
+    """Return what a mixture is to have least of, with squared distances to centers."""
+    s = strength * (1 - len(centers) / 512)
+    mean = share @ centers - point
+    return s * (mean**2).sum() + (1 - s) * share @ ((centers - point) ** 2).sum(axis=1)
+
+
+def mix_by_comparing_pairs(point, centers, first, strength):
+    """Return the lowest score of two centers, of which one is the first."""
+    s, best = strength * (1 - len(centers) / 512), np.inf
     for j, center in enumerate(centers):
         d, p = center - centers[first], point - centers[first]
-        if d @ p <= 0 or d @ d < np.finfo(float).tiny:
-            continue
-        s = min(d @ p / (d @ d), 0.5)
-        score = ((p - s * d) ** 2).sum() + s * (1 - s) * (d @ d) / 8
-        if score < best:
-            best, second, share = score, j, s
-    return second, share, best
+        share = np.zeros(len(centers))
+        if d @ d > 0:
+            share[j] = np.clip((d @ p - (1 - s) / 2 * (d @ d)) / (s * (d @ d)), 0, 1)
+        share[first] += 1 - share.sum()
+        best = min(best, score(point, centers, share, strength))
+    return best
 
 
 @given(
     hnp.arrays(np.float64, (20, 3), elements=st.floats(0, 1)),
     hnp.arrays(np.float64, (9, 3), elements=st.floats(0, 1)),
+    st.sampled_from([1.0, 0.7, 0.2]),
 )
-def test_the_second_center_is_the_best_of_all(points, centers):
+def test_mixtures_are_better_than_all_pairs_with_the_nearest_center(
+    points, centers, strength
+):
     labels = nearest_labels(points, centers)
 
-    second, share = mix_colors(points, centers, labels)
+    mixtures = mix_colors(points, centers, labels, strength)
 
-    for i, point in enumerate(points):
-        _, _, best = mix_by_comparing_all(point, centers, labels[i])
-        p, d = point - centers[labels[i]], centers[second[i]] - centers[labels[i]]
-        s = float(share[i])
-        assert 0 <= s <= 0.5
-        if best == np.inf:
-            assert (second[i], s) == (labels[i], 0)
-        else:
-            score = ((p - s * d) ** 2).sum() + s * (1 - s) * (d @ d) / 8
-            # Shares have 24 bits.
-            assert score <= best + 1e-6
+    shares = shares_of(mixtures, len(centers))
+    assert (np.diff(mixtures.labels.astype(int), axis=0) >= 0).all()
+    assert (np.diff(mixtures.bounds, axis=0) >= 0).all()
+    for point, share, first in zip(points, shares, labels, strict=True):
+        best = mix_by_comparing_pairs(point, centers, first, strength)
+        assert score(point, centers, share, strength) <= best + 1e-5
+
+
+def test_mixtures_are_the_best_of_all():
+    rng = np.random.default_rng(0)
+    points, centers = rng.random((200, 3)), rng.random((16, 3))
+
+    mixtures = mix_colors(points, centers, nearest_labels(points, centers))
+
+    shares, s = shares_of(mixtures, 16), 1 - 16 / 512
+    means = shares @ centers
+    # A convex function is above its tangents: no mixture is lower by more than this.
+    slopes = (1 - s) * cdist(points, centers) ** 2
+    slopes += 2 * s * ((means - points) @ centers.T)
+    above = (shares * slopes).sum(axis=1) - slopes.min(axis=1)
+    assert above.max() < 1e-5
+    assert (shares > 0).sum(axis=1).max() == 4
 
 
 def test_a_mixture_by_hand():
+    # s = 1 - 4/512 = 127/128: along x, the best share of 8 in 2 is (32 - 64/256)/63.5.
     centers = np.array([[0.0, 0], [8, 0], [0, 8], [30, 0]])
-    points = np.array([[2, 0], [0, 3], [3, 1], [0, 8], [-1, -1], [20, 0]])
-    labels = np.array([0, 0, 0, 2, 0, 3])
+    points = np.array([[2, 0], [0, 3], [0, 8], [-1, -1], [20, 0]])
+    labels = np.array([0, 0, 2, 0, 3])
 
-    second, share = mix_colors(points, centers, labels)
+    shares = shares_of(mix_colors(points, centers, labels), 4)
 
-    assert_array_equal(second, [1, 2, 1, 2, 0, 1])
-    np.testing.assert_allclose(share, [1 / 4, 3 / 8, 3 / 8, 0, 0, 10 / 22])
+    expected = np.zeros((5, 4))
+    expected[0, 1] = (16 - 1 / 4) / 63.5
+    expected[1, 2] = (24 - 1 / 4) / 63.5
+    expected[4, 1] = (10 * 22 - 22**2 / 256) / (22**2 * 127 / 128)
+    expected[[0, 1, 2, 3, 4], labels] = 1 - expected.sum(axis=1)
+    np.testing.assert_allclose(shares, expected, atol=1e-6)
+
+
+def test_half_strength_mixes_only_the_middle_half():
+    # s = 255/512: the share is 0 below (1 - s)/2 of the gap, about a quarter.
+    points = np.arange(0, 128.0)[:, np.newaxis]
+    labels = np.zeros(128, dtype=np.uint8)
+
+    shares = shares_of(mix_colors(points, BLACK_AND_WHITE, labels, 0.5), 2)
+
+    s = 0.5 * (1 - 2 / 512)
+    expected = np.clip((points[:, 0] / 255 - (1 - s) / 2) / s, 0, 1)
+    np.testing.assert_allclose(shares[:, 1], expected, atol=1e-6)
+    assert np.count_nonzero(expected) == 128 - 64
+
+
+def test_shares_do_not_jump_from_color_to_color():
+    # A sky: from a blue to a lighter one, past 16 colors of the same kind.
+    rng = np.random.default_rng(0)
+    ends = np.array([[60.0, 100, 170], [160, 190, 220]])
+    sky = np.linspace(*ends, 1000)
+    centers = np.linspace(*ends, 16) + rng.normal(0, 12, (16, 3))
+
+    shares = shares_of(mix_colors(sky, centers, nearest_labels(sky, centers)), 16)
+
+    # Each of 1000 steps may give 4 % of the pixels to other centers.
+    assert np.abs(np.diff(shares, axis=0)).sum(axis=1).max() / 2 < 0.04
+    assert (shares > 0.01).any(axis=0).sum() > 8
 
 
 def test_mixtures_do_not_depend_on_the_other_points():
@@ -369,44 +438,35 @@ def test_mixtures_do_not_depend_on_the_other_points():
     points, centers = rng.random((300, 3)), rng.random((50, 3))
     labels = nearest_labels(points, centers)
 
-    second, share = mix_colors(points, centers, labels)
+    mixed, bounds = mix_colors(points, centers, labels)
 
     for i in range(300):
         alone = mix_colors(points[i : i + 1], centers, labels[i : i + 1])
-        assert (alone.second, alone.share) == (second[i], share[i])
+        assert_array_equal(alone.labels[:, 0], mixed[:, i])
+        assert_array_equal(alone.bounds[:, 0], bounds[:, i])
 
 
 def test_copies_of_the_nearest_center_do_not_hide_the_others():
     centers = np.repeat([[0.0], [255.0]], [100, 1], axis=0)
 
-    second, share = mix_colors(np.array([[51.0]]), centers, np.array([0]))
+    shares = shares_of(mix_colors(np.array([[51.0]]), centers, np.array([0])), 101)
 
-    assert (second, share) == (100, np.float32(0.2))
-
-
-def test_of_equally_good_centers_the_lowest_index_is_mixed():
-    centers = np.array([[4.0, 4], [0, 0], [4, -4]])
-
-    for order in ([0, 1, 2], [2, 1, 0]):
-        second, _ = mix_colors(np.array([[1, 0]]), centers[order], np.array([1]))
-        assert second == 0
+    assert_array_equal(np.flatnonzero(shares), [0, 100])
 
 
-def test_at_most_half_is_mixed_of_centers_too_close_to_tell_apart():
-    centers = np.array([[0.0], [1e-20]])
+def test_centers_too_close_to_tell_apart_are_mixed_without_error():
+    centers = np.array([[0.0], [1e-20], [1e-170], [1e-200]])
 
-    _, share = mix_colors(np.array([[1.0]]), centers, np.array([0]))
+    mixtures = mix_colors(np.array([[1.0]]), centers, np.array([0]))
 
-    assert share == 0.5
+    assert np.isfinite(mixtures.bounds).all()
 
 
 def test_one_center_is_mixed_with_nothing():
-    second, share = mix_colors(
-        np.array([[3], [9]]), np.array([[7.0]]), np.zeros(2, int)
-    )
+    mixtures = mix_colors(np.array([[3], [9]]), np.array([[7.0]]), np.zeros(2, int))
 
-    assert_array_equal(second, [0, 0])
-    assert_array_equal(share, [0, 0])
+    assert_array_equal(mixtures.labels, [[0, 0]])
+    assert mixtures.bounds.shape == (0, 2)
 
 
 def pick_gray(levels):
@@ -414,17 +474,20 @@ def pick_gray(levels):
     points = levels.reshape(-1, 1)
     labels = nearest_labels(points, BLACK_AND_WHITE)
     mixtures = mix_colors(points, BLACK_AND_WHITE, labels)
-    planes = (array.reshape(levels.shape) for array in (labels, *mixtures))
-    return pick_labels(*planes)
+    return pick_labels(mixtures, np.arange(levels.size).reshape(levels.shape))
 
 
-@given(st.floats(0, 255), st.integers(0, 63), st.integers(0, 63))
-def test_every_64_by_64_pixels_of_a_gray_have_exactly_its_share_of_white(
-    gray, row, col
-):
-    white = pick_gray(np.full((128, 128), gray))[row : row + 64, col : col + 64]
+def pick_share(share, shape=(64, 64)):
+    """Return the pixels that a share of white is given to."""
+    mixtures = Mixtures(np.array([[0], [1]]), np.array([[1 - share]], np.float32))
+    return pick_labels(mixtures, np.zeros(shape, dtype=int))
 
-    assert abs(white.sum() - 4096 * gray / 255) <= 0.501
+
+@given(st.floats(0, 1), st.integers(0, 63), st.integers(0, 63))
+def test_every_64_by_64_pixels_have_exactly_the_share_of_a_color(share, row, col):
+    white = pick_share(share, (128, 128))[row : row + 64, col : col + 64]
+
+    assert abs(white.sum() - 4096 * share) <= 0.501
 
 
 def test_ordered_gray_ramp_keeps_its_local_mean_on_black_and_white():
@@ -435,9 +498,14 @@ def test_ordered_gray_ramp_keeps_its_local_mean_on_black_and_white():
     assert np.abs(mean).max() < 4
 
 
-def test_few_pixels_of_one_kind_keep_away_from_each_other():
+def test_half_of_the_pixels_are_a_checkerboard():
+    assert_array_equal(pick_share(0.5), np.indices((64, 64)).sum(axis=0) % 2)
+
+
+@pytest.mark.parametrize("share", [1 / 32, 31 / 32])
+def test_few_pixels_of_one_kind_keep_away_from_each_other(share):
     # One in 32, where a square lattice would be 5.7 apart.
-    rows, columns = np.nonzero(pick_gray(np.full((64, 64), 255 / 32)))
+    rows, columns = np.nonzero(pick_share(share) == (share < 0.5))
 
     steps = np.abs(
         np.subtract.outer([rows, columns], [rows, columns])[[0, 1], :, [0, 1]]
@@ -449,36 +517,29 @@ def test_few_pixels_of_one_kind_keep_away_from_each_other():
 
 def test_blocks_fit_together_and_planes_are_alike():
     rng = np.random.default_rng(0)
-    share = np.repeat(rng.random((1, 150, 170), dtype=np.float32), 2, axis=0)
-    first, second = np.zeros((2, *share.shape), dtype=np.uint8)
-    second += 1
+    bounds = np.sort(rng.random((2, 500), dtype=np.float32), axis=0)
+    mixtures = Mixtures(rng.integers(0, 9, (3, 500), dtype=np.uint8), bounds)
+    place = np.repeat(rng.integers(0, 500, (1, 150, 170)), 2, axis=0)
 
-    whole = pick_labels(first, second, share)
+    whole = pick_labels(mixtures, place)
 
     assert whole.dtype == np.uint8
     assert_array_equal(whole[0], whole[1])
     block = (slice(None), slice(37, 101), slice(90, 170))
-    part = pick_labels(first[block], second[block], share[block], (37, 90))
+    part = pick_labels(mixtures, place[block], (37, 90))
     assert_array_equal(part, whole[block])
-    row = pick_labels(first[0, 70], second[0, 70], share[0, 70], (70, 0))
+    row = pick_labels(mixtures, place[0, 70], (70, 0))
     assert_array_equal(row, whole[0, 70])
 
 
-def test_a_share_of_nothing_picks_nothing():
-    first, second = np.zeros((2, 64, 64), dtype=np.uint8)
-    second += 1
-
-    assert not pick_labels(first, second, np.zeros((64, 64), np.float32)).any()
+def test_a_bound_of_one_picks_the_first_alone():
+    assert not pick_share(0).any()
 
 
 @pytest.mark.parametrize("m", [0, 1, 7, 2048, 4095])
-def test_a_share_that_is_a_threshold_is_not_above_it(m):
-    first, second = np.zeros((2, 64, 64), dtype=np.uint8)
-    second += 1
-    share = np.full((64, 64), (m + 0.5) / 4096, np.float32)
-
+def test_a_bound_that_is_a_threshold_is_not_above_it(m):
     # The m thresholds below it, and not the one that it is.
-    assert pick_labels(first, second, share).sum() == m
+    assert (pick_share(1 - (m + 0.5) / 4096) == 0).sum() == m
 
 
 @pytest.mark.parametrize("dither", ["ordered", "floyd-steinberg"])

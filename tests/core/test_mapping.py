@@ -1,3 +1,4 @@
+import dask.array as da
 import numpy as np
 import pytest
 import skimage.data
@@ -180,9 +181,9 @@ def test_dither_is_that_of_the_points_plane_by_plane(dtype, shape):
     )
 
     assert_array_equal(diffused, diffuse_error(points, centers, nearest))
-    mixed = mix_colors(points.reshape(-1, 1), centers, nearest.ravel())
-    second, share = (column.reshape(shape) for column in mixed)
-    assert_array_equal(ordered, pick_labels(nearest.astype(int), second, share))
+    mixtures = mix_colors(points.reshape(-1, 1), centers, nearest.ravel())
+    place = np.arange(image.size).reshape(shape)
+    assert_array_equal(ordered, pick_labels(mixtures, place))
     assert diffused.dtype == ordered.dtype == np.uint8
     assert diffused.shape == ordered.shape == shape
 
@@ -251,6 +252,48 @@ def test_a_gray_ramp_on_black_and_white_keeps_its_local_mean(dither, dtype):
     assert np.abs(means - expected).max() < 0.02
     plain = map_to_palette(image, [0, top], channel_axis=None)
     assert np.abs(plain.reshape(64, 16, 16).mean(axis=(0, 2)) - expected).max() > 0.4
+
+
+@pytest.mark.parametrize("dither", DITHERS)
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+def test_strength_0_is_no_dither_1_the_default_and_half_is_between(dither, kind):
+    image = skimage.data.astronaut()[::8, ::8]
+    palette = kmeans_palette(image, 8).palette
+    given = image if kind == "numpy" else da.from_array(image, chunks=(20, 30, 3))
+
+    def changed(**how):
+        return np.asarray(map_to_palette(given, palette, **how)) != plain
+
+    plain = map_to_palette(image, palette)
+    full = changed(dither=dither)
+    assert not changed(dither=dither, dither_strength=0).any()
+    assert_array_equal(changed(dither=dither, dither_strength=1), full)
+    half = changed(dither=dither, dither_strength=0.5)
+    assert 0 < half.sum() < full.sum()
+
+
+@pytest.mark.parametrize(
+    ("strength", "error", "message"),
+    [
+        (1.5, ValueError, "dither_strength must be between 0 and 1, got 1.5"),
+        (-0.5, ValueError, "dither_strength must be at least 0, got -0.5"),
+        (np.nan, ValueError, "dither_strength must be at least 0, got nan"),
+        (True, TypeError, "dither_strength must be a number, got True"),
+        ("1", TypeError, "dither_strength must be a number, got '1'"),
+    ],
+)
+def test_strength_is_a_number_from_0_to_1(strength, error, message):
+    with pytest.raises(error, match=message):
+        map_to_palette(
+            [[[1, 2, 3]]], [[1, 2, 3]], dither="ordered", dither_strength=strength
+        )
+
+
+@pytest.mark.parametrize("strength", [0, 0.5])
+def test_strength_of_nothing_is_refused(strength):
+    message = f"dither_strength must be 1 where dither is None, got {strength}"
+    with pytest.raises(ValueError, match=message):
+        map_to_palette([[[1, 2, 3]]], [[1, 2, 3]], dither_strength=strength)
 
 
 # Palettes that colors are taken of.

@@ -34,7 +34,7 @@ from napari_kmeans._cli.outcomes import (
 from napari_kmeans._cli.outputs import Place
 from napari_kmeans._cli.running import Outcome, Step
 from napari_kmeans._cli.tables import encode_colors
-from napari_kmeans._cli.values import parse_byte_count
+from napari_kmeans._cli.values import parse_byte_count, refuse_nan
 from napari_kmeans._compression import as_wanted, fit_counted
 from napari_kmeans._core.arguments import DITHERS, is_lazy
 from napari_kmeans._files.formats import (
@@ -104,6 +104,14 @@ _write_options = (
     opt.csv_option,
     option("--labels", "In a store, write the labels, too.", rare=True, is_flag=True),
     *opt.run_options,
+    option(
+        "--dither-strength",
+        "How much to mix, 0 to 1: less has less grain.",
+        rare=True,
+        metavar="S",
+        type=click.FloatRange(0, 1),
+        callback=refuse_nan,
+    ),
     opt.depth_option,
     option(
         "--opacity-threshold",
@@ -172,6 +180,8 @@ def apply(images: tuple[str, ...], options: Options) -> None:
 
 def _write_all(images: tuple[str, ...], options: Options) -> None:
     """Write all images and the report, print the sum, and leave with the status."""
+    if opt.is_given("dither_strength") and options.dither is None:
+        opt.refuse_value("dither_strength", "needs --dither")
     sources, left_out = inputs.find_sources(images, recursive=options.recursive)
     several = inputs.are_several(images, sources)
     if options.output is None and [source.name for source in sources] == [inputs.STDIN]:

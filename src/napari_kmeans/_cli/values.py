@@ -28,7 +28,7 @@ _HEX = re.compile("#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
 def refuse_nan(_: click.Context, __: click.Parameter, value: float | None) -> Any:
     """Return a number as it is, if it is one."""
     if value is not None and math.isnan(value):
-        msg = f"'{value}' is not a number of decibels"
+        msg = f"'{value}' is not a number"
         raise click.BadParameter(msg)
     return value
 

@@ -16,7 +16,7 @@ import reprlib
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias, TypeGuard, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,6 +34,15 @@ Rng: TypeAlias = "int | np.random.Generator | None"
 Images: TypeAlias = ArrayLike | Sequence[Array]
 Masks: TypeAlias = ArrayLike | Sequence[Array] | None
 Dither: TypeAlias = DitherName | None
+
+
+class Dithering(NamedTuple):
+    """A way of dithering, and how much of it: more than 0, and at most 1."""
+
+    way: DitherName
+    strength: float
+
+
 Weights: TypeAlias = WeightingName | ArrayLike | None
 
 __all__ = [
@@ -42,6 +51,7 @@ __all__ = [
     "INITS",
     "MAX_COLORS",
     "WEIGHTINGS",
+    "Dithering",
     "NoFinitePixelError",
     "check_white",
     "checked_callback",
@@ -436,12 +446,19 @@ def check_white(name: str, blocks: Iterable[Array], layout: Layout) -> None:
                 raise ValueError(msg)
 
 
-def checked_dither(dither: object) -> Dither:
-    """Return `dither` if it is one of the words for it."""
-    if dither is None or (isinstance(dither, str) and dither in DITHERS):
-        return dither
-    msg = f"dither must be {_listed(DITHERS)} or None, got {_shown(dither)}"
-    raise ValueError(msg)
+def checked_dither(dither: Dither, strength: float = 1.0) -> Dithering | None:
+    """Return how to dither, or None if there is nothing to do."""
+    if dither is not None and not (isinstance(dither, str) and dither in DITHERS):
+        msg = f"dither must be {_listed(DITHERS)} or None, got {_shown(dither)}"
+        raise ValueError(msg)
+    number = checked_number("dither_strength", strength)
+    if number > 1:
+        msg = f"dither_strength must be between 0 and 1, got {number}"
+        raise ValueError(msg)
+    if dither is None and number != 1:
+        msg = f"dither_strength must be 1 where dither is None, got {number}"
+        raise ValueError(msg)
+    return Dithering(dither, number) if dither is not None and number > 0 else None
 
 
 def checked_callback(callback: Any) -> Any:

@@ -23,6 +23,7 @@ from napari_kmeans._core import arguments, mapping, quality, spaces
 from napari_kmeans._core.arguments import (
     MAX_COLORS,
     Dither,
+    Dithering,
     Images,
     Init,
     Masks,
@@ -301,7 +302,11 @@ def psnr_of(counted: CountedImage, mse: float) -> float:
 
 
 def map_image(
-    counted: CountedImage, palette: ArrayLike | FittedImage, *, dither: Dither = None
+    counted: CountedImage,
+    palette: ArrayLike | FittedImage,
+    *,
+    dither: Dither = None,
+    dither_strength: float = 1.0,
 ) -> MappedImage:
     """Label each pixel of a single image with a palette color, and measure these.
 
@@ -311,10 +316,10 @@ def map_image(
     """
     layout, image = counted.layout, counted.images[0]
     fitted, colors = _checked_colors(palette, layout)
-    dither = arguments.checked_dither(dither)
-    entries = None if dither is not None else _entries(counted, colors, fitted)
-    labels = _labels(counted, colors, entries, dither)
-    known = fitted.result.mse if fitted is not None and dither is None else None
+    dithering = arguments.checked_dither(dither, dither_strength)
+    entries = None if dithering is not None else _entries(counted, colors, fitted)
+    labels = _labels(counted, colors, entries, dithering)
+    known = fitted.result.mse if fitted is not None and dithering is None else None
     if entries is not None and counted.counted is not None:
         tally = _tallied(counted.counted, colors, entries, layout, known)
     else:
@@ -395,7 +400,7 @@ def label_counted(
     colors, entries = palette.reshape(len(palette), -1), None
     if dither is None and not arguments.is_lazy(counted.images[0]):
         entries = _entries(counted, colors, fitted)
-    return _labels(counted, colors, entries, dither)
+    return _labels(counted, colors, entries, arguments.checked_dither(dither))
 
 
 def _entries(
@@ -435,7 +440,10 @@ def _counted_entries(
 
 
 def _labels(
-    counted: CountedImage, palette: Array, entries: Array | None, dither: Dither
+    counted: CountedImage,
+    palette: Array,
+    entries: Array | None,
+    dither: Dithering | None,
 ) -> Labels:
     """Return the labels of an image, by those of its counted colors if these tell."""
     layout, image, counts = counted.layout, counted.images[0], counted.counted

@@ -26,34 +26,44 @@ _PARTS = np.array([7, 3, 5, 1]).reshape(4, 1, 1) / 16
 _ROWS = 1 << 12
 # Centers whose gaps are measured one by one.
 _SAMPLE = 1 << 10
-# Centers, near the first of a mixture, of which one is its second.
+# Centers that are mixed with one another: the nearest of a point, and those around it.
 _PARTNERS = 32
-# Weight of the variance of a mixture against the square of what its mean errs by. Less
-# shows as single dots of far colors, more as bands; seen on photos in 4 to 64 colors.
-_NOISE = 0.125
+# What 1 - s below is at full strength, for each of these centers. Less shows as single
+# dots of far colors, more as bands; seen on photos in 16 to 256 colors.
+_NOISE = 1 / 512
+# Most changes of the centers that are mixed, for each that there is room for.
+_CHANGES = 4
+# Slopes that are taken for equal, and the distance that is far, where that of the
+# farthest center is 1.
+_EQUAL, _FAR = 1e-6, 1e4
 # Rows and columns of the thresholds, and bits of the energies that order them.
 _TILE = 64
 _ENERGY_BITS = 40
 
 
 class Mixtures(NamedTuple):
-    """What to mix with the nearest centers of n points, and how much of it."""
+    """The centers to mix for n points, and how much of each."""
 
-    # Index (n,) of the second center, the nearest one where there is nothing to mix.
-    second: Indices
-    # Part (n,) of the pixels that take it, between 0 and 1/2.
-    share: NDArray[np.float32]
+    # Index (m, n) of the centers, in ascending order.
+    labels: Array
+    # Part (m - 1, n) of the pixels that take this center or one before it.
+    bounds: NDArray[np.float32]
 
 
 def diffuse_error(
-    points: Array, centers: Floats, labels: Array, fixed: Mask | None = None
+    points: Array,
+    centers: Floats,
+    labels: Array,
+    fixed: Mask | None = None,
+    strength: float = 1.0,
 ) -> Array:
     """Label pixels with the center nearest to their point plus the error received.
 
     Pixels are labeled row by row, from left to right. What is left of the value of a
     pixel when its center is taken away is its error: 7/16 of it go to the pixel on
     the right, 3/16, 5/16 and 1/16 to those on the left below, below and on the right
-    below. Each plane is dithered by itself, and what falls off its edges is dropped.
+    below, all times `strength`. Each plane is dithered by itself, and what falls off
+    its edges is dropped.
 
     An error longer than `error_limit` is shortened to it. Else the errors of colors
     that the palette cannot mix would add up without bound, and smear over what
@@ -69,6 +79,8 @@ def diffuse_error(
         Index of the nearest center, the lowest on a tie; any number where `fixed`.
     fixed : ndarray of bool, optional
         Pixels to be left alone, in the shape of `labels`.
+    strength : float, optional
+        Part of each error that is passed on, between 0 and 1.
 
     Returns
     -------
@@ -103,7 +115,10 @@ def diffuse_error(
     step = max(1, _ROWS // rows)
     for start in range(0, len(planes), step):
         some = slice(start, start + step)
-        _diffuse(planes[some], centers, kept, target[some], still[some], limit)
+        _diffuse(
+            *(planes[some], centers, kept, target[some], still[some]),
+            *(limit, strength * _PARTS),
+        )
     return result
 
 
@@ -134,14 +149,20 @@ def error_limit(centers: Floats) -> float:
     return float(np.sqrt(max(gap * centers.shape[1] / 4, middle)))
 
 
-def mix_colors(points: Array, centers: Floats, labels: Array) -> Mixtures:
-    """Find the second center whose mixture with the nearest one comes closest.
+def mix_colors(
+    points: Array, centers: Floats, labels: Array, strength: float = 1.0
+) -> Mixtures:
+    """Find the mixture of centers that is closest to each point, with little noise.
 
-    The share of the second center puts the mixture at the foot of the perpendicular
-    from the point to the line of the two centers. Of the 32 centers around the
-    nearest one, that one is taken for which the squared distance to the mixture, and
-    an eighth of the variance of the mixture, are least; the lowest index on a tie.
-    What a point is mixed of does not depend on other points.
+    A mixture gives each center c a share w of the pixels, and has the mean m. Of the
+    mixtures of the 32 centers around the nearest one, that one is found for which
+    ``s |p - m|^2 + (1 - s) sum(w |p - c|^2)`` is least: the second term keeps away from
+    far centers. s is 15/16 of `strength`, and for K below 32 centers 1 - K/512 of it;
+    were it 0, the nearest center would be alone.
+
+    Shares change continuously with the point, from one set of centers to the next, and
+    do not depend on other points. The mean of a mixture errs by at most half of
+    ``1 - s`` times the distance of two centers where the point lies between these.
 
     Parameters
     ----------
@@ -151,61 +172,129 @@ def mix_colors(points: Array, centers: Floats, labels: Array) -> Mixtures:
         The palette as points.
     labels : (n,) ndarray
         Index of the nearest center, the lowest on a tie.
+    strength : float, optional
+        More than 0, and at most 1.
 
     Returns
     -------
     mixtures : Mixtures
-        The second centers and their shares. A share is 0 where the point is exactly a
-        center, or where no center lies on its side of the nearest one.
+        Of at most C + 2 centers, more than are needed; some have no share. A point
+        that is exactly a center has that one alone.
+
+    Notes
+    -----
+    An active-set method: from the nearest center alone, the shares of some centers are
+    those of the least value, until none of the others would lower it. Where a share
+    would fall below 0, its center leaves. See Nocedal and Wright, Numerical
+    Optimization, 2006, chapter 16.5.
     """
-    second = labels.astype(np.intp)
-    share = np.zeros(len(labels), dtype=np.float32)
-    n_partners = min(_PARTNERS, len(centers) - 1)
-    if n_partners == 0 or len(labels) == 0:
-        return Mixtures(second, share)
-    order = np.argsort(labels, kind="stable")
-    cuts = np.flatnonzero(np.diff(labels[order])) + 1
-    for group in np.split(order, cuts):
+    n_partners = min(_PARTNERS, len(centers))
+    n_mixed = min(centers.shape[1] + 2, n_partners)
+    mixed = np.empty((n_mixed, len(labels)), labels.dtype)
+    bounds = np.empty((n_mixed - 1, len(labels)), np.float32)
+    pull = strength * (1 - _NOISE * n_partners)
+    by_label = np.argsort(labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(labels[by_label])) + 1
+    for group in np.split(by_label, cuts) if len(by_label) else []:
         first = labels[group[0]]
         difference = centers - centers[first]
         squared = np.square(difference).sum(axis=1)
-        # Neither the first center nor one like it, but for denormals, is the second.
+        # No center is mixed with one like it, but for denormals.
         squared[squared < np.finfo(np.float64).tiny] = np.inf
+        squared[first] = 0
         partners = np.argpartition(squared, n_partners - 1)[:n_partners]
         partners.sort()
-        towards = difference[partners].T[:, :, np.newaxis]
-        for block in cut(len(group), 4 * n_partners):
+        length = np.sqrt(squared[np.isfinite(squared)].max()) or 1.0
+        towards, squared = difference[partners] / length, squared[partners] / length**2
+        for block in cut(len(group), 8 * (n_partners + n_mixed * n_mixed)):
             some = group[block]
-            offset = (points[some] - centers[first]).T
-            along = towards[0] * offset[0]
-            for direction, column in zip(towards[1:], offset[1:], strict=True):
-                along += direction * column
-            # Below a half, for the first is nearest; but it may be so by rounding.
-            part = np.minimum(along / squared[partners, np.newaxis], 0.5)
-            # With f the foot, |p - f|^2 + w s (1 - s) |d|^2 = |p - c|^2 - gain.
-            gain = along * ((1 + _NOISE) * part - _NOISE)
-            gain[along <= 0] = -np.inf
-            best = gain.argmax(axis=0)
-            found = np.maximum(part[best, np.arange(len(some))], 0)
-            share[some] = found
-            second[some] = np.where(found > 0, partners[best], first)
-    return Mixtures(second, share)
+            offset = (points[some] - centers[first]) / length
+            # Farther away, all points in one direction are alike.
+            far = np.abs(offset).max(axis=1, keepdims=True) / _FAR
+            chosen, share = _shares(offset / np.maximum(far, 1), towards, squared, pull)
+            order = chosen.argsort(axis=0, kind="stable")
+            mixed[:, some] = partners[np.take_along_axis(chosen, order, axis=0)]
+            part = np.take_along_axis(share, order, axis=0).cumsum(axis=0)
+            bounds[:, some] = part[:-1]
+    return Mixtures(mixed, bounds)
+
+
+def _shares(
+    offset: Floats, towards: Floats, squared: Floats, strength: float
+) -> tuple[Indices, Floats]:
+    """Return centers (a, n), of those at `towards` (m, C), and their shares (a, n).
+
+    Points at `offset` (n, C) are seen from their nearest center, which is at 0.
+    """
+    # Slopes of what is to be least, less a part that is the same for all centers.
+    start = (1 - strength) * squared - np.zeros((len(offset), 1))
+    for column, direction in zip(offset.T, towards.T, strict=True):
+        start -= 2 * column[:, np.newaxis] * direction
+    # As shares add up to 1, a constant changes nothing, but that there is an inverse.
+    bend = 2 * strength * (np.einsum("ic,jc->ij", towards, towards) + 1)
+    n_places = min(towards.shape[1] + 2, len(towards))
+    chosen = np.full((n_places, len(start)), squared.argmin())
+    share = np.zeros(chosen.shape)
+    share[0] = 1
+    mixed, rows = share > 0, np.arange(len(start))
+    for _ in range(_CHANGES * n_places):
+        some, part, used = chosen[:, rows], share[:, rows], mixed[:, rows]
+        best = _balance(bend[some[:, np.newaxis], some], start[rows, some], used)
+        # Towards the best shares, until a center has none left.
+        reach = np.where(best < 0, part, 1) / np.where(best < 0, part - best, 1)
+        least = reach.min(axis=0)
+        part += least * (best - part)
+        used &= (reach > least) | (best >= 0)
+        part *= used
+        share[:, rows], mixed[:, rows] = part, used
+        # Where that is reached, another center may be worth a share.
+        is_best = least == 1
+        there, part = rows[is_best], part[:, is_best]
+        slope = start[there]
+        for direction in towards.T:
+            mean = (part * direction[some[:, is_best]]).sum(axis=0)
+            slope += (2 * strength * mean)[:, np.newaxis] * direction
+        each, to = np.arange(len(there)), slope.argmin(axis=1)
+        level = slope[each, some[:, is_best][part.argmax(axis=0), each]]
+        is_worth = (level - slope[each, to] > _EQUAL) & ~used[:, is_best].all(axis=0)
+        there, to = there[is_worth], to[is_worth]
+        free = mixed[:, there].argmin(axis=0)
+        chosen[free, there], mixed[free, there] = to, True
+        rows = np.concatenate((rows[~is_best], there))
+        if len(rows) == 0:
+            break
+    return chosen, share
+
+
+def _balance(bend: Floats, slope: Floats, used: Mask) -> Floats:
+    """Return shares (a, n) that add up to 1, of equal slopes, of what is used."""
+    n_places = len(used)
+    table = np.empty((n_places, n_places + 2, used.shape[1]))
+    np.multiply(bend, used & used[:, np.newaxis], out=table[:, :-2])
+    for i in range(n_places):
+        table[i, i] += np.where(used[i], _EQUAL**2, 1)
+    table[:, -2], table[:, -1] = np.where(used, -slope, 0), used
+    # Gauss-Jordan elimination.
+    for i in range(n_places):
+        table[i, i + 1 :] /= table[i, i]
+        for j in range(n_places):
+            if j != i:
+                table[j, i + 1 :] -= table[j, i] * table[i, i + 1 :]
+    share, more = table[:, -2], table[:, -1]
+    return np.asarray(share + (1 - share.sum(axis=0)) / more.sum(axis=0) * more)
 
 
 def pick_labels(
-    first: Array,
-    second: Array,
-    share: NDArray[np.float32],
-    origin: tuple[int, int] = (0, 0),
+    mixtures: Mixtures, place: Indices, origin: tuple[int, int] = (0, 0)
 ) -> Array:
-    """Return `second` to as many pixels of each neighborhood as `share` says.
+    """Give each center to as many pixels of a neighborhood as it has a share.
 
     Parameters
     ----------
-    first, second : (..., rows, columns) or (columns,) ndarray
-        Labels of one dtype.
-    share : ndarray
-        Part of the pixels that take `second`, in the shape of `first`.
+    mixtures : Mixtures
+        Those of all points.
+    place : (..., rows, columns) or (columns,) ndarray
+        Index of the point of each pixel.
     origin : (int, int), optional
         Row and column, in their plane, of the first pixel: what is picked of an image
         is the same in blocks.
@@ -213,20 +302,23 @@ def pick_labels(
     Returns
     -------
     labels : ndarray
-        In the shape and dtype of `first`.
+        In the shape of `place`.
 
     Notes
     -----
-    A pixel takes `second` if its share is above the threshold at its position. Of
-    each 64 x 64 pixels every one has its own threshold, in steps of 1/4096, and all
-    planes have the same.
+    A pixel takes the first center whose bound is above the threshold at its position,
+    or the last. Of each 64 x 64 pixels every one has its own threshold, in steps of
+    1/4096, and all planes have the same.
     """
     rows, columns = (
         (start + np.arange(n)) % _TILE
-        for start, n in zip(origin, (1, *first.shape)[-2:], strict=True)
+        for start, n in zip(origin, (1, *place.shape)[-2:], strict=True)
     )
-    threshold = _thresholds()[rows][:, columns].reshape(first.shape[-2:])
-    return np.where(share > threshold, second, first)
+    threshold = _thresholds()[rows][:, columns].reshape(place.shape[-2:])
+    index = place.astype(np.intp)
+    for bound in mixtures.bounds:
+        index += (bound.take(place) <= threshold) * bound.size
+    return mixtures.labels.reshape(-1).take(index)
 
 
 def _still(points: Array, centers: Floats, labels: Array, fixed: Mask | None) -> Mask:
@@ -247,6 +339,7 @@ def _diffuse(
     labels: Array,
     still: Mask,
     limit: float,
+    parts: Floats,
 ) -> None:
     """Put labels, among those `kept`, of planes (n, rows, columns, C) into `labels`."""
     n_planes, rows, columns, n_channels = points.shape
@@ -285,7 +378,7 @@ def _diffuse(
             np.copyto(target, label, where=free, casting="unsafe")
         else:
             target[...] = label
-        np.multiply(_PARTS, error, out=now[:, :, here])
+        np.multiply(parts, error, out=now[:, :, here])
         # The row above has ended: its place is right of the image.
         now[:, :, above.start : here.start] = 0
 
@@ -335,43 +428,26 @@ def _thresholds() -> NDArray[np.float32]:
     """Order a tile of thresholds as void and cluster do, between 0 and 1.
 
     Ulichney, Proc. SPIE 1913:332, 1993. Neighbors differ much, so that the pixels
-    below any threshold are spread evenly.
+    below any threshold are spread evenly. Half of them are a checkerboard, the finest
+    pattern there is: it blurs and compresses best.
     """
     n = _TILE * _TILE
     step = np.minimum(np.arange(_TILE), _TILE - np.arange(_TILE))
     bell = np.exp(-(np.square(step[:, np.newaxis]) + np.square(step)) / 4.5)
     # Integers, so that the order is the same on every machine.
     bells = np.tile(np.rint(bell * 2.0**_ENERGY_BITS).astype(np.int64), (2, 2))
-    energy = np.zeros((_TILE, _TILE), dtype=np.int64)
-    chosen = np.zeros(n, dtype=bool)
-
-    def change(pixel: int) -> int:
-        row, column = (_TILE - i for i in divmod(pixel, _TILE))
-        there = bells[row : row + _TILE, column : column + _TILE]
-        np.add(energy, -there if chosen[pixel] else there, out=energy)
-        chosen[pixel] = not chosen[pixel]
-        return pixel
-
-    def cluster() -> int:
-        return int(np.where(chosen, energy.ravel(), -1).argmax())
-
-    def void() -> int:
-        return int(np.where(chosen, 1 << 62, energy.ravel()).argmin())
-
-    # Multiples of the golden ratio are a start; then the pixel that is closest to
-    # others moves to the widest gap, until it would move back.
-    for pixel in {int(i * 0.6180339887498949 % 1 * n) for i in range(n // 10)}:
-        change(pixel)
-    while change(cluster()) != change(void()):
-        pass
-    start = chosen.copy(), energy.copy()
-    n_chosen = int(np.count_nonzero(chosen))
-    rank = np.empty(n)
-    for i in range(n_chosen)[::-1]:
-        rank[change(cluster())] = i
-    chosen[:], energy[:] = start
-    for i in range(n_chosen, n):
-        rank[change(void())] = i
-    thresholds = ((rank + 0.5) / n).astype(np.float32).reshape(_TILE, _TILE)
+    chosen = np.indices((_TILE, _TILE)).sum(axis=0) % 2 == 0
+    others = ~chosen
+    # Every pixel of the checkerboard has the energy of the first.
+    energy = np.where(chosen, bells[:_TILE, :_TILE][chosen].sum(), 0)
+    rank = np.empty((_TILE, _TILE))
+    for i in range(n // 2)[::-1]:
+        # The pixel that is closest to others.
+        row, column = divmod(int(np.where(chosen, energy, -1).argmax()), _TILE)
+        rank[row, column], chosen[row, column] = i, False
+        energy -= bells[_TILE - row :, _TILE - column :][:_TILE, :_TILE]
+    # Voids are the clusters of what is not chosen.
+    rank[others] = n - 1 - np.roll(rank, 1, axis=1)[others]
+    thresholds = ((rank + 0.5) / n).astype(np.float32)
     thresholds.flags.writeable = False
     return thresholds

@@ -14,15 +14,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_kmeans._core import spaces
-from napari_kmeans._core.arguments import Dither
+from napari_kmeans._core.arguments import Dithering
 from napari_kmeans._core.arrays import Array, Floats, Labels
 from napari_kmeans._core.blocks import cut, cut_boxes
 from napari_kmeans._core.cells import MAX_CELL_CHANNELS, build_cells, label_cells
 from napari_kmeans._core.chunks import map_chunks, whole_planes
-from napari_kmeans._core.color_counts import ColorCounts
+from napari_kmeans._core.color_counts import ColorCounts, count_pixels
 from napari_kmeans._core.color_tables import (
     empty_table,
     is_tabular,
@@ -31,7 +30,12 @@ from napari_kmeans._core.color_tables import (
     pixel_blocks,
     put_values,
 )
-from napari_kmeans._core.dither import diffuse_error, mix_colors, pick_labels
+from napari_kmeans._core.dither import (
+    Mixtures,
+    diffuse_error,
+    mix_colors,
+    pick_labels,
+)
 from napari_kmeans._core.nearest import nearest
 from napari_kmeans._core.pixels import CountedImage, framing_blocks
 from napari_kmeans._core.quality import are_seen
@@ -62,7 +66,11 @@ _MOST_DIFFUSED = 1 << 26
 
 
 def label_image(
-    image: Array, colors: Array | None, palette: Array, layout: Layout, dither: Dither
+    image: Array,
+    colors: Array | None,
+    palette: Array,
+    layout: Layout,
+    dither: Dithering | None,
 ) -> Labels:
     """Label each pixel of an image (..., C) with a color of a palette (K, C).
 
@@ -94,7 +102,7 @@ def _labeled(
     colors: Array | None,
     palette: Array,
     space: Space | None,
-    dither: Dither,
+    dither: Dithering | None,
 ) -> Labels:
     """Label pixels (..., C), of which the first is at `origin` of a larger image."""
     shape = image.shape[:-1]
@@ -109,20 +117,21 @@ def _labeled(
     if dither is not None:
         native = image.dtype.newbyteorder("=")
         planes = image.astype(native, copy=False).reshape(-1, *lines[-3:])
-    if dither == "ordered":
-        first = (0, 0, *origin)[-2:]
-        return _ordered(planes, first, colors, centers, space).reshape(shape)
+    if dither is not None and dither.way == "ordered":
+        first, strength = (0, 0, *origin)[-2:], dither.strength
+        labels = _ordered(planes, first, colors, centers, space, strength)
+        return labels.reshape(shape)
     if colors is not None:
         labels = paint(planes, colors, label_colors(colors, centers, space))
     else:
         labels = _label_blocks(planes, centers, space)
     if dither is not None:
-        labels = _diffused(planes, labels, palette, centers, space)
+        labels = _diffused(planes, labels, palette, centers, space, dither.strength)
     return labels.reshape(shape)
 
 
 def chunk_labeler(
-    image: Array, palette: Array, layout: Layout, dither: Dither = None
+    image: Array, palette: Array, layout: Layout, dither: Dithering | None = None
 ) -> Callable[[Array, Sequence[int]], Labels]:
     """Return a function that labels any chunk (..., C) of a lazy image.
 
@@ -137,7 +146,7 @@ def label_lazily(
     image: Array,
     palette: Array,
     layout: Layout,
-    dither: Dither = None,
+    dither: Dithering | None = None,
     counts: ColorCounts | None = None,
 ) -> Array:
     """Label each pixel of a lazy image (..., C), when it is looked at.
@@ -150,9 +159,9 @@ def label_lazily(
     return map_chunks(cut_for(dither, image), work, label_type(len(palette)))
 
 
-def cut_for(dither: Dither, image: Array) -> Array:
+def cut_for(dither: Dithering | None, image: Array) -> Array:
     """Cut a lazy image (..., C) as a dither needs it, or say why it cannot be."""
-    is_diffused = dither == "floyd-steinberg"
+    is_diffused = dither is not None and dither.way == "floyd-steinberg"
     return whole_planes(image, _MOST_DIFFUSED) if is_diffused else image
 
 
@@ -178,13 +187,17 @@ def _label_chunk(
     palette: Array,
     layout: Layout,
     space: Space | None,
-    dither: Dither,
+    dither: Dithering | None,
     chunk: Array,
     origin: Sequence[int],
 ) -> Labels:
     is_tabled = dither is None and is_tabular(layout.dtype, layout.n_channels)
     if space is None or not is_tabled:
-        return _labeled(chunk, origin, None, palette, space, dither)
+        known = None
+        if is_tabular(layout.dtype, layout.n_channels):
+            # Each color is labeled, and mixed, once.
+            known = count_pixels([chunk], [None])
+        return _labeled(chunk, origin, known and known[0], palette, space, dither)
     table = _label_table(palette.tobytes(), palette.dtype, layout)
     find = partial(label_colors, centers=spaces.centers_of(palette, space), space=space)
     labels = paint_codes(chunk, table, find)
@@ -312,7 +325,12 @@ def _items(palette: Array) -> Array:
 
 
 def _diffused(
-    planes: Array, labels: Labels, palette: Array, centers: Floats, space: Space
+    planes: Array,
+    labels: Labels,
+    palette: Array,
+    centers: Floats,
+    space: Space,
+    strength: float,
 ) -> Labels:
     """Diffuse the errors of labeled planes (n, rows, columns, C)."""
     is_short = planes.dtype.kind in "bu" and planes.dtype.itemsize <= 2
@@ -320,7 +338,7 @@ def _diffused(
         # Small whole numbers are as good in units of the image, and need no copy.
         # As centers are, so that no square overflows.
         clipped = np.clip(palette.astype(np.float64), -FARTHEST, FARTHEST)
-        return diffuse_error(planes, clipped, labels)
+        return diffuse_error(planes, clipped, labels, strength=strength)
     still = np.empty(labels.shape, dtype=bool)
     points = np.empty((*labels.shape, centers.shape[1]))
     for box in cut_boxes(labels.shape, 8 * centers.shape[1]):
@@ -330,7 +348,7 @@ def _diffused(
         located[seen] = spaces.points_of(pixels[seen], space)
         points[box] = located.reshape(points[box].shape)
         still[box] = ~seen.reshape(still[box].shape)
-    return diffuse_error(points, centers, labels, still)
+    return diffuse_error(points, centers, labels, still, strength)
 
 
 def _ordered(
@@ -339,36 +357,35 @@ def _ordered(
     colors: Array | None,
     centers: Floats,
     space: Space,
+    strength: float,
 ) -> Labels:
     """Dither planes (n, rows, columns, C) by thresholds."""
     labels = np.empty(planes.shape[:-1], label_type(len(centers)))
     if colors is not None:
-        mixed = _mixed(colors, centers, space)
-        place = paint(planes, colors, np.arange(len(colors), dtype=np.uint32))
+        mixtures = _mixed(colors, centers, space, strength)
+        places = paint(planes, colors, np.arange(len(colors), dtype=np.uint32))
     for box in cut_boxes(labels.shape, 8 * planes.shape[-1]):
         if colors is None:
-            pixels = planes[box]
-            some = _mixed(pixels.reshape(-1, planes.shape[-1]), centers, space)
-            first, second, share = (c.reshape(pixels.shape[:-1]) for c in some)
+            pixels = planes[box].reshape(-1, planes.shape[-1])
+            mixtures = _mixed(pixels, centers, space, strength)
+            place = np.arange(len(pixels)).reshape(labels[box].shape)
         else:
-            first, second, share = (column.take(place[box]) for column in mixed)
+            place = places[box]
         _, rows, columns = box
         origin = first_pixel[0] + rows.start, first_pixel[1] + columns.start
-        labels[box] = pick_labels(first, second, share, origin)
+        labels[box] = pick_labels(mixtures, place, origin)
     return labels
 
 
-def _mixed(
-    colors: Array, centers: Floats, space: Space
-) -> tuple[Array, Array, NDArray[np.float32]]:
-    """Return the two labels of each color (n, C), and the share of the second."""
-    dtype = label_type(len(centers))
-    first, second = np.zeros((2, len(colors)), dtype)
-    share = np.zeros(len(colors), dtype=np.float32)
+def _mixed(colors: Array, centers: Floats, space: Space, strength: float) -> Mixtures:
+    """Mix colors (n, C) of centers; what is not seen has its nearest one."""
+    nearest_labels = np.zeros(len(colors), label_type(len(centers)))
+    points = np.zeros((len(colors), centers.shape[1]))
     finite = np.isfinite(colors).all(axis=1)
-    points = spaces.points_of(colors[finite], space)
-    first[finite] = labels = _nearest_of(points, centers)
-    mixtures = mix_colors(points, centers, labels)
-    second[finite], share[finite] = mixtures
-    share[~are_seen(colors, space.layout.has_alpha)] = 0
-    return first, second, share
+    points[finite] = spaces.points_of(colors[finite], space)
+    nearest_labels[finite] = _nearest_of(points[finite], centers)
+    mixtures = mix_colors(points, centers, nearest_labels, strength)
+    unseen = ~are_seen(colors, space.layout.has_alpha)
+    mixtures.labels[0, unseen] = nearest_labels[unseen]
+    mixtures.bounds[:, unseen] = 1
+    return mixtures

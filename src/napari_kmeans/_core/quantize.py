@@ -327,6 +327,7 @@ def map_to_palette(
     channel_weights: Weights = None,
     alpha: bool = False,
     dither: Dither = None,
+    dither_strength: float = 1.0,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Label each pixel with its nearest palette color.
 
@@ -352,9 +353,14 @@ def map_to_palette(
     dither : {"floyd-steinberg", "ordered"} or None, optional
         How to mix palette colors, so that their local mean is that of the image. The
         first passes on what a pixel lacks to those that follow, to the right and
-        below; the second mixes two colors by a pattern of 64 x 64 thresholds, which
+        below; the second mixes a few colors by a pattern of 64 x 64 thresholds, which
         is quick, and does not flicker from image to image. Planes of the last two
         spatial axes are dithered by themselves.
+    dither_strength : float, optional
+        How much of it, from 0 for nothing to 1. The first passes on this part of what
+        a pixel lacks; the second mixes only colors that are the closer, the lower it
+        is. Less is less grain and smaller files, but more bands. Must be 1 where
+        `dither` is None.
 
     Returns
     -------
@@ -369,13 +375,15 @@ def map_to_palette(
     TypeError
         If the dtype of `image` or `palette` is not boolean, integer or float of up to
         64 bits, one of them is masked, `channel_axis` is not an integer,
-        `channel_weights` are not numbers, or `alpha` is not a bool.
+        `channel_weights` or `dither_strength` are not numbers, or `alpha` is not a
+        bool.
     ValueError
         If `image` is empty or has no axis for its channels, `palette` is empty, has
         more than 65536 colors, a value that is not finite, or not the channels or the
         units of `image`, `color_space` or `alpha` does not fit the channels,
         `channel_weights` are a word or not as in `quantize_kmeans`, `dither` is not a
-        way of dithering, or a dask array has chunks of unknown sizes or planes
+        way of dithering, `dither_strength` is not from 0 to 1, or not 1 where `dither`
+        is None, or a dask array has chunks of unknown sizes or planes
         of more than 2^26 pixels for Floyd-Steinberg.
 
     See Also
@@ -410,17 +418,17 @@ def map_to_palette(
     layout = arguments.checked_layout(pixels, channel_axis, color_space, alpha)
     numbers = arguments.checked_weights(channel_weights, layout, words=())
     layout = layout._replace(weights=numbers)
-    colors, dither = (
+    colors, dithering = (
         arguments.checked_palette(palette, layout),
-        arguments.checked_dither(dither),
+        arguments.checked_dither(dither, dither_strength),
     )
     if arguments.is_lazy(pixels):
-        return label_lazily(pixels, colors, layout, dither)
+        return label_lazily(pixels, colors, layout, dithering)
     # Where colors index a table, each is labeled once; others are labeled by pixel.
     known = None
     if is_tabular(layout.dtype, layout.n_channels):
         known = count_pixels([pixels], [None])
-    return label_image(pixels, known and known[0], colors, layout, dither)
+    return label_image(pixels, known and known[0], colors, layout, dithering)
 
 
 def count_colors(

@@ -29,7 +29,12 @@ from napari_kmeans import (
     __version__,
     read_palette,
 )
-from napari_kmeans._core.arguments import NoFinitePixelError, checked_image, is_lazy
+from napari_kmeans._core.arguments import (
+    NoFinitePixelError,
+    checked_dither,
+    checked_image,
+    is_lazy,
+)
 from napari_kmeans._core.arrays import Array, Labels, Mask
 from napari_kmeans._core.blocks import observed
 from napari_kmeans._core.counted_image import (
@@ -416,7 +421,7 @@ def count_parts(
         if axis is not None and axis > slice_axis:
             axis -= 1
     if is_lazy(image):
-        cut_for(settings.dither, checked_image(parts[0], axis))
+        cut_for(checked_dither(settings.dither), checked_image(parts[0], axis))
     how, found = (settings.color_space, source.has_alpha), []
     for part, inside, one in zip_longest(parts, masks, counts):
         try:
