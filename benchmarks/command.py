@@ -43,8 +43,8 @@ def main() -> None:
         "| photo | k | program | wall (s) | CPU (s) | MB | bytes | squared error ",
         end="",
     )
-    print("| wall quotient | bytes quotient | error quotient |")
-    print("|---|--:|---|" + "--:|" * 8)
+    print("| wall quotient | CPU quotient | bytes quotient | error quotient |")
+    print("|---|--:|---|" + "--:|" * 9)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "few.png")
         for photo in arguments.photos:
@@ -99,6 +99,7 @@ def print_rows(
             f"| {photo.name} | {k} | {name} | {wall:.2f} | {cpu:.2f} | {megabytes:.0f} "
         )
         row += f"| {n_bytes:,} | {error:.2f} | {wall / least['pngquant'][0]:.2f} "
+        row += f"| {cpu / least['pngquant'][1]:.2f} "
         print(f"{row}| {n_bytes / bytes_of:.3f} | {error / error_of:.3f} |", flush=True)
 
 

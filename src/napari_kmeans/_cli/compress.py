@@ -115,7 +115,7 @@ _write_options = (
     opt.depth_option,
     option(
         "--opacity-threshold",
-        "In GIF files, make others clear: 1 to 255.",
+        "In GIF, opaque from N on, else clear.",
         rare=True,
         metavar="N",
         type=click.IntRange(1, 255),

@@ -312,7 +312,7 @@ run_options = (
     option("--recursive", "Read folders with all folders below.", is_flag=True),
     option(
         "--jobs",
-        "Images at a time.  [default: as many photos as cores]",
+        "Images at a time.  [default: one a core]",
         metavar="N",
         type=_NUMBER,
     ),
