@@ -155,11 +155,6 @@ def compress(
     begin. Raises ValueError if `palette` or `mask` does not fit the image, the format
     cannot hold the result, or no palette reaches what the recipe asks for.
     """
-    if recipe.keep_palette and not format_of(name).most_colors:
-        msg = (
-            f"cannot write {name}: it has no palette to keep; choose .png, .gif or .tif"
-        )
-        raise ValueError(msg)
     wanted = as_wanted(image, name, recipe)
     is_converted, image = wanted.pixels is not image.pixels, wanted
     if palette is not None:
@@ -191,21 +186,26 @@ def compress(
         k = max(min(recipe.k, n_colors, BYTE_COLORS), least)
         done = _most_that_fit(fitted, least, k, recipe.max_bytes)
     elif min(recipe.k, n_colors) > most:
-        suffix = Path(name).suffix.lower()
-        msg = (
-            f"k must be at most {most} for a {suffix} file, got {recipe.k}; choose .tif"
-        )
+        rule = f"at most {most} for a {Path(name).suffix.lower()} file"
+        msg = f"k must be {rule}, got {recipe.k}; choose .tif"
         raise ValueError(msg)
     else:
         done = fitted(recipe.k)
     if not (form.most_colors or form.is_lossless):
         done = _reread(done)
-    psnr = psnr_of(counted, done.mse)
-    return done._replace(psnr=psnr, is_converted=is_converted)
+    return done._replace(psnr=psnr_of(counted, done.mse), is_converted=is_converted)
 
 
 def as_wanted(image: ImageFile, name: str, recipe: Recipe) -> ImageFile:
-    """Return an image as a recipe and the format of a file name want its pixels."""
+    """Return an image as a recipe and the format of a file name want its pixels.
+
+    Raises ValueError if the format does not have what the recipe asks for.
+    """
+    if recipe.keep_palette and not format_of(name).most_colors:
+        msg = (
+            f"cannot write {name}: it has no palette to keep; choose .png, .gif or .tif"
+        )
+        raise ValueError(msg)
     return converted(
         name, image, depth=recipe.depth, opacity_threshold=recipe.opacity_threshold
     )

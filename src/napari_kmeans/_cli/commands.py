@@ -45,7 +45,7 @@ Exit status:
   0    everything is done
   1    something failed, and a line on the error output says why
   2    wrong usage; nothing was done
-  130  interrupted by Ctrl-C, 143 by SIGTERM; every file is the old or the new one
+  130  interrupted by Ctrl-C (143: by SIGTERM); files are either old or new
 
 \b
 Completion in the shell, to be put into its settings:

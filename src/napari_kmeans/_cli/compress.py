@@ -106,7 +106,7 @@ _write_options = (
     *opt.run_options,
     option(
         "--dither-strength",
-        "How much to mix, 0 to 1: less has less grain.",
+        "How much to mix colors.",
         rare=True,
         metavar="S",
         type=click.FloatRange(0, 1),
@@ -115,7 +115,7 @@ _write_options = (
     opt.depth_option,
     option(
         "--opacity-threshold",
-        "In GIF, opaque from N on, else clear.",
+        "GIF: opaque from N on, else clear.",
         rare=True,
         metavar="N",
         type=click.IntRange(1, 255),

@@ -287,7 +287,7 @@ def _balance(bend: Floats, slope: Floats, used: Mask) -> Floats:
 def pick_labels(
     mixtures: Mixtures, place: Indices, origin: tuple[int, int] = (0, 0)
 ) -> Array:
-    """Give each center to as many pixels of a neighborhood as it has a share.
+    """Return labels that give each center its share of the pixels of a neighborhood.
 
     Parameters
     ----------
