@@ -336,14 +336,14 @@ def shares_of(mixtures, n_centers):
 
 def score(point, centers, share, strength):
     """Return what a mixture is to have least of, with squared distances to centers."""
-    s = strength * (1 - len(centers) / 512)
+    s = strength * (1 - len(centers) / 256)
     mean = share @ centers - point
     return s * (mean**2).sum() + (1 - s) * share @ ((centers - point) ** 2).sum(axis=1)
 
 
 def mix_by_comparing_pairs(point, centers, first, strength):
     """Return the lowest score of two centers, of which one is the first."""
-    s, best = strength * (1 - len(centers) / 512), np.inf
+    s, best = strength * (1 - len(centers) / 256), np.inf
     for j, center in enumerate(centers):
         d, p = center - centers[first], point - centers[first]
         share = np.zeros(len(centers))
@@ -380,7 +380,7 @@ def test_mixtures_are_the_best_of_all():
 
     mixtures = mix_colors(points, centers, nearest_labels(points, centers))
 
-    shares, s = shares_of(mixtures, 16), 1 - 16 / 512
+    shares, s = shares_of(mixtures, 16), 1 - 16 / 256
     means = shares @ centers
     # A convex function is above its tangents: no mixture is lower by more than this.
     slopes = (1 - s) * cdist(points, centers) ** 2
@@ -391,7 +391,7 @@ def test_mixtures_are_the_best_of_all():
 
 
 def test_a_mixture_by_hand():
-    # s = 1 - 4/512 = 127/128: along x, the best share of 8 in 2 is (32 - 64/256)/63.5.
+    # s = 1 - 4/256 = 63/64: along x, the best share of 8 in 2 is (16 - 64/128)/63.
     centers = np.array([[0.0, 0], [8, 0], [0, 8], [30, 0]])
     points = np.array([[2, 0], [0, 3], [0, 8], [-1, -1], [20, 0]])
     labels = np.array([0, 0, 2, 0, 3])
@@ -399,24 +399,24 @@ def test_a_mixture_by_hand():
     shares = shares_of(mix_colors(points, centers, labels), 4)
 
     expected = np.zeros((5, 4))
-    expected[0, 1] = (16 - 1 / 4) / 63.5
-    expected[1, 2] = (24 - 1 / 4) / 63.5
-    expected[4, 1] = (10 * 22 - 22**2 / 256) / (22**2 * 127 / 128)
+    expected[0, 1] = (16 - 1 / 2) / 63
+    expected[1, 2] = (24 - 1 / 2) / 63
+    expected[4, 1] = (10 * 22 - 22**2 / 128) / (22**2 * 63 / 64)
     expected[[0, 1, 2, 3, 4], labels] = 1 - expected.sum(axis=1)
     np.testing.assert_allclose(shares, expected, atol=1e-6)
 
 
 def test_half_strength_mixes_only_the_middle_half():
-    # s = 255/512: the share is 0 below (1 - s)/2 of the gap, about a quarter.
+    # s = 127/256: the share is 0 below (1 - s)/2 of the gap, about a quarter.
     points = np.arange(0, 128.0)[:, np.newaxis]
     labels = np.zeros(128, dtype=np.uint8)
 
     shares = shares_of(mix_colors(points, BLACK_AND_WHITE, labels, 0.5), 2)
 
-    s = 0.5 * (1 - 2 / 512)
+    s = 0.5 * (1 - 2 / 256)
     expected = np.clip((points[:, 0] / 255 - (1 - s) / 2) / s, 0, 1)
     np.testing.assert_allclose(shares[:, 1], expected, atol=1e-6)
-    assert np.count_nonzero(expected) == 128 - 64
+    assert np.count_nonzero(expected) == 63
 
 
 def test_shares_do_not_jump_from_color_to_color():

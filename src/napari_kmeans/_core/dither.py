@@ -28,9 +28,9 @@ _ROWS = 1 << 12
 _SAMPLE = 1 << 10
 # Centers that are mixed with one another: the nearest of a point, and those around it.
 _PARTNERS = 32
-# What 1 - s below is at full strength, for each of these centers. Less shows as single
-# dots of far colors, more as bands; seen on photos in 16 to 256 colors.
-_NOISE = 1 / 512
+# What 1 - s below is at full strength: for each center, and at most. Less shows
+# as single dots of far colors, more as bands; seen on photos in 16 to 256 colors.
+_NOISE, _MOST_NOISE = 1 / 256, 1 / 16
 # Most changes of the centers that are mixed, for each that there is room for.
 _CHANGES = 4
 # Slopes that are taken for equal, and the distance that is far, where that of the
@@ -157,7 +157,7 @@ def mix_colors(
     A mixture gives each center c a share w of the pixels, and has the mean m. Of the
     mixtures of the 32 centers around the nearest one, that one is found for which
     ``s |p - m|^2 + (1 - s) sum(w |p - c|^2)`` is least: the second term keeps away from
-    far centers. s is 15/16 of `strength`, and for K below 32 centers 1 - K/512 of it;
+    far centers. s is 15/16 of `strength`, and for K below 16 centers 1 - K/256 of it;
     were it 0, the nearest center would be alone.
 
     Shares change continuously with the point, from one set of centers to the next, and
@@ -192,7 +192,7 @@ def mix_colors(
     n_mixed = min(centers.shape[1] + 2, n_partners)
     mixed = np.empty((n_mixed, len(labels)), labels.dtype)
     bounds = np.empty((n_mixed - 1, len(labels)), np.float32)
-    pull = strength * (1 - _NOISE * n_partners)
+    pull = strength * (1 - min(_NOISE * len(centers), _MOST_NOISE))
     by_label = np.argsort(labels, kind="stable")
     cuts = np.flatnonzero(np.diff(labels[by_label])) + 1
     for group in np.split(by_label, cuts) if len(by_label) else []:
@@ -287,7 +287,7 @@ def _balance(bend: Floats, slope: Floats, used: Mask) -> Floats:
 def pick_labels(
     mixtures: Mixtures, place: Indices, origin: tuple[int, int] = (0, 0)
 ) -> Array:
-    """Return labels that give each center its share of the pixels of a neighborhood.
+    """Pick each center for as many pixels of a neighborhood as it has a share.
 
     Parameters
     ----------
