@@ -319,3 +319,9 @@ def test_search_tells_points_apart_that_are_far_in_one_channel(far, share):
     centers[is_far, 0] = 1000
     error = squared_distances(near, centers).min(axis=1).sum()
     assert error <= 1.01 * squared_distances(near, moved).min(axis=1).sum()
+
+
+def test_search_finds_nothing_far_where_most_points_are_one():
+    points = np.array([[2.0**-31, -(2.0**-31)], [0, 0], [0, 0]])
+    centers = searched_centers(points, np.ones(3), 1, 1)
+    np.testing.assert_allclose(centers, points.mean(axis=0, keepdims=True), atol=1e-16)

@@ -107,7 +107,8 @@ def searched_centers(points: Array, weights: Array, k: int, effort: int) -> Floa
     weights = weights / weights.sum()
     points = points.astype(np.float64, copy=False)
     middle, reach = _middle(points)
-    is_far = bool(np.abs(points - middle).max() > reach)
+    # Where most points are one, but for rounding, nothing is far from it.
+    is_far = bool(0 < reach < np.abs(points - middle).max())
     origin = middle if is_far else np.average(points, axis=0, weights=weights)
     centered = points - origin
     placed = _drawn_in(centered, reach) if is_far else centered
