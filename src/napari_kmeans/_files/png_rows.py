@@ -24,15 +24,17 @@ Effort: TypeAlias = Literal["fast", "normal", "best"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 _Bytes: TypeAlias = NDArray[np.uint8]
-# Levels of libdeflate.
+# Levels of libdeflate; the last one takes no time up to so many bits.
 _LEVELS: dict[Effort, int] = {"fast": 6, "normal": 10, "best": 12}
+_SMALL = 1 << 21
 _NONE, _SUB, _UP = range(3)
 # Filters that may be used in a file; of several, each band of rows has the best.
-_CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_NONE, _SUB, _UP))
+_CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_UP,), (_NONE, _SUB, _UP))
 # Bytes of a band: enough to count how often each value comes.
 _BAND = 1 << 13
-# Filters are chosen by so many pixels, in bands of so many rows.
-_SAMPLE, _SAMPLED_ROWS = 1 << 17, 8
+# Filters are chosen by so many pixels, in bands of so many rows, the first of which is
+# only there to filter the second.
+_SAMPLE, _SAMPLED_ROWS = 1 << 17, 9
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -41,20 +43,25 @@ def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> b
     `codes` are the indices in the file, of `bits` bits, that labels stand for.
     """
     if effort == "fast":
-        return _deflated(pack_rows(labels, codes, bits), effort)
+        return _deflated(pack_rows(labels, codes, bits), _LEVELS[effort])
     from concurrent.futures import ThreadPoolExecutor
 
     sample = sample_rows(labels, _SAMPLE)
+    level = _LEVELS["best" if labels.size * bits <= _SMALL else effort]
 
     def compressed(filters: Sequence[int]) -> bytes:
-        return _deflated(pack_rows(sample, codes, bits, filters), effort)
+        rows = pack_rows(sample, codes, bits, filters)
+        if sample is not labels:
+            bands = rows.reshape(-1, _SAMPLED_ROWS, rows.size // len(sample))
+            rows = bands[:, 1:].ravel()
+        return _deflated(rows, level)
 
     with ThreadPoolExecutor(n_cores()) as executor:
         tried = list(executor.map(compressed, _CHOICES))
     best = min(range(len(tried)), key=lambda i: len(tried[i]))
     if sample is labels:
         return tried[best]
-    return _deflated(pack_rows(labels, codes, bits, _CHOICES[best]), effort)
+    return _deflated(pack_rows(labels, codes, bits, _CHOICES[best]), level)
 
 
 def sample_rows(labels: Labels, n_pixels: int) -> Labels:
@@ -126,8 +133,8 @@ def _entropy(band: _Bytes) -> float:
     return -float(counts @ np.log2(np.maximum(counts, 1)))
 
 
-def _deflated(rows: Any, effort: Effort) -> bytes:
+def _deflated(rows: Any, level: int) -> bytes:
     """Compress rows by libdeflate."""
     import imagecodecs
 
-    return bytes(imagecodecs.deflate_encode(rows, level=_LEVELS[effort], raw=False))
+    return bytes(imagecodecs.deflate_encode(rows, level=level, raw=False))
