@@ -2,8 +2,9 @@
 
 `compress_rows` does all of it, `pack_rows` only the first part. Both take labels, and
 the index in the file that stands for each. A row of the file begins with a byte that
-says how it is filtered (PNG, section 9): here as it is, or as differences from the
-indices to the left or above. The chunks around the rows are left to `png` and Pillow.
+says how it is filtered (PNG, section 9): here as it is, or as differences from what
+stands to the left, above, or at one of these and their corner. The chunks around the
+rows are left to `png` and Pillow.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_kmeans._core.arrays import Labels
+from napari_kmeans._core.arrays import Floats, Labels
 from napari_kmeans._core.blocks import cut, n_cores
 
 __all__ = ["EFFORTS", "Effort", "compress_rows", "pack_rows", "sample_rows"]
@@ -27,14 +28,12 @@ _Bytes: TypeAlias = NDArray[np.uint8]
 # Levels of libdeflate; the last one takes no time up to so many bits.
 _LEVELS: dict[Effort, int] = {"fast": 6, "normal": 10, "best": 12}
 _SMALL = 1 << 21
-_NONE, _SUB, _UP = range(3)
-# Filters that may be used in a file; of several, each band of rows has the best.
-_CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_UP,), (_NONE, _SUB, _UP))
-# Bytes of a band: enough to count how often each value comes.
-_BAND = 1 << 13
+_NONE, _SUB, _UP, _PAETH = 0, 1, 2, 4
+# Filters that may be used in a file; of several, each row has the best.
+_CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_SUB, _UP, _PAETH))
 # Filters are chosen by so many pixels, in bands of so many rows, the first of which is
 # only there to filter the second.
-_SAMPLE, _SAMPLED_ROWS = 1 << 17, 9
+_SAMPLE, _SAMPLED_ROWS = 1 << 17, 17
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -80,22 +79,20 @@ def pack_rows(
 ) -> _Bytes:
     """Return the bytes of all rows, each filtered by one of the filters.
 
-    Of several filters, a band of rows has the one whose bytes have the least entropy.
+    Of several filters, a row has the one whose bytes have the least entropy.
     """
     height, width = labels.shape
     n_bytes = -(-width * bits // 8)
     rows = np.empty((height, 1 + n_bytes), np.uint8)
-    above, best = np.zeros((1, n_bytes), np.uint8), 0
-    for block in cut(height, width):
+    above = np.zeros((1, n_bytes), np.uint8)
+    for block in cut(height, 8 * width):
         packed = _packed(codes[labels[block]], bits)
-        choices = [_filtered(packed, above, kind) for kind in filters]
-        step = max(1, _BAND // n_bytes) if len(filters) > 1 else len(packed)
-        for start in range(0, len(packed), step):
-            bands = [choice[start : start + step] for choice in choices]
-            if len(bands) > 1:
-                best = int(np.argmin([_entropy(band) for band in bands]))
-            written = rows[block][start : start + step]
-            written[:, 0], written[:, 1:] = filters[best], bands[best]
+        choices = np.stack([_filtered(packed, above, kind) for kind in filters])
+        best = np.zeros(len(packed), np.intp)
+        if len(filters) > 1:
+            best = np.stack([_entropies(choice) for choice in choices]).argmin(axis=0)
+        rows[block, 0] = np.take(filters, best)
+        rows[block, 1:] = choices[best, np.arange(len(packed))]
         above = packed[-1:]
     return rows.ravel()
 
@@ -118,19 +115,32 @@ def _filtered(packed: _Bytes, above: _Bytes, kind: int) -> _Bytes:
     """Filter rows, of which the first lies below the row `above`."""
     if kind == _NONE:
         return packed
-    differences = packed.copy()
-    if kind == _SUB:
-        differences[:, 1:] -= packed[:, :-1]
-    else:
-        differences[:1] -= above
-        differences[1:] -= packed[:-1]
+    left, up = np.zeros((2, *packed.shape), np.uint8)
+    left[:, 1:], up[:1], up[1:] = packed[:, :-1], above, packed[:-1]
+    expected = {_SUB: left, _UP: up}.get(kind)
+    if expected is None:
+        expected = _paeth(left, up)
+    differences: _Bytes = packed - expected
     return differences
 
 
-def _entropy(band: _Bytes) -> float:
-    """Return a number that grows with the entropy of bytes, for bands of one size."""
-    counts = np.bincount(band.ravel(), minlength=256)
-    return -float(counts @ np.log2(np.maximum(counts, 1)))
+def _paeth(left: _Bytes, up: _Bytes) -> _Bytes:
+    """Return left, up or the corner of both, whichever is nearest to left + up - it."""
+    corner = np.zeros_like(up)
+    corner[:, 1:] = up[:, :-1]
+    across, down = np.int16(up) - corner, np.int16(left) - corner
+    to_left, to_up, to_corner = np.abs(across), np.abs(down), np.abs(across + down)
+    found: _Bytes = np.where(to_up <= to_corner, up, corner)
+    is_left = (to_left <= to_up) & (to_left <= to_corner)
+    return np.where(is_left, left, found)
+
+
+def _entropies(rows: _Bytes) -> Floats:
+    """Return numbers that grow with the entropy of the bytes of each row."""
+    places = 256 * np.arange(len(rows))[:, np.newaxis] + rows
+    counts = np.bincount(places.ravel(), minlength=256 * len(rows)).reshape(-1, 256)
+    found: Floats = -(counts * np.log2(np.maximum(counts, 1))).sum(axis=1)
+    return found
 
 
 def _deflated(rows: Any, level: int) -> bytes:
