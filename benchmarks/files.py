@@ -6,10 +6,10 @@
 PHOTOS is a folder of kodim01.png to kodim24.png. Each photo is reduced to k colors
 without dithering, and written as PNG, by napari-kmeans as its command line does, by
 Pillow with quantize(k, dither=0) and optimize=True, and by pngquant, if that program is
-there, with --nofs --speed 1. Another table says what of the lead over pngquant is the
-compressor's: its files are compressed by oxipng, and its pixels written by our encoder,
-which also orders the palette. A last table is of the fewest colors that reach Pillow's
-own quality. The error is the squared distance, summed over channels, mean over pixels.
+there, with --nofs --speed 1. Another table says how much of the lead over pngquant a
+compressor such as oxipng makes up. A last table is of the fewest colors that reach
+Pillow's own quality. The error is the squared distance, summed over channels, mean over
+pixels.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from PIL import Image
 import napari_kmeans
 from napari_kmeans._compression import Recipe, compress, count_file
 from napari_kmeans._core.counted_image import psnr_of
-from napari_kmeans._files.indexed import decode_indexed, encode_indexed
-from napari_kmeans._files.metadata import NO_METADATA
 from napari_kmeans._files.read import ImageFile, read_image
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ class Result(NamedTuple):
     mse: float
 
 
-# Of oxipng, the level of our encoder on small images.
+# Of oxipng, the level of `--effort best` on small images.
 LEVEL = 4
 # By name of the photo and k.
 Results = dict[tuple[str, int], Result]
@@ -71,8 +69,8 @@ def main() -> None:
     ours: Results = {}
     pillow: Results = {}
     other: Results = {}
-    # Bytes of pngquant's files and pixels with other compressors, by name and k.
-    again: dict[tuple[str, int], tuple[int, int]] = {}
+    # Bytes of pngquant's files after oxipng, by name and k.
+    again: dict[tuple[str, int], int] = {}
     equal: dict[tuple[str, int], tuple[Result, int]] = {}
     for k in arguments.k:
         for name, photo in photos.items():
@@ -85,7 +83,7 @@ def main() -> None:
                 content = by_pngquant(pngquant, photo.pixels, k)
                 error = squared_error(photo.pixels, content)
                 other[key] = Result(len(content), error)
-                again[key] = compressed_again(content)
+                again[key] = len(oxipng.optimize_from_memory(content, level=LEVEL))
             if arguments.each:
                 print(name, k, ours[key], pillow[key], other.get(key), equal[key])
     print_table("Pillow", ours, pillow, arguments.k)
@@ -129,14 +127,6 @@ def by_pngquant(program: str, photo: NDArray[np.uint8], k: int) -> bytes:
     return done.stdout
 
 
-def compressed_again(content: bytes) -> tuple[int, int]:
-    """Return the bytes of a file by oxipng, and of its pixels by our encoder."""
-    shrunk = oxipng.optimize_from_memory(content, level=LEVEL)
-    indexed = decode_indexed(content)
-    ours = encode_indexed("a.png", *indexed, metadata=NO_METADATA, keep_order=False)
-    return len(shrunk), len(ours)
-
-
 def at_quality(photo: ImageFile, wanted: Result) -> tuple[Result, int]:
     """Write a photo in the fewest colors that reach a quality."""
     psnr = psnr_of(count_file(photo), wanted.mse)
@@ -172,21 +162,19 @@ def print_table(
 def print_compressors(
     ours: Results,
     theirs: Results,
-    again: dict[tuple[str, int], tuple[int, int]],
+    again: dict[tuple[str, int], int],
     ks: Sequence[int],
 ) -> None:
-    """Print mean bytes, and what of the lead is oxipng's, our encoder's, the labels'.
+    """Print mean bytes, and what part of the lead a compressor like oxipng makes up.
 
     The lead is the logarithm of the quotient of bytes, whose parts add up.
     """
     print("What of the lead over pngquant is whose:\n")
-    print("| k | pngquant | + oxipng | our encoder | ours | oxipng | order | labels |")
-    print("|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print("| k | pngquant | + oxipng | ours | by oxipng | the rest |")
+    print("|--:|--:|--:|--:|--:|--:|")
     for k in [*ks, None]:
         keys = [key for key in ours if k in (key[1], None)]
-        sizes = np.array(
-            [(theirs[x].n_bytes, *again[x], ours[x].n_bytes) for x in keys]
-        )
+        sizes = np.array([(theirs[x].n_bytes, again[x], ours[x].n_bytes) for x in keys])
         steps = -np.diff(np.log(sizes), axis=1).mean(axis=0)
         means = " | ".join(f"{mean:,.0f}" for mean in sizes.mean(axis=0))
         # Zero has no sign.
