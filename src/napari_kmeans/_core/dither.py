@@ -33,9 +33,9 @@ _PARTNERS = 32
 _NOISE, _MOST_NOISE = 1 / 256, 1 / 16
 # Most changes of the centers that are mixed, for each that there is room for.
 _CHANGES = 4
-# Slopes that are taken for equal, and the distance that is far, where that of the
-# farthest center is 1.
-_EQUAL, _FAR = 1e-6, 1e4
+# Slopes that are taken for equal, where a point is at 1 from its nearest center, and
+# distances that are near and far, where that of the farthest center is 1.
+_EQUAL, _NEAR, _FAR = 1e-6, 1e-150, 1e4
 # Rows and columns of the thresholds, and bits of the energies that order them.
 _TILE = 64
 _ENERGY_BITS = 40
@@ -230,8 +230,10 @@ def _shares(
     start = (1 - strength) * squared - np.zeros((len(offset), 1))
     for column, direction in zip(offset.T, towards.T, strict=True):
         start -= 2 * column[:, np.newaxis] * direction
-    # As shares add up to 1, a constant changes nothing, but that there is an inverse.
-    bend = 2 * strength * (np.einsum("ic,jc->ij", towards, towards) + 1)
+    # Squares in units of each point: a far center leaves the others their digits.
+    scale = np.clip(np.abs(offset).max(axis=1), _NEAR, 1) ** -2
+    start *= scale[:, np.newaxis]
+    products = np.einsum("ic,jc->ij", towards, towards)
     n_places = min(towards.shape[1] + 2, len(towards))
     chosen = np.full((n_places, len(start)), squared.argmin())
     share = np.zeros(chosen.shape)
@@ -239,7 +241,9 @@ def _shares(
     mixed, rows = share > 0, np.arange(len(start))
     for _ in range(_CHANGES * n_places):
         some, part, used = chosen[:, rows], share[:, rows], mixed[:, rows]
-        best = _balance(bend[some[:, np.newaxis], some], start[rows, some], used)
+        # Shares add up to 1: a constant changes nothing, but that there is an inverse.
+        bend = 2 * strength * (products[some[:, np.newaxis], some] * scale[rows] + 1)
+        best = _balance(bend, start[rows, some], used)
         # Towards the best shares, until a center has none left.
         reach = np.where(best < 0, part, 1) / np.where(best < 0, part - best, 1)
         least = reach.min(axis=0)
@@ -253,7 +257,7 @@ def _shares(
         slope = start[there]
         for direction in towards.T:
             mean = (part * direction[some[:, is_best]]).sum(axis=0)
-            slope += (2 * strength * mean)[:, np.newaxis] * direction
+            slope += (2 * strength * scale[there] * mean)[:, np.newaxis] * direction
         each, to = np.arange(len(there)), slope.argmin(axis=1)
         level = slope[each, some[:, is_best][part.argmax(axis=0), each]]
         is_worth = (level - slope[each, to] > _EQUAL) & ~used[:, is_best].all(axis=0)
