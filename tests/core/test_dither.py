@@ -390,6 +390,30 @@ def test_mixtures_are_the_best_of_all():
     assert (shares > 0).sum(axis=1).max() == 4
 
 
+@pytest.mark.parametrize("far", [1e2, 1e4, 1e9, 1e30, 1e140])
+def test_a_far_center_leaves_the_mixtures_of_the_others_alone(far):
+    rng = np.random.default_rng(0)
+    points, centers = rng.random((200, 3)), rng.random((20, 3))
+    more = np.vstack((centers, [[far, far, -far]]))
+    labels = nearest_labels(points, centers)
+
+    shares = shares_of(mix_colors(points, more, labels), 21)
+
+    expected = shares_of(mix_colors(points, centers, labels), 20)
+    np.testing.assert_allclose(shares[:, :20], expected, atol=1e-6)
+    assert (expected > 0).sum(axis=1).max() == 4
+
+
+@pytest.mark.parametrize("far", [1e5, 1e18, 3e34, 1e100])
+def test_points_far_beyond_all_centers_are_not_mixed(far):
+    # They are as far from both centers, as far as rounding tells.
+    points, labels = np.array([[far], [-far]]), np.array([0, 1])
+
+    mixtures = mix_colors(points, np.array([[0.0], [1]]), labels)
+
+    np.testing.assert_array_equal(shares_of(mixtures, 2), [[0, 1], [1, 0]])
+
+
 def test_a_mixture_by_hand():
     # s = 1 - 4/256 = 63/64: along x, the best share of 8 in 2 is (16 - 64/128)/63.
     centers = np.array([[0.0, 0], [8, 0], [0, 8], [30, 0]])

@@ -33,9 +33,9 @@ _PARTNERS = 32
 _NOISE, _MOST_NOISE = 1 / 256, 1 / 16
 # Most changes of the centers that are mixed, for each that there is room for.
 _CHANGES = 4
-# Slopes that are taken for equal, and the distance that is far, where that of the
-# farthest center is 1.
-_EQUAL, _FAR = 1e-6, 1e4
+# Slopes that are taken for equal, where a point is at 1 from its nearest center, and
+# distances that are near and far, where that of the farthest center is 1.
+_EQUAL, _NEAR, _FAR = 1e-6, 1e-150, 1e4
 # Rows and columns of the thresholds, and bits of the energies that order them.
 _TILE = 64
 _ENERGY_BITS = 40
@@ -194,83 +194,100 @@ def mix_colors(
     bounds = np.empty((n_mixed - 1, len(labels)), np.float32)
     pull = strength * (1 - min(_NOISE * len(centers), _MOST_NOISE))
     by_label = np.argsort(labels, kind="stable")
-    cuts = np.flatnonzero(np.diff(labels[by_label])) + 1
-    for group in np.split(by_label, cuts) if len(by_label) else []:
-        first = labels[group[0]]
-        difference = centers - centers[first]
-        squared = np.square(difference).sum(axis=1)
-        # No center is mixed with one like it, but for denormals.
-        squared[squared < np.finfo(np.float64).tiny] = np.inf
-        squared[first] = 0
-        partners = np.argpartition(squared, n_partners - 1)[:n_partners]
-        partners.sort()
-        length = np.sqrt(squared[np.isfinite(squared)].max()) or 1.0
-        towards, squared = difference[partners] / length, squared[partners] / length**2
-        for block in cut(len(group), 8 * (n_partners + n_mixed * n_mixed)):
-            some = group[block]
-            offset = (points[some] - centers[first]) / length
-            # Farther away, all points in one direction are alike.
-            far = np.abs(offset).max(axis=1, keepdims=True) / _FAR
-            chosen, share = _shares(offset / np.maximum(far, 1), towards, squared, pull)
-            order = chosen.argsort(axis=0, kind="stable")
-            mixed[:, some] = partners[np.take_along_axis(chosen, order, axis=0)]
-            part = np.take_along_axis(share, order, axis=0).cumsum(axis=0)
-            bounds[:, some] = part[:-1]
+    for block in cut(len(labels), 8 * (n_partners + n_mixed * n_mixed)):
+        some = by_label[block]
+        # Points of all centers at once: those of one may be few.
+        firsts, kind = np.unique(labels[some], return_inverse=True)
+        tables = (_around(centers, int(first), n_partners) for first in firsts)
+        partners, towards, squared, length = map(np.array, zip(*tables, strict=True))
+        offset = (points[some] - centers[labels[some]]) / length[kind, np.newaxis]
+        # Farther away, all points in one direction are alike.
+        offset /= np.maximum(np.abs(offset).max(axis=1, keepdims=True) / _FAR, 1)
+        columns = towards.transpose(2, 0, 1).copy()
+        chosen, share = _shares(offset.T, columns, squared, kind, pull)
+        order = chosen.argsort(axis=0, kind="stable")
+        mixed[:, some] = partners[kind, np.take_along_axis(chosen, order, axis=0)]
+        part = np.take_along_axis(share, order, axis=0).cumsum(axis=0)
+        bounds[:, some] = part[:-1]
     return Mixtures(mixed, bounds)
 
 
-def _shares(
-    offset: Floats, towards: Floats, squared: Floats, strength: float
-) -> tuple[Indices, Floats]:
-    """Return centers (a, n), of those at `towards` (m, C), and their shares (a, n).
+def _around(
+    centers: Floats, first: int, n_partners: int
+) -> tuple[Indices, Floats, Floats, float]:
+    """Return centers around one, seen from it, their squares, and the unit of these."""
+    difference = centers - centers[first]
+    squared = np.square(difference).sum(axis=1)
+    # No center is mixed with one like it, but for denormals.
+    squared[squared < np.finfo(np.float64).tiny] = np.inf
+    squared[first] = 0
+    partners = np.argpartition(squared, n_partners - 1)[:n_partners]
+    partners.sort()
+    length = float(np.sqrt(squared[np.isfinite(squared)].max())) or 1.0
+    squared = squared[partners] / length**2
+    return partners, difference[partners] / length, squared, length
 
-    Points at `offset` (n, C) are seen from their nearest center, which is at 0.
+
+def _shares(
+    offset: Floats, towards: Floats, squared: Floats, kind: Indices, strength: float
+) -> tuple[Indices, Floats]:
+    """Return centers (a, n), of m each, and their shares (a, n).
+
+    Points at `offset` (C, n) are seen from their nearest center, which is at 0. The
+    other centers are at `towards` (C, L, m), for each `kind` (n,) of point.
     """
-    # Slopes of what is to be least, less a part that is the same for all centers.
-    start = (1 - strength) * squared - np.zeros((len(offset), 1))
-    for column, direction in zip(offset.T, towards.T, strict=True):
-        start -= 2 * column[:, np.newaxis] * direction
-    # As shares add up to 1, a constant changes nothing, but that there is an inverse.
-    bend = 2 * strength * (np.einsum("ic,jc->ij", towards, towards) + 1)
-    n_places = min(towards.shape[1] + 2, len(towards))
-    chosen = np.full((n_places, len(start)), squared.argmin())
+    n_channels, _, n_centers = towards.shape
+    start = (1 - strength) * squared[kind]
+    for column, direction in zip(offset, towards, strict=True):
+        start -= 2 * column[:, np.newaxis] * direction[kind]
+    # Squares in units of each point: a far center leaves the others their digits.
+    scale = np.clip(np.abs(offset).max(axis=0), _NEAR, 1) ** -2
+    start *= scale[:, np.newaxis]
+    n_places = min(n_channels + 2, n_centers)
+    chosen = squared.argmin(axis=1)[kind] + np.zeros((n_places, 1), dtype=np.intp)
     share = np.zeros(chosen.shape)
     share[0] = 1
-    mixed, rows = share > 0, np.arange(len(start))
-    for _ in range(_CHANGES * n_places):
-        some, part, used = chosen[:, rows], share[:, rows], mixed[:, rows]
-        best = _balance(bend[some[:, np.newaxis], some], start[rows, some], used)
+    mixed, flat = share > 0, towards.reshape(n_channels, -1)
+    there, rows = np.arange(len(kind)), np.empty(0, dtype=np.intp)
+    # With each step, one place more is taken at most.
+    for n in range(1, 1 + _CHANGES * n_places):
+        # Where shares are the best ones, another center may be worth one.
+        some, part, slope = chosen[:n, there], share[:n, there], start[there]
+        place = kind[there] * n_centers + some
+        for column, direction in zip(flat, towards, strict=True):
+            mean = 2 * strength * scale[there] * (part * column[place]).sum(axis=0)
+            slope += mean[:, np.newaxis] * direction[kind[there]]
+        each, to = np.arange(len(there)), slope.argmin(axis=1)
+        level = slope[each, some[part.argmax(axis=0), each]]
+        is_worth = (level - slope[each, to] > _EQUAL) & ~mixed[:, there].all(axis=0)
+        there, to = there[is_worth], to[is_worth]
+        free = mixed[:, there].argmin(axis=0)
+        chosen[free, there], mixed[free, there] = to, True
+        rows = np.concatenate((rows, there))
+        if len(rows) == 0:
+            break
         # Towards the best shares, until a center has none left.
+        some, part, used = (a[: n + 1, rows] for a in (chosen, share, mixed))
+        seen = flat[:, kind[rows] * n_centers + some]
+        seen *= np.sqrt(2 * strength * scale[rows])
+        best = _balance(seen, start[rows, some], used)
         reach = np.where(best < 0, part, 1) / np.where(best < 0, part - best, 1)
         least = reach.min(axis=0)
         part += least * (best - part)
         used &= (reach > least) | (best >= 0)
-        part *= used
-        share[:, rows], mixed[:, rows] = part, used
-        # Where that is reached, another center may be worth a share.
-        is_best = least == 1
-        there, part = rows[is_best], part[:, is_best]
-        slope = start[there]
-        for direction in towards.T:
-            mean = (part * direction[some[:, is_best]]).sum(axis=0)
-            slope += (2 * strength * mean)[:, np.newaxis] * direction
-        each, to = np.arange(len(there)), slope.argmin(axis=1)
-        level = slope[each, some[:, is_best][part.argmax(axis=0), each]]
-        is_worth = (level - slope[each, to] > _EQUAL) & ~used[:, is_best].all(axis=0)
-        there, to = there[is_worth], to[is_worth]
-        free = mixed[:, there].argmin(axis=0)
-        chosen[free, there], mixed[free, there] = to, True
-        rows = np.concatenate((rows[~is_best], there))
-        if len(rows) == 0:
-            break
+        share[: n + 1, rows], mixed[: n + 1, rows] = part * used, used
+        there, rows = rows[least == 1], rows[least < 1]
     return chosen, share
 
 
-def _balance(bend: Floats, slope: Floats, used: Mask) -> Floats:
+def _balance(towards: Floats, slope: Floats, used: Mask) -> Floats:
     """Return shares (a, n) that add up to 1, of equal slopes, of what is used."""
     n_places = len(used)
-    table = np.empty((n_places, n_places + 2, used.shape[1]))
-    np.multiply(bend, used & used[:, np.newaxis], out=table[:, :-2])
+    # As they add up to 1, a constant changes nothing, but that there is an inverse.
+    table = np.ones((n_places, n_places + 2, used.shape[1]))
+    for column in towards:
+        table[:, :-2] += column[:, np.newaxis] * column
+    table[:, :-2] *= used & used[:, np.newaxis]
     for i in range(n_places):
         table[i, i] += np.where(used[i], _EQUAL**2, 1)
     table[:, -2], table[:, -1] = np.where(used, -slope, 0), used
