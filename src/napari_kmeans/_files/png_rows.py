@@ -33,6 +33,9 @@ _CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_NONE, _SUB, _UP))
 _BAND = 1 << 13
 # Filters are chosen by so many pixels, in bands of so many rows.
 _SAMPLE, _SAMPLED_ROWS = 1 << 17, 8
+# Drawings and screenshots shrink to less than this share. There the best level saves
+# much, and it takes little time up to so many pixels.
+_FLAT, _MOST_FLAT = 1 / 8, 1 << 21
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -52,7 +55,10 @@ def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> b
     with ThreadPoolExecutor(n_cores()) as executor:
         tried = list(executor.map(compressed, _CHOICES))
     best = min(range(len(tried)), key=lambda i: len(tried[i]))
-    if sample is labels:
+    is_flat = len(tried[best]) < _FLAT * sample.size * bits / 8
+    if effort == "normal" and is_flat and labels.size <= _MOST_FLAT:
+        effort = "best"
+    elif sample is labels:
         return tried[best]
     return _deflated(pack_rows(labels, codes, bits, _CHOICES[best]), effort)
 
