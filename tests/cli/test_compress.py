@@ -547,6 +547,20 @@ def test_kept_palettes_have_all_colors_in_order():
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("color", ["#f0f", "#f0fc", 9])
+def test_a_palette_that_a_tiff_file_would_not_have_is_refused(color):
+    mode = {"#f0f": "RGB", "#f0fc": "RGBA", 9: "L"}[color]
+    Image.new(mode, (4, 4), color).save("a.png")
+    words = ("a.png", "--keep-palette", "-o", "a.tif")
+    if mode == "RGB":
+        assert run(*words).exit_code == 0
+        assert len(read_indexed("a.tif").palette) == 1
+        return
+    rule = "a TIFF file has a palette of up to 256 RGB colors without opacity"
+    assert f"cannot write a.tif: {rule}; choose .png" in refusal(run(*words))
+
+
+@pytest.mark.usefixtures("folder")
 def test_files_that_share_a_palette_keep_all_of_it():
     random = np.random.default_rng(0)
     for name in ("a", "b", "c"):
