@@ -430,6 +430,10 @@ def _encoded(
             keep_order=keep,
             effort=recipe.effort,
         )
+    elif keep:
+        rule = "a TIFF file has a palette of up to 256 RGB colors without opacity"
+        msg = f"cannot write {name}: {rule}; choose .png"
+        raise ValueError(msg)
     else:
         content = encode_image(name, image._replace(pixels=_painted(image, mapped)))
     n_colors = int(np.count_nonzero(mapped.counts))

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from napari_kmeans import (
     write_indexed,
     write_palette,
 )
+from napari_kmeans._files.color_profiles import in_srgb, profile_of_png
 from napari_kmeans._files.read import read_image
 
 
@@ -356,6 +358,26 @@ def test_comparison_shows_both_images_and_the_palette(folder, size):
     assert 200 < height < 1300
 
 
+@pytest.mark.parametrize("target", ["out.png", "out.gif", "out.jpg"])
+def test_comparison_shows_colors_as_their_profile_means_them(folder, target):
+    profile = profile_of_png({b"gAMA": struct.pack(">I", 100_000)}, is_gray=False)
+    image = Image.new("RGB", (1, 1), (120, 120, 120))
+    image.save("in.png", icc_profile=profile)
+    run("in.png", "-o", target, "--compare", "both.png")
+    drawn = pixels(folder / "both.png").astype(int)
+    (shown,) = in_srgb(np.array(image)[0], profile)
+    assert shown[0] > 160
+    is_color = (np.abs(drawn - shown) <= 1).all(axis=-1)
+    assert is_color.sum() > 2 * 400 * 400
+
+
+def test_comparison_shows_both_images_at_the_depth_that_is_asked_for(folder):
+    tifffile.imwrite("in.tif", np.full((1, 1, 3), 40 * 257, np.uint16))
+    run("in.tif", "--depth", 8, "-o", "out.png", "--compare", "both.png")
+    is_color = (pixels(folder / "both.png") == 40).all(axis=-1)
+    assert is_color.sum() > 2 * 400 * 400
+
+
 def test_comparison_enlarges_a_single_pixel(folder):
     Image.new("RGB", (1, 1), (9, 200, 30)).save("in.png")
     run("in.png", "--compare", "both.png")
@@ -522,6 +544,20 @@ def test_kept_palettes_have_all_colors_in_order():
             assert_array_equal(found.palette[found.labels], pixels(f"{name}.png"))
     line = refusal(run("a.png", "--keep-palette", "-o", "a.webp"))
     assert line.endswith("it has no palette to keep; choose .png, .gif or .tif")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("color", ["#f0f", "#f0fc", 9])
+def test_a_palette_that_a_tiff_file_would_not_have_is_refused(color):
+    mode = {"#f0f": "RGB", "#f0fc": "RGBA", 9: "L"}[color]
+    Image.new(mode, (4, 4), color).save("a.png")
+    words = ("a.png", "--keep-palette", "-o", "a.tif")
+    if mode == "RGB":
+        assert run(*words).exit_code == 0
+        assert len(read_indexed("a.tif").palette) == 1
+        return
+    rule = "a TIFF file has a palette of up to 256 RGB colors without opacity"
+    assert f"cannot write a.tif: {rule}; choose .png" in refusal(run(*words))
 
 
 @pytest.mark.usefixtures("folder")

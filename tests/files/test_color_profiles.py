@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from command_line import pixels, refusal, run
 from napari_kmeans import read_metadata
+from napari_kmeans._files import color_profiles
 from napari_kmeans._files.color_profiles import (
     cicp_of,
     in_srgb,
@@ -204,6 +205,32 @@ def test_gray_profiles_become_those_of_rgb_with_the_same_curve():
     assert rgb_profile(None) is None
     for broken in (b"", b"GRAY", bytes(16) + b"GRAY" + bytes(200), b"CMYK" * 99):
         assert rgb_profile(broken) is None
+
+
+def lightness_profile(curve):
+    """A gray profile whose curve leads to lightness, not to luminance."""
+    profile = color_profiles._profile(color_profiles._SRGB, curve, is_gray=True)
+    return profile[:20] + b"Lab " + profile[24:]
+
+
+@pytest.mark.parametrize("numbers", [(), (256,), (460,), (0, 9000, 30000, 65535)])
+def test_gray_profiles_of_lightness_mean_what_others_read_in_them(numbers):
+    curve = b"curv\0\0\0\0" + struct.pack(f">I{len(numbers)}H", len(numbers), *numbers)
+    profile = lightness_profile(curve)
+    image, srgb = Image.fromarray(LEVELS[np.newaxis]), ImageCms.createProfile("sRGB")
+    shown = ImageCms.profileToProfile(
+        image, io.BytesIO(profile), srgb, outputMode="RGB"
+    )
+    found = in_srgb(LEVELS[np.newaxis], profile).astype(int)
+    assert np.abs(found - np.array(shown)[..., 0]).max() <= 1
+
+
+def test_gray_profiles_of_lightness_by_other_curves_are_refused(tmp_path):
+    profile = lightness_profile(b"para\0\0\0\0\0\0\0\0\0\1\0\0")
+    image = Image.fromarray(LEVELS[np.newaxis])
+    image.save(tmp_path / "a.png", icc_profile=profile)
+    line = refusal(run(tmp_path / "a.png"))
+    assert "the color profile cannot be read; convert the image to sRGB" in line
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])

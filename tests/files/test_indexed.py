@@ -606,6 +606,13 @@ def test_unused_colors_are_left_out_where_the_order_may_change(
     assert_array_equal(colors[found], palette[labels])
 
 
+def test_unused_colors_are_left_out_even_where_a_file_had_fewer_bytes_with_them():
+    palette = np.array([[64, 97, 53, 128], [160, 202, 127, 255], [47, 130, 226, 255]])
+    labels, palette = np.zeros((3, 5), np.uint8), palette.astype(np.uint8)
+    content = encode_indexed("a.png", labels, palette, keep_order=False)
+    assert_array_equal(decode_indexed(content).palette, palette[:1])
+
+
 def test_opacity_is_left_out_of_an_opaque_palette_whose_order_may_change():
     palette = np.array([[9, 8, 7, 255], [1, 2, 3, 255]], np.uint8)
     labels = np.array([[0, 1]], np.uint8)

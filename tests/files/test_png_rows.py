@@ -101,6 +101,32 @@ def test_filters_are_chosen_by_how_small_the_sample_becomes(monkeypatch, axis):
     assert len(small) < 0.8 * len(compress_rows(labels, codes, 8, "normal"))
 
 
+def test_flat_art_of_few_pixels_has_the_best_level_by_default(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((400, 500), np.uint8)
+    for y, x in rng.integers(0, 400, (200, 2)):
+        labels[y : y + 40, x : x + 60] = rng.integers(16)
+    codes = np.arange(16, dtype=np.uint8)
+    best = compress_rows(labels, codes, 4, "best")
+    assert compress_rows(labels, codes, 4, "normal") == best
+    small = labels[:200]
+    assert sample_rows(small, 1 << 17) is small
+    best_of_small = compress_rows(small, codes, 4, "best")
+    assert compress_rows(small, codes, 4, "normal") == best_of_small
+    monkeypatch.setattr(png_rows, "_MOST_FLAT", labels.size - 1)
+    assert len(compress_rows(labels, codes, 4, "normal")) > len(best)
+    assert compress_rows(small, codes, 4, "normal") == best_of_small
+
+
+def test_what_hardly_shrinks_has_the_level_of_its_effort():
+    steps = np.random.default_rng(0).choice(3, (300, 600), p=[0.1, 0.8, 0.1]) - 1
+    labels, codes = steps.cumsum(axis=1) % 16, np.arange(16, dtype=np.uint8)
+    ways = [pack_rows(labels, codes, 4, filters) for filters in FILTERS]
+    found = compress_rows(labels, codes, 4, "normal")
+    assert found in [imagecodecs.deflate_encode(way, level=10) for way in ways]
+    assert found not in [imagecodecs.deflate_encode(way, level=12) for way in ways]
+
+
 @pytest.mark.parametrize("width", [1, 300, 100_000])
 def test_a_sample_has_rows_from_top_to_bottom(width):
     labels = np.zeros((2_000_000 // width + 90, width), np.uint8)

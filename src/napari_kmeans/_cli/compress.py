@@ -311,7 +311,7 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     if source.picture is None and options.report is None:
         return outcome
     step("writing")
-    comparison = comparison_of(source, image, n_bytes, done)
+    comparison = comparison_of(source, image, n_bytes, done, options.depth)
     if source.picture is not None:
         drawn = ImageFile(draw_before_after(comparison))
         picture = source.picture, encode_image(source.picture, drawn)

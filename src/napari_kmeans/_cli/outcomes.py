@@ -20,8 +20,10 @@ from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, counted_text, one_line
 from napari_kmeans._cli.tables import color_rows
 from napari_kmeans._compression import Compressed
+from napari_kmeans._core.arrays import Array
 from napari_kmeans._core.counted_image import MappedImage
 from napari_kmeans._core.fitting import PaletteResult
+from napari_kmeans._files.conversions import converted
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._pictures.display import Comparison, hex_colors, middle_plane
 from napari_kmeans._pictures.report import render_page
@@ -145,7 +147,7 @@ def _bytes_text(facts: dict[str, Any], than: str = "") -> str:
 
 
 def comparison_of(
-    source: Source, image: ImageFile, size: int, done: Compressed
+    source: Source, image: ImageFile, size: int, done: Compressed, depth: int | None
 ) -> Comparison:
     """Put together what people see of an image of `size` bytes, before and after."""
     names = one_line(source.path.name), one_line(Path(str(source.target)).name)
@@ -162,8 +164,8 @@ def comparison_of(
         ("Mean squared error", "", running.error_text(done.mse)),
     ]
     return Comparison(
-        middle_plane(image.pixels, image.has_channels),
-        middle_plane(_compression.seen(done), done.image.has_channels),
+        _shown(image, depth),
+        _shown(done.image._replace(pixels=_compression.seen(done)), depth),
         done.mapped.palette,
         done.mapped.counts,
         names,
@@ -173,6 +175,13 @@ def comparison_of(
         ),
         figures,
     )
+
+
+def _shown(image: ImageFile, depth: int | None) -> Array:
+    """Return the middle plane of an image, its colors of 8 bits in sRGB."""
+    plane = image._replace(pixels=middle_plane(image.pixels, image.has_channels))
+    # A format without a place for a color profile.
+    return converted("plane.bmp", plane, depth=depth, opacity_threshold=None).pixels
 
 
 def report_page(outcomes: Sequence[Outcome], summary: str) -> bytes:

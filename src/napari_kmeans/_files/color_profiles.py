@@ -89,6 +89,8 @@ def rgb_profile(profile: bytes | None) -> bytes | None:
     curve = _tags(profile).get(b"kTRC")
     if profile[16:20] != b"GRAY" or curve is None:
         return None
+    if profile[20:24] == b"Lab ":
+        curve = _of_lightness(curve)
     return _profile(_SRGB, curve, False, cicp_of(profile))
 
 
@@ -134,7 +136,26 @@ def _curve(transfer: int) -> bytes:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         light = np.where(x <= 0.5, x**2 / 3, (np.exp((x - c) / a) + b) / 12)
         light = (light / light[768]) ** 1.2
-    numbers = (65535 * np.minimum(light, 1)).round().astype(">u2")
+    return _table(np.minimum(light, 1))
+
+
+def _of_lightness(curve: bytes) -> bytes:
+    """Return a curve that leads to lightness (L*) as one that leads to luminance."""
+    if curve[:4] != b"curv":
+        refuse("the color profile cannot be read; convert the image to sRGB")
+    whole = curve[12 : len(curve) // 2 * 2]
+    numbers = np.frombuffer(whole, ">u2")[: int.from_bytes(curve[8:12], "big")]
+    x = np.linspace(0, 1, 4096)
+    if len(numbers) > 1:
+        x = np.interp(x, np.linspace(0, 1, len(numbers)), numbers / 65535)
+    elif len(numbers) == 1:
+        x **= numbers[0] / 256
+    return _table(np.where(x > 0.08, ((x + 0.16) / 1.16) ** 3, x / 9.033))
+
+
+def _table(values: NDArray[np.float64]) -> bytes:
+    """Return a curve of values from 0 to 1 at equal steps."""
+    numbers = (65535 * values).round().astype(">u2")
     return b"curv\0\0\0\0" + struct.pack(">I", len(numbers)) + numbers.tobytes()
 
 

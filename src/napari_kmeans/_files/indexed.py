@@ -227,6 +227,8 @@ def encode_indexed(
     """
     form = formats.format_of(name)
     if form.name == "PNG":
+        if not keep_order:
+            labels, palette = used_colors(labels, palette)
         effort = "best" if effort == "normal" and labels.size <= _SMALL else effort
         content = _encode_png(labels, palette, metadata, effort, keep_order)
         if effort != "best":
@@ -259,8 +261,6 @@ def _encode_png(
     keep_order: bool,
 ) -> bytes:
     """Encode a plane of labels as a PNG file, or frames as a film."""
-    if not keep_order:
-        labels, palette = used_colors(labels, palette)
     frames, durations = _frames(labels, metadata)
     order = np.arange(len(palette))
     if not keep_order and effort != "fast":

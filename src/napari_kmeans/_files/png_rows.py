@@ -34,6 +34,9 @@ _CHOICES: tuple[tuple[int, ...], ...] = ((_NONE,), (_SUB,), (_SUB, _UP, _PAETH))
 # Filters are chosen by so many pixels, in bands of so many rows, the first of which is
 # only there to filter the second.
 _SAMPLE, _SAMPLED_ROWS = 1 << 17, 17
+# Drawings and screenshots shrink to less than this share. There the best level saves
+# much, and it takes little time up to so many pixels.
+_FLAT, _MOST_FLAT = 1 / 8, 1 << 21
 
 
 def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> bytes:
@@ -58,7 +61,10 @@ def compress_rows(labels: Labels, codes: _Bytes, bits: int, effort: Effort) -> b
     with ThreadPoolExecutor(n_cores()) as executor:
         tried = list(executor.map(compressed, _CHOICES))
     best = min(range(len(tried)), key=lambda i: len(tried[i]))
-    if sample is labels:
+    is_flat = len(tried[best]) < _FLAT * sample.size * bits / 8
+    if level < _LEVELS["best"] and is_flat and labels.size <= _MOST_FLAT:
+        level = _LEVELS["best"]
+    elif sample is labels:
         return tried[best]
     return _deflated(pack_rows(labels, codes, bits, _CHOICES[best]), level)
 
