@@ -102,6 +102,17 @@ def test_a_mask_that_is_no_image_or_all_black_is_refused(folder, mask):
     assert line == "Error: photo.jpg: mask must be True for a pixel, got none"
 
 
+@pytest.mark.parametrize("command", ["compress --mask", "apply --palette"])
+def test_a_file_that_is_given_is_not_overwritten(folder, command):
+    run("photo.jpg", "-o", "given.png")
+    before = (folder / "given.png").read_bytes()
+    result = run(
+        *command.split(), "given.png", "photo.jpg", "-o", "given.png", "--force"
+    )
+    assert "will not write given.png" in refusal(result)
+    assert (folder / "given.png").read_bytes() == before
+
+
 def test_fixed_colors_are_in_the_file(folder):
     fixed = np.array([[0, 255, 0], [1, 2, 3]])
     run("photo.jpg", "-k", 5, "--fixed", "#0F0,#010203", "-o", "a.gif")
@@ -111,6 +122,8 @@ def test_fixed_colors_are_in_the_file(folder):
     assert (folder / "a.gif").read_bytes() == (folder / "b.gif").read_bytes()
     line = refusal(run("palette", "photo.jpg", "--fixed", "7"))
     assert line.endswith("fixed must have 3 numbers for each color, got 7")
+    line = refusal(run("palette", "photo.jpg", "--fixed", f"{10**23}/1/1"))
+    assert line.endswith("fixed must have colors that uint8 holds, got 1e+23")
 
 
 @pytest.mark.usefixtures("folder")

@@ -20,6 +20,7 @@ def test_help_has_examples_and_is_quick():
     assert "130  interrupted by Ctrl-C" in result.stdout
     assert run("-h").stdout == run("--help").stdout
     assert run().stderr == run("--help").stdout
+    assert run("--help", "curve").stdout == run("curve", "--help").stdout
     for command in ("compress", "apply", "palette", "curve", "info"):
         assert f"\n  {command}" in result.stdout
         assert f"  napari-kmeans {command} " in run(command, "--help").stdout or (
@@ -114,6 +115,8 @@ def test_the_shell_completes_commands_options_and_files():
     def completed(*words):
         complete = BashComplete(_cli.main, {}, "napari-kmeans", "_COMPLETE")
         found = complete.get_completions(list(words[:-1]), words[-1])
+        # bash forgets what comes before files.
+        assert "file" not in [item.type for item in found][1:]
         return {(item.type, item.value) for item in found}
 
     assert {("plain", "compress"), ("plain", "palette")} <= completed("")
@@ -121,6 +124,10 @@ def test_the_shell_completes_commands_options_and_files():
     assert ("plain", "--max-size") in completed("photo.jpg", "--max")
     assert ("plain", "oklab") in completed("apply", "--color-space", "ok")
     assert ("file", "pho") in completed("info", "pho")
+    for name in ("-o", "--output", "--csv", "--report", "--compare", "--mask"):
+        assert completed("compress", name, "pho") == {("file", "pho")}
+    assert completed("palette", "-o", "pho") == {("file", "pho")}
+    assert completed("curve", "-o", "pho") == {("file", "pho")}
     # Before the command, too, while it may still be left out.
     for words in ([], ["-k", "8"], ["--dither", "ordered", "-q"]):
         found = completed(*words, "")

@@ -60,11 +60,13 @@ class _Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the command first, also one that is left out, and keep all for errors."""
-        if args and args[0] not in {"-h", "--help", "--version"}:
+        if args and args[0] != "--version":
             place = self._first_word(args)
             first = args[place] if place < len(args) else ""
             if first in self.commands:
                 args = [first, *args[:place], *args[place + 1 :]]
+            elif args[0] in ctx.help_option_names:
+                args = args[:1]
             elif ctx.resilient_parsing and place == len(args):
                 args = []  # The command may still be typed.
             else:
@@ -130,7 +132,8 @@ class _Commands(click.Group):
         for command in self.commands.values():
             found += command.shell_complete(ctx, incomplete)
         files = click.Path().shell_complete(ctx, self.params[0], incomplete)
-        return [*{item.value: item for item in found}.values(), *files]
+        # bash forgets the words before "files", and offers these if no word is left.
+        return [*files, *{item.value: item for item in found}.values()]
 
 
 @click.group(

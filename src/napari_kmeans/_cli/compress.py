@@ -82,6 +82,7 @@ _write_options = (
         "-o --output",
         "File to write, or directory, or - for standard output.",
         metavar="PATH",
+        type=opt.ANY_PATH,
     ),
     option(
         "--format suffix",
@@ -99,8 +100,18 @@ _write_options = (
         show_default=False,
     ),
     option("--skip-if-larger", "Write only files smaller than IMAGE.", is_flag=True),
-    option("--report", "HTML page to write, with before and after.", metavar="FILE"),
-    option("--compare", "Picture to write, of before and after.", metavar="PATH"),
+    option(
+        "--report",
+        "HTML page to write, with before and after.",
+        metavar="FILE",
+        type=opt.ANY_PATH,
+    ),
+    option(
+        "--compare",
+        "Picture to write, of before and after.",
+        metavar="PATH",
+        type=opt.ANY_PATH,
+    ),
     opt.csv_option,
     option("--labels", "In a store, write the labels, too.", rare=True, is_flag=True),
     *opt.run_options,

@@ -64,6 +64,7 @@ def _parse_numbers(word: str) -> tuple[int, ...]:
         "-o --output",
         "Also write the table (.csv), or a plot (.png and other pictures).",
         metavar="FILE",
+        type=opt.ANY_PATH,
     ),
     opt.mask_option,
     *opt.space_options,

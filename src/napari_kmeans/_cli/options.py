@@ -30,6 +30,7 @@ from napari_kmeans._core.arguments import (
 from napari_kmeans._core.arrays import Array, Mask
 
 __all__ = [
+    "ANY_PATH",
     "NUMBER_OF_COLORS",
     "STDOUT",
     "Options",
@@ -55,6 +56,8 @@ STDOUT = "-"
 NUMBER_OF_COLORS = click.IntRange(1, MAX_COLORS)
 _COUNT, _NUMBER = click.IntRange(min=0), click.IntRange(min=1)
 _EXISTING = click.Path(exists=True, dir_okay=False)
+# Nothing is checked here: the shell completes it, and errors come where it is used.
+ANY_PATH = click.Path(readable=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +101,8 @@ def command(
     epilog: str, *options: click.Option
 ) -> Callable[[Callable[[tuple[str, ...], Options], None]], click.Command]:
     """Make a command of a function of images and options, listed from top to bottom."""
-    # Nothing is checked here: a missing file gets its line like any other bad image.
-    files = click.Path(readable=False)
     images = click.Argument(
-        ["images"], metavar="IMAGE...", nargs=-1, required=True, type=files
+        ["images"], metavar="IMAGE...", nargs=-1, required=True, type=ANY_PATH
     )
 
     def decorate(function: Callable[[tuple[str, ...], Options], None]) -> click.Command:
@@ -306,7 +307,10 @@ depth_option = option(
 )
 force_option = option("--force", "Overwrite files that exist.", is_flag=True)
 csv_option = option(
-    "--csv csv_file", "Write a table of the colors of all images.", metavar="FILE"
+    "--csv csv_file",
+    "Write a table of the colors of all images.",
+    metavar="FILE",
+    type=ANY_PATH,
 )
 run_options = (
     option("--recursive", "Read folders with all folders below.", is_flag=True),

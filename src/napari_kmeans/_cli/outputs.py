@@ -57,10 +57,12 @@ class Place(NamedTuple):
 
 
 class Claims:
-    """The files of a call: no two are written as one, and no image is overwritten."""
+    """The files of a call: no two are written as one, and none that is read is lost."""
 
     def __init__(self, sources: Sequence[Source], options: Options) -> None:
-        self._images = {identity(s.path) for s in sources if s.name != STDIN}
+        named = [source.name for source in sources if source.name != STDIN]
+        others = filter(None, (options.palette_file, options.mask_file))
+        self._images = {identity(Path(name)) for name in (*named, *others)}
         self._results: set[str] = set()
         self._force = options.force
 

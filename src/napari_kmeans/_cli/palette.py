@@ -53,6 +53,7 @@ Examples:
         "-o --output",
         "Palette or picture to write, such as photo.gpl.",
         metavar="PATH",
+        type=opt.ANY_PATH,
     ),
     option(
         "--format suffix",

@@ -87,4 +87,6 @@ def _number(word: str) -> float:
     number = float(word)
     if not math.isfinite(number):
         raise ValueError(word)
-    return int(word) if re.fullmatch(r"[+-]?\d+", word) else number
+    # Of larger integers, NumPy makes objects.
+    is_whole = re.fullmatch(r"[+-]?\d+", word) and -(2**63) <= int(word) < 2**64
+    return int(word) if is_whole else number
