@@ -10,7 +10,8 @@ from numpy.testing import assert_array_equal
 from PIL import Image, ImageSequence
 
 from napari_kmeans import ImageMetadata, read_indexed, read_metadata, write_indexed
-from napari_kmeans._files.png import frames_of_png
+from napari_kmeans._files.indexed import encode_indexed
+from napari_kmeans._files.png import durations_of_png, frames_of_png
 from napari_kmeans._files.read import ImageFile, decode_image
 from napari_kmeans._files.write import encode_image
 
@@ -193,3 +194,15 @@ def test_a_frame_beside_the_film_is_refused():
     changed = content[: start - 4] + chunk(b"fcTL", bytes(data)) + content[start + 34 :]
     with pytest.raises(ValueError, match="a frame of the PNG film does not lie in it"):
         decode_image(changed)
+
+
+def test_delays_of_png_that_are_out_of_range_or_have_no_unit():
+    labels, palette = np.array([[[0, 1]], [[1, 0]]], np.uint8), np.eye(3, dtype="u1")
+    metadata = ImageMetadata(durations=(1e9, 0.25))
+    content = encode_indexed(
+        "a.png", labels, palette, metadata=metadata, keep_order=True
+    )
+    assert durations_of_png(content) == (65535, 0.25)
+    place = content.index(b"fcTL") + 4 + 20
+    content = content[:place] + struct.pack(">HH", 7, 0) + content[place + 4 :]
+    assert durations_of_png(content) == (0.07, 0.25)

@@ -101,6 +101,14 @@ def test_filters_are_chosen_by_how_small_the_sample_becomes(monkeypatch, axis):
     assert len(small) < 0.8 * len(compress_rows(labels, codes, 8, "normal"))
 
 
+def test_rows_of_many_blocks_are_filtered_as_one():
+    labels = np.random.default_rng(0).integers(0, 256, (3000, 500), np.uint8)
+    codes = np.arange(256, dtype=np.uint8)
+    rows = pack_rows(labels, codes, 8, (2,)).reshape(3000, 501)
+    assert (rows[:, 0] == 2).all()
+    assert_array_equal(rows[:, 1:].cumsum(axis=0, dtype=np.uint8), labels)
+
+
 def at_level(labels, level):
     """What rows of 4-bit labels may become at a level of libdeflate."""
     codes = np.arange(16, dtype=np.uint8)
