@@ -353,9 +353,10 @@ def map_to_palette(
     dither : {"floyd-steinberg", "ordered"} or None, optional
         How to mix palette colors, so that their local mean is that of the image. The
         first passes on what a pixel lacks to those that follow, to the right and
-        below; the second mixes a few colors by a pattern of 64 x 64 thresholds, which
-        is quick, and does not flicker from image to image. Planes of the last two
-        spatial axes are dithered by themselves.
+        below; the second mixes a few colors by a pattern of 64 x 64 thresholds, and
+        does not flicker from image to image. It mixes each color once, and so is quick
+        where colors can be counted. Planes of the last two spatial axes are dithered by
+        themselves.
     dither_strength : float, optional
         How much of it, from 0 for nothing to 1. The first passes on this part of what
         a pixel lacks; the second mixes only colors that are the closer, the lower it
