@@ -44,6 +44,7 @@ from napari_kmeans._files.formats import (
     format_of,
     most_pixels,
 )
+from napari_kmeans._files.ome_zarr import STORE_SUFFIXES, is_store_name
 from napari_kmeans._files.png_rows import EFFORTS
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.write import encode_image
@@ -88,7 +89,7 @@ _write_options = (
         "--format suffix",
         "Format of files named after IMAGE, such as webp.",
         metavar="NAME",
-        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES, *outputs.STORE_SUFFIXES),
+        type=outputs.suffix_parser(*outputs.IMAGE_SUFFIXES, *STORE_SUFFIXES),
     ),
     opt.force_option,
     option(
@@ -223,7 +224,7 @@ def _write_all(images: tuple[str, ...], options: Options) -> None:
 
 def _places(options: Options, several: bool) -> tuple[Place | None, Place | None]:
     """Find out where images and comparisons are to be written, or raise UsageError."""
-    known = (*outputs.IMAGE_SUFFIXES, *outputs.STORE_SUFFIXES)
+    known = (*outputs.IMAGE_SUFFIXES, *STORE_SUFFIXES)
     output = outputs.parse_place("output", options.output, several, known)
     compare = outputs.parse_place("compare", options.compare, several, (".png",))
     opt.refuse_stdout("compare", "report", "csv_file")
@@ -294,7 +295,7 @@ def _write_image(source: Source, options: Options, step: Step) -> Outcome:
     """Read and compress an image, and find what is to be written."""
     step("reading")
     target = str(source.target)
-    if outputs.is_store_name(target):
+    if is_store_name(target):
         return _write_store(source, options, step)
     name = _name(source, options)
     image, n_bytes = _in_memory(source.image(), name), source.n_bytes()
@@ -353,7 +354,7 @@ def _advice(misfit: Misfit, image: ImageFile, name: str, options: Options) -> st
 
 def _check_kind(source: Source, target: str, options: Options) -> None:
     """Refuse what is asked for if a store, or an image file, does not have it."""
-    is_store = outputs.is_store_name(target)
+    is_store = is_store_name(target)
     if is_store and source.pyramid() is None:
         msg = f"{target} cannot be made of an image file, only of a store or a slide"
         raise ValueError(msg)

@@ -24,7 +24,12 @@ from napari_kmeans._compression import Part, count_parts, part_of
 from napari_kmeans._core.arrays import Mask
 from napari_kmeans._core.pixels import CountedImage
 from napari_kmeans._files.formats import image_suffixes
-from napari_kmeans._files.ome_zarr import is_store, open_store, require_zarr
+from napari_kmeans._files.ome_zarr import (
+    is_store,
+    is_store_name,
+    open_store,
+    require_zarr,
+)
 from napari_kmeans._files.pyramids import Pyramid, lazy_image
 from napari_kmeans._files.read import ImageFile, decode_image, read_content
 from napari_kmeans._files.slides import SLIDE_SUFFIX, is_slide, open_slide
@@ -93,7 +98,7 @@ class Source(NamedTuple):
     def is_streamed(self) -> bool:
         """Whether it is a store or a slide that is never in memory as a whole."""
         if self.opened is not None:
-            return str(self.target).lower().endswith(".zarr")
+            return is_store_name(str(self.target))
         return self.stdin is None and (is_store(self.name) or is_slide(self.name))
 
     def read(self) -> bytes:

@@ -20,18 +20,16 @@ from napari_kmeans._cli.inputs import STDIN, Source, identity
 from napari_kmeans._cli.options import STDOUT, Options, refuse_value
 from napari_kmeans._cli.running import giving_up
 from napari_kmeans._files.formats import is_ome, is_writable
-from napari_kmeans._files.ome_zarr import is_image
+from napari_kmeans._files.ome_zarr import STORE_SUFFIXES, is_image, is_store_name
 from napari_kmeans._files.read import default_suffix
 from napari_kmeans._files.replace import replace_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "STORE_SUFFIXES",
     "Claims",
     "Place",
     "check_suffix",
     "choose_suffix",
-    "is_store_name",
     "parse_place",
     "suffix_parser",
     "write_beside",
@@ -39,7 +37,6 @@ __all__ = [
 
 # The formats that errors name, of all that images are written in.
 IMAGE_SUFFIXES = (".png", ".gif", ".tif", ".webp", ".jpg")
-STORE_SUFFIXES = (".ome.zarr", ".zarr")
 _OR_OTHER = "or the suffix of another image format"
 
 
@@ -170,11 +167,6 @@ def suffix_parser(*known: str) -> Callable[[str], str]:
         raise click.BadParameter(msg)
 
     return parse
-
-
-def is_store_name(name: str | os.PathLike[str]) -> bool:
-    """Whether a name is that of a store of zarr."""
-    return Path(name).suffix.lower() in STORE_SUFFIXES
 
 
 def choose_suffix(source: Source, depth: int | None) -> str:

@@ -32,6 +32,7 @@ from napari_kmeans._files.metadata import ImageMetadata, canonical_unit, with_ax
 from napari_kmeans._files.pyramids import Pyramid, Region, without
 
 __all__ = [
+    "STORE_SUFFIXES",
     "begin_store",
     "check_target",
     "create_arrays",
@@ -39,6 +40,7 @@ __all__ = [
     "identity_of",
     "is_image",
     "is_store",
+    "is_store_name",
     "open_store",
     "record_of",
     "remove_store",
@@ -49,6 +51,8 @@ __all__ = [
     "write_record",
 ]
 
+# Of an image of OME-Zarr, and of an array.
+STORE_SUFFIXES = (".ome.zarr", ".zarr")
 # The attribute that has the record, and the labels that are written.
 _RECORD, _LABELS = "napari-kmeans", "labels/colors"
 # Files of a group or an array. The last two have the attributes.
@@ -71,6 +75,11 @@ _SIDE = 1024
 def is_store(path: str | os.PathLike[str]) -> bool:
     """Whether this is a folder with metadata of zarr."""
     return any((Path(path) / name).is_file() for name in _NODE_FILES)
+
+
+def is_store_name(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a store of zarr, which need not be there."""
+    return Path(name).suffix.lower() in STORE_SUFFIXES
 
 
 def open_store(path: str | os.PathLike[str]) -> Pyramid:
