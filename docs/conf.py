@@ -4,7 +4,7 @@ from importlib.metadata import version as _version
 
 project = "napari-kmeans"
 author = "napari-kmeans developers"
-copyright = f"2026, {author}"
+project_copyright = f"2026, {author}"
 release = version = _version("napari-kmeans")
 
 extensions = [
