@@ -2,7 +2,8 @@
 
     python tests/documents.py
 
-runs README.md in a fresh copy of the checkout, with all that it says about setting up.
+runs all that stands in README.md in a fresh copy of the checkout. Of the tests, it only
+runs some: those that need a window, and some that need none.
 """
 
 import itertools
@@ -26,7 +27,11 @@ from zarr_stores import levels_of, make_image
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    README,
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "developers").glob("*.md")),
+)
 # Blocks of code, after a mark if they set up an environment, and commands in the text.
 _CODE = re.compile(
     r"(?P<mark><!-- setup -->\n)?^```(?P<language>\w+)\n(?P<block>.*?)^```$"
@@ -34,8 +39,7 @@ _CODE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SHELLS = ("sh", "bash")
-# `.ci/run` starts with the one, which installs what the other does.
-_LONG = ("python3 dev.py test", 'pip install ".[gui]"')
+_SOME_TESTS = "tests/core/test_lloyd.py tests/napari/test_error_plot.py"
 
 
 class Code(NamedTuple):
@@ -64,7 +68,7 @@ def script_of(pieces):
     for language, some in itertools.groupby(pieces, lambda piece: piece.language):
         text = "".join(piece.text for piece in some)
         if language in _SHELLS:
-            lines += [line for line in text.splitlines() if not line.startswith(_LONG)]
+            lines += text.splitlines()
         elif language == "python":
             # What a piece defines, a later one may use.
             python += text
@@ -91,7 +95,7 @@ def main():
     """Run README.md in a fresh copy of the checkout, without a screen."""
     hidden = ("DISPLAY", "VIRTUAL_ENV", "WAYLAND_DISPLAY")
     environment = {n: value for n, value in os.environ.items() if n not in hidden}
-    environment["PIP_QUIET"] = "1"
+    environment |= {"PIP_QUIET": "1", "PYTEST_ADDOPTS": _SOME_TESTS}
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     )
