@@ -54,6 +54,15 @@ WINDOW_LIBRARIES = {
 SCREEN_PROGRAMS = {"xauth": "xauth", "xvfb": "xvfb-run"}
 VIRTUAL_SCREEN = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24"]
 
+# Files that others read, by their schemas.
+SCHEMAS = {
+    "citation-file-format": "CITATION.cff",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "github-workflows": ".github/workflows/*.yml",
+}
+
 # What uv calls the settings of pip that lead to an index.
 UV_SETTINGS = {
     "cert": ["SSL_CERT_FILE"],
@@ -153,18 +162,21 @@ def docs(options):
 def lint(_):
     """Check what need not be run to be checked."""
     sync()
-    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-    schema = ["check-jsonschema", "--builtin-schema"]
-    for name, *options in (
+    for command in (
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy", "--strict", "src"],
         ["lint-imports"],
         ["npe2", "validate", "napari-kmeans"],
-        [*schema, "vendor.github-workflows", *workflows],
-        [*schema, "vendor.dependabot", ROOT / ".github" / "dependabot.yml"],
+        *(schema_check(*pair) for pair in SCHEMAS.items()),
     ):
-        call([program(name), *options], cwd=ROOT)
+        call([program(command[0]), *command[1:]], cwd=ROOT)
+
+
+def schema_check(schema, pattern):
+    """Command that compares files of the checkout with a schema that it knows."""
+    files = sorted(ROOT.glob(pattern))
+    return ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
 
 
 def build(_):

@@ -201,7 +201,7 @@ def test_points_are_not_copied():
 @pytest.mark.parametrize("name", ["blocks._BLOCK", "dither._ROWS"])
 def test_the_size_of_blocks_is_irrelevant(monkeypatch, name):
     rng = np.random.default_rng(0)
-    points, centers = rng.random((6, 40, 30, 3)), rng.random((9, 3))
+    points, centers = rng.random((6, 20, 15, 3)), rng.random((9, 3))
     labels = nearest_labels(points, centers)
     expected = diffuse_error(points, centers, labels)
     mixtures = mix_colors(points.reshape(-1, 3), centers, labels.ravel())
