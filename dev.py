@@ -5,6 +5,8 @@
         of napari-kmeans, such as -k 8
     python3 dev.py test [OPTION ...]
         run all tests; options are those of pytest
+    python3 dev.py docs [OPTION ...]
+        build the pages of docs/ into docs/_build/html; options are those of Sphinx
 
 Everything is installed into .tools and .venv beside this file, from where pip installs
 and with its certificates. On Linux, a napari window also needs some system libraries,
@@ -135,6 +137,14 @@ def test(options):
     call(command, cwd=ROOT, env=environment)
 
 
+def docs(options):
+    """Build the pages; a warning is an error."""
+    sync("--group", "docs")
+    build = ["--builder", "html", "--fail-on-warning", "--keep-going", "docs"]
+    html = Path("docs", "_build", "html")
+    call([program("sphinx-build"), *build, html, *options], cwd=ROOT)
+
+
 def sync(*options):
     """Bring .venv up to date, and keep what is installed there already."""
     uv = TOOLS / "bin" / f"uv{SUFFIX}"
@@ -233,7 +243,7 @@ def call(command, **options):
 
 def main(arguments):
     """Run the command named first in `arguments`."""
-    commands = {"run": run, "test": test}
+    commands = {"run": run, "test": test, "docs": docs}
     # This file is started before anything has checked requires-python.
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"napari-kmeans needs Python 3.11 or newer, not {sys.version}")
