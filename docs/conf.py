@@ -1,5 +1,6 @@
 """How Sphinx builds the pages of this folder: `python3 dev.py docs`."""
 
+import inspect
 from importlib.metadata import version as _version
 
 import click
@@ -19,6 +20,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -56,6 +58,8 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
 }
 
+copybutton_exclude = ".linenos, .gp, .go"
+
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_logo = html_favicon = "_static/logo.svg"
@@ -64,6 +68,7 @@ html_css_files = ["site.css"]
 # Pages that are no sources, under the addresses that documents link to.
 html_extra_path = ["report.html"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "github_url": "https://github.com/napari-kmeans/napari-kmeans",
     "header_links_before_dropdown": 6,
@@ -78,8 +83,10 @@ class _Commands(SphinxDirective):
     """Write what `--help` says of the program and each of its commands."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a section for each."""
-        program = click.Context(_program, info_name="napari-kmeans")
+        """Return a section for each, in each build."""
+        self.env.note_reread()
+        settings = _program.context_settings
+        program = click.Context(_program, info_name="napari-kmeans", **settings)
         commands = [
             click.Context(command, program, name)
             for name, command in _program.commands.items()
@@ -92,7 +99,8 @@ def _section(context: click.Context) -> str:
     """Markdown about one command: usage, what it does, options, examples."""
     command, name = context.command, context.command_path
     usage = " ".join(command.collect_usage_pieces(context))
-    parts = [f"## {name}", command.help, f"```text\n{name} {usage}\n```"]
+    told = inspect.cleandoc(command.help)
+    parts = [f"## {name}", f"```text\n{name} {usage}\n```", told]
     parts += [f"```{{program}} {name}\n```"]
     for title, rare in (("Options", False), ("Rare options", True)):
         records = [

@@ -115,7 +115,7 @@ def run_script(tmp_path, programs):
 @pytest.mark.parametrize(
     "document",
     [path for path in documents.DOCUMENTS if path.name != "tutorial.md"],
-    ids=lambda path: path.name,
+    ids=lambda path: path.relative_to(documents.ROOT).as_posix(),
 )
 def test_code_runs_in_the_order_it_stands(document, run_script):
     code = [piece for piece in documents.code_of(document) if not piece.is_setup]
