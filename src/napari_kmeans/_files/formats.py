@@ -180,11 +180,13 @@ _FORMATS = (
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 # What Pillow would start other programs for, or only looks at.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-# Formats that Pillow does not know, by the start of their files.
+# What is not given to Pillow, by the start of the file: formats that it does not know,
+# and TIFF, which it would read without the laws of `tiff`.
 _UNKNOWN = (
     ("HEIC", rb"....ftyp(he[iv]|(mif1|msf1)....(....)*?he[iv])"),
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("PDF", rb"%PDF-"),
+    ("TIFF of mixed byte order", rb"MM[*+]\0|II\0[*+]"),
     (
         "SVG",
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(svg|!DOCTYPE svg)",
