@@ -154,9 +154,10 @@ def test(options):
 def docs(options):
     """Build the pages; a warning is an error."""
     sync("--group", "docs")
-    build = ["--builder", "html", "--fail-on-warning", "--keep-going", "docs"]
+    # All pages are written, as a new one stands in the menus of others.
+    build = ["--builder", "html", "--write-all", "--fail-on-warning", "--keep-going"]
     html = Path("docs", "_build", "html")
-    call([program("sphinx-build"), *build, html, *options], cwd=ROOT)
+    call([program("sphinx-build"), *build, "docs", html, *options], cwd=ROOT)
 
 
 def lint(_):

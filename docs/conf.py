@@ -52,6 +52,9 @@ sphinx_gallery_conf = {
     "doc_module": "napari_kmeans",
     "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
+    # What is printed tells, not what the last line returns.
+    "capture_repr": (),
+    "min_reported_time": 600,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

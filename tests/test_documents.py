@@ -224,6 +224,12 @@ def test_multiples_on_the_first_page_are_those_of_the_benchmarks():
             assert cell.strip() == f"{multiple:.{digits}f}"
 
 
+def test_first_page_installs_as_the_page_on_installing_says():
+    pieces = documents.code_of(documents.ROOT / "docs" / "index.md")
+    assert pieces
+    assert set(pieces) <= set(documents.code_of(documents.INSTALL))
+
+
 def test_examples_in_napari_run_in_the_order_they_stand(viewer, monkeypatch):
     coffee = skimage.data.coffee()[:40, :60]
     monkeypatch.setattr(skimage.data, "coffee", lambda: coffee)

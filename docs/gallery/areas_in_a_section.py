@@ -51,7 +51,7 @@ print(f"Epidermis: {epidermis / tissue['area'].sum():.0%} of the tissue")
 # as nuclei, and color alone cannot part the two:
 # :func:`~napari_kmeans.separate_objects` goes on by size. What to change: ``k``, and
 # ``mask=``, to fit colors to the tissue without the glass.
-figure, axes = plt.subplots(1, 2, figsize=(7, 4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6, 3.6), layout="constrained")
 axes[0].imshow(pixels)
 axes[0].set_title("section")
 colors = [labels.get_color(label) for label in labels.features["index"]]

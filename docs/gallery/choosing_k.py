@@ -39,7 +39,7 @@ print(f"twice the colors: {doubled.min():.1f} to {doubled.max():.1f} dB more")
 # or ``mse=`` if you know the error in the units of the image, as the noise of a camera.
 figure, axes = plt.subplot_mosaic(
     [list(results), ["curve"] * 4],
-    figsize=(7, 5),
+    figsize=(6, 4.5),
     layout="constrained",
     height_ratios=(2, 3),
 )

@@ -67,7 +67,7 @@ print(f"the sum: {counts.counts.sum():,} pixels, {len(counts.colors):,} colors")
 quantized = result.palette[map_to_palette(image, result.palette)]
 figure, axes = plt.subplot_mosaic(
     [["before", "in 12 colors"], ["palette", "palette"]],
-    figsize=(7, 3.7),
+    figsize=(6, 3.3),
     height_ratios=(7, 1),
     layout="constrained",
 )

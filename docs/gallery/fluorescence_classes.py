@@ -46,7 +46,7 @@ assert strongest["channels alike"] > strongest["by their numbers"] + 2
 # nucleoid at various strengths. With weights, one of them has the spots of the origins
 # (bright in the middle picture above). What to change: the weights, as ``[1, 8, 2.5]``,
 # if one channel is noisy and should count less than its deviation says.
-figure, axes = plt.subplots(2, 3, figsize=(7, 6), layout="constrained")
+figure, axes = plt.subplots(2, 3, figsize=(6, 5.3), layout="constrained")
 for axis, channel, title in zip(
     axes[0], frame, ("nucleoid", "origin", "terminus"), strict=True
 ):

@@ -65,7 +65,7 @@ folder.cleanup()
 # palette. What to change: the folder, to your own, ``da.from_zarr("slide.ome.zarr",
 # component="0")``. The memory stays the same for any size; `Larger than memory
 # <../larger_than_memory.html>`__ tells what it grows with.
-figure, axes = plt.subplots(1, 2, figsize=(7, 3.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6, 3.2), layout="constrained")
 axes[0].imshow(palette[overview])
 axes[0].set_title("overview, from level 3")
 axes[1].imshow(palette[detail])

@@ -71,7 +71,7 @@ assert np.abs(ours - otsu).max() <= 1
 # of 16 bits. One hot pixel widens all bins of multi-Otsu, but is only one more value
 # here.
 figure, axes = plt.subplots(
-    1, 2, figsize=(7, 3), layout="constrained", width_ratios=(2, 3)
+    1, 2, figsize=(6, 2.7), layout="constrained", width_ratios=(2, 3)
 )
 axes[0].imshow(np.digitize(photo, ours), cmap="viridis")
 axes[0].set_title("four classes")

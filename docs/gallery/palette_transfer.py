@@ -46,7 +46,7 @@ shown = {
     "the same rank": (ranked, given),
 }
 figure, axes = plt.subplots(
-    4, 2, figsize=(7, 6), height_ratios=(7, 1, 7, 1), layout="constrained"
+    4, 2, figsize=(6, 5.3), height_ratios=(7, 1, 7, 1), layout="constrained"
 )
 pairs = axes.reshape(2, 2, 2).swapaxes(1, 2).reshape(4, 2)
 for (above, below), (title, (pixels, palette)) in zip(

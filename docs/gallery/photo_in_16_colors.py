@@ -32,7 +32,7 @@ print(f"PSNR {psnr:.1f} dB")
 # differ as the eye sees them.
 figure, axes = plt.subplot_mosaic(
     [["before", "in 16 colors"], ["palette", "palette"]],
-    figsize=(7, 3),
+    figsize=(6, 2.7),
     height_ratios=(7, 1),
     layout="constrained",
 )

@@ -49,7 +49,7 @@ assert differences["mixed"] < differences["flat"]
 # What to see: the plates, one for each ink; where the plate of the paper is dark,
 # nothing is printed. What to change: ``dither_strength``, below 1 for less grain, and
 # ``dither="ordered"`` for a regular pattern.
-figure, axes = plt.subplots(1, 3, figsize=(7, 2.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(6, 2.3), layout="constrained")
 shown = {"photo": photo, "flat": inks[flat], "mixed": inks[mixed]}
 for axis, (title, pixels) in zip(axes, shown.items(), strict=True):
     axis.imshow(pixels)
@@ -58,9 +58,9 @@ for axis, (title, pixels) in zip(axes, shown.items(), strict=True):
 
 # %%
 # The plates of the mixed print, each in its ink:
-figure, axes = plt.subplots(1, 5, figsize=(7, 1.9), layout="constrained")
+figure, axes = plt.subplots(1, 5, figsize=(6, 1.7), layout="constrained")
 for number, (axis, ink) in enumerate(zip(axes, inks, strict=True)):
     plate = np.where((mixed == number)[..., np.newaxis], ink, np.uint8(255))
     axis.imshow(plate)
-    axis.set_title(f"#{bytes(ink).hex()}", fontsize=9)
+    axis.set_title(f"#{bytes(ink).hex()}", fontsize="small")
     axis.set_axis_off()

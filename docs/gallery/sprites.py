@@ -66,11 +66,11 @@ print(f"{len(sprites)} files: {before:,} bytes as RGBA, {after:,} indexed")
 # What to see: edges stay soft on any background. What to change: ``k``, and the
 # background of the figure.
 figure, axes = plt.subplots(
-    3, 8, figsize=(7, 2.7), layout="constrained", facecolor="#4d6b57"
+    3, 8, figsize=(6, 2.6), layout="constrained", facecolor="#4d6b57"
 )
 for column, name in zip(axes.T, sprites, strict=True):
     column[0].imshow(sprites[name])
-    column[0].set_title(name, color="white", fontsize=9)
+    column[0].set_title(name, color="white", fontsize="small")
     column[1].imshow(drawn[name])
 for axis in axes.flat:
     axis.set_axis_off()

@@ -43,7 +43,7 @@ assert (np.diff(bacteria) > 0).all()  # they grow in each frame
 # follows a lamp that fades, but then class 2 of one frame need not be class 2 of the
 # next.
 figure, axes = plt.subplot_mosaic(
-    [[0, 1, 2], ["plot"] * 3], figsize=(7, 6), layout="constrained"
+    [[0, 1, 2], ["plot"] * 3], figsize=(6, 5.3), layout="constrained"
 )
 for place, frame in enumerate((0, 5, 9)):
     axes[place].imshow(labels[frame], cmap="viridis", interpolation="nearest")

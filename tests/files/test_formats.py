@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -7,6 +9,7 @@ from napari_kmeans._files.formats import (
     INDEXED_SUFFIXES,
     Refused,
     check_pixel_limit,
+    check_scans,
     format_of,
     image_suffixes,
     is_ome,
@@ -131,6 +134,21 @@ def test_ome_files_are_tiff_files(name):
     assert is_ome(name)
     assert format_of(name).name == "TIFF"
     assert not is_ome("ome.tif")
+
+
+def test_what_follows_a_jpeg_image_or_stands_in_its_segments_is_no_scan():
+    # As the film behind the photo of a phone, and the notes of a camera.
+    scans = b"\xff\xda\0\2\0" * 200
+    content = io.BytesIO()
+    image = Image.fromarray(noise(40, 40, 3))
+    image.save(content, "JPEG", progressive=True, icc_profile=scans)
+    check_scans(content.getvalue() + scans)
+
+    content.seek(0)
+    image.save(content, "JPEG", restart_marker_rows=1)
+    start = content.getvalue().index(b"\xff\xda")
+    with pytest.raises(Refused, match="has 201 scans, of at most 100"):
+        check_scans(content.getvalue()[:start] + scans + content.getvalue()[start:])
 
 
 def test_only_a_file_that_is_large_itself_holds_more_pixels_than_the_limit(monkeypatch):

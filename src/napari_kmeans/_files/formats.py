@@ -62,6 +62,10 @@ _LEAST_BYTES_PER_PIXEL = 1 / 50
 _LEAST_PIXELS_PER_FRAME = 1000
 # Of a progressive JPEG, each of which goes through all pixels. Encoders make up to 20.
 _MOST_SCANS = 100
+# Markers in a JPEG image. Between the bytes of a scan, 00 and d0 to d7 are none. What
+# follows the end, such as the film of a phone's photo, may look like anything.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 # PNG and BMP files store whole pixels per meter, in 31 bits.
 _MOST_PER_METER = (1 << 31) * 0.0254
 # For photographs, every pixel of which keeps its hue.
@@ -180,11 +184,13 @@ _FORMATS = (
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 # What Pillow would start other programs for, or only looks at.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-# Formats that Pillow does not know, by the start of their files.
+# What is not given to Pillow, by the start of the file: formats that it does not know,
+# and TIFF, which it would read without the laws of `tiff`.
 _UNKNOWN = (
     ("HEIC", rb"....ftyp(he[iv]|(mif1|msf1)....(....)*?he[iv])"),
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("PDF", rb"%PDF-"),
+    ("TIFF of mixed byte order", rb"MM[*+]\0|II\0[*+]"),
     (
         "SVG",
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(svg|!DOCTYPE svg)",
@@ -373,7 +379,11 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
 
 def check_scans(content: bytes) -> None:
     """Refuse a JPEG image of so many scans that decoding it would take minutes."""
-    n_scans = content.count(b"\xff\xda")
+    n_scans, place = 0, 2
+    while (found := _MARKER.search(content, place)) and found[1] != _END_OF_IMAGE:
+        n_scans += found[1] == _SCAN
+        length = content[found.end() : found.end() + 2]
+        place = found.end() + int.from_bytes(length, "big")
     if n_scans > _MOST_SCANS:
         refuse(f"the JPEG image has {n_scans:,} scans, of at most {_MOST_SCANS}")
 

@@ -390,7 +390,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError):
         return image  # Without a valid profile there is the plain formula.
     converted = image.convert("RGB") if converted is None else converted
-    converted.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
+    converted.info = image.info
     return converted
 
 

@@ -582,9 +582,9 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     about: dict[str, str | float] = {"axes": metadata.axes}
     options: dict[str, Any] = {"metadata": about}
     if dialect == "ome":
-        for axis, (name, _) in _OME_SIZES.items():
-            size, unit = sizes.get(axis, (1.0, "pixel"))
-            if unit in LENGTHS | TIMES:
+        for axis, (size, unit) in sizes.items():
+            if axis in _OME_SIZES and unit in LENGTHS | TIMES:
+                name, _ = _OME_SIZES[axis]
                 about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
     elif dialect == "imagej":
         if "X" in sizes and "Y" in sizes:
