@@ -114,7 +114,11 @@ def run_script(tmp_path, programs):
 @NEEDS_BASH
 @pytest.mark.parametrize(
     "document",
-    [path for path in documents.DOCUMENTS if path.name != "tutorial.md"],
+    [
+        path
+        for path in documents.DOCUMENTS
+        if path.name != "tutorial.md" and documents.code_of(path)
+    ],
     ids=lambda path: path.relative_to(documents.ROOT).as_posix(),
 )
 def test_code_runs_in_the_order_it_stands(document, run_script):
