@@ -32,7 +32,7 @@ def read_layers(name):
 
 
 def _read(name):
-    text = (FOLDER / f"{name}.json").read_text()
+    text = (FOLDER / f"{name}.json").read_text("utf-8")
     return json.loads(text, object_hook=_decoded)
 
 

@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "napari_kmeans"
 # The measures are counted in one place.
 HOUSE = runpy.run_path(str(ROOT / "benchmarks" / "house.py"))
 TREES = {
-    path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text())
+    path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8"))
     for path in sorted(SOURCE.rglob("*.py"))
 }
 # Modules in folders, but for those that make a folder a package.
@@ -78,7 +78,7 @@ def test_names_of_modules_start_with_an_underscore_at_the_top_alone():
 def test_docstring_of_a_long_module_is_more_than_a_line(module):
     text = ast.get_docstring(TREES[module])
     assert text
-    n_lines = len((SOURCE / module).read_text().splitlines())
+    n_lines = len((SOURCE / module).read_text("utf-8").splitlines())
     assert n_lines <= 150 or "\n" in text
 
 
@@ -125,7 +125,7 @@ def test_pages_name_every_room_of_the_house_and_every_benchmark():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")))
 def test_benchmarks_use_nothing_that_the_package_has_no_more(path):
-    tree, modules = ast.parse(path.read_text()), {}
+    tree, modules = ast.parse(path.read_text("utf-8")), {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("napari_kmeans"):
             package = import_module(node.module)

@@ -93,7 +93,7 @@ def test_wheel_works_as_command(programs, tmp_path, start):
 
     assert (tmp_path / "a photo_compressed.png").stat().st_size > 0
     # What it looks like is a file of its own in the wheel.
-    assert "<h2>a photo.png</h2>" in (tmp_path / "r.html").read_text()
+    assert "<h2>a photo.png</h2>" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_wheel_brings_neither_napari_nor_qt(run_python):

@@ -91,6 +91,6 @@ def told_of(path):
     found = {}
     for name in ("zarr.json", ".zarray", ".zgroup"):
         if (path / name).is_file():
-            found[name] = json.loads((path / name).read_text())
+            found[name] = json.loads((path / name).read_text("utf-8"))
             found[name].pop("attributes", None)
     return found

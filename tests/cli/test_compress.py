@@ -435,7 +435,7 @@ def test_json_tells_what_the_line_tells_and_the_palette(folder):
 def test_report_holds_everything_it_shows(folder):
     (folder / "<b> & c.jpg").write_bytes((folder / "photo.jpg").read_bytes())
     assert run("<b> & c.jpg", "--report", "report.html", "-k", 5).exit_code == 0
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text("utf-8")
     assert "&lt;b&gt; &amp; c.jpg" in page
     assert "<b> & c" not in page
     addresses = re.findall(r'(?:src|href)="([^"]{0,40})', page)

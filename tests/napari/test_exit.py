@@ -112,6 +112,7 @@ def ends(tmp_path_factory):
     return dict(zip(PROGRAMS, zip(statuses, written, strict=True), strict=True))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="forks")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program_ends_without_a_word(ends, program):
     assert ends[program] == (0, "")

@@ -81,7 +81,7 @@ def test_table_is_saved_with_the_settings_beside_it(listed, save, tmp_path):
     assert told == "Saved “cells.csv” and “cells.json”."
     read = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(read, cluster_table(labels), check_dtype=False)
-    document = json.loads((tmp_path / "cells.json").read_text())
+    document = json.loads((tmp_path / "cells.json").read_text("utf-8"))
     assert document["layers"][0]["source"] == ["a"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cells.csv",
@@ -131,7 +131,7 @@ def test_table_that_is_measured_slice_by_slice_is_saved_whole(
     is_image = read["layer"] == "a in 4 colors"
     assert read["slice"].isna().tolist() == is_image.tolist()
     assert read["slice"][~is_image].tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    measured = json.loads((tmp_path / "movie.json").read_text())["measured"]
+    measured = json.loads((tmp_path / "movie.json").read_text("utf-8"))["measured"]
     assert measured == "each slice of axis 0"
 
 
@@ -144,7 +144,7 @@ def test_files_that_the_dialog_has_not_asked_about_are_asked_about(
         (tmp_path / name).write_text("mine")
     told, asked = save(panel, panel.save_table, "cells", may_replace=may_replace)
     assert asked == ["cells.json, cells.csv exists. Replace it?"]
-    is_kept = [path.read_text() == "mine" for path in tmp_path.iterdir()]
+    is_kept = [path.read_text("utf-8") == "mine" for path in tmp_path.iterdir()]
     assert is_kept == [not may_replace] * 2
     assert (told is not None) == may_replace
 
@@ -156,7 +156,7 @@ def test_what_the_dialog_has_asked_about_is_not_asked_about_again(
     (tmp_path / "cells.csv").write_text("mine")
     _, asked = save(panel, panel.save_table, "cells.csv")
     assert asked == []
-    assert (tmp_path / "cells.csv").read_text() != "mine"
+    assert (tmp_path / "cells.csv").read_text("utf-8") != "mine"
 
 
 def test_dialog_that_is_cancelled_saves_nothing(listed, save, tmp_path):
@@ -208,7 +208,7 @@ def test_palette_is_saved_in_its_order(listed, save, tmp_path, suffix):
 def test_names_of_clusters_are_saved_with_the_palette(listed, save, tmp_path, suffix):
     panel, _ = listed(names={2: "nuclei"})
     save(panel, panel.save_palette, f"cells{suffix}")
-    assert "nuclei" in (tmp_path / f"cells{suffix}").read_text()
+    assert "nuclei" in (tmp_path / f"cells{suffix}").read_text("utf-8")
 
 
 def test_palette_of_the_slice_in_view_is_saved(listed, save, viewer, tmp_path):
