@@ -5,11 +5,17 @@
         of napari-kmeans, such as -k 8
     python3 dev.py test [OPTION ...]
         run all tests; options are those of pytest
+    python3 dev.py docs [OPTION ...]
+        build the pages of docs/ into docs/_build/html; options are those of Sphinx
+    python3 dev.py lint
+        check style, types, the import contract, the manifest and the workflows
+    python3 dev.py build
+        build wheel and source distribution into dist/, and check what they say
 
 Everything is installed into .tools and .venv beside this file, from where pip installs
 and with its certificates. On Linux, a napari window also needs some system libraries,
 and the tests a virtual screen: what is missing is installed with apt-get if you are
-root, and named if you are not.
+root, with sudo where the variable CI is set, and named otherwise.
 """
 
 import ast
@@ -29,6 +35,7 @@ PIP = [sys.executable, "-m", "pip"]
 ON_LINUX = sys.platform.startswith("linux")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUFFIX = ".exe" if os.name == "nt" else ""
+UV = TOOLS / "bin" / f"uv{SUFFIX}"
 
 # Debian's package for each shared library that Qt and OpenGL load.
 WINDOW_LIBRARIES = {
@@ -46,6 +53,15 @@ WINDOW_LIBRARIES = {
 # Debian's package for each program of the virtual screen.
 SCREEN_PROGRAMS = {"xauth": "xauth", "xvfb": "xvfb-run"}
 VIRTUAL_SCREEN = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24"]
+
+# Files that others read, by their schemas.
+SCHEMAS = {
+    "citation-file-format": "CITATION.cff",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "github-workflows": ".github/workflows/*.yml",
+}
 
 # What uv calls the settings of pip that lead to an index.
 UV_SETTINGS = {
@@ -135,24 +151,64 @@ def test(options):
     call(command, cwd=ROOT, env=environment)
 
 
+def docs(options):
+    """Build the pages; a warning is an error."""
+    sync("--group", "docs")
+    # All pages are written, as a new one stands in the menus of others.
+    build = ["--builder", "html", "--write-all", "--fail-on-warning", "--keep-going"]
+    html = Path("docs", "_build", "html")
+    call([program("sphinx-build"), *build, "docs", html, *options], cwd=ROOT)
+
+
+def lint(_):
+    """Check what need not be run to be checked."""
+    sync()
+    for command in (
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        ["mypy", "--strict", "src"],
+        ["lint-imports"],
+        ["npe2", "validate", "napari-kmeans"],
+        *(schema_check(*pair) for pair in SCHEMAS.items()),
+    ):
+        call([program(command[0]), *command[1:]], cwd=ROOT)
+
+
+def schema_check(schema, pattern):
+    """Command that compares files of the checkout with a schema that it knows."""
+    files = sorted(ROOT.glob(pattern))
+    return ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
+
+
+def build(_):
+    """Build what is released, and check what an index page is made of."""
+    sync()
+    dist = ROOT / "dist"
+    # Of another version, they would be released, too.
+    shutil.rmtree(dist, ignore_errors=True)
+    call([UV, "build", "--quiet", "--out-dir", dist], cwd=ROOT, env=uv_environment())
+    call([program("twine"), "check", "--strict", *sorted(dist.glob("napari_*"))])
+
+
 def sync(*options):
     """Bring .venv up to date, and keep what is installed there already."""
-    uv = TOOLS / "bin" / f"uv{SUFFIX}"
-    if not uv.exists():
+    if not UV.exists():
         print("Setting up: uv ...", flush=True)
         if subprocess.run([*PIP, "--version"], capture_output=True).returncode:
             sys.exit(f"dev.py needs pip, and {sys.executable} has none")
         call([*PIP, "install", "-qq", "--target", TOOLS, "--upgrade", "uv"])
     if not (ROOT / ".venv").exists():
         print("Setting up: .venv ...", flush=True)
+    python = ["--python", sys.executable]
+    command = [UV, "sync", "--quiet", "--inexact", *python, *options]
+    call(command, cwd=ROOT, env=uv_environment())
+
+
+def uv_environment():
+    """Variables of uv: it installs from where pip does, and no Python."""
     environment = uv_settings() | os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     environment.pop("VIRTUAL_ENV", None)
-    python = ["--python", sys.executable]
-    call(
-        [uv, "sync", "--quiet", "--inexact", *python, *options],
-        cwd=ROOT,
-        env=environment,
-    )
+    return environment
 
 
 def uv_settings():
@@ -186,16 +242,17 @@ def install_for_window(programs=None):
         missing += [p for p, library in WINDOW_LIBRARIES.items() if not loads(library)]
     if not missing:
         return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    sudo = ["sudo"] if os.geteuid() != 0 else []
+    if (sudo and not os.environ.get("CI")) or shutil.which("apt-get") is None:
         sys.exit(
             "A napari window needs system packages that are missing. On Debian or "
             f"Ubuntu:\n  sudo apt-get install {' '.join(missing)}"
         )
     print("Setting up:", *missing, "...", flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-qq", "--no-install-recommends", *missing]
-    for command in (["apt-get", "update", "-qq"], install):
-        call(command, env=environment, stdout=subprocess.DEVNULL)
+    apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    install = ["install", "--no-install-recommends", *missing]
+    for words in (["update"], install):
+        call([*apt_get, *words], stdout=subprocess.DEVNULL)
 
 
 def loads(library):
@@ -233,7 +290,7 @@ def call(command, **options):
 
 def main(arguments):
     """Run the command named first in `arguments`."""
-    commands = {"run": run, "test": test}
+    commands = {"run": run, "test": test, "docs": docs, "lint": lint, "build": build}
     # This file is started before anything has checked requires-python.
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"napari-kmeans needs Python 3.11 or newer, not {sys.version}")

@@ -2,7 +2,9 @@
 
     python tests/documents.py
 
-runs README.md in a fresh copy of the checkout, with all that it says about setting up.
+runs README.md and docs/install.md, each in a fresh copy of the checkout, with all that
+they say about setting up. What they take from the repository, they get from here. Only
+some of the tests run: those of a module that needs a window, and of one that does not.
 """
 
 import itertools
@@ -18,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import skimage.data
 import tifffile
+import uv
 from PIL import Image
 
 from napari_kmeans._napari.sample_data import series
@@ -26,7 +29,9 @@ from zarr_stores import levels_of, make_image
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")))
+INSTALL = ROOT / "docs" / "install.md"
+DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
+REPOSITORY = "https://github.com/napari-kmeans/napari-kmeans"
 # Blocks of code, after a mark if they set up an environment, and commands in the text.
 _CODE = re.compile(
     r"(?P<mark><!-- setup -->\n)?^```(?P<language>\w+)\n(?P<block>.*?)^```$"
@@ -34,8 +39,9 @@ _CODE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SHELLS = ("sh", "bash")
-# `.ci/run` starts with the one, which installs what the other does.
-_LONG = ("python3 dev.py test", 'pip install ".[gui]"')
+_SOME_TESTS = "tests/core/test_lloyd.py tests/napari/test_error_plot.py"
+# One line opens a window; the other installs with pip what README.md has installed.
+_LEFT_OUT = ("uvx --with", 'pip install "napari-kmeans[gui]')
 
 
 class Code(NamedTuple):
@@ -64,7 +70,8 @@ def script_of(pieces):
     for language, some in itertools.groupby(pieces, lambda piece: piece.language):
         text = "".join(piece.text for piece in some)
         if language in _SHELLS:
-            lines += [line for line in text.splitlines() if not line.startswith(_LONG)]
+            calls = re.sub(r" *\\\n *", " ", text).splitlines()
+            lines += [call for call in calls if not call.startswith(_LEFT_OUT)]
         elif language == "python":
             # What a piece defines, a later one may use.
             python += text
@@ -87,25 +94,41 @@ def write_images(folder):
     tifffile.imwrite(folder / "cells.tif", frames)
 
 
-def main():
-    """Run README.md in a fresh copy of the checkout, without a screen."""
+def run_in_copy(document):
+    """Run a document in a fresh copy of the checkout, without a screen."""
     hidden = ("DISPLAY", "VIRTUAL_ENV", "WAYLAND_DISPLAY")
     environment = {n: value for n, value in os.environ.items() if n not in hidden}
-    environment["PIP_QUIET"] = "1"
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as outside:
+        folder = os.path.join(outside, "checkout")
         for name in listed.stdout.split("\0")[:-1]:
             copy = Path(folder, name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy, follow_symlinks=False)
         write_images(Path(folder))
-        script = script_of(code_of(README))
+        environment |= {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": REPOSITORY,
+            "PATH": os.environ["PATH"] + os.pathsep + os.path.dirname(uv.find_uv_bin()),
+            "PIP_QUIET": "1",
+            "PYTEST_ADDOPTS": _SOME_TESTS,
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_TOOL_BIN_DIR": os.path.join(outside, "bin"),
+            "UV_TOOL_DIR": os.path.join(outside, "tools"),
+        }
+        script = script_of(code_of(document))
         done = subprocess.run(
             ["bash", "-s"], input=script, text=True, cwd=folder, env=environment
         )
-    sys.exit(done.returncode)
+    return done.returncode
+
+
+def main():
+    """Run the documents that say how to set up."""
+    sys.exit(run_in_copy(README) or run_in_copy(INSTALL))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`dev.py`, but for what it installs: that is tried by `tests/documents.py`."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -120,3 +121,9 @@ def test_uv_is_told_what_pip_knows_of_the_network(dev, tmp_path, monkeypatch):
 def test_a_python_without_pip_leaves_uv_alone(dev, monkeypatch):
     monkeypatch.setattr(dev, "PIP", [sys.executable, "-m", "no_such_module"])
     assert dev.uv_settings().keys() <= {"UV_SYSTEM_CERTS"}
+
+
+def test_page_on_installing_names_the_libraries_of_a_window(dev):
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"apt-get install ([^`]*)", page)
+    assert told.replace("\\", "").split() == list(dev.WINDOW_LIBRARIES)

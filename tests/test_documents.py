@@ -115,7 +115,7 @@ def run_script(tmp_path, programs):
 @pytest.mark.parametrize(
     "document",
     [path for path in documents.DOCUMENTS if path.name != "tutorial.md"],
-    ids=lambda path: path.name,
+    ids=lambda path: path.relative_to(documents.ROOT).as_posix(),
 )
 def test_code_runs_in_the_order_it_stands(document, run_script):
     code = [piece for piece in documents.code_of(document) if not piece.is_setup]
@@ -165,11 +165,69 @@ def test_examples_of_help_run_in_the_order_they_stand(command, run_script, tmp_p
     run_script("\n".join(["set -eux", *examples, ""]))
 
 
-def test_setting_up_is_on_the_first_screen_and_told_where_it_ends():
-    pieces = documents.code_of(documents.README)
-    assert [piece.is_setup for piece in pieces[:2]] == [True, False]
-    assert "python3 dev.py run photo.jpg" in pieces[0].text
-    assert pieces[0].text.splitlines()[-1].startswith(". .venv/bin/activate")
+def test_first_page_sets_up_before_the_second_screen_and_tells_where_it_ends():
+    setup = documents.code_of(documents.README)[0]
+    assert setup.is_setup
+    assert "python3 dev.py run photo.jpg" in setup.text
+    assert setup.text.splitlines()[-1].startswith(". .venv/bin/activate")
+    text = documents.README.read_text(encoding="utf-8")
+    assert text[: text.index(setup.text)].count("\n") < 20
+
+
+def test_links_of_the_first_page_are_whole_and_lead_to_files_of_the_repository():
+    text = documents.README.read_text(encoding="utf-8")
+    addresses = re.findall(r"\]\(([^)]+)\)", " ".join(text.split()))
+    sources = {
+        "https://raw.githubusercontent.com/napari-kmeans/napari-kmeans/main/": "",
+        "https://github.com/napari-kmeans/napari-kmeans/blob/main/": "",
+        "https://napari-kmeans.github.io/napari-kmeans/": "docs/",
+    }
+    files = []
+    for address in addresses:
+        assert address.startswith("https://")
+        for start, folder in sources.items():
+            if address.startswith(start):
+                name = folder + address.removeprefix(start)
+                # The gallery is made of scripts.
+                name = name.replace("auto_gallery/index.html", "gallery/README.rst")
+                files.append(re.sub(r"\.html$", ".md", name))
+    assert len(files) > 10
+    assert [name for name in files if not (documents.ROOT / name).is_file()] == []
+
+
+def test_multiples_on_the_first_page_are_those_of_the_benchmarks():
+    first, benchmarks = (
+        [line.strip("|").split("|") for line in lines if line.startswith("|")]
+        for lines in (
+            path.read_text(encoding="utf-8").splitlines()
+            for path in (documents.README, documents.ROOT / "docs" / "benchmarks.md")
+        )
+    )
+    names = [row[0].split(maxsplit=1)[0].strip(",") for row in first[2:]]
+    assert len(names) == 6
+    found = {
+        name: [row[1:] for row in benchmarks if row[0].split()[:1] == [name]][:2]
+        for name in (*names, "napari-kmeans")
+    }
+    (_, _, _, error, memory), (_, _, _, error_256, _) = found["napari-kmeans"]
+    for name, (_, *shown) in zip(names, first[2:], strict=True):
+        (_, _, times, e, m), (_, _, times_256, e_256, _) = found[name]
+        multiples = [
+            float(times),
+            float(e) / float(error),
+            float(m) / float(memory),
+            float(times_256),
+            float(e_256) / float(error_256),
+        ]
+        for cell, multiple in zip(shown, multiples, strict=True):
+            digits = len(cell.strip().partition(".")[2])
+            assert cell.strip() == f"{multiple:.{digits}f}"
+
+
+def test_first_page_installs_as_the_page_on_installing_says():
+    pieces = documents.code_of(documents.ROOT / "docs" / "index.md")
+    assert pieces
+    assert set(pieces) <= set(documents.code_of(documents.INSTALL))
 
 
 def test_examples_in_napari_run_in_the_order_they_stand(viewer, monkeypatch):

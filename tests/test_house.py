@@ -114,6 +114,15 @@ def test_no_private_module_of_another_library_is_imported(module):
     assert imported == []
 
 
+def test_pages_name_every_room_of_the_house_and_every_benchmark():
+    house = (ROOT / "docs" / "developers" / "house.md").read_text("utf-8")
+    rooms = {Path(name).stem for name in TREES} - {"__init__", "__main__"}
+    assert {room for room in rooms if f"`{room}`" not in house} == set()
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+    assert {script for script in scripts if f"`{script}`" not in page} == set()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")))
 def test_benchmarks_use_nothing_that_the_package_has_no_more(path):
     tree, modules = ast.parse(path.read_text()), {}

@@ -1,13 +1,18 @@
+import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import uv
+import yaml
 from skimage import data, io
 
 ROOT = Path(__file__).parents[1]
+MANIFEST = "src/napari_kmeans/napari.yaml"  # A link; wheels have a copy.
 
 
 def run(*command, cwd):
@@ -18,12 +23,30 @@ def run(*command, cwd):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Wheel, built from the source distribution."""
-    built = tmp_path_factory.mktemp("built")
-    run(uv.find_uv_bin(), "build", "--out-dir", built, ROOT, cwd=built)
-    (wheel,) = built.glob("*.whl")
-    return wheel
+def built(tmp_path_factory):
+    """Source distribution, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    run(uv.find_uv_bin(), "build", "--out-dir", folder, ROOT, cwd=folder)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return built[1]
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """Files that git knows, or would add."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    return set(run(*listing, cwd=ROOT).split("\0")[:-1])
+
+
+def contents(wheel):
+    """Bytes of each file in a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +145,45 @@ def test_wheel_says_where_the_project_is(run_python):
         "urls = metadata('napari-kmeans').get_all('Project-URL')\n"
         "print(sorted(url.partition(',')[0] for url in urls))"
     )
-    names = ["Changelog", "Documentation", "Homepage", "Issues", "Repository"]
-    assert output == f"{names}\n"
+    names = ["Bug Tracker", "Changelog", "Documentation", "Homepage"]
+    assert output == f"{[*names, 'Source Code', 'User Support']}\n"
 
 
 def test_version_is_that_of_the_wheel(wheel, run_python):
     version = run_python("import napari_kmeans; print(napari_kmeans.__version__)")
     assert wheel.name.startswith(f"napari_kmeans-{version.strip()}-")
+
+
+def test_source_distribution_has_what_git_has(built, tracked):
+    with tarfile.open(built[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    # Pages, pictures and tests are in it, too: 2 MB.
+    assert names == tracked - {MANIFEST} | {"PKG-INFO"}
+    assert built[0].stat().st_size < 5_000_000
+
+
+def test_wheel_has_the_package_and_nothing_else(wheel, tracked):
+    parts = {name.removeprefix("src/") for name in tracked if name.startswith("src/")}
+    assert MANIFEST.removeprefix("src/") in parts
+    about = "METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"
+    folder = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+    assert set(contents(wheel)) == parts | {f"{folder}/{name}" for name in about}
+    assert wheel.stat().st_size < 1_000_000
+
+
+def test_wheel_of_the_checkout_is_that_of_the_source_distribution(wheel, tmp_path):
+    run(uv.find_uv_bin(), "build", "--wheel", "--out-dir", tmp_path, ROOT, cwd=tmp_path)
+    (other,) = tmp_path.glob("*.whl")
+    assert contents(other) == contents(wheel)
+
+
+def test_citation_and_changelog_are_of_this_version(wheel):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    released = dict(re.findall(r"^## (\d\S*) \(([\d-]+)\)$", changelog, re.MULTILINE))
+    assert citation["version"] == wheel.name.split("-")[1]
+    # What is unreleased has no date.
+    page = (ROOT / "docs" / "citation.md").read_text("utf-8")
+    assert f"version = {{{citation['version']}}}" in page
+    date = citation.get("date-released")
+    assert released.get(citation["version"]) == (date and str(date))

@@ -114,6 +114,28 @@ def test_block_size_is_irrelevant(monkeypatch, block):
     assert_array_equal(parts.sums, expected.sums)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("n_channels", [2, 3])
+def test_cells_are_as_many_as_cubes_with_points(dtype, n_channels):
+    grid = np.indices((17,) * n_channels).reshape(n_channels, -1).T * 15.9375
+    weights = np.ones(len(grid))
+
+    levels = build_cells(grid.astype(dtype), weights).levels
+
+    # Of 8, 16, 32 and 64 steps to a side; and the points, and the void of each level.
+    n_cells = [n**n_channels + 1 for n in (8, 16, 17, 17, 17)]
+    assert [len(level.weights) for level in levels] == n_cells
+
+
+def test_cells_of_points_in_turns_are_cut_apart_in_any_blocks(monkeypatch):
+    points = np.array([[0], [64], [0], [128], [0], [192]], dtype=np.uint8)
+    monkeypatch.setattr("napari_kmeans._core.blocks._BLOCK", 2 * 16)
+
+    finest = build_cells(points, np.ones(6)).levels[-2]
+
+    assert_array_equal(finest.weights, [3, 1, 1, 1, 0])
+
+
 def test_sums_do_not_overflow_the_dtype_of_the_counts():
     points = np.array([[255, 255, 255], [254, 255, 0]], dtype=np.uint8)
     counts = np.array([2**31, 2**31 + 2], dtype=np.uint32)

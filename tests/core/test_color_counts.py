@@ -14,6 +14,7 @@ from napari_kmeans import (
     TooManyColorsError,
     count_colors,
     kmeans_palette,
+    map_to_palette,
 )
 from napari_kmeans._core import blocks, color_counts
 from napari_kmeans._core.color_counts import count_pixels, masked_blocks
@@ -418,3 +419,13 @@ def test_tables_count_more_pixels_than_they_begin_with_room_for(monkeypatch, n_o
 
     assert_array_equal(colors, [[7]])
     assert_array_equal(counts, [[1000 - n_outside, n_outside]])
+
+
+def test_booleans_of_any_bytes_are_true_or_false():
+    # As a mask of 255 has them that is viewed as booleans.
+    image = np.array([[0, 1, 2, 255]], np.uint8).view(bool)
+    counts = count_colors(image, channel_axis=None)
+    assert_array_equal(counts.colors.view(np.uint8), [0, 1])
+    assert_array_equal(counts.counts, [1, 3])
+    labels = map_to_palette(image, np.array([False, True]), channel_axis=None)
+    assert_array_equal(labels, [[0, 1, 1, 1]])

@@ -198,15 +198,18 @@ def test_points_are_not_copied():
     assert peak < points.nbytes / 2
 
 
-@pytest.mark.parametrize("name", ["blocks._BLOCK", "dither._ROWS"])
-def test_the_size_of_blocks_is_irrelevant(monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("blocks._BLOCK", 100), ("dither._ROWS", 100), ("dither._ROWS", 30)],
+)
+def test_the_size_of_blocks_is_irrelevant(monkeypatch, name, size):
     rng = np.random.default_rng(0)
-    points, centers = rng.random((6, 40, 30, 3)), rng.random((9, 3))
+    points, centers = rng.random((6, 20, 15, 3)), rng.random((9, 3))
     labels = nearest_labels(points, centers)
     expected = diffuse_error(points, centers, labels)
     mixtures = mix_colors(points.reshape(-1, 3), centers, labels.ravel())
 
-    monkeypatch.setattr(f"napari_kmeans._core.{name}", 100)
+    monkeypatch.setattr(f"napari_kmeans._core.{name}", size)
 
     assert_array_equal(diffuse_error(points, centers, labels), expected)
     again = mix_colors(points.reshape(-1, 3), centers, labels.ravel())

@@ -14,6 +14,7 @@ from napari_kmeans._core import blocks, cells, color_counts, color_tables
 from napari_kmeans._core.color_counts import count_pixels
 from napari_kmeans._core.color_tables import n_codes_of
 from napari_kmeans._core.counted_image import count_image
+from napari_kmeans._core.lloyd import cluster_means
 from napari_kmeans._core.pixels import (
     PointsInBlocks,
     fitted_pixels,
@@ -294,6 +295,26 @@ def test_of_equally_far_points_the_first_in_order_are_the_worst_in_any_blocks(
         assert_array_equal(streamed.worst(center, m), expected)
     counted = weighted_points(points, np.ones(5), 8)
     assert_array_equal(counted.worst(center, m), expected)
+
+
+@pytest.mark.parametrize("ends", [(0, 1000), (-1000, 0)])
+def test_a_coarse_grid_has_32_steps_from_end_to_end_of_a_channel(ends):
+    points = np.zeros((2048, 3))
+    points[:, 1] = np.linspace(*ends, 2048)
+    streamed = PointsInBlocks(lambda: iter([(points, np.ones(2048))]), 3, 0)
+
+    means, weights = streamed.coarse(2, 0)
+
+    # Ends are known to 1 %.
+    assert 31 <= len(means) <= 33
+    assert np.median(weights) == pytest.approx(2048 / 32, rel=0.02)
+
+
+def test_a_mean_of_equal_floats_is_that_float():
+    pixels = np.full((10, 1), 0.1)
+    points = PointsInBlocks(lambda: iter([(pixels, np.ones(10))]), 1, 0)
+
+    assert cluster_means(points.partition(pixels[:1]), pixels[:1]) == 0.1
 
 
 def test_sums_that_floats_would_round_are_the_same_in_any_order():

@@ -325,3 +325,13 @@ def test_search_finds_nothing_far_where_most_points_are_one():
     points = np.array([[2.0**-31, -(2.0**-31)], [0, 0], [0, 0]])
     centers = searched_centers(points, np.ones(3), 1, 1)
     np.testing.assert_allclose(centers, points.mean(axis=0, keepdims=True), atol=1e-16)
+
+
+def test_each_center_has_points_where_far_ones_cannot_be_told_apart():
+    points = np.array([[1.0], [2.0], [3.0], [2e60], [3e66], [3e66 * (1 + 1e-15)]])
+    weights = np.array([1e6, 1, 1, 1e4, 1e6, 1])
+
+    centers = searched_centers(points, weights, 4, 1)
+
+    label = np.abs(points - centers.T).argmin(axis=1)
+    assert_array_equal(np.unique(label), np.arange(len(centers)))

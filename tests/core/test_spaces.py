@@ -150,6 +150,13 @@ def test_errors_of_points_in_units_are_those_of_colors(dtype, has_alpha):
     assert_allclose(squared_units(squared, space), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("largest", [9, 2**60, 2**64 - 1])
+def test_units_of_integers_are_those_of_the_image(largest):
+    colors = np.array([[0], [5], [largest]], np.uint64)
+
+    assert unit_of(space_for("rgb", False, colors)) == 1
+
+
 def test_fully_transparent_colors_are_one_point():
     colors = np.array([[0, 0, 0, 0], [255, 9, 7, 0], [1, 1, 1, 255]], np.uint8)
 

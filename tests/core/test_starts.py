@@ -53,12 +53,13 @@ def test_a_number_just_below_one_draws_a_point_that_has_an_error():
         def random(self, k):
             return np.full(k, 1 - 2.0**-53)
 
-    points, weights = np.array([[0.0], [5.0], [9.0]]), np.array([0.1, 0.2, 0.3])
+    points = np.array([[0.0], [2.0], [5.0], [9.0]])
+    weights = np.array([0.1, 0.1, 0.2, 0.3])
 
-    assert_array_equal(kmeans_plus_plus(points, weights, 2, Highest()), [2, 1])
+    assert_array_equal(kmeans_plus_plus(points, weights, 2, Highest()), [3, 2])
     # Times the sum of these errors, which is denormal, it is rounded up to the sum.
     drawn = kmeans_plus_plus(points * 1e-162, weights, 2, Highest())
-    assert_array_equal(drawn, [2, 1])
+    assert_array_equal(drawn, [3, 2])
 
 
 @pytest.mark.parametrize("k", [2, 5, 9])

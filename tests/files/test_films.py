@@ -30,6 +30,14 @@ def film(palette, durations=(), plays=0):
     return ImageFile(palette[LABELS], True, palette.shape[1] == 4, metadata)
 
 
+def test_frames_of_gif_that_say_no_duration_have_none(tmp_path):
+    frames = [Image.fromarray(labels * 50) for labels in LABELS[:3]]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    content = (tmp_path / "a.gif").read_bytes()
+    assert decode_image(content).metadata == read_metadata(tmp_path / "a.gif")
+    assert not any(decode_image(content).metadata.durations)
+
+
 def chunk(kind, data):
     body = kind + data
     return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

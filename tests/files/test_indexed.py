@@ -606,6 +606,18 @@ def test_unused_colors_are_left_out_where_the_order_may_change(
     assert_array_equal(colors[found], palette[labels])
 
 
+def test_neighbors_lie_side_by_side_in_the_palette_unless_it_must_be_fast():
+    labels = np.random.default_rng(0).permutation(64).repeat(640).reshape(128, 320)
+    labels, palette = labels.astype(np.uint8), np.arange(192, dtype=np.uint8)
+    palette = palette.reshape(64, 3)
+    for effort, is_sorted in [("fast", False), ("normal", True)]:
+        content = encode_indexed(
+            "a.png", labels, palette, keep_order=False, effort=effort
+        )
+        colors = decode_indexed(content).palette
+        assert (not np.array_equal(colors, palette)) == is_sorted
+
+
 def test_unused_colors_are_left_out_even_where_a_file_had_fewer_bytes_with_them():
     palette = np.array([[64, 97, 53, 128], [160, 202, 127, 255], [47, 130, 226, 255]])
     labels, palette = np.zeros((3, 5), np.uint8), palette.astype(np.uint8)

@@ -11,7 +11,12 @@ import zarr
 
 from napari_kmeans._files import ome_zarr
 from napari_kmeans._files.metadata import ImageMetadata
-from napari_kmeans._files.ome_zarr import identity_of, is_store, open_store
+from napari_kmeans._files.ome_zarr import (
+    identity_of,
+    is_store,
+    open_store,
+    target_axis,
+)
 from zarr_stores import description, levels_of, make_array, make_image
 
 IMAGE = np.arange(3 * 8 * 12, dtype=np.uint8).reshape(3, 8, 12)
@@ -30,6 +35,18 @@ def test_levels_axes_and_sizes_of_an_image_are_read(tmp_path, version):
     for level, pixels in zip(opened.levels, levels, strict=True):
         np.testing.assert_array_equal(level[...], pixels, strict=True)
     assert opened.attributes == description(levels, version=version)
+
+
+def test_channels_of_a_store_made_of_an_image_lie_where_those_of_the_image_do(
+    tmp_path,
+):
+    for axes, expected in [("cyx", 0), ("tcyx", 1), ("zyx", None)]:
+        image = IMAGE[np.newaxis] if len(axes) == 4 else IMAGE
+        path = make_image(tmp_path / axes, levels_of(image, axes), axes)
+        assert target_axis(open_store(path)) == expected
+    # An array has none but those of its last axis.
+    array = make_array(tmp_path / "array", IMAGE.reshape(8, 12, 3))
+    assert target_axis(open_store(array)) == 2
 
 
 def test_sizes_are_those_of_levels_times_those_of_the_image(tmp_path):

@@ -1,7 +1,7 @@
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -37,9 +37,14 @@ def test_colors_of_one_pixel_are_ordered_too():
 
 
 @given(
-    labels=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))),
-    n_colors=st.just(256),
+    labels=hnp.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        elements=st.integers(0, 16),
+    ),
+    n_colors=st.integers(17, 33),
 )
+@example(labels=np.arange(256, dtype=np.uint8).reshape(16, 16), n_colors=256)
 def test_each_of_many_colors_has_one_place(labels, n_colors):
     assert_array_equal(np.sort(neighborly_order(labels, n_colors)), range(n_colors))
 

@@ -483,6 +483,18 @@ def test_faults_of_tiff_files_are_logged_nowhere_but_by_others(caplog):
     assert (logger.level, logger.filters) == before
 
 
+@pytest.mark.parametrize("name", ["WEBP", "TIFF"])
+@pytest.mark.parametrize(("number", "unit"), [(2, "inch"), (3, "centimeter")])
+def test_resolution_is_that_of_an_inch_or_a_centimeter(name, number, unit):
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 50.0, 20.0, number
+
+    metadata = decode_image(encoded(gradient(), name, exif=exif)).metadata
+
+    assert metadata.scale[:2] == pytest.approx((1 / 20, 1 / 50))
+    assert metadata.units[:2] == (unit, unit)
+
+
 def test_a_tiff_file_without_resolution_has_no_sizes():
     content = encoded(Image.new("I;16", (3, 2)), "TIFF")
     with tifffile.TiffFile(io.BytesIO(content)) as file:

@@ -283,6 +283,16 @@ def test_an_image_of_one_column_keeps_the_sizes_of_its_pixels(tmp_path, dtype):
     assert found.metadata.scale == pytest.approx((0.5, 0.25))
 
 
+@pytest.mark.parametrize(
+    ("unit", "seconds"), [("millisecond", 0.001), ("second", 1), ("hour", 3600)]
+)
+def test_imagej_is_told_seconds_between_frames(unit, seconds):
+    metadata = with_axes(ImageMetadata(), "TYX", {"T": (3.0, unit)})
+    content = encode_image("a.tif", ImageFile(stack(2, 4, 5), False, False, metadata))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        assert file.imagej_metadata["finterval"] == pytest.approx(3 * seconds)
+
+
 def test_axes_of_which_nothing_is_known_have_letters_that_differ(tmp_path):
     labels = stack(1, 2, 1, 2, 3, 4) % 4
     write_indexed(tmp_path / "a.tif", labels, PALETTE)

@@ -181,6 +181,22 @@ def test_inks_of_16_bits_keep_their_depth():
     assert np.abs(difference).max() <= 0.5 + 0.5 / 257
 
 
+@pytest.mark.parametrize("kind", ["rgb", "separated"])
+def test_opacity_becomes_the_last_channel_wherever_it_is(kind):
+    n_colors = {"rgb": 3, "separated": 4}[kind]
+    samples = noise(6, n_colors + 1, n_colors + 2)
+    options = {"photometric": kind, "planarconfig": "contig"}
+    moved = np.delete(samples, n_colors, axis=-1)
+    plain = written(moved, extrasamples=["unspecified"], **options)
+
+    extras = ["unassalpha", "unspecified"]
+    found = decode_image(written(samples, extrasamples=extras, **options))
+
+    assert found.has_alpha
+    assert_array_equal(found.pixels[..., -1], samples[..., n_colors], strict=True)
+    assert_array_equal(found.pixels[..., :-1], decode_image(plain).pixels)
+
+
 def profile_of_inks():
     """A CMYK profile that lays Lab colors between the 16 corners of the inks."""
     corners = np.indices((2, 2, 2, 2)).reshape(4, -1).T
@@ -222,6 +238,11 @@ def test_inks_are_mixed_as_their_profile_says():
     # They round to a level each.
     assert np.abs(found.pixels - expected).max() <= 1
     assert found.metadata.icc_profile is None
+    # Pillow turns it as the file says.
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[274] = 6
+    image.save(buffer, "JPEG", icc_profile=profile_of_inks(), exif=exif)
+    assert decode_image(buffer.getvalue()).pixels.shape == (24, 16, 3)
     wide = np.array(image).astype("u2") * 257
     options = {"photometric": "separated", "iccprofile": profile_of_inks()}
     found = decode_image(written(wide, **options))
@@ -274,6 +295,16 @@ def test_a_color_map_of_0_to_255_has_8_bits():
     assert_array_equal(decode_image(content).pixels, expected[labels], strict=True)
     assert_array_equal(decode_indexed(content).palette, expected, strict=True)
     assert default_suffix(io.BytesIO(content)) == ".png"
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_a_photo_of_a_palette_is_flat_where_its_colors_have_8_bits(is_wide):
+    color_map = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256)
+    color_map = color_map * 7 if is_wide else color_map % 256
+    content = written(noise(5, 6), photometric="palette", colormap=color_map)
+
+    assert default_suffix(io.BytesIO(content)) == (".tif" if is_wide else ".png")
+    assert default_suffix(io.BytesIO(content), 8) == ".png"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])

@@ -32,16 +32,17 @@ def page(width=4, height=4, **others):
     return entries | {int(tag[1:]): value for tag, value in others.items()}
 
 
-def file_of(pages, *, last=0, room=400):
+def file_of(pages, *, last=0, room=400, order="<"):
     """A file of pages, the last of which leads to the offset `last`."""
     sizes = [2 + 12 * len(entries) + 4 for entries in pages]
     starts = (8 + room + np.cumsum([0, *sizes[:-1]])).tolist()
-    content = b"II*\0" + struct.pack("<I", starts[0]) + bytes(room)
+    content = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    content += struct.pack(order + "I", starts[0]) + bytes(room)
     for entries, following in zip(pages, [*starts[1:], last], strict=True):
-        content += struct.pack("<H", len(entries))
+        content += struct.pack(order + "H", len(entries))
         for tag, value in sorted(entries.items()):
-            content += struct.pack("<HHII", tag, *value)
-        content += struct.pack("<I", following)
+            content += struct.pack(order + "HHII", tag, *value)
+        content += struct.pack(order + "I", following)
     return content
 
 
@@ -122,6 +123,14 @@ def test_strips_and_tiles_count_before_they_are_laid_out(claim):
     assert peak < 1 << 22
 
 
+def test_numbers_of_one_and_two_bytes_stand_first_in_their_fields():
+    # Planes of 60,000 samples, in a file whose first bytes are the highest.
+    samples, planes = (SHORT, 1, 60_000 << 16), (BYTE, 1, 2 << 24)
+    claim = page(4, 1000, _277=samples, _284=planes, _278=(LONG, 1, 1))
+    with pytest.raises(ValueError, match="too many strips or tiles: 60,000,000"):
+        check_directories(io.BytesIO(file_of([claim], order=">")))
+
+
 def test_strips_of_a_pixel_each_are_refused_though_all_are_there():
     n_strips = 70_000
     offsets = {"_273": (LONG, n_strips, 8), "_279": (LONG, n_strips, 8)}
@@ -132,7 +141,7 @@ def test_strips_of_a_pixel_each_are_refused_though_all_are_there():
 
 
 @pytest.mark.parametrize("value", [(LONG, 3, 8), (ASCII, 1, 65), (5, 1, 8)])
-@pytest.mark.parametrize("tag", [WIDTH, LENGTH, SAMPLES, COMPRESSION, 322])
+@pytest.mark.parametrize("tag", [WIDTH, LENGTH, SAMPLES, COMPRESSION, PHOTOMETRIC, 322])
 def test_a_size_that_is_no_whole_number_is_refused(tag, value):
     refused(file_of([page(**{f"_{tag}": value})]), f"tag {tag} must be one whole")
 

@@ -99,6 +99,19 @@ def test_chosen_color_stays_until_chosen_again(result, viewer):
     assert len(viewer.layers) == 3
 
 
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_double_click_leaves_its_row_chosen(result, qtbot, is_chosen):
+    widget, *_ = result()
+    panel = widget.palette_panel
+    if is_chosen:
+        panel.choose(1)
+    table, left = panel.table, Qt.MouseButton.LeftButton
+    place = table.visualRect(table.model().index(1, 1)).center()
+    qtbot.mouseClick(table.viewport(), left, pos=place)
+    qtbot.mouseDClick(table.viewport(), left, pos=place)
+    assert panel._kept == (1,)
+
+
 def test_replaced_color_shows_in_all_layers_of_the_run(result, qtbot, monkeypatch):
     widget, image, labels = result()
     before = image.data.copy()

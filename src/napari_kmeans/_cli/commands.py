@@ -19,7 +19,7 @@ from napari_kmeans._cli.info import info
 from napari_kmeans._cli.inputs import is_found, reason
 from napari_kmeans._cli.options import STDOUT
 from napari_kmeans._cli.palette import palette
-from napari_kmeans._cli.running import complain, leave_interrupted
+from napari_kmeans._cli.running import complain, leave_interrupted, one_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -100,9 +100,16 @@ class _Commands(click.Group):
         return [param for some in self.commands.values() for param in some.params]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; Ctrl-C has the exit status that shells know it by."""
+        """Run the command; Ctrl-C has the exit status that shells know it by.
+
+        Errors about words of the call, which may be odd file names, are one line.
+        """
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            # It is final for those who read it.
+            error.message = one_line(error.message)  # type: ignore[misc]
+            raise
         except KeyboardInterrupt as interrupt:
             click.echo("Interrupted", err=True)
             return leave_interrupted(interrupt)

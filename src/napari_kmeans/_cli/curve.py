@@ -20,7 +20,7 @@ from napari_kmeans._cli.given import with_mask
 from napari_kmeans._cli.inputs import Source
 from napari_kmeans._cli.options import Options
 from napari_kmeans._cli.running import Outcome, Step, one_line
-from napari_kmeans._cli.tables import encode_table
+from napari_kmeans._cli.tables import cell_of, encode_table
 from napari_kmeans._compression import errors_of
 from napari_kmeans._files.read import ImageFile
 from napari_kmeans._files.replace import replace_file
@@ -126,7 +126,7 @@ def _encoded(target: str, done: Sequence[dict[str, Any]]) -> bytes:
         ]
         return encode_image(target, ImageFile(draw_curves(curves)))
     rows = [
-        [one_line(facts["input"]), *row]
+        [cell_of(facts["input"]), *row]
         for facts in done
         for row in zip(facts["k"], facts["mse"], facts["psnr"], strict=True)
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,10 @@ from napari_kmeans._cli.running import ColorRow, Outcome, one_line
 from napari_kmeans._core.arrays import Array, Floats
 from napari_kmeans._pictures.display import hex_colors
 
-__all__ = ["color_rows", "encode_colors", "encode_table"]
+__all__ = ["cell_of", "color_rows", "encode_colors", "encode_table"]
+
+# What formulas of spreadsheets start with.
+_FORMULA = ("=", "+", "-", "@")
 
 
 def color_rows(
@@ -31,7 +35,7 @@ def color_rows(
     columns = zip(hex_colors(palette), values, pixels, told, strict=True)
     return tuple(
         ColorRow(
-            one_line(name),
+            cell_of(name),
             index,
             color if color.startswith("#") else None,
             numbers,
@@ -41,6 +45,12 @@ def color_rows(
         )
         for index, (color, numbers, number, error) in enumerate(columns)
     )
+
+
+def cell_of(name: str) -> str:
+    """Return the name of a file as spreadsheets take it: as text, not as a formula."""
+    is_formula = name != "-" and name.startswith(_FORMULA)
+    return one_line(os.path.join(".", name) if is_formula else name)
 
 
 def encode_colors(outcomes: Sequence[Outcome]) -> bytes:

@@ -108,7 +108,9 @@ def plain_array(name: str, value: object, advice: str = "pass a plain array") ->
     if array is None or _is_masked(array):
         msg = f"{name} must not be a masked array; {advice}"
         raise TypeError(msg)
-    return np.asarray(array)
+    array = np.asarray(array)
+    # A view of other numbers, such as a mask of 255, has more bytes than two.
+    return array.view(np.uint8) != 0 if array.dtype.kind == "b" else array
 
 
 def real_array(name: str, value: object, advice: str = "pass a plain array") -> Array:

@@ -82,7 +82,7 @@ def cut_codes(pixels: Array, room: Indices) -> Iterator[tuple[slice, Indices]]:
 
 def colors_of(codes: Array, dtype: np.dtype[Any], n_channels: int) -> Array:
     """Unpack integers into colors (n, C)."""
-    octets = codes.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4)
+    octets = np.asarray(codes, "<u4").view(np.uint8).reshape(-1, 4)
     used = np.ascontiguousarray(octets[:, : n_channels * dtype.itemsize])
     return used.view(dtype)
 

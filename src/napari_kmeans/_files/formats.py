@@ -38,6 +38,7 @@ __all__ = [
     "Unfit",
     "check_film_limit",
     "check_pixel_limit",
+    "check_scans",
     "checked_suffix",
     "faults_in_words",
     "format_of",
@@ -59,6 +60,8 @@ BYTE_COLORS = 256
 _LEAST_BYTES_PER_PIXEL = 1 / 50
 # Each frame of a film takes at least the time of this many pixels.
 _LEAST_PIXELS_PER_FRAME = 1000
+# Of a progressive JPEG, each of which goes through all pixels. Encoders make up to 20.
+_MOST_SCANS = 100
 # PNG and BMP files store whole pixels per meter, in 31 bits.
 _MOST_PER_METER = (1 << 31) * 0.0254
 # For photographs, every pixel of which keeps its hue.
@@ -177,11 +180,13 @@ _FORMATS = (
 _NOT_FOR_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "ICNS", "ICO", "PALM", "PDF", "WMF"}
 # What Pillow would start other programs for, or only looks at.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-# Formats that Pillow does not know, by the start of their files.
+# What is not given to Pillow, by the start of the file: formats that it does not know,
+# and TIFF, which it would read without the laws of `tiff`.
 _UNKNOWN = (
     ("HEIC", rb"....ftyp(he[iv]|(mif1|msf1)....(....)*?he[iv])"),
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("PDF", rb"%PDF-"),
+    ("TIFF of mixed byte order", rb"MM[*+]\0|II\0[*+]"),
     (
         "SVG",
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(svg|!DOCTYPE svg)",
@@ -366,6 +371,13 @@ def check_pixel_limit(shape: tuple[int, ...], n_bytes: int) -> None:
     n_pixels = math.prod(shape)
     if n_pixels > most_pixels() and n_bytes < n_pixels * _LEAST_BYTES_PER_PIXEL:
         refuse(f"too many pixels for a file of {n_bytes:,} bytes: {shape}; {_SMALLER}")
+
+
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG image of so many scans that decoding it would take minutes."""
+    n_scans = content.count(b"\xff\xda")
+    if n_scans > _MOST_SCANS:
+        refuse(f"the JPEG image has {n_scans:,} scans, of at most {_MOST_SCANS}")
 
 
 def check_film_limit(n_frames: int, shape: tuple[int, int], n_bytes: int) -> None:

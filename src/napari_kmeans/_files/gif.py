@@ -105,8 +105,6 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     from PIL import Image
 
     places, clear, durations = _read_blocks(content)
-    width, height = struct.unpack_from("<HH", content, 6)
-    check_film_limit(len(durations), (height, width), len(content))
     tables = {content[place] for place in places}
     if len(tables) != 1:
         refuse("the frames of the GIF file have palettes of their own")
@@ -119,13 +117,15 @@ def decode_gif(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     recolored = bytearray(content)
     for place in places:
         recolored[place] = numbered.tobytes()
-    frames = []
     with Image.open(io.BytesIO(recolored)) as image:
         match = _N_COLORS.fullmatch(image.info.get("comment", b""))
+        # Large enough for the first frame; one that is larger does not fit.
+        shape = image.height, image.width
+        check_film_limit(len(durations), shape, len(content))
+        labels = np.empty((len(durations), *shape), np.uint8)
         for number in range(len(durations)):
             image.seek(number)
-            frames.append(np.array(image.convert("RGB"))[..., 0])
-    labels = np.stack(frames)
+            labels[number] = np.array(image.convert("RGB"))[..., 0]
     # Another program may have written such a comment, too.
     if match and int(match[1]) > labels.max():
         palette = palette[: int(match[1])]
@@ -156,7 +156,8 @@ def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ..
     durations, duration = [], 0.0
     try:
         position = _skip_table(13, content[10], tables)
-        while (kind := content[position]) != _END:
+        # Other programs, too, pass by what stands between blocks, and need no end.
+        while position < len(content) and (kind := content[position]) != _END:
             if kind == _EXTENSION:
                 if content[position + 1] == _CONTROL:
                     control = struct.unpack_from("<BHB", content, position + 3)
@@ -169,12 +170,15 @@ def _read_blocks(content: bytes) -> tuple[list[slice], set[int], tuple[float, ..
                 durations.append(duration)
                 duration = 0.0
             else:
-                refuse("the GIF file is corrupt")
+                position += 1
+                continue
             while content[position]:
                 position += 1 + content[position]
             position += 1
     except (IndexError, struct.error):
-        refuse("the GIF file is truncated")
+        # Pillow finds out whether a frame is cut off.
+        if not durations:
+            refuse("the GIF file is truncated")
     return tables, clear, tuple(durations)
 
 

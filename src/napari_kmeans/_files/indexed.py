@@ -203,12 +203,16 @@ def decode_indexed(content: bytes) -> IndexedImage:
     """Decode the content of a file that holds a palette, or raise ValueError."""
     with formats.faults_in_words():
         if gif.is_gif(content):
-            frames, palette = gif.decode_gif(content)
-            return IndexedImage(frames if len(frames) > 1 else frames[0], palette)
-        if not tiff.is_tiff(content):
-            return _decode_png(content)
-        with tiff.open_tiff(io.BytesIO(content)) as file:
-            return IndexedImage(*tiff.decode_tiff_labels(file, len(content)))
+            labels, palette = gif.decode_gif(content)
+            labels = labels if len(labels) > 1 else labels[0]
+        elif tiff.is_tiff(content):
+            with tiff.open_tiff(io.BytesIO(content)) as file:
+                labels, palette = tiff.decode_tiff_labels(file, len(content))
+        else:
+            labels, palette = _decode_png(content)
+        if labels.max() >= len(palette):
+            formats.refuse(f"an index is {labels.max()}, of {len(palette)} colors")
+        return IndexedImage(labels, palette)
 
 
 def encode_indexed(
@@ -385,7 +389,7 @@ def _check_fit(suffix: str, labels: Labels, colors: Array) -> None:
     raise error(texts[misfit] + advice)
 
 
-def _decode_png(content: bytes) -> IndexedImage:
+def _decode_png(content: bytes) -> tuple[Labels, Array]:
     """Decode a PNG file of color type 3."""
     if png.is_png(content):
         content = png.cleaned_png(content)
@@ -400,9 +404,7 @@ def _decode_png(content: bytes) -> IndexedImage:
         if n_frames > 1:
             formats.check_film_limit(n_frames, labels.shape, len(content))
             labels = _labels_of_film(content, palette)
-        if labels.max() >= len(palette):
-            formats.refuse(f"an index is {labels.max()}, of {len(palette)} colors")
-    return IndexedImage(labels, palette)
+    return labels, palette
 
 
 def _labels_of_film(content: bytes, palette: Array) -> NDArray[np.uint8]:

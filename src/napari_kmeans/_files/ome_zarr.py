@@ -103,6 +103,8 @@ def open_store(path: str | os.PathLike[str]) -> Pyramid:
         levels = tuple(root[name] for name in inner) or (root,)
         about = _array_metadata(root) if is_array else _image_metadata(told)
         letters = set(about.axes)
+        if any(0 in level.shape for level in levels):
+            refuse(f"it holds no pixels: {[level.shape for level in levels]}")
         if {a.ndim for a in levels} != {len(letters)} or not {"Y", "X"} <= letters:
             refuse(f"its axes must be y, x and some of t, c, z, got {about.axes!r}")
     if levels[0].dtype == np.uint8 and _is_rgb(told):
@@ -116,11 +118,15 @@ def record_of(path: Path) -> dict[str, Any] | None:
     What is left of a store that is being removed is enough.
     """
     told: dict[str, Any] = {}
-    for name in _NODE_FILES[2:]:
-        if (path / name).is_file():
-            node = json.loads((path / name).read_bytes())
-            told |= node if name == ".zattrs" else node.get("attributes", {})
-    return told.get(_RECORD, {} if is_image(told) else None)
+    with faults_in_words():
+        for name in _NODE_FILES[2:]:
+            if (path / name).is_file():
+                node = json.loads((path / name).read_bytes())
+                told |= node if name == ".zattrs" else node.get("attributes", {})
+        found = told.get(_RECORD, {} if is_image(told) else None)
+        if not isinstance(found, dict | None):
+            refuse(f"its record must be an object of JSON, got {found!r}")
+    return found
 
 
 def target_axis(pyramid: Pyramid) -> int | None:
@@ -329,7 +335,7 @@ def _check_single(path: str, group: Any) -> None:
         refuse(f"{path} holds labels, not an image")
     images = ome.get("multiscales", [])
     if len(images) != 1 or ome.keys() & {"plate", "well", "bioformats2raw.layout"}:
-        some = list(itertools.islice(_images(path, group), _N_CHOICES + 1))
+        some = list(itertools.islice(_images(path), _N_CHOICES + 1))
         listed = ", ".join(some[:_N_CHOICES]) + ", ..." * (len(some) > _N_CHOICES)
         refuse(f"{path} is not a single image; choose one of: {listed or 'none'}")
     version = ome.get("version") or images[0].get("version", "0.4")
@@ -337,13 +343,19 @@ def _check_single(path: str, group: Any) -> None:
         refuse(f"OME-Zarr must be of version 0.4 or 0.5, got {version}")
 
 
-def _images(path: str, group: Any) -> Iterator[str]:
+def _images(path: str) -> Iterator[str]:
     """Yield the paths of images in a group, and of arrays that belong to none."""
-    for name, inner in sorted(group.members()):
-        if not hasattr(inner, "members") or is_image(inner.attrs.asdict()):
-            yield f"{path}/{name}"
-        elif name != "labels":
-            yield from _images(f"{path}/{name}", inner)
+    import zarr
+
+    # Where one of its members is damaged, those of zarr print what happened.
+    for name in sorted(os.listdir(path)):
+        inner = f"{path}/{name}"
+        if is_store(inner):
+            node = zarr.open(inner, mode="r")
+            if isinstance(node, zarr.Array) or is_image(node.attrs.asdict()):
+                yield inner
+            elif name != "labels":
+                yield from _images(inner)
 
 
 def _image_metadata(told: dict[str, Any]) -> ImageMetadata:

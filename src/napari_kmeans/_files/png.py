@@ -51,6 +51,8 @@ _N_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _WITH_KEY = (0, 2)
 # What the pixels depend on.
 _CRITICAL = (b"IHDR", b"tRNS", b"IDAT", b"IEND")
+# What means nothing behind them, where Pillow would take it for the pixels before.
+_BEFORE_PIXELS = (b"PLTE", b"tRNS", b"iCCP")
 # Most bytes of a chunk, less than the 2**31 that PNG allows.
 _MOST_DATA = 1 << 30
 # What becomes of a frame after it was shown, and how it is laid on the one before
@@ -197,12 +199,16 @@ def cleaned_png(content: bytes) -> bytes:
     Refused unless the file has one header, at its start.
     """
     depth, color_type, parts = 0, 0, [memoryview(_SIGNATURE)]
+    has_pixels = False
     whole = memoryview(content)
     for kind, start, end in _chunks(content):
         if (kind == b"IHDR") != (start == len(_SIGNATURE)):
             refuse("a PNG file must have one header, at its start")
         if kind == b"IHDR":
             depth, color_type = content[24:26]
+        has_pixels |= kind == b"IDAT"
+        if has_pixels and kind in _BEFORE_PIXELS:
+            continue
         if kind == b"tRNS" and color_type in _WITH_KEY and depth <= 8:
             top = (1 << depth) - 1
             key = np.frombuffer(content[start + 8 : end - 4], ">u2") & top

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
+from napari_kmeans._files.formats import refuse
 from napari_kmeans._files.metadata import ImageMetadata, with_axes
 from napari_kmeans._files.read import ImageFile
 
@@ -22,6 +23,8 @@ Region: TypeAlias = tuple[slice, ...]
 # Bytes that a task reads at once, if what a file stores as one piece is not larger:
 # 5 megapixels of RGB.
 _BOX = 16 << 20
+# Pieces that a file may claim to have, 16 terabytes in all, and bytes of one.
+_MOST_PIECES, _MOST_BYTES = 1 << 20, 1 << 32
 
 
 class Pyramid(NamedTuple):
@@ -44,11 +47,21 @@ class Pyramid(NamedTuple):
 
 
 def lazy_image(pyramid: Pyramid) -> ImageFile:
-    """Return the full resolution as an image of dask, channels last."""
+    """Return the full resolution as an image of dask, channels last.
+
+    Raises Refused if its pieces are too many, or one is too large to be read.
+    """
     import dask.array as da
 
     level, axis = pyramid.levels[0], pyramid.channel_axis
-    pixels = da.from_array(level, chunks=_box(level, axis), name=False)
+    box = _box(level, axis)
+    sides = zip(level.shape, box, strict=True)
+    n_pieces = math.prod(-(-n // side) for n, side in sides)
+    n_bytes = math.prod(box) * level.dtype.itemsize
+    if n_pieces > _MOST_PIECES or n_bytes > _MOST_BYTES:
+        pieces = f"{n_pieces:,} pieces of {n_bytes:,} bytes"
+        refuse(f"too many pixels: {level.shape}, in {pieces}; store it in other chunks")
+    pixels = da.from_array(level, chunks=box, name=False)
     pixels = pixels.astype(level.dtype.newbyteorder("="))
     if axis is not None:
         pixels = da.moveaxis(pixels, axis, -1)

@@ -32,6 +32,7 @@ from napari_kmeans._files.metadata import (
     turned,
     with_axes,
 )
+from napari_kmeans._files.tiff_colors import palettes_of
 
 if TYPE_CHECKING:
     import os
@@ -156,6 +157,8 @@ def decode_image(content: bytes) -> ImageFile:
             pixels = png.decode_deep_png(content)
             pixels = turn_upright(pixels, "YX", _orientation(file))
         else:
+            if file.format in ("JPEG", "MPO"):
+                formats.check_scans(content)
             file.seek(_n_still(file))
             file.load()
             shown = _in_srgb(file)
@@ -207,13 +210,19 @@ def decoded_bytes(file: IO[bytes]) -> int:
             if not isinstance(image, Image.Image):
                 header = tiff.read_tiff_header(image)
                 n_bytes = np.dtype(header.series[0].keyframe.dtype).itemsize
-                is_indexed = "S" in set(header.metadata.axes) - set(header.axes)
-                return math.prod(header.shape) * n_bytes * (3 if is_indexed else 1)
-            n_pixels = image.width * image.height * _n_frames(image)
+                palettes = [p for one in header.series for p in palettes_of(one)]
+                if palettes:
+                    n_bytes = 3 * max(palette.dtype.itemsize for palette in palettes)
+                return math.prod(header.shape) * n_bytes
+            n_frames = _n_frames(image)
+            n_pixels = image.width * image.height * n_frames
             kind = np.dtype(ImageMode.getmode(image.mode).typestr)
             n_bytes = 2 if png.is_deep_png(head) else kind.itemsize
             is_gray = image.mode in ("1", "L") or image.mode.startswith(("I", "F"))
-            n_channels = 1 if is_gray else 3 + image.has_transparency_data
+            is_clear = image.has_transparency_data
+            n_channels = 1 if is_gray and not is_clear else 3 + is_clear
+            if n_frames > 1:
+                n_channels = 4
             return n_pixels * n_channels * n_bytes
     except (OSError, ValueError):  # Reading it will show what is wrong.
         return 0
@@ -381,7 +390,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError):
         return image  # Without a valid profile there is the plain formula.
     converted = image.convert("RGB") if converted is None else converted
-    converted.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
+    converted.info = image.info
     return converted
 
 

@@ -110,6 +110,8 @@ def open_slide(path: str | os.PathLike[str]) -> Pyramid:
     with open(path, "rb") as file, _main_series(file) as (opened, number):
         series = opened.series[number]
         for level in series.levels:
+            if 0 in level.shape:
+                refuse(f"the file holds no pixels: a level has the shape {level.shape}")
             tiff.check_segments(level, _HEAD)
         axes = shown_axes(series.keyframe, series.axes)
         metadata = ImageMetadata(icc_profile=kept_profile(series.keyframe, axes))

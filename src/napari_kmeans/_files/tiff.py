@@ -207,6 +207,8 @@ def read_tiff_header(file: TiffFile) -> TiffHeader:
     page = series[0].keyframe
     if len(shape) != len(axes) or not {"Y", "X"} <= set(axes):
         refuse(f"TIFF with axes {axes} cannot be read")
+    if 0 in shape:
+        refuse(f"the file holds no pixels: its image has the shape {shape}")
     orientation = 1
     if axes.replace("S", "").endswith("YX"):
         orientation = int(page.tags.valueof("Orientation", 1))
@@ -313,21 +315,30 @@ def _decode_by_libtiff(file: TiffFile, series: TiffPageSeries) -> Array:
 
 
 def check_segments(series: TiffPageSeries, most_bytes: int = sys.maxsize) -> None:
-    """Refuse strips and tiles that are larger than the image accounts for.
+    """Refuse strips and tiles that are larger than the image accounts for, or missing.
 
     A tile may be larger than the image, as the smallest is 16 x 16. What they claim is
-    looked for in their first `most_bytes`.
+    looked for in their first `most_bytes`. tifffile leaves the pixels of what is
+    missing as they are in memory, and those of a page of another kind.
     """
     page = series.keyframe
-    n_samples = math.prod(page.chunks)
+    n_samples, n_segments = math.prod(page.chunks), math.prod(page.chunked)
+    pages = [one for one in series.pages if one is not None]
+    for one in pages:
+        kind = one.shape, one.dtype
+        if kind != (page.shape, page.dtype):
+            refuse(f"a page has {kind}, the first {(page.shape, page.dtype)}")
+        n_given = len(one.dataoffsets)
+        if n_given < n_segments and not page.is_contiguous:
+            refuse(f"a page has {n_given} of {n_segments} strips or tiles")
+    if not n_samples:
+        refuse(f"a strip or tile has the shape {page.chunks}")
     if n_samples > _FREE_SAMPLES + 2 * math.prod(page.shape):
         refuse(f"too many pixels: a strip or tile has the shape {page.chunks}")
     if int(page.compression) not in IMAGE_COMPRESSIONS:
         return
     handle = page.parent.filehandle
-    for one in series.pages:
-        if one is None:
-            continue
+    for one in pages:
         for offset, size in zip(one.dataoffsets, one.databytecounts, strict=False):
             if size:
                 handle.seek(offset)
@@ -571,9 +582,9 @@ def _described(metadata: ImageMetadata, dialect: str) -> dict[str, Any]:
     about: dict[str, str | float] = {"axes": metadata.axes}
     options: dict[str, Any] = {"metadata": about}
     if dialect == "ome":
-        for axis, (name, _) in _OME_SIZES.items():
-            size, unit = sizes.get(axis, (1.0, "pixel"))
-            if unit in LENGTHS | TIMES:
+        for axis, (size, unit) in sizes.items():
+            if axis in _OME_SIZES and unit in LENGTHS | TIMES:
+                name, _ = _OME_SIZES[axis]
                 about |= {name: size, f"{name}Unit": (LENGTHS | TIMES)[unit][0]}
     elif dialect == "imagej":
         if "X" in sizes and "Y" in sizes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 
+from napari_kmeans._files.formats import check_scans
+
 __all__ = ["IMAGE_COMPRESSIONS", "REFUSED_COMPRESSIONS", "check_segment"]
 
 # Values of the tag Compression. Version 6 is the JPEG of TIFF 6.0, 33007 another name.
@@ -22,6 +24,8 @@ REFUSED_COMPRESSIONS = (22610, 34933, 34934, 48124, 50002, 52546, 65000, 65001, 
 
 def check_segment(data: bytes, compression: int, most_samples: int) -> None:
     """Raise ValueError if a strip or tile claims more samples than it has room for."""
+    if compression in _JPEG:
+        check_scans(data)
     try:
         claimed = _claimed_samples(data, compression)
     except (IndexError, struct.error, ValueError) as error:

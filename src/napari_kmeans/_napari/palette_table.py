@@ -110,7 +110,7 @@ class PaletteTable(QTableView):
         self.pointed.connect(self._point)
         self.entered.connect(self._enter)
         self.clicked.connect(self._click)
-        self.doubleClicked.connect(self._open)
+        self.doubleClicked.connect(self._double_click)
 
     def _lay_out(self) -> None:
         """Leave the columns to `_fit_columns`, and take any height."""
@@ -221,6 +221,12 @@ class PaletteTable(QTableView):
             self.selected.emit([entry for entry in entries if entry in toggled])
         else:
             self.chosen.emit(entries[row])
+
+    def _double_click(self, index: QModelIndex) -> None:
+        # Its first click lets go of a row that was chosen.
+        if self._entry(index) not in self._chosen:
+            self.chosen.emit(self._entry(index))
+        self._open(index)
 
     def _open(self, index: QModelIndex) -> None:
         if index.flags() & Qt.ItemFlag.ItemIsEditable:

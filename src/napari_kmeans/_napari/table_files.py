@@ -66,7 +66,7 @@ def table_files(
         Both in UTF-8. Numbers are written in full; the JSON has null for what is
         unknown or not finite.
     """
-    content = join_tables(tables).to_csv(index=False, lineterminator="\n")
+    content = join_tables(tables).to_csv(index=False, lineterminator="\r\n")
     layers = []
     for (name, _), record in zip(tables, records, strict=True):
         known = {"layer": name} | {key: getattr(record, key) for key in _KNOWN}
@@ -77,7 +77,9 @@ def table_files(
         layers.append(known | {"settings": settings})
     document = _plain({"measured": measured, "layers": layers})
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
-    return content.encode(), f"{text}\n".encode()
+    # A name that came of a file may have characters that UTF-8 does not.
+    how = "backslashreplace"
+    return content.encode(errors=how), f"{text}\n".encode(errors=how)
 
 
 def _plain(value: Any) -> Any:
