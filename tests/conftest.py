@@ -17,9 +17,18 @@ os.environ["NAPARI_CONFIG"] = ""
 for photo in ("astronaut", "camera"):
     setattr(skimage.data, photo, getattr(skimage.data, photo)().copy)
 
-# A busy machine is no fault of what is tested.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+# A busy machine is no fault of what is tested, nor is what chance draws a fault of what
+# somebody changed: every day the same examples, and at night others.
+everyday = hypothesis.settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("everyday", everyday)
+hypothesis.settings.register_profile(
+    "nightly", everyday, max_examples=2000, derandomize=False
+)
+hypothesis.settings.load_profile("everyday")
 
 
 def pytest_collection_finish():

@@ -331,6 +331,11 @@ def test_floats_at_the_ends_of_their_range(dtype, end):
     assert quantized[0] == quantized[1]
 
 
+def test_the_least_float_is_told_from_zero():
+    image = np.array([0.0, 5e-324])
+    assert_array_equal(map_to_palette(image, image, channel_axis=None), [0, 1])
+
+
 def test_colors_closer_than_their_squares_can_tell_are_still_at_most_k():
     image = np.array([0.0, 1e-200, 1.0])
 

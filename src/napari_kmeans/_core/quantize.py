@@ -395,9 +395,10 @@ def map_to_palette(
     -----
     Distances are Euclidean, in the units of `image` or in those of the color space, and
     exact: no grid or tree approximates them. So are those inside the diffusion of
-    errors. A pixel that has a palette color, or is not finite or fully transparent, is
-    not dithered. Floyd-Steinberg needs 8 bytes for each channel and pixel, unless
-    `image` is of 8 or 16 bits and measured as it is, without weights.
+    errors. Only integers more than 2^53 apart are rounded to float64 first. A pixel
+    that has a palette color, or is not finite or fully transparent, is not dithered.
+    Floyd-Steinberg needs 8 bytes for each channel and pixel, unless `image` is of 8 or
+    16 bits and measured as it is, without weights.
 
     Of a dask array, chunks are labeled when the result is computed, as those of a NumPy
     array of the same pixels, bit for bit; equal to rounding where distances are between

@@ -237,9 +237,9 @@ def frame_of(blocks: Iterable[Array]) -> Frame:
     # each channel.
     halves = np.abs(some.astype(np.float64) / 2 - origin.astype(np.float64) / 2)
     sizes = np.concatenate([np.unique(column[column > 0]) for column in halves.T])
-    middle = float(np.abs([low, high]).max()) / 2
-    if len(sizes):
-        middle = float(_median(sizes))
+    largest = float(np.abs([low, high]).max())
+    # Half of the least denormal is zero.
+    middle = (float(_median(sizes)) if len(sizes) else largest / 2) or largest
     exponent = max(int(np.frexp(middle)[1]) + 1, -960)
     return Frame(origin, float(np.ldexp(_MIDDLE, -exponent)))
 
