@@ -40,6 +40,7 @@ from napari_kmeans._files.tiff_colors import (
     colors_of,
     has_opacity,
     is_read_by_libtiff,
+    is_shape,
     kept_profile,
     palettes_of,
     read_note,
@@ -459,6 +460,9 @@ def _appended(file: TiffFile) -> tuple[str, tuple[int, ...]] | None:
     shape = tuple(about.get("shape", ()))
     n_planes, rest = divmod(math.prod(shape), max(1, math.prod(first.shape)))
     n_pages = len(pages)
+    if rest or n_planes != n_pages:
+        for page in pages:
+            _shaped(page.aspage())
     if rest or not 0 < n_planes < n_pages or about.get("truncated"):
         return None
     are_equal = n_pages % n_planes == 0 and all(
@@ -476,12 +480,18 @@ def _appended(file: TiffFile) -> tuple[str, tuple[int, ...]] | None:
 
 
 def _shaped(page: TiffPage) -> dict[str, Any]:
-    """Read what tifffile's writer says of an array."""
+    """Read what tifffile's writer says of an array, or refuse a shape that is none.
+
+    tifffile would multiply it: a number by a text is a very long text.
+    """
     try:
         about = json.loads(page.shaped_description or "")
-    except ValueError:
+    except (RecursionError, ValueError):
         return {}
-    return about if isinstance(about, dict) else {}
+    about = about if isinstance(about, dict) else {}
+    if not is_shape(about.get("shape", ())):
+        refuse(f"its description must say a shape, got {about['shape']!r:.80}")
+    return about
 
 
 def _of_one_kind(series: tuple[TiffPageSeries, ...]) -> TiffPageSeries:

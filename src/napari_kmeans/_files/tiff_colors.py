@@ -30,6 +30,7 @@ __all__ = [
     "colors_of",
     "has_opacity",
     "is_read_by_libtiff",
+    "is_shape",
     "is_stored_as_shown",
     "kept_profile",
     "palettes_of",
@@ -57,7 +58,15 @@ def read_note(page: TiffPage) -> dict[str, Any]:
     except (RecursionError, ValueError):  # No tag, or one of another program.
         return {}
     words = {"axes", "colors", "dtype", "shape"}
-    return note if isinstance(note, dict) and words <= note.keys() else {}
+    is_note = isinstance(note, dict) and words <= note.keys()
+    return note if is_note and is_shape(note["shape"]) else {}
+
+
+def is_shape(value: object) -> bool:
+    """Whether this, which a file says, can be the shape of an array."""
+    return isinstance(value, list | tuple) and all(
+        type(n) is int and 0 <= n < 1 << 62 for n in value
+    )
 
 
 def refuse_unknown(page: TiffPage, axes: str) -> None:
