@@ -27,6 +27,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "gallery"]
 templates_path = ["_templates"]
 nitpicky = True
+# What is copied from a page must run.
+smartquotes = False
 nitpick_ignore_regex = [
     # Fields of records have no place of their own.
     ("py:obj", "axes|palette|scale"),
