@@ -33,7 +33,7 @@ def noise(*shape, dtype="u1", least=1):
 
 def test_a_palette_that_was_written_here_has_its_own_colors_and_dtype():
     labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    # Of the 256 entries in the file, the others are padding; each value has equal bytes.
+    # The file has 256 entries, and each value has two equal bytes.
     palette = np.array([[0, 0, 0], [257, 514, 771], [65535, 0, 257]], np.uint16)
     found = decode_indexed(encode_indexed("a.tif", labels, palette, keep_order=True))
     assert_array_equal(found.palette, palette)
