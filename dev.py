@@ -122,7 +122,8 @@ def run(arguments):
     for image in json.loads(told)["images"]:
         names = [name for name in (image["input"], image["output"]) if name is not None]
         sizes = f"{image['bytes_before']:,} -> {image['bytes_after']:,} bytes"
-        print(f"{' -> '.join(names)}: {sizes}, {image['colors_after']} colors")
+        grown = " (larger: use fewer colors, -k 8)" if image["larger"] else ""
+        print(f"{' -> '.join(names)}: {sizes}, {image['colors_after']} colors{grown}")
         shown += [name for name in names if name != "-"]
     if not screen:
         print("There is no screen, so napari was not opened.")

@@ -526,8 +526,8 @@ def choose_k(
         Least peak signal-to-noise ratio in dB: ``10 log10(peak**2 * C / mse)``. The
         peak is the largest value of the dtype for integers, the whole range of it if
         some value is negative. For floats it is 1 if all values lie between 0 and 1,
-        else the largest less the least, fill values and other colors far from all
-        others left out.
+        else the largest less the least, without fill values and other colors that are
+        far from all others.
     mse : float, optional
         Largest squared error, as `PaletteResult` has it. Either this or `psnr` must be
         given.
