@@ -138,8 +138,8 @@ def test(options):
     if ON_LINUX:
         install_for_window(SCREEN_PROGRAMS)
     sync()
-    # A process for each core, which gets whole files.
-    workers = ["-n", "auto", "--dist", "loadfile"]
+    # A process for each core, which gets whole files in the order of tests/conftest.py.
+    workers = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [program("python"), "-m", "pytest", *workers, *options]
     environment = dict(os.environ)
     # Otherwise each of the many programs that tests start compiles all that it loads.
