@@ -185,6 +185,7 @@ def pages_of_pillow():
         pages_of_tifffile(imagej=True, metadata={"axes": "ZYX"}),
         pages_of_pillow(),
     ],
+    ids=["shape", "bigtiff", "plain", "ome", "imagej", "pillow"],
 )
 def test_a_file_that_is_cut_off_has_all_of_its_planes_or_is_refused(content):
     whole = decode_image(content)
