@@ -18,11 +18,19 @@ def test_examples_have_a_title_and_use_public_names_alone(example):
     text = example.read_text(encoding="utf-8")
     tree = ast.parse(text)
 
-    title, line, blank, *prose = ast.get_docstring(tree).splitlines()
+    docstring = ast.get_docstring(tree)
+    title, line, blank, *prose = docstring.splitlines()
     assert line == "=" * len(title)
     assert (blank, bool(prose)) == ("", True)
     assert "What to see:" in text
     assert "What to change:" in text
+    assert text.endswith("\nplt.show()\n")
+
+    for name in re.findall(r'"data/(.+?)"', text):
+        assert f":download:`{name} </gallery/data/{name}>`" in docstring
+    for extra, module in (("gui", "napari"), ("zarr", "dask")):
+        needed = re.search(rf"^(import|from) {module}\b", text, re.M)
+        assert (f"the extra ``{extra}``" in docstring) == bool(needed)
 
     used = set(re.findall(r"napari_kmeans\.(\w+)", text))
     for node in ast.walk(tree):
@@ -40,7 +48,7 @@ def test_each_image_has_its_origin_and_license_and_is_used():
         path for path in DATA.iterdir() if path.suffix in (".jpg", ".png", ".tif")
     ]
     for image in images:
-        about = told.partition(f"``{image.name}``\n")[2].partition("\n``")[0]
+        about = told.partition(f"/{image.name}>`\n")[2].partition("\n:download:")[0]
         assert "License: " in about
         assert any(f"data/{image.name}" in text for text in texts)
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 1_000_000
