@@ -237,7 +237,7 @@ def label_colors(colors: Array, palette: Array, space: Space) -> Labels:
 
 
 def _tell_apart(labels: Array, colors: Array, palette: Array, centers: Floats) -> None:
-    """Give colors of the palette their own labels, where rounding made them one center.
+    """Separate the labels of palette colors that rounding made one center.
 
     Of such a center, `labels` (n,) have the lowest.
     """
