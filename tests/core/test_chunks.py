@@ -656,3 +656,12 @@ def test_dask_is_not_loaded_for_other_arrays():
         "sys.exit('dask' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_lazy_image_that_is_not_seen_stays_as_it_is():
+    image = da.zeros((2, 3, 4), dtype=np.uint8, chunks=1) + np.uint8([9, 9, 9, 0])
+    mask = np.ones((2, 3), bool)
+
+    quantized = quantize_kmeans(image, 2, alpha=True, mask=mask)
+
+    assert_array_equal(quantized, image)

@@ -557,3 +557,10 @@ def test_many_layers_are_channels_whatever_their_shape_is():
     layers = [Image(random_image((3, 9)), name=str(i)) for i in range(65)]
 
     assert len(quantize_layer(layers, 2)) == 65
+
+
+def test_a_callback_is_refused_even_if_nothing_is_fitted():
+    layer = Image(np.ones((2, 2)))
+
+    with pytest.raises(TypeError, match="callback must be callable or None, got 3"):
+        quantize_layer(layer, palette=[1, 2], callback=3)

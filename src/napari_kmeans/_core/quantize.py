@@ -195,8 +195,9 @@ def quantize_kmeans(
     if arguments.is_lazy(array):
         colors = palette.reshape(len(palette), -1).astype(array.dtype)
         if fitted.labels is not None:
-            (known,) = seen_colors(counted)
-            remember_labels(known, fitted.labels, colors, counted.layout)
+            # There is none if all that is fitted is fully transparent.
+            for known in seen_colors(counted):
+                remember_labels(known, fitted.labels, colors, counted.layout)
         colored = color_lazily(counted.images[0], colors, counted.layout)
         if channel_axis is None:
             return colored[..., 0]

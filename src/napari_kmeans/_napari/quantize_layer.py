@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from napari_kmeans._core.arguments import (
     Dither,
+    checked_callback,
     checked_integer,
     is_lazy,
     plain_array,
@@ -252,7 +253,7 @@ def quantize_layer(
     is_one = isinstance(layers, Layer) or not isinstance(layers, Iterable)
     several: Any = [layers] if is_one else layers
     request = prepare(several, settings, mask, viewer)
-    report = partial(_report_iteration, callback)
+    report = partial(_report_iteration, checked_callback(callback))
     outcome = quantize_source(request.source, request.settings, report)
     made = create_layers(request, outcome)
     if viewer is not None:
