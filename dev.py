@@ -122,7 +122,8 @@ def run(arguments):
     for image in json.loads(told)["images"]:
         names = [name for name in (image["input"], image["output"]) if name is not None]
         sizes = f"{image['bytes_before']:,} -> {image['bytes_after']:,} bytes"
-        print(f"{' -> '.join(names)}: {sizes}, {image['colors_after']} colors")
+        grown = " (larger: use fewer colors, -k 8)" if image["larger"] else ""
+        print(f"{' -> '.join(names)}: {sizes}, {image['colors_after']} colors{grown}")
         shown += [name for name in names if name != "-"]
     if not screen:
         print("There is no screen, so napari was not opened.")
@@ -137,8 +138,8 @@ def test(options):
     if ON_LINUX:
         install_for_window(SCREEN_PROGRAMS)
     sync()
-    # A process for each core, which gets whole files.
-    workers = ["-n", "auto", "--dist", "loadfile"]
+    # A process for each core, which gets whole files in the order of tests/conftest.py.
+    workers = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [program("python"), "-m", "pytest", *workers, *options]
     environment = dict(os.environ)
     # Otherwise each of the many programs that tests start compiles all that it loads.

@@ -27,6 +27,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "gallery"]
 templates_path = ["_templates"]
 nitpicky = True
+# What is copied from a page must run.
+smartquotes = False
 nitpick_ignore_regex = [
     # Fields of records have no place of their own.
     ("py:obj", "axes|palette|scale"),
@@ -107,7 +109,7 @@ def _section(context: click.Context) -> str:
     parts += [f"```{{program}} {name}\n```"]
     for title, rare in (("Options", False), ("Rare options", True)):
         records = [
-            option.get_help_record(context)
+            _record(option, context)
             for option in command.get_params(context)
             if isinstance(option, click.Option)
             and getattr(option, "is_rare", False) == rare
@@ -116,6 +118,13 @@ def _section(context: click.Context) -> str:
         parts += [f"```{{option}} {names}\n{text}\n```" for names, text in records]
     epilog = command.epilog.replace("\b\n", "").strip()
     return "\n\n".join([*parts, f"```text\n{epilog}\n```"])
+
+
+def _record(option: click.Option, context: click.Context) -> tuple[str, str]:
+    """Names of an option and what it does, with a default that `--help` leaves out."""
+    names, text = option.get_help_record(context)
+    is_left_out = option.show_default is False and isinstance(option.default, str)
+    return names, f"{text} [default: {option.default}]" if is_left_out else text
 
 
 def setup(app: Sphinx) -> None:

@@ -31,6 +31,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("everyday")
 
 
+# Files that take longest. They start first, so that none is left alone at the end.
+LONG = ["test_canvas", "test_exit", "test_documents", "test_layout", "test_monkey"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 def pytest_collection_finish():
     """Look for garbage less often, and not in what has been loaded."""
     gc.freeze()

@@ -5,6 +5,10 @@ Areas in an H&E section
 Hematoxylin colors nuclei and epithelium blue to purple, eosin colors fibers pink. Five
 colors part a section of skin into tissues, and the size of a pixel makes areas of
 numbers of pixels.
+
+napari's layers need the extra ``gui``: :doc:`install </install>` it. The image is
+:download:`section.jpg </gallery/data/section.jpg>`, to be put into a folder ``data``
+beside this script.
 """
 
 import matplotlib.pyplot as plt
@@ -62,3 +66,4 @@ for row, color in zip(table.itertuples(), colors, strict=True):
 figure.legend(loc="outside lower right", ncols=2, frameon=False)
 for axis in axes:
     axis.set_axis_off()
+plt.show()

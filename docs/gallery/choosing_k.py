@@ -55,3 +55,4 @@ for psnr, result in results.items():
     axes["curve"].plot(k, np.interp(k, ks, decibels), "o", color="tab:orange")
 axes["curve"].set_xscale("log", base=2)
 axes["curve"].set(xlabel="colors", ylabel="PSNR (dB)")
+plt.show()

@@ -78,3 +78,4 @@ for title in ("before", "in 12 colors"):
     axes[title].set_title(title)
 for axis in axes.values():
     axis.set_axis_off()
+plt.show()

@@ -5,6 +5,9 @@ Classes in fluorescence
 A camera sees one dye much brighter than another. By their numbers, the strongest
 channel decides alone which pixels are alike. ``channel_weights="std"`` lets each
 channel count as much as the others.
+
+The image is :download:`bacteria.tif </gallery/data/bacteria.tif>`, to be put into a
+folder ``data`` beside this script.
 """
 
 import matplotlib.pyplot as plt
@@ -60,3 +63,4 @@ axes[1, 2].imshow(labels == result.palette[:, 1].argmax(), cmap="gray")
 axes[1, 2].set_title("class of origins")
 for axis in axes.flat:
     axis.set_axis_off()
+plt.show()

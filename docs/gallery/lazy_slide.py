@@ -4,6 +4,10 @@ A slide that is not loaded
 
 A whole slide does not fit in memory. dask reads it chunk by chunk: once for the
 palette, and then only the chunks that somebody looks at.
+
+dask and zarr are in the extra ``zarr``: :doc:`install </install>` it. The image is
+:download:`section.jpg </gallery/data/section.jpg>`, to be put into a folder ``data``
+beside this script.
 """
 
 import tracemalloc
@@ -72,3 +76,4 @@ axes[1].imshow(palette[detail])
 axes[1].set_title("detail, from level 0")
 for axis in axes:
     axis.set_axis_off()
+plt.show()

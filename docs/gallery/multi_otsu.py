@@ -84,3 +84,4 @@ for value in otsu:
 handles, names = axes[1].get_legend_handles_labels()
 axes[1].legend(handles[::3], names[::3], frameon=False)
 axes[1].set(xlabel="gray level", ylabel="pixels", yscale="log")
+plt.show()

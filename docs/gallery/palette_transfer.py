@@ -57,3 +57,4 @@ for (above, below), (title, (pixels, palette)) in zip(
     below.imshow(palette[np.newaxis], aspect="auto")
 for axis in axes.flat:
     axis.set_axis_off()
+plt.show()

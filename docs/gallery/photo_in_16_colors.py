@@ -43,3 +43,4 @@ for title in ("before", "in 16 colors"):
     axes[title].set_title(title)
 for axis in axes.values():
     axis.set_axis_off()
+plt.show()

@@ -64,3 +64,4 @@ for number, (axis, ink) in enumerate(zip(axes, inks, strict=True)):
     axis.imshow(plate)
     axis.set_title(f"#{bytes(ink).hex()}", fontsize="small")
     axis.set_axis_off()
+plt.show()

@@ -79,3 +79,4 @@ for axis in axes[2]:
 swatches = figure.add_subplot(axes[2, 0].get_gridspec()[2, :])
 swatches.imshow(palette.reshape(2, 32, 4), aspect="auto")
 swatches.set_axis_off()
+plt.show()

@@ -4,6 +4,9 @@ Areas over time
 
 One palette for all frames of a film makes a class the same thing in each of them, so
 that its areas can be compared.
+
+The image is :download:`bacteria.tif </gallery/data/bacteria.tif>`, to be put into a
+folder ``data`` beside this script.
 """
 
 import matplotlib.pyplot as plt
@@ -55,3 +58,4 @@ axes["plot"].plot(areas[:, nucleoid], "o-", color=colors[nucleoid], label="nucle
 axes["plot"].plot(areas[:, terminus], "o-", color=colors[terminus], label="terminus")
 axes["plot"].set(xlabel="frame", ylabel="area (µm²)", ylim=(0, None))
 axes["plot"].legend(frameon=False)
+plt.show()

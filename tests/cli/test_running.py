@@ -153,11 +153,12 @@ def test_a_signal_ends_even_a_long_call_and_leaves_nothing(folder, within, jobs,
     before = names(folder)
     program = folder.parent / f"{within}.py"
     program.write_text(
-        "import hashlib\n"
+        "import hashlib, os\n"
         "from napari_kmeans import _cli, _compression\n"
         "from napari_kmeans._cli import inputs as read\n"
         "def endless(*_, **__):\n"
-        "    print('on', flush=True)\n"
+        # In one piece, for two processes write at once.
+        "    os.write(1, b'on\\n')\n"
         f"    {ENDLESS}\n"
         f"{WITHIN[within]} = endless\n"
         "if __name__ == '__main__':\n"

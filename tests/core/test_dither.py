@@ -200,7 +200,7 @@ def test_points_are_not_copied():
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("blocks._BLOCK", 100), ("dither._ROWS", 100), ("dither._ROWS", 30)],
+    [("blocks._BLOCK", 100), ("dither._ROWS", 100), ("dither._ROWS", 10)],
 )
 def test_the_size_of_blocks_is_irrelevant(monkeypatch, name, size):
     rng = np.random.default_rng(0)

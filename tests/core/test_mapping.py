@@ -114,6 +114,25 @@ def test_integers_beyond_53_bits_are_told_apart():
     assert_array_equal(labels, [2, 1, 0])
 
 
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_colors_that_are_rounded_to_one_keep_their_own_labels(chunks):
+    # Ends of so wide a range cannot all be told apart in the 53 bits of float64.
+    top = np.iinfo(np.uint64).max
+    palette = np.array([top, top - 1, 0, 1, 0], np.uint64)
+    image = palette[[1, 0, 2, 3, 1, 3]]
+    pixels = image if chunks is None else da.from_array(image, chunks)
+
+    labels = map_to_palette(pixels, palette, channel_axis=None)
+
+    assert_array_equal(labels, [1, 0, 2, 3, 1, 3])
+
+
+def test_colors_hardly_seen_keep_their_own_labels():
+    colors = np.array([[[0.5, 0.5, 0, 1e-30], [0.5, 0, 0, 1e-30], [1, 0, 0, 0.5]]])
+
+    assert_array_equal(map_to_palette(colors, colors[0], alpha=True), [[0, 1, 2]])
+
+
 def test_the_first_of_equal_colors_is_taken():
     palette = np.array([[9, 9, 9], [0, 0, 0], [9, 9, 9], [0, 0, 0]])
     image = np.array([[[9, 9, 9], [0, 0, 0]]], np.uint8)

@@ -69,6 +69,14 @@ def test_repeating_all_pixels_changes_only_the_counts(image, k):
     assert_allclose(thrice.mse, once.mse, rtol=1e-12)
 
 
+@pytest.mark.parametrize("value", [True, 7, 0.5])
+def test_a_pixel_without_axes_stays_an_array(value):
+    quantized = quantize_kmeans(np.array(value), channel_axis=None)
+
+    assert type(quantized) is np.ndarray
+    assert quantized == value
+
+
 def test_a_color_of_three_pixels_weighs_three_times_as_much():
     # Red levels 0, 0, 0, 7 average to 1.75, which rounds to 2; 200 is alone.
     image = np.zeros((1, 5, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import tifffile
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageCms
 
-from napari_kmeans._files.indexed import decode_indexed
+from napari_kmeans._files.indexed import decode_indexed, encode_indexed
 from napari_kmeans._files.read import decode_image, default_suffix
 from napari_kmeans._files.write import encode_image
 
@@ -29,6 +29,15 @@ def of_pillow(image, **options):
 def noise(*shape, dtype="u1", least=1):
     levels = np.random.default_rng(0).integers(least, 251, shape)
     return (levels / 255 if dtype == "f4" else levels).astype(dtype)
+
+
+def test_a_palette_that_was_written_here_has_its_own_colors_and_dtype():
+    labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    # The file has 256 entries, and each value has two equal bytes.
+    palette = np.array([[0, 0, 0], [257, 514, 771], [65535, 0, 257]], np.uint16)
+    found = decode_indexed(encode_indexed("a.tif", labels, palette, keep_order=True))
+    assert_array_equal(found.palette, palette)
+    assert found.palette.dtype == np.uint16
 
 
 @pytest.mark.parametrize("photometric", ["minisblack", "rgb"])

@@ -36,9 +36,13 @@ def are_seen(case):
     return seen & (case.pixels[:, -1] > 0) if case.alpha else seen
 
 
-def is_beyond(pixels):
+def is_beyond(case):
     """Whether numbers are so far apart that distances are not those of float64."""
+    pixels = case.pixels
     if pixels.dtype.kind != "f":
+        if case.alpha and pixels.dtype.itemsize == 8:
+            # Products with opacity are.
+            return True
         return int(pixels.max()) - int(pixels.min()) > 1 << 53
     sizes = abs(exact(pixels[np.isfinite(pixels)])).tolist()
     return max(sizes) > 10**140 * min(size or max(sizes) for size in sizes)
@@ -119,21 +123,31 @@ def check_nearest(labels, case, palette):
     labels = np.asarray(labels).reshape(-1)[are_seen(case)].astype(int)
     if len(pixels) == 0 or not _is_measurable(case, pixels, palette):
         return
-    places, _, tolerance = coordinates(case, pixels)
+    places, unit, tolerance = coordinates(case, pixels)
     colors, _, _ = coordinates(case, palette)
     squared = ((places[:, np.newaxis] - colors) ** 2).sum(axis=-1)
     first = np.array([row.tolist().index(min(row)) for row in squared])
-    is_short = case.pixels.dtype.kind != "f" and case.pixels.dtype.itemsize <= 4
+    is_short = case.pixels.dtype.kind != "f" and case.pixels.dtype.itemsize <= 2
     if tolerance is EXACT and (is_short or _is_small(places, colors)):
         assert labels.tolist() == first.tolist()
         return
     everything = int(max(abs(places).max(), abs(colors).max()))
+    gray = _gray(case) * unit if case.alpha else 0
     for i, (label, best) in enumerate(zip(labels, first, strict=True)):
         distance = math.isqrt(squared[i, best])
         near = max(abs(row).max() for row in (places[i], colors[label], colors[best]))
+        near = max(near, gray)
         slack = distance // (tolerance or ROUNDED)
         slack += near // _ROUNDING + everything // _UNDERFLOW + 2
         assert math.isqrt(squared[i, label]) <= distance + slack
+
+
+def _gray(case):
+    """Return what coordinates over mid-gray are at most, of what is hardly seen."""
+    kind = case.pixels.dtype
+    white = {"lab": 100, "oklab": 1}.get(case.space)
+    white = white or (int(np.iinfo(kind).max) if kind.kind in "iu" else 1)
+    return math.ceil(white * max(case.weights if case.weights is not None else [1]))
 
 
 def _is_measurable(case, *colors):
@@ -170,6 +184,9 @@ def check_error(mse, labels, case, palette):
         assert wanted > largest / (8 * len(pixels) * pixels.shape[1])
         return
     slack = wanted / 10**6 + Fraction(len(pixels) * 5e-324 * 1000)
+    if case.alpha:
+        # What is hardly seen has the place of mid-gray, to rounding.
+        slack += pixels.shape[1] * Fraction(_gray(plain), _ROUNDING) ** 2 * 10**6
     assert abs(Fraction(mse) - wanted) <= slack
 
 

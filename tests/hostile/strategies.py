@@ -6,6 +6,7 @@ the number of weights on that of channels.
 """
 
 import copy
+import itertools
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -149,6 +150,13 @@ LAYOUTS = ("C", "Fortran", "reversed", "strided", "read-only", "swapped", "subcl
 
 
 @st.composite
+def cuts(draw, length):
+    """Cut an axis into chunks of any sizes, also of none."""
+    places = sorted(draw(st.lists(st.integers(0, length), max_size=3)))
+    return tuple(b - a for a, b in itertools.pairwise((0, *places, length)))
+
+
+@st.composite
 def images(draw, lazy=SELDOM, **keywords):
     pixels, is_gray = draw(plain_pixels(**keywords))
     axis, array = None, pixels[..., 0]
@@ -159,7 +167,7 @@ def images(draw, lazy=SELDOM, **keywords):
         if draw(st.booleans()) and pixels.shape[-1] <= 64:
             axis -= pixels.ndim
     if draw(lazy):
-        chunks = tuple(draw(st.integers(1, length)) for length in array.shape)
+        chunks = tuple(draw(cuts(length)) for length in array.shape)
         layout = draw(st.sampled_from(LAYOUTS[:4])) if array.ndim else "C"
         return Image(da.from_array(_laid_out(array, layout), chunks), pixels, axis)
     layouts = LAYOUTS if array.ndim else ("C", "read-only", "swapped")
@@ -212,6 +220,21 @@ WRONG_IMAGES = (
     da.ma.masked_equal(da.zeros((2, 2, 3)), 1),
 )
 
+# Nor is one of these a sequence of images.
+ODD_LISTS = (
+    [],
+    [np.ones((2, 2, 3)), None],
+    [np.ones((2, 2, 3)), "a"],
+    [np.ones((2, 2, 3)), np.ones((2, 2, 4))],
+    (np.ones((2, 2, 3)), np.ones((2, 2, 3), np.float32)),
+    [np.ones((2, 2, 3)), np.ma.ones((2, 2, 3))],
+    [np.ones((2, 2, 3)), np.ones((0, 2, 3))],
+    [np.ones((2, 2, 3)), np.ones(3)],
+    [np.ones((2, 2, 3)), da.ones((2, 2, 3), dtype="m8[s]")],
+    [np.ones((2, 2, 3)), [[[1, 2, 3]], [[1, 2]]]],
+    [np.full((2, 2, 3), np.nan), np.full((1, 1, 3), np.inf)],
+)
+
 
 # Arguments.
 
@@ -260,7 +283,8 @@ class Drawing:
         way = self.one_of("same", "list", "Fortran", "swapped", "read-only", "floats")
         if way == "floats":
             return shown.astype("f8") if shown.dtype.itemsize <= 4 else shown
-        if way == "list" and shown.dtype.kind in "ui":
+        # NumPy makes floats of a list of some that uint64 alone holds.
+        if way == "list" and shown.dtype.kind in "ui" and shown.dtype != np.uint64:
             return shown.tolist()
         return _laid_out(shown, way) if way != "list" else shown
 
@@ -323,8 +347,10 @@ def right_init(c):
 
 
 def right_rng(c):
-    # A generator is changed, which is what it is for.
-    return c.one_of(0, 1 << 70, np.int64(7), np.uint8(3))
+    if c.draw(st.booleans()):
+        # It is changed, which is what it is for.
+        return np.random.default_rng(7)
+    return c.one_of(0, 1 << 70, np.int64(7), np.uint8(3), None)
 
 
 def right_fixed(c):
@@ -501,3 +527,37 @@ def calls(draw, names, always=(), image_of=images):
         wrong.discard("channel_axis")
         arguments["image"] = copy.copy(draw(st.sampled_from(WRONG_IMAGES)))
     return Call(arguments, frozenset(wrong), image)
+
+
+@st.composite
+def counts_calls(draw):
+    """Draw what `ColorCounts` is called with, and what of it is wrong."""
+    pixels, is_gray = draw(plain_pixels())
+    pixels = pixels.reshape(-1, pixels.shape[-1])
+    colors = np.unique(pixels[np.isfinite(pixels).all(axis=1)] + 0, axis=0)
+    colors = draw(st.permutations(range(len(colors))).map(lambda at: colors[at]))
+    dtype = draw(st.sampled_from(("i8", "u1", ">u4", "u8")))
+    counts = draw(hnp.arrays(dtype, len(colors), elements=st.integers(1, 200)))
+    shown = colors[:, 0] if is_gray else colors
+    layout = draw(st.sampled_from(LAYOUTS))
+    arguments = {"colors": _laid_out(shown, layout), "counts": counts}
+    wrong = draw(st.sampled_from((None, None, "colors", "counts")))
+    if wrong is not None:
+        values = {
+            "colors": (
+                shown.repeat(2, axis=0), shown[:0], shown[np.newaxis, np.newaxis],
+                shown.astype(complex), shown.astype(object), np.ma.array(shown), None,
+                np.full(shown.shape, np.nan), shown[..., np.newaxis][..., :0], "a", 3,
+                np.zeros(shown.shape, "M8[s]"), [[1, 2], [3]], {"a": 1}, object(),
+                *(shown.astype(dtype) for dtype in LONG),
+            ),
+            "counts": (
+                counts.astype("i8") - 200, counts * 1.0, counts[:-1], counts > 0,
+                np.ma.array(counts), counts.astype(object), counts[np.newaxis], None, 1,
+                np.full(len(counts), 1 << 63, "u8"), [(1 << 62) + 1] * len(counts),
+                "a", [[1], [2, 3]], {"a": 1}, counts.astype("m8[s]"),
+            ),
+        }  # fmt: skip
+        arguments[wrong] = draw(st.sampled_from(values[wrong]))
+    # Which one of two lengths is wrong, nobody can tell.
+    return arguments, frozenset(arguments if wrong else ()), colors

@@ -33,6 +33,12 @@ WRONG_PROVENANCE = (
     {"k": np.float32(np.inf)}, {"k": b"1"}, {"k": 1j},
 )  # fmt: skip
 WRONG_NAMES = ("red", 3, [1, 2], ["a"] * 70000, [" a"] * 2, ["a\n"] * 2, [None] * 2)
+# What is found there is no palette, or nothing, or no file.
+WRONG_FILES = {
+    ".gpl": b"GIMP Palette\n300 0 0\n", ".json": b"[1", ".npy": b"\x93NUMPY",
+    ".hex": b"1", ".pal": b"JASC-PAL\n0100\n2\n1 2 3\n", ".gif": b"GIF89a", "": b"\0",
+    ".png": b"\x89PNG\r\n\x1a\n", ".tif": b"II*\0\x08\0\0\0", ".txt": b"a",
+}  # fmt: skip
 WORDS = st.text(string.printable, max_size=5).map(
     lambda text: "".join(filter(str.isprintable, text)).strip()
 )
@@ -189,3 +195,19 @@ def check_indexed(path, labels, palette):
     assert (found.palette == rgb).all()
     assert found.palette.dtype == rgb.dtype
     assert isinstance(attempt(read_metadata, {"path": path}), ImageMetadata)
+
+
+@given(
+    function=st.sampled_from((read_palette, read_indexed, read_metadata)),
+    suffix=st.sampled_from(sorted(WRONG_FILES)),
+    kind=st.sampled_from(("file", "folder", "nothing", "empty")),
+    is_path=st.booleans(),
+)
+def test_what_is_no_such_file_is_refused(function, suffix, kind, is_path):
+    path = Path(f"{kind}{suffix}")
+    if kind == "folder":
+        path.mkdir(exist_ok=True)
+    elif kind != "nothing":
+        path.write_bytes(WRONG_FILES[suffix] if kind == "file" else b"")
+    given_path = path if is_path else str(path)
+    assert attempt(function, {"path": given_path}, may_refuse=bool) is None

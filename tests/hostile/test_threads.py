@@ -1,7 +1,8 @@
 """Results do not depend on who else computes: 16 threads at once, bit for bit.
 
 It needs NumPy and pytest alone, so that it runs on a Python without a lock of its own:
-``python -m pytest -c /dev/null --noconftest tests/hostile/test_threads.py``.
+``python -m pytest --noconftest -p no:cacheprovider -c /dev/null --rootdir tests/hostile
+tests/hostile/test_threads.py``.
 """
 
 import sys
@@ -20,14 +21,16 @@ from napari_kmeans import (
     map_to_palette,
     quantize_kmeans,
 )
+from napari_kmeans._core.mapping import chunk_labeler
+from napari_kmeans._core.spaces import Layout
 
 N_THREADS = 16
 RNG = np.random.default_rng(16)
 IMAGES = {
-    "bytes": RNG.integers(0, 256, (40, 50, 3), np.uint8),
-    "opacity": RNG.integers(0, 256, (30, 40, 4), np.uint8),
-    "words": RNG.integers(0, 65536, (30, 40, 2), np.uint16),
-    "floats": RNG.random((30, 40, 3), np.float32),
+    "bytes": RNG.integers(0, 256, (12, 16, 3), np.uint8),
+    "opacity": RNG.integers(0, 256, (9, 12, 4), np.uint8),
+    "words": RNG.integers(0, 65536, (9, 12, 2), np.uint16),
+    "floats": RNG.random((9, 12, 3), np.float32),
 }
 
 
@@ -45,9 +48,14 @@ def counts(image):
     return vars(sum([found, ColorCounts(found.colors, found.counts)]))
 
 
+def label_chunk(image, n_colors):
+    layout = Layout(image.dtype, 3, False, "rgb", False)
+    return bits(chunk_labeler(image, image[0, :n_colors], layout)(image, (0, 0)))
+
+
 CALLS = {
     "quantize": ("bytes", lambda image: quantize_kmeans(image, 7, 3)),
-    "lab": ("bytes", lambda image: quantize_kmeans(image, 4, 2, color_space="lab")),
+    "oklab": ("bytes", lambda image: quantize_kmeans(image, 4, 2, color_space="oklab")),
     "draw": ("bytes", lambda image: kmeans(image, init="k-means++", rng=3)),
     "stop": ("bytes", lambda image: kmeans(image, callback=stopping)),
     "counts": ("bytes", counts),
@@ -56,7 +64,7 @@ CALLS = {
     "alpha": ("opacity", lambda image: kmeans(image, alpha=True)),
     "weights": ("words", lambda image: kmeans(image, channel_weights="std")),
     "floats": ("floats", lambda image: quantize_kmeans(image, 6, 3)),
-    "oklab": ("floats", lambda image: kmeans(image, color_space="oklab")),
+    "stretched": ("floats", lambda image: kmeans(image, color_space="oklab")),
     "dither": (
         "bytes",
         lambda image: map_to_palette(image, image[0, :9], dither="floyd-steinberg"),
@@ -65,6 +73,8 @@ CALLS = {
         "floats",
         lambda image: map_to_palette(image, image[0, :9], dither="ordered"),
     ),
+    # All chunks of a palette fill one table. Palettes take turns, so that it is new.
+    "chunk": ("bytes", lambda image: [label_chunk(image, n) for n in (5, 6, 7)]),
 }
 
 
@@ -98,7 +108,8 @@ def test_results_of_16_threads_at_once_are_those_of_one(is_shared):
             images = {name: image.copy() for name, image in IMAGES.items()}
         together.wait()
         # Each begins with another call, so that unlike ones meet.
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        first = number % len(names)
+        for name in (names + names)[first : first + len(names) // 2]:
             image, call = CALLS[name]
             assert bits(call(images[image])) == alone[name], name
 

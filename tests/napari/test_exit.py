@@ -8,9 +8,9 @@ import pytest
 
 START = """
 import atexit, gc, os, sys, time
-import napari.layers, napari.qt, napari.window
+import napari._qt.layer_controls, napari.layers, napari.qt, napari.window
 from napari.plugins import _initialize_plugins
-from napari_kmeans._napari import widget
+from napari_kmeans._napari import settings, widget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from skimage import data
@@ -46,7 +46,6 @@ def start(widget):
     wait(lambda: widget.run_panel.plot.errors)
 """
 PROGRAMS = {
-    "palettes are listed in two windows": "one, other = reduced(), reduced()",
     "a run is busy": "viewer, widget = docked(); start(widget); sys.exit(0)",
     "a run was cancelled": """
 viewer, widget = docked()
@@ -54,13 +53,12 @@ start(widget)
 widget.run_panel.cancel.native.click()
 sys.exit(0)
 """,
-    "a preview and a color are shown": """
-viewer, widget = reduced()
+    "palettes are listed in two windows, a preview and a color shown": """
+(viewer, widget), (other, previewing) = reduced(), reduced()
 widget.palette_panel.table.chosen.emit(2)
 # A preview takes the veil away in its own window.
-other, previewing = docked()
 previewing.run_panel.live.value = True
-wait(lambda: len(viewer.layers) == 3 and len(other.layers) == 2)
+wait(lambda: len(viewer.layers) == len(other.layers) == 3)
 """,
     "the dock was closed": """
 viewer, widget = reduced()
@@ -78,6 +76,8 @@ napari.run()
 # look for garbage in it before the end.
 RUN = """
 _initialize_plugins()
+# napari reads what all plugins can be told when the first is asked for.
+settings.default_settings()
 gc.collect()
 gc.freeze()
 atexit.register(gc.unfreeze)

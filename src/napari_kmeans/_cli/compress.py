@@ -55,7 +55,7 @@ from napari_kmeans._stores import write_store
 __all__ = ["apply", "compress"]
 
 _COMPRESS_EPILOG = """\b
-Examples, and more in docs/command_line.md:
+Examples:
   napari-kmeans photo.jpg                # photo_compressed.png, in 16 colors
   napari-kmeans -k 8 -o posters/ *.jpg   # posters/NAME_compressed.png
   napari-kmeans --psnr 30 --report page.html -o good.png photo.jpg
@@ -114,7 +114,7 @@ _write_options = (
         type=opt.ANY_PATH,
     ),
     opt.csv_option,
-    option("--labels", "In a store, write the labels, too.", rare=True, is_flag=True),
+    option("--labels", "In OME-Zarr, write the labels, too.", rare=True, is_flag=True),
     *opt.run_options,
     option(
         "--dither-strength",

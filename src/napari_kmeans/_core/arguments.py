@@ -110,7 +110,9 @@ def plain_array(name: str, value: object, advice: str = "pass a plain array") ->
         raise TypeError(msg)
     array = np.asarray(array)
     # A view of other numbers, such as a mask of 255, has more bytes than two.
-    return array.view(np.uint8) != 0 if array.dtype.kind == "b" else array
+    if array.dtype.kind == "b":
+        return np.asarray(array.view(np.uint8) != 0)
+    return array
 
 
 def real_array(name: str, value: object, advice: str = "pass a plain array") -> Array:

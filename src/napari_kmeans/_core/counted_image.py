@@ -434,8 +434,7 @@ def _counted_entries(
         entries[~unknown] = fitted.labels
     space = mapping.space_for(colors, layout, counts)
     if space is not None and unknown.any():
-        centers = spaces.centers_of(palette, space)
-        entries[unknown] = mapping.label_colors(colors[unknown], centers, space)
+        entries[unknown] = mapping.label_colors(colors[unknown], palette, space)
     return entries
 
 

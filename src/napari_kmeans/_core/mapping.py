@@ -108,23 +108,23 @@ def _labeled(
     shape = image.shape[:-1]
     if space is None:
         return np.zeros(shape, label_type(len(palette)))
-    centers = spaces.centers_of(palette, space)
     if dither is None and colors is not None:
-        return paint(image, colors, label_colors(colors, centers, space))
+        return paint(image, colors, label_colors(colors, palette, space))
     # Planes of rows, also where the image has only one axis or none.
     lines = (1,) * (3 - image.ndim) + image.shape
     planes = image
     if dither is not None:
         native = image.dtype.newbyteorder("=")
         planes = image.astype(native, copy=False).reshape(-1, *lines[-3:])
+    centers = spaces.centers_of(palette, space)
     if dither is not None and dither.way == "ordered":
         first, strength = (0, 0, *origin)[-2:], dither.strength
         labels = _ordered(planes, first, colors, centers, space, strength)
         return labels.reshape(shape)
     if colors is not None:
-        labels = paint(planes, colors, label_colors(colors, centers, space))
+        labels = paint(planes, colors, label_colors(colors, palette, space))
     else:
-        labels = _label_blocks(planes, centers, space)
+        labels = _label_blocks(planes, palette, space)
     if dither is not None:
         labels = _diffused(planes, labels, palette, centers, space, dither.strength)
     return labels.reshape(shape)
@@ -199,7 +199,7 @@ def _label_chunk(
             known = count_pixels([chunk], [None])
         return _labeled(chunk, origin, known and known[0], palette, space, dither)
     table = _label_table(palette.tobytes(), palette.dtype, layout)
-    find = partial(label_colors, centers=spaces.centers_of(palette, space), space=space)
+    find = partial(label_colors, palette=palette, space=space)
     labels = paint_codes(chunk, table, find)
     return labels.astype(label_type(len(palette)), copy=False)
 
@@ -226,20 +226,38 @@ def _color_chunk(
     return colored
 
 
-def label_colors(colors: Array, centers: Floats, space: Space) -> Labels:
-    """Label finite colors (n, C) with their nearest centers (K, D)."""
+def label_colors(colors: Array, palette: Array, space: Space) -> Labels:
+    """Label finite colors (n, C) with their nearest ones in a palette (K, C)."""
+    centers = spaces.centers_of(palette, space)
     found = _nearest_of(spaces.points_of(colors, space), centers)
+    is_exact = space.layout.dtype.kind != "f" and space.layout.dtype.itemsize <= 2
+    if not is_exact:
+        _tell_apart(found, colors, palette, centers)
     return found.astype(label_type(len(centers)))
 
 
-def _label_blocks(image: Array, centers: Floats, space: Space) -> Labels:
+def _tell_apart(labels: Array, colors: Array, palette: Array, centers: Floats) -> None:
+    """Label colors of the palette by themselves, where rounding made them one center.
+
+    Of such a center, `labels` (n,) have the lowest.
+    """
+    _, first, entries = np.unique(
+        centers, axis=0, return_index=True, return_inverse=True
+    )
+    lowest = first[entries.reshape(-1)]
+    for label in np.flatnonzero((palette != palette[lowest]).any(axis=1)):
+        near = np.flatnonzero(labels == lowest[label])
+        labels[near[(colors[near] == palette[label]).all(axis=1)]] = label
+
+
+def _label_blocks(image: Array, palette: Array, space: Space) -> Labels:
     """Label the pixels of an image (..., C), those that are not finite with 0."""
-    labels = np.empty(image.shape[:-1], label_type(len(centers)))
+    labels = np.empty(image.shape[:-1], label_type(len(palette)))
     target = labels.reshape(-1) if image.flags.c_contiguous else labels
     for index, block in pixel_blocks(image):
         finite = np.isfinite(block).all(axis=1)
         found = np.zeros(len(block), labels.dtype)
-        found[finite] = label_colors(block[finite], centers, space)
+        found[finite] = label_colors(block[finite], palette, space)
         target[index] = found.reshape(target[index].shape)
     return labels
 

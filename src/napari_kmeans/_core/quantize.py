@@ -395,8 +395,10 @@ def map_to_palette(
     -----
     Distances are Euclidean, in the units of `image` or in those of the color space, and
     exact: no grid or tree approximates them. So are those inside the diffusion of
-    errors. Only integers more than 2^53 apart are rounded to float64 first. A pixel
-    that has a palette color, or is not finite or fully transparent, is not dithered.
+    errors. Only integers more than 2^53 apart, products with opacity of more than 16
+    bits, and squared distances of more than 2^53 steps are rounded to float64. A pixel
+    that has a palette color, has its label all the same; it is not dithered, nor is one
+    that is not finite or fully transparent.
     Floyd-Steinberg needs 8 bytes for each channel and pixel, unless `image` is of 8 or
     16 bits and measured as it is, without weights.
 
@@ -526,8 +528,8 @@ def choose_k(
         Least peak signal-to-noise ratio in dB: ``10 log10(peak**2 * C / mse)``. The
         peak is the largest value of the dtype for integers, the whole range of it if
         some value is negative. For floats it is 1 if all values lie between 0 and 1,
-        else the largest less the least, fill values and other colors far from all
-        others left out.
+        else the largest less the least, without fill values and other colors that are
+        far from all others.
     mse : float, optional
         Largest squared error, as `PaletteResult` has it. Either this or `psnr` must be
         given.

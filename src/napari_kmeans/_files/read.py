@@ -97,7 +97,7 @@ def read_metadata(path: str | os.PathLike[str]) -> ImageMetadata:
     -------
     metadata : ImageMetadata
         Axes of the image, size of its pixels, color profile and durations of frames,
-        as far as the file has them.
+        as far as the file has them. The colors of an image are its axis S.
 
     Raises
     ------
