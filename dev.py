@@ -97,6 +97,8 @@ for name in sys.argv[1:]:
     channel_axis = -1 if images[0].has_channels and not is_rgb else None
     data = pixels if len(pixels) > 1 else pixels[0]
     viewer.add_image(data, name=name, rgb=is_rgb, channel_axis=channel_axis)
+# The widget takes this one, and not a result.
+viewer.layers.selection.active = viewer.layers[0]
 viewer.window.add_plugin_dock_widget("napari-kmeans", "K-means colors")
 napari.run()
 """
