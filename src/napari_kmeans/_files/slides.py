@@ -209,6 +209,7 @@ def _opened(path: str, size: int, time: int, number: int, level: int) -> Any:
     # The store opens the file again to read, and keeps it open.
     with TiffFile(path, is_ndtiff=False) as file:
         store = file.series[number].aszarr(level=level)
-    array = zarr.open_array(store, mode="r", zarr_format=2)
+    # Of version 2 or 3, as tifffile sees fit.
+    array = zarr.open_array(store, mode="r")
     weakref.finalize(array, store.close)
     return array
