@@ -354,7 +354,9 @@ def right_rng(c):
 
 
 def right_fixed(c):
-    most = int(c.get("k", 16))
+    init = c.get("init")
+    is_given = isinstance(init, list | np.ndarray)
+    most = len(init) if is_given else int(c.get("k", 16))
     colors = np.unique(c.colors(c.draw(st.integers(1, min(3, most)))), axis=0)
     return c.passed_colors(colors)
 
