@@ -2,9 +2,9 @@
 
 import gc
 import os
-import sys
 import tempfile
 import threading
+import tracemalloc
 
 import numpy as np
 import psutil
@@ -63,20 +63,22 @@ CALLS = {
 
 
 def is_growing(call):
-    """Whether calls leave an object or 64 KiB behind each, time and again.
+    """Whether calls leave 100 bytes behind each, time and again.
 
-    What Python keeps for itself grows less and less.
+    What Python keeps for itself grows less and less. Arrays of NumPy count.
     """
-    process = psutil.Process()
-    gc.collect()
-    for _ in range(6):
-        n_objects, n_bytes = sys.getallocatedblocks(), process.memory_info().rss
-        for _ in range(N_CALLS):
-            call()
-        gc.collect()
-        has_objects = sys.getallocatedblocks() - n_objects >= N_CALLS
-        if not has_objects and process.memory_info().rss - n_bytes < N_CALLS << 16:
-            return False
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(N_CALLS):
+                call()
+            gc.collect()
+            if tracemalloc.get_traced_memory()[0] - before < 100 * N_CALLS:
+                return False
+    finally:
+        tracemalloc.stop()
     return True
 
 
@@ -106,11 +108,16 @@ def test_calls_leave_nothing_behind(folder, name):
     assert resources(folder) == before
 
 
-def test_a_leak_of_a_short_list_is_seen():
+def test_a_leak_of_100_bytes_is_seen():
     kept = []
-    assert is_growing(lambda: kept.append([object()]))
+    assert is_growing(lambda: kept.append(bytes(100)))
 
 
-def test_a_leak_of_memory_without_an_object_is_seen():
-    kept = bytearray()
-    assert is_growing(lambda: kept.extend(bytes(1 << 18)))
+def test_a_leak_of_numpy_memory_is_seen():
+    # One array, which is longer after each call.
+    kept = np.zeros(0)
+
+    def leak():
+        kept.resize(len(kept) + 20, refcheck=False)
+
+    assert is_growing(leak)
