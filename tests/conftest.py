@@ -1,5 +1,7 @@
 import gc
+import importlib
 import os
+import pkgutil
 import shutil
 import threading
 
@@ -8,6 +10,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+import napari_kmeans
 from napari_kmeans._core.counted_image import fit_image
 
 # Tests neither read the settings of napari's user nor write them.
@@ -40,7 +43,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Look for garbage less often, and not in what has been loaded."""
+    """Load all that draws depend on; look for garbage less often, and not in that.
+
+    Hypothesis draws the constants of all modules that are loaded, too.
+    """
+    for module in pkgutil.walk_packages(napari_kmeans.__path__, "napari_kmeans."):
+        if "_napari" not in module.name:
+            importlib.import_module(module.name)
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
