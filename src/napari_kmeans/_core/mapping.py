@@ -228,36 +228,47 @@ def _color_chunk(
 
 def label_colors(colors: Array, palette: Array, space: Space) -> Labels:
     """Label finite colors (n, C) with their nearest ones in a palette (K, C)."""
+    return _labeler(palette, space)(colors)
+
+
+def _labeler(palette: Array, space: Space) -> Callable[[Array], Labels]:
+    """Return `label_colors` for many calls with one palette."""
     centers = spaces.centers_of(palette, space)
-    found = _nearest_of(spaces.points_of(colors, space), centers)
     is_exact = space.layout.dtype.kind != "f" and space.layout.dtype.itemsize <= 2
-    if not is_exact:
-        _tell_apart(found, colors, palette, centers)
-    return found.astype(label_type(len(centers)))
+    united = [] if is_exact else _united(palette, centers)
+
+    def label(colors: Array) -> Labels:
+        labels = _nearest_of(spaces.points_of(colors, space), centers)
+        for own, lowest in united:
+            near = np.flatnonzero(labels == lowest)
+            labels[near[(colors[near] == palette[own]).all(axis=1)]] = own
+        return labels.astype(label_type(len(centers)))
+
+    return label
 
 
-def _tell_apart(labels: Array, colors: Array, palette: Array, centers: Floats) -> None:
-    """Label colors of the palette by themselves, where rounding made them one center.
+def _united(palette: Array, centers: Floats) -> list[tuple[int, int]]:
+    """List the colors of a palette that rounding makes one center with a lower one.
 
-    Of such a center, `labels` (n,) have the lowest.
+    Each with the lowest that has this center, which is the nearest of both.
     """
     _, first, entries = np.unique(
         centers, axis=0, return_index=True, return_inverse=True
     )
     lowest = first[entries.reshape(-1)]
-    for label in np.flatnonzero((palette != palette[lowest]).any(axis=1)):
-        near = np.flatnonzero(labels == lowest[label])
-        labels[near[(colors[near] == palette[label]).all(axis=1)]] = label
+    own = np.flatnonzero((palette != palette[lowest]).any(axis=1))
+    return list(zip(own.tolist(), lowest[own].tolist(), strict=True))
 
 
 def _label_blocks(image: Array, palette: Array, space: Space) -> Labels:
     """Label the pixels of an image (..., C), those that are not finite with 0."""
     labels = np.empty(image.shape[:-1], label_type(len(palette)))
     target = labels.reshape(-1) if image.flags.c_contiguous else labels
+    label = _labeler(palette, space)
     for index, block in pixel_blocks(image):
         finite = np.isfinite(block).all(axis=1)
         found = np.zeros(len(block), labels.dtype)
-        found[finite] = label_colors(block[finite], palette, space)
+        found[finite] = label(block[finite])
         target[index] = found.reshape(target[index].shape)
     return labels
 
